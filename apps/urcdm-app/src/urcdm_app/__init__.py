@@ -1,0 +1,1 @@
+"""The command line of the ultra-resolution cascade: tile, train, sample, info."""

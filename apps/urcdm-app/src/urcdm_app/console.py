@@ -1,0 +1,62 @@
+"""What every command shares: the console, progress bars, the device, and care for existing files."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from urcdm_app.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def progress_bars() -> Progress:
+    """Makes progress bars with a count, the time so far and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def resolve_device(name: str) -> "torch.device":
+    """Returns the device that 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps' names.
+
+    Raises:
+        UsageError: There is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name}: not to be had here ({reason}); try --device cpu") from None
+
+
+def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
+    """Raises UsageError if one of the paths is there already, unless it may be overwritten."""
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists; give another --out, or --overwrite to replace it")
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""`urcdm-app sample`: a new slide from a model."""
+
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+import urcdm
+from urcdm_app.console import console, progress_bars, refuse_existing, remove, resolve_device
+from urcdm_app.errors import UsageError
+
+CPU_BATCH = 8
+CUDA_BATCH = 32
+
+
+def run_sample(
+    *,
+    model_path: Path,
+    out: Path,
+    size: str | None,
+    seed: int,
+    steps: int | None,
+    resample: int,
+    batch: int | None,
+    device: str,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Draws a slide; see `urcdm_app.cli.sample` for the arguments.
+
+    Raises:
+        UsageError: A file is in the way, or the size cannot be read.
+    """
+    preview, canvas_path = out.with_suffix(".png"), out.with_suffix(".canvas")
+    if out.suffix.lower() not in (".tiff", ".tif"):
+        raise UsageError(f"--out {out}: the slide is a TIFF; give a name that ends in .tiff")
+    refuse_existing([out, preview], overwrite=overwrite)
+    if canvas_path.exists() and not resume:
+        if not overwrite:
+            raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
+        remove(canvas_path)
+    torch_device = resolve_device(device)
+    model = urcdm.Urcdm.load(model_path).to(torch_device)
+    settings = urcdm.RunSettings(_size_l0(size, model), seed, steps, resample)
+    model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
+    out.parent.mkdir(parents=True, exist_ok=True)
+    canvas = urcdm.Canvas(canvas_path, settings.identity(model), model.config)
+    batch = batch or (CPU_BATCH if torch_device.type == "cpu" else CUDA_BATCH)
+    with progress_bars() as bars:
+        stages: dict[tuple[str, int], TaskID] = {}
+        for event in urcdm.generate(model, canvas, urcdm.InProcessExecutor(model), settings, batch=batch):
+            _show(bars, stages, event)
+        writing = bars.add_task("writing", note=str(out))
+        for done, total in urcdm.write_slide(
+            model, canvas, settings, out, description=_description(model_path, settings), overwrite=overwrite
+        ):
+            bars.update(writing, completed=done, total=total)
+    urcdm.write_preview(out, preview)
+    remove(canvas_path)
+    console.print(
+        f"{out} (slide) and {preview} (preview): seed {seed}, {settings.size_l0[0]} x {settings.size_l0[1]} px"
+    )
+
+
+def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:
+    """Reads '2048' or '2048x1536'; the whole field of the model's first level if not given."""
+    if text is None:
+        side = int(model.config.levels[0].field_l0)
+        return side, side
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.strip().isdigit() for part in parts):
+        raise UsageError(f"--size {text}: wanted a side in pixels, such as 2048, or width x height, such as 2048x1536")
+    return int(parts[0]), int(parts[-1])
+
+
+def _show(bars: Progress, stages: dict[tuple[str, int], TaskID], event: urcdm.Progress) -> None:
+    key = (event.level, event.image_px)
+    if key not in stages:
+        note = f"{event.skipped} without tissue" if event.skipped else ""
+        stages[key] = bars.add_task(f"{event.level} {event.image_px} px", total=event.total, note=note)
+    bars.update(stages[key], completed=event.done)
+
+
+def _description(model_path: Path, settings: urcdm.RunSettings) -> str:
+    return (
+        f"Synthetic slide, no patient. Drawn by urcdm from model '{model_path.name}', seed {settings.seed}, "
+        f"steps {settings.steps or 'as the model says'}, resample {settings.resample}."
+    )

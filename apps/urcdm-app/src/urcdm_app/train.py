@@ -1,0 +1,134 @@
+"""`urcdm-app train`: the networks of a model, one after the other, and the model from them."""
+
+import datetime
+import importlib.metadata
+from dataclasses import replace
+from pathlib import Path
+
+import tomli_w
+import torch
+
+from cdm_core import Cascade
+from cdm_core.config import dump_config
+from cdm_core.training import train_stage
+from cdm_core.training_state import load_trained
+from urcdm import LevelExamples, NetworkPlan, TrainingPlan, Urcdm
+from urcdm_app.console import console, progress_bars, remove, resolve_device
+from urcdm_app.errors import UsageError
+from urcdm_app.plan import read_plan
+from urcdm_app.tile import TABLE
+from wsi_tiling import Slide, TileTable, load_into_memory, open_slide
+
+IN_MEMORY_PX = 2**26
+"""Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
+
+
+def run_train(
+    *,
+    tiles: Path,
+    out: Path,
+    plan_path: Path,
+    steps: int | None,
+    batch: int | None,
+    only: str | None,
+    start_from: Path | None,
+    device: str,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Trains a model; see `urcdm_app.cli.train` for the arguments.
+
+    Raises:
+        UsageError: A run is in the way, or `only` names no network.
+    """
+    plan = _with_changes(read_plan(plan_path), steps, batch)
+    networks = [(name, *where) for name, where in _network_names(plan).items()]
+    if only is not None and only not in _network_names(plan):
+        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(_network_names(plan))}")
+    if (out / "plan.toml").exists() and not resume:
+        if not overwrite:
+            raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
+        for name in ("plan.toml", "model", *_network_names(plan)):
+            remove(out / name)
+    torch_device = resolve_device(device)
+    table = TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
+    slides = _open_slides(table)
+    start = Urcdm.load(start_from) if start_from is not None else None
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "plan.toml").write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
+
+    with progress_bars() as bars:
+        for name, level, stage in networks:
+            if only is not None and name != only:
+                continue
+            network = plan.of_level(level)[stage]
+            examples = LevelExamples(plan, level, stage, table, slides, network.training.seed)
+            task = bars.add_task(name, total=network.training.steps, note="")
+            for event in train_stage(
+                network.stage,
+                network.training,
+                examples,
+                out / name,
+                device="cpu" if torch_device.type == "cpu" else "auto",
+                initial=start.cascades[level].unets[stage] if start is not None else None,
+                resume=resume,
+            ):
+                note = f"loss {event.loss:.4f}" + (f", {event.skipped} skipped" if event.skipped else "")
+                bars.update(task, completed=event.step, note=note)
+            bars.update(task, completed=network.training.steps)
+
+    missing = [name for name, *_ in networks if not (out / name / "state.pt").exists()]
+    if missing:
+        console.print(f"{out}: still to train before there is a model: {', '.join(missing)}")
+        return
+    _assemble(plan, out, slides).save(out / "model", dtype=torch.float16)
+    console.print(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+
+def _network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
+    """The networks' names, such as 'low-32', with the numbers of their level and stage."""
+    return {
+        f"{network.level}-{network.stage.image_px}": (level, stage)
+        for level in range(len(plan.urcdm.levels))
+        for stage, network in enumerate(plan.of_level(level))
+    }
+
+
+def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:
+    """The plan with other numbers of steps or images a step."""
+
+    def changed(network: NetworkPlan) -> NetworkPlan:
+        training = network.training
+        training = replace(training, steps=steps or training.steps, batch_size=batch or training.batch_size)
+        return replace(network, training=training)
+
+    return replace(plan, networks=tuple(changed(network) for network in plan.networks))
+
+
+def _open_slides(table: TileTable) -> dict[str, Slide]:
+    """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
+    slides: dict[str, Slide] = {}
+    for name, path in table.frame[["slide", "path"]].drop_duplicates().itertuples(index=False):
+        slide = open_slide(path)
+        slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide
+    return slides
+
+
+def _assemble(plan: TrainingPlan, out: Path, slides: dict[str, Slide]) -> Urcdm:
+    cascades, steps = [], []
+    for level in range(len(plan.urcdm.levels)):
+        unets = []
+        for network in plan.of_level(level):
+            name = f"{network.level}-{network.stage.image_px}"
+            unet, done = load_trained(out / name / "state.pt", network.stage)
+            unets.append(unet)
+            steps.append(f"{name} {done} x {network.training.batch_size}")
+        cascades.append(Cascade(plan.cascade(level), unets))
+    provenance = {
+        "data": ", ".join(sorted(slides)),
+        "trained_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+        "steps": "; ".join(steps),
+        "weights": "running mean (EMA), half precision",
+        "date": datetime.date.today().isoformat(),
+    }
+    return Urcdm(plan.urcdm, cascades, provenance)

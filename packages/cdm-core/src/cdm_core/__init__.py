@@ -1,0 +1,27 @@
+"""Cascaded diffusion models of images: train, sample, load and save."""
+
+from cdm_core.cascade import Cascade
+from cdm_core.config import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core.denoiser import Conditions, Denoiser
+from cdm_core.errors import CheckpointError, ConfigError, TrainingError
+from cdm_core.network import build_unet
+from cdm_core.sampler import draw_noise, sample
+from cdm_core.schedule import Schedule
+
+__all__ = [
+    "Cascade",
+    "CascadeConfig",
+    "CheckpointError",
+    "Conditions",
+    "ConfigError",
+    "Denoiser",
+    "SamplingConfig",
+    "Schedule",
+    "StageConfig",
+    "TrainingConfig",
+    "TrainingError",
+    "UnetConfig",
+    "build_unet",
+    "draw_noise",
+    "sample",
+]

@@ -1,0 +1,135 @@
+"""A cascade of diffusion models: sampled stage by stage, kept on disk as a folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cdm_core.config import CascadeConfig, dump_config, parse_config
+from cdm_core.model_folder import MODEL_FILE, load_weights, read_model_file, save_weights, write_model_file
+from cdm_core.network import build_unet
+from cdm_core.stage import sample_stage
+
+
+class Cascade:
+    """Networks that make an image in stages, each larger than the last.
+
+    Args:
+        config: The stages.
+        unets: One network a stage; fresh weights if not given.
+        provenance: Where the weights come from: data, steps, date, code version.
+    """
+
+    def __init__(
+        self,
+        config: CascadeConfig,
+        unets: Sequence[nn.Module] | None = None,
+        provenance: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        self.config = config
+        self.unets = list(unets) if unets is not None else [build_unet(stage) for stage in config.stages]
+        self.provenance = dict(provenance or {})
+        for unet in self.unets:
+            # channels_last halves the time of a step on a CPU
+            unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.unets[0].parameters()).device
+
+    def to(self, device: torch.device | str) -> "Cascade":
+        """Moves the networks, and returns the cascade."""
+        for unet in self.unets:
+            unet.to(device)
+        return self
+
+    def sample_stage(
+        self,
+        stage: int,
+        *,
+        generators: Sequence[torch.Generator],
+        lowres: Tensor | None = None,
+        cond_images: Tensor | None = None,
+        known: Tensor | None = None,
+        known_mask: Tensor | None = None,
+        steps: int | None = None,
+        resample: int = 1,
+    ) -> Tensor:
+        """Samples the stage of that number, from 0; see `cdm_core.stage.sample_stage`."""
+        return sample_stage(
+            self.unets[stage],
+            self.config.stages[stage],
+            generators=generators,
+            lowres=lowres,
+            cond_images=cond_images,
+            known=known,
+            known_mask=known_mask,
+            steps=steps,
+            resample=resample,
+        )
+
+    def sample(
+        self,
+        generators: Sequence[torch.Generator],
+        *,
+        lowres: Tensor | None = None,
+        cond_images: Tensor | None = None,
+        steps: int | None = None,
+    ) -> list[Tensor]:
+        """Samples every stage in turn, one image for each generator; images are in [0, 1].
+
+        Args:
+            generators: One for each image.
+            lowres: What the first stage enlarges, if it does, (B, 3, s, s).
+            cond_images: Contexts or masks, (B, C, S, S) at the last stage's size; resized with antialiasing for the
+                stages before.
+            steps: Number of steps of each stage; its own if not given.
+
+        Returns:
+            The images of each stage, (B, 3, S, S), smallest first.
+        """
+        images: list[Tensor] = []
+        for i, config in enumerate(self.config.stages):
+            size = (config.image_px, config.image_px)
+            resized = (
+                None
+                if cond_images is None
+                else nn.functional.interpolate(cond_images, size, mode="bilinear", antialias=True)
+            )
+            lowres = self.sample_stage(i, generators=generators, lowres=lowres, cond_images=resized, steps=steps)
+            images.append(lowres)
+        return images
+
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes `model.toml` and one safetensors file a stage into a folder, which is made if missing.
+
+        Args:
+            folder: Where to.
+            dtype: In which precision the weights are stored.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, unet in enumerate(self.unets):
+            save_weights(unet, folder / _weights_name(i), dtype=dtype)
+        origin = {"provenance": self.provenance} if self.provenance else {}
+        write_model_file(folder, kind="cascade", values={**origin, **dump_config(self.config)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Cascade":
+        """Reads a cascade from its folder, in float32 on the CPU.
+
+        Raises:
+            CheckpointError: A file is missing, truncated or not a cascade's, or its tensors are not the network's.
+            ConfigError: `model.toml` has an unknown key or a wrong value.
+        """
+        values = read_model_file(folder, kind="cascade")
+        provenance = values.pop("provenance", {})
+        cascade = cls(parse_config(CascadeConfig, values, str(folder / MODEL_FILE)), provenance=provenance)
+        for i, unet in enumerate(cascade.unets):
+            load_weights(unet, folder / _weights_name(i))
+        return cascade
+
+
+def _weights_name(stage: int) -> str:
+    return f"stage-{stage + 1}.safetensors"

@@ -1,0 +1,78 @@
+"""Models on disk: a folder with `model.toml` and one safetensors file a network. Never a pickle."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from cdm_core.errors import CheckpointError
+
+FORMAT = 1
+MODEL_FILE = "model.toml"
+
+
+def save_weights(unet: nn.Module, path: Path, *, dtype: torch.dtype) -> None:
+    """Writes a network's weights as safetensors, under a temporary name until they are whole."""
+    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in unet.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(tensors, temporary)
+    temporary.replace(path)
+
+
+def load_weights(unet: nn.Module, path: Path) -> None:
+    """Loads a safetensors file into a network, strictly.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or a tensor is missing, surplus or of another shape.
+    """
+    try:
+        found = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: weights not found; the model folder is not complete") from None
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: not a whole safetensors file ({reason}); fetch or train it again") from None
+    wanted = unet.state_dict()
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            raise CheckpointError(f"{path}: tensor '{name}' is missing; the weights are of another network")
+        if name not in wanted:
+            raise CheckpointError(f"{path}: tensor '{name}' is not the network's; the weights are of another network")
+        if wanted[name].shape != found[name].shape:
+            shapes = f"{tuple(found[name].shape)}, the network has {tuple(wanted[name].shape)}"
+            raise CheckpointError(f"{path}: tensor '{name}' is {shapes}; the weights are of another network")
+    unet.load_state_dict(found)
+
+
+def read_model_file(folder: Path, *, kind: str) -> dict[str, Any]:
+    """Reads `model.toml` of a folder, checks its format and kind, and returns the rest.
+
+    Raises:
+        CheckpointError: No such file, not TOML, or of another format or kind.
+    """
+    path = folder / MODEL_FILE
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: not a model folder, it has no {MODEL_FILE}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+    if values.pop("format", None) != FORMAT:
+        raise CheckpointError(f"{path}: not of format {FORMAT}; it was written by another version")
+    found = values.pop("kind", None)
+    if found != kind:
+        raise CheckpointError(f"{path}: holds a model of kind '{found}', wanted '{kind}'")
+    return values
+
+
+def write_model_file(folder: Path, *, kind: str, values: Mapping[str, Any]) -> None:
+    """Writes `model.toml` into a folder, under a temporary name until it is whole."""
+    temporary = folder / f".{MODEL_FILE}.tmp"
+    temporary.write_text(tomli_w.dumps({"format": FORMAT, "kind": kind, **values}), encoding="utf-8")
+    temporary.replace(folder / MODEL_FILE)

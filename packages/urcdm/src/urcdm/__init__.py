@@ -1,0 +1,35 @@
+"""Ultra-resolution cascades: diffusion models at several magnifications, stitched into one whole slide."""
+
+from urcdm.canvas import Canvas
+from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
+from urcdm.errors import CanvasError, SlideSizeError, TilesError
+from urcdm.examples import LevelExamples
+from urcdm.export import write_preview, write_slide
+from urcdm.generate import Progress, RunSettings, generate
+from urcdm.model import Urcdm
+from urcdm.order import PatchGrid
+from urcdm.quality import sharpness
+from urcdm.tasks import Executor, InProcessExecutor, PatchTask
+
+__all__ = [
+    "Canvas",
+    "CanvasError",
+    "Executor",
+    "InProcessExecutor",
+    "Level",
+    "LevelExamples",
+    "NetworkPlan",
+    "PatchGrid",
+    "PatchTask",
+    "Progress",
+    "RunSettings",
+    "SlideSizeError",
+    "TilesError",
+    "TrainingPlan",
+    "Urcdm",
+    "UrcdmConfig",
+    "generate",
+    "sharpness",
+    "write_preview",
+    "write_slide",
+]

@@ -1,0 +1,142 @@
+"""What an ultra-resolution cascade is: its magnifications, and how they hang together."""
+
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from cdm_core import CascadeConfig, StageConfig, TrainingConfig
+from cdm_core.config import STRICT
+from wsi_tiling import TissueRule
+
+ContextKind = Literal["centre", "plain"]
+CONTEXT_CHANNELS: dict[ContextKind, int] = {"centre": 6, "plain": 3}
+
+
+@dataclass(frozen=True, config=STRICT)
+class Level:
+    """One magnification.
+
+    Args:
+        name: 'low', 'medium', 'high', or what you like; its folder in the model.
+        field_l0: Side of the field that one image shows, level-0 px.
+        image_px: Side of that image.
+    """
+
+    name: str
+    field_l0: float
+    image_px: int
+
+    @property
+    def scale(self) -> float:
+        """Level-0 px to one pixel of this magnification."""
+        return self.field_l0 / self.image_px
+
+
+@dataclass(frozen=True, config=STRICT)
+class UrcdmConfig:
+    """An ultra-resolution cascade.
+
+    Args:
+        levels: Magnifications, from the whole slide down to single cells.
+        mpp: Micrometres a level-0 pixel.
+        overlap: Share of a patch that overlaps the next.
+        fill: Colour outside the slide, and of bare glass.
+        context: 'centre' gives the networks the parent's picture around a patch and, at the stage's full resolution,
+            its centre; 'plain' the picture alone, as in the study.
+        context_noise: Standard deviation of the noise on the centre when sampling, pixels in [0, 1].
+        max_context_noise: In training it is drawn up to this: a parent that was generated is not a real one.
+        tissue: Where there is tissue, in tiling, training and sampling alike.
+
+    Raises:
+        ValueError: Fewer than two levels, two of one name, fields that do not shrink, or an overlap outside [0, 0.5].
+    """
+
+    levels: tuple[Level, ...]
+    mpp: float
+    overlap: float = 0.125
+    fill: tuple[int, int, int] = (242, 243, 242)
+    context: ContextKind = "centre"
+    context_noise: float = 0.02
+    max_context_noise: float = 0.15
+    tissue: TissueRule = TissueRule()
+
+    def __post_init__(self) -> None:
+        if len(self.levels) < 2:
+            raise ValueError(f"wanted two levels or more, got {len(self.levels)}; for one, use a cascade by itself")
+        if len({level.name for level in self.levels}) < len(self.levels):
+            raise ValueError("two levels have the same name")
+        for parent, level in zip(self.levels, self.levels[1:], strict=False):
+            if not (level.field_l0 < parent.field_l0 and level.scale < parent.scale):
+                raise ValueError(f"level '{level.name}' must show less than '{parent.name}', and show it larger")
+        if not 0 <= self.overlap <= 0.5:
+            raise ValueError(f"wanted an overlap in [0, 0.5], got {self.overlap}")
+
+    def context_channels(self, level: int) -> int:
+        """Channels of the images that the networks of a level are conditioned on."""
+        return CONTEXT_CHANNELS[self.context] if level else 0
+
+    def check_cascade(self, level: int, cascade: CascadeConfig) -> None:
+        """Raises ValueError unless a cascade fits a level: the size that it makes, its context, where it starts."""
+        name, stages = self.levels[level].name, cascade.stages
+        if stages[-1].image_px != self.levels[level].image_px:
+            raise ValueError(f"level '{name}' wants {self.levels[level].image_px} px, its cascade ends at another size")
+        if any(self.levels[level].image_px % stage.image_px for stage in stages):
+            raise ValueError(f"level '{name}': every stage's image_px must divide {self.levels[level].image_px}")
+        for stage in stages:
+            if stage.unet.cond_images_channels != self.context_channels(level):
+                raise ValueError(
+                    f"level '{name}': cond_images_channels is {stage.unet.cond_images_channels}, "
+                    f"context = '{self.context}' wants {self.context_channels(level)}"
+                )
+        if level == 0 and stages[0].lowres_px is not None:
+            raise ValueError(f"level '{name}' is the first: its cascade needs a base model")
+
+
+@dataclass(frozen=True, config=STRICT)
+class NetworkPlan:
+    """One network to train.
+
+    Args:
+        level: Name of its level.
+        stage: What it is.
+        training: How it is trained.
+    """
+
+    level: str
+    stage: StageConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingPlan:
+    """A whole model to train, as read from a TOML file.
+
+    Args:
+        urcdm: The cascade.
+        networks: Its networks, those of one level from the smallest image to the largest.
+
+    Raises:
+        ValueError: A network of an unknown level, a level without networks, or networks that do not fit their level.
+    """
+
+    urcdm: UrcdmConfig
+    networks: tuple[NetworkPlan, ...]
+
+    def __post_init__(self) -> None:
+        names = [level.name for level in self.urcdm.levels]
+        for network in self.networks:
+            if network.level not in names:
+                raise ValueError(f"a network of level '{network.level}', but the levels are {', '.join(names)}")
+        for i, name in enumerate(names):
+            if not self.of_level(i):
+                raise ValueError(f"level '{name}' has no network")
+            self.urcdm.check_cascade(i, self.cascade(i))
+
+    def of_level(self, level: int) -> tuple[NetworkPlan, ...]:
+        """The networks of a level, in the order of their stages."""
+        name = self.urcdm.levels[level].name
+        return tuple(network for network in self.networks if network.level == name)
+
+    def cascade(self, level: int) -> CascadeConfig:
+        """The cascade of a level."""
+        return CascadeConfig(tuple(network.stage for network in self.of_level(level)))

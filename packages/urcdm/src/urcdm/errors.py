@@ -1,0 +1,13 @@
+"""The errors a user can meet; each message is one line that says what is wrong and what to do."""
+
+
+class CanvasError(ValueError):
+    """A canvas that cannot be read or written, or that belongs to another run."""
+
+
+class SlideSizeError(ValueError):
+    """A slide that the model cannot draw."""
+
+
+class TilesError(ValueError):
+    """A tile table that does not fit the plan or the slides."""

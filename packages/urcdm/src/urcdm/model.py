@@ -1,0 +1,91 @@
+"""The model: one cascade a level, kept in a folder with one cascade folder for each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from cdm_core import Cascade, CheckpointError
+from cdm_core.config import dump_config, parse_config
+from cdm_core.model_folder import MODEL_FILE, read_model_file, write_model_file
+from urcdm.config import UrcdmConfig
+from urcdm.geometry import LevelGeometry, plan_geometry
+
+
+class Urcdm:
+    """An ultra-resolution cascade with its networks.
+
+    Args:
+        config: Its levels.
+        cascades: One a level.
+        provenance: Where the weights come from: data, steps, date, code version.
+
+    Raises:
+        ValueError: The cascades do not fit the levels.
+    """
+
+    def __init__(
+        self,
+        config: UrcdmConfig,
+        cascades: Sequence[Cascade],
+        provenance: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        if len(cascades) != len(config.levels):
+            raise ValueError(f"wanted a cascade for each of {len(config.levels)} levels, got {len(cascades)}")
+        for i, cascade in enumerate(cascades):
+            config.check_cascade(i, cascade.config)
+        self.config = config
+        self.cascades = tuple(cascades)
+        self.provenance = dict(provenance or {})
+
+    def to(self, device: torch.device | str) -> "Urcdm":
+        """Moves the networks, and returns the model."""
+        for cascade in self.cascades:
+            cascade.to(device)
+        return self
+
+    def geometry(self, size_l0: tuple[int, int]) -> tuple[LevelGeometry, ...]:
+        """Lays out the canvases of a slide of that width and height, see `urcdm.geometry.plan_geometry`."""
+        return plan_geometry(self.config, tuple(cascade.config for cascade in self.cascades), size_l0)
+
+    def fingerprint(self) -> str:
+        """Returns a short hash of everything that decides what the model draws: settings and weights."""
+        digest = hashlib.sha256(repr(self.config).encode())
+        for cascade in self.cascades:
+            digest.update(repr(cascade.config).encode())
+            for unet in cascade.unets:
+                for name, value in unet.state_dict().items():
+                    digest.update(name.encode())
+                    digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Writes the model: `model.toml`, and a cascade folder named after each level.
+
+        Args:
+            folder: Where to; made if missing.
+            dtype: In which precision the weights are stored.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for level, cascade in zip(self.config.levels, self.cascades, strict=True):
+            cascade.save(folder / level.name, dtype=dtype)
+        origin = {"provenance": self.provenance} if self.provenance else {}
+        write_model_file(folder, kind="urcdm", values={**origin, **dump_config(self.config)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Urcdm":
+        """Reads a model from its folder, in float32 on the CPU.
+
+        Raises:
+            CheckpointError: A file is missing, damaged, or does not fit the others.
+            ConfigError: A `model.toml` has an unknown key or a wrong value.
+        """
+        values = read_model_file(folder, kind="urcdm")
+        provenance = values.pop("provenance", {})
+        config = parse_config(UrcdmConfig, values, str(folder / MODEL_FILE))
+        cascades = [Cascade.load(folder / level.name) for level in config.levels]
+        try:
+            return cls(config, cascades, provenance)
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from None

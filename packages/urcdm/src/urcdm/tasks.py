@@ -1,0 +1,123 @@
+"""One patch to sample, with everything that it takes: whoever samples it needs the model and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdm_core import draw_noise
+from cdm_core.pictures import to_uint8
+from urcdm.config import UrcdmConfig
+from urcdm.model import Urcdm
+from urcdm.order import Cell
+
+
+@dataclass(frozen=True)
+class PatchTask:
+    """A patch to sample. Pictures are uint8 at the resolution of the stage, S.
+
+    Args:
+        level: Number of the level, from 0.
+        stage: Number of the stage in the level's cascade, from 0.
+        cell: Row and column of the patch.
+        seed: Of all its noise.
+        context: What it is conditioned on, (S, S, C), or None.
+        lowres: What it enlarges, (s, s, 3), or None.
+        known: Pixels to hold, (S, S, 3), or None.
+        known_mask: Where they are known, (S, S) bool, or None.
+        steps: Denoising steps; the stage's own if None.
+        resample: How often each step is run where pixels are held.
+    """
+
+    level: int
+    stage: int
+    cell: Cell
+    seed: int
+    context: NDArray[np.uint8] | None = None
+    lowres: NDArray[np.uint8] | None = None
+    known: NDArray[np.uint8] | None = None
+    known_mask: NDArray[np.bool_] | None = None
+    steps: int | None = None
+    resample: int = 1
+
+
+class Executor(Protocol):
+    """Samples batches of patches, here or elsewhere."""
+
+    def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
+        """Samples patches of one stage of one level together; gives (S, S, 3) for each, in their order."""
+        ...
+
+
+class InProcessExecutor:
+    """Samples in this process.
+
+    Args:
+        model: The model, on the device to use.
+    """
+
+    def __init__(self, model: Urcdm) -> None:
+        self.model = model
+
+    def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
+        """Samples patches of one stage of one level together; gives (S, S, 3) for each, in their order."""
+        return sample_patches(self.model, tasks)
+
+
+def patch_seed(seed: int, level: int, stage: int, cell: Cell) -> int:
+    """Returns the seed of a patch, a function of its place alone: neither batch nor order changes the slide."""
+    return int(np.random.SeedSequence([seed, level, stage, *cell]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
+    """Samples patches of one stage of one level as one batch.
+
+    Args:
+        model: The model.
+        tasks: The patches.
+
+    Returns:
+        One (S, S, 3) for each task, in their order.
+    """
+    first = tasks[0]
+    cascade = model.cascades[first.level]
+    device = cascade.device
+    generators = [torch.Generator().manual_seed(task.seed) for task in tasks]
+    context = _stacked([task.context for task in tasks], device)
+    if context is not None:
+        context = noised_centre(context, model.config, generators)
+    masks = [task.known_mask[..., None] for task in tasks if task.known_mask is not None]
+    images = cascade.sample_stage(
+        first.stage,
+        generators=generators,
+        lowres=_stacked([task.lowres for task in tasks], device),
+        cond_images=context,
+        known=_stacked([task.known for task in tasks], device),
+        known_mask=_stacked(masks, device),
+        steps=first.steps,
+        resample=first.resample,
+    )
+    return list(to_uint8(images))
+
+
+def noised_centre(context: Tensor, config: UrcdmConfig, generators: Sequence[torch.Generator]) -> Tensor:
+    """Noises the centre crop of contexts, (B, 6, S, S) in [0, 1]; a plain context stays as it is."""
+    if config.context == "plain":
+        return context
+    noise = draw_noise((3, *context.shape[2:]), generators, context.device)
+    return torch.cat([context[:, :3], context[:, 3:] + config.context_noise * noise], dim=1)
+
+
+def _stacked(
+    pictures: Sequence[NDArray[np.uint8] | None] | Sequence[NDArray[np.bool_]], device: torch.device
+) -> Tensor | None:
+    """Stacks (S, S, C) pictures to (B, C, S, S) float in [0, 1], or gives None if there are none."""
+    there = [picture for picture in pictures if picture is not None]
+    if not there:
+        return None
+    stacked = torch.from_numpy(np.stack(there)).to(device).permute(0, 3, 1, 2)
+    return stacked.float() if stacked.dtype == torch.bool else stacked.float() / 255

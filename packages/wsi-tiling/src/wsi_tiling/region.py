@@ -1,0 +1,198 @@
+"""Exact, antialiased resampling of any box of a picture, inside it or out.
+
+A picture lies in an endless plane of one fill colour. An output pixel is the picture's colour, weighted with the share
+of the pixel that the picture covers, plus the fill colour for the rest: the fill never bleeds into pixels that lie
+wholly inside. Every output pixel depends on its own place and on the scale alone, so boxes that adjoin give, side by
+side, the same pixels as one box over both.
+
+The filter is Pillow's BILINEAR, which is linear interpolation when enlarging and a triangle of two output pixels'
+width when reducing. Its weights change continuously with the position, so a box can lie at any fraction of a pixel; a
+BOX filter rounds each source pixel in or out. Where one output pixel is as wide as eight source pixels or more, whole
+blocks of these are averaged first, so that at least four blocks are left to an output pixel: fast, and of bounded
+memory.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""(H, W, 3) 8-bit RGB."""
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green, blue, 0 to 255."""
+Number = TypeVar("Number", int, float)
+
+ReadWindow: TypeAlias = Callable[[int, int, int, int], Image]
+"""Called with x, y, width, height in whole source pixels, inside the source; gives (height, width, 3)."""
+
+MAX_BAND_PX = 2**24
+"""Blocks are averaged in bands of about this many source pixels (48 MiB)."""
+_REDUCE_FROM = 8
+_BLOCKS_LEFT = 4
+
+
+def read_region(
+    image: Image, box: tuple[float, float, float, float], size_px: int | tuple[int, int], fill: Colour
+) -> Image:
+    """Resamples a box of a picture; what lies outside the picture takes the fill colour.
+
+    A box of whole pixels read at its own size comes back as it is.
+
+    Args:
+        image: The picture, (H, W, 3) uint8.
+        box: x0, y0, x1, y1 in pixels of the picture, fractions allowed; may lie anywhere.
+        size_px: Side, or width and height, of the result.
+        fill: Colour outside the picture.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ValueError: The picture is not (H, W, 3) uint8, the box is empty or not finite, or a size is not positive.
+    """
+    check_image(image)
+
+    def window(x: int, y: int, width: int, height: int) -> Image:
+        return image[y : y + height, x : x + width]
+
+    height, width = image.shape[:2]
+    return resample(window, (width, height), (float(width), float(height)), box, as_pair(size_px), fill)
+
+
+def check_image(image: Image) -> None:
+    """Raises ValueError unless the picture is (H, W, 3) uint8 and not empty."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f"wanted a picture (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
+
+
+def as_pair(value: Number | tuple[Number, Number]) -> tuple[Number, Number]:
+    """Width and height of a square given by its side, or the pair itself."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def block_mean(image: Image, block_px: tuple[int, int]) -> Image:
+    """Averages blocks of (width, height) pixels; blocks cut by the right or lower edge average what they have."""
+    if block_px == (1, 1):
+        return image
+    height, width = image.shape[:2]
+    return np.asarray(PIL.Image.fromarray(image).reduce((min(block_px[0], width), min(block_px[1], height))))
+
+
+def resample(
+    read_window: ReadWindow,
+    source_px: tuple[int, int],
+    extent: tuple[float, float],
+    box: tuple[float, float, float, float],
+    size_px: tuple[int, int],
+    fill: Colour,
+) -> Image:
+    """Resamples a box of a source that is read window by window; see the module for the exact meaning.
+
+    Args:
+        read_window: Reads whole pixels of the source.
+        source_px: Width and height of the source.
+        extent: True width and height of the picture, in source pixels: for a reduced level they may not be whole.
+        box: x0, y0, x1, y1 in source pixels.
+        size_px: Width and height of the result.
+        fill: Colour outside the extent.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ValueError: The box is empty or not finite, or a size is not positive.
+    """
+    if min(size_px) < 1:
+        raise ValueError(f"wanted a size of at least 1 x 1 px, got {size_px}")
+    if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(f"wanted a box with x0 < x1 and y0 < y1, got {box}")
+    result = np.empty((size_px[1], size_px[0], 3), np.uint8)
+    across = _Axis.plan(box[0], box[2], size_px[0], source_px[0], extent[0])
+    down = _Axis.plan(box[1], box[3], size_px[1], source_px[1], extent[1])
+    if across is None or down is None:
+        result[:] = fill
+        return result
+
+    window = _read_blocks(read_window, across, down)
+    pad_x, pad_y = across.padding(window.shape[1]), down.padding(window.shape[0])
+    if any(pad_x + pad_y):
+        window = np.pad(window, (pad_y, pad_x, (0, 0)), mode="edge")
+    x0, x1 = across.shifted(pad_x[0], window.shape[1])
+    y0, y1 = down.shifted(pad_y[0], window.shape[0])
+    inside_px = (across.last - across.first, down.last - down.first)
+    picture = PIL.Image.fromarray(np.ascontiguousarray(window)).resize(
+        inside_px, PIL.Image.Resampling.BILINEAR, box=(x0, y0, x1, y1)
+    )
+    inside = np.asarray(picture)
+    covered = down.cover[:, None, None] * across.cover[None, :, None]
+    if covered.min() < 1:
+        inside = np.rint(inside * covered + np.asarray(fill) * (1 - covered)).astype(np.uint8)
+    if inside_px == size_px:
+        return np.array(inside)
+    result[:] = fill
+    result[down.first : down.last, across.first : across.last] = inside
+    return result
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What one axis of a box needs: output pixels first:last touch the picture, source pixels start:stop feed them."""
+
+    first: int
+    last: int
+    start: int
+    stop: int
+    block: int
+    low: float
+    """Where output pixel `first` begins, in blocks from `start`."""
+    high: float
+    """Where output pixel `last - 1` ends, in blocks from `start`."""
+    cover: NDArray[np.float64]
+    """Share of each touching output pixel that the picture covers."""
+
+    @classmethod
+    def plan(cls, begin: float, end: float, count: int, source: int, extent: float) -> "_Axis | None":
+        """Plans one axis; None if the box misses the picture."""
+        scale = (end - begin) / count
+        first = min(max(math.floor(-begin / scale), 0), count)
+        last = min(max(math.ceil((extent - begin) / scale), 0), count)
+        if first >= last:
+            return None
+        # The rounding guards against a scale of 11.999... for one box and 12.0 for its neighbour.
+        block = int(round(scale / _BLOCKS_LEFT, 9)) if scale >= _REDUCE_FROM - 1e-9 else 1
+        edges = begin + scale * np.arange(first, last + 1)
+        cover = np.clip((np.minimum(edges[1:], extent) - np.maximum(edges[:-1], 0)) / scale, 0, 1)
+        cover[cover > 1 - 1e-6] = 1
+        # The triangle reaches half an output pixel past the pixels at the ends, or one source pixel if that is more.
+        margin = max(scale, 1.0) + block
+        start = min(max(math.floor((edges[0] - margin) / block), 0) * block, (source - 1) // block * block)
+        stop = min(max(math.ceil((edges[-1] + margin) / block) * block, start + 1), source)
+        low, high = float(edges[0] - start) / block, float(edges[-1] - start) / block
+        return cls(first, last, start, stop, block, low, high, cover)
+
+    def padding(self, length: int) -> tuple[int, int]:
+        """Blocks to add before and after a window of `length` blocks so that the box lies inside: a few at most."""
+        return max(0, math.ceil(-self.low)), max(0, math.ceil(self.high - length))
+
+    def shifted(self, before: int, length: int) -> tuple[float, float]:
+        """The box in a window padded with `before` blocks to `length` in all."""
+        return max(self.low + before, 0.0), min(self.high + before, float(length))
+
+
+def _read_blocks(read_window: ReadWindow, across: _Axis, down: _Axis) -> Image:
+    """Reads the window that both axes ask for, its blocks averaged, in bands of bounded size."""
+    width, height = across.stop - across.start, down.stop - down.start
+    blocks = (across.block, down.block)
+    if blocks == (1, 1):
+        return read_window(across.start, down.start, width, height)
+    rows = max(1, MAX_BAND_PX // width // down.block) * down.block
+    bands = [
+        block_mean(read_window(across.start, y, width, min(rows, down.stop - y)), blocks)
+        for y in range(down.start, down.stop, rows)
+    ]
+    return np.concatenate(bands)

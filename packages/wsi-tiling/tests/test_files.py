@@ -1,0 +1,184 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as PilImage
+
+from wsi_tiling import ArraySlide, PyramidWriter, SlideError, open_slide
+from wsi_tiling.region import Image
+
+
+def whole(path: Path) -> Image:
+    with open_slide(path) as slide:
+        return slide.read((0, 0), slide.size_l0, slide.size_l0)
+
+
+def test_png_is_read_exactly(tmp_path: Path, picture: Image) -> None:
+    PilImage.fromarray(picture).save(tmp_path / "picture.png")
+    np.testing.assert_array_equal(whole(tmp_path / "picture.png"), picture)
+
+
+def test_jpeg_is_read_as_pillow_reads_it(tmp_path: Path, picture: Image) -> None:
+    PilImage.fromarray(picture).save(tmp_path / "picture.jpg", quality=80)
+    with PilImage.open(tmp_path / "picture.jpg") as oracle:
+        np.testing.assert_array_equal(whole(tmp_path / "picture.jpg"), np.asarray(oracle))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib", "rowsperstrip": 50},
+        {"tile": (64, 64), "compression": "zstd"},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+    ],
+)
+def test_tiff_files_of_all_kinds_are_read_exactly(tmp_path: Path, picture: Image, options: dict) -> None:
+    tifffile.imwrite(tmp_path / "plain.tif", picture, photometric="rgb", **options)
+    np.testing.assert_array_equal(whole(tmp_path / "plain.tif"), picture)
+
+
+def test_a_tiff_file_with_planes_is_read_exactly(tmp_path: Path, picture: Image) -> None:
+    planes = np.ascontiguousarray(np.moveaxis(picture, 2, 0))
+    tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(whole(tmp_path / "planes.tif"), picture)
+
+
+def test_grey_becomes_colour(tmp_path: Path, picture: Image) -> None:
+    tifffile.imwrite(tmp_path / "grey.tif", picture[..., 0], photometric="minisblack")
+    PilImage.fromarray(picture[..., 0]).save(tmp_path / "grey.png")
+    for name in ("grey.tif", "grey.png"):
+        np.testing.assert_array_equal(whole(tmp_path / name), np.repeat(picture[..., :1], 3, axis=2))
+
+
+def test_transparent_pixels_of_a_picture_become_background(tmp_path: Path) -> None:
+    rgba = np.zeros((20, 20, 4), np.uint8)
+    rgba[:10] = (200, 10, 10, 255)
+    PilImage.fromarray(rgba).save(tmp_path / "clear.png")
+    tifffile.imwrite(tmp_path / "clear.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    for name in ("clear.png", "clear.tif"):
+        pixels = whole(tmp_path / name)
+        assert (pixels[:10] == (200, 10, 10)).all()
+        assert (pixels[10:] == (242, 243, 242)).all()
+
+
+def test_the_scale_of_a_plain_tiff_file_is_believed_if_a_microscope_could_have_it(
+    tmp_path: Path, picture: Image
+) -> None:
+    for name, per_cm, mpp in (("scan.tif", 2e4, 0.5), ("print.tif", 118.1, None)):
+        resolution = {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite(tmp_path / name, picture, photometric="rgb", **resolution)
+        assert open_slide(tmp_path / name).mpp == mpp
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SlideError, match=r"nothing\.svs: no such file"):
+        open_slide(tmp_path / "nothing.svs")
+    with pytest.raises(SlideError, match="no such file"):
+        open_slide(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["text.svs", "text.tif", "text.png"])
+@pytest.mark.parametrize(
+    "content", [b"this is no slide", b"", b"II*\0", b"II*\0\x08\0\0\0\xff\xff", b"\x89PNG\r\n\x1a\n"]
+)
+def test_a_file_of_no_known_kind_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SlideError, match=name):
+        open_slide(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_picture_cut_short_is_named(tmp_path: Path, picture: Image, suffix: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    PilImage.fromarray(picture).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(SlideError, match=path.name):
+        open_slide(path)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.99])
+def test_a_slide_cut_short_is_named_at_opening_or_at_reading(tmp_path: Path, picture: Image, share: float) -> None:
+    path = tmp_path / "cut.svs"
+    with PyramidWriter(path, (700, 500), mpp=0.5) as writer:
+        writer.write((0, 0), picture)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(SlideError, match=r"cut\.svs"):
+        whole(path)
+
+
+def test_after_a_damaged_place_the_rest_is_still_read(tmp_path: Path, picture: Image) -> None:
+    path = tmp_path / "damaged.tif"
+    with PyramidWriter(path, (700, 500), mpp=0.5) as writer:
+        writer.write((0, 0), picture)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        start, length = page.dataoffsets[-1], page.databytecounts[-1]
+    content = bytearray(path.read_bytes())
+    content[start : start + length] = bytes(length)
+    path.write_bytes(content)
+    with open_slide(path) as slide:
+        for _ in range(2):
+            with pytest.raises(SlideError, match="damaged or cut short"):
+                slide.read((0, 0), slide.size_l0, slide.size_l0)
+            assert slide.read((0, 0), 100, 100).std() > 10
+
+
+def png_of_zeros(width: int, height: int) -> bytes:
+    """A well-formed PNG header, with next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_a_decompression_bomb_is_refused_unread(tmp_path: Path, side: int) -> None:
+    (tmp_path / "bomb.png").write_bytes(png_of_zeros(side, side))
+    with pytest.raises(SlideError, match=r"bomb\.png: wanted a picture of at most 134 million px"):
+        open_slide(tmp_path / "bomb.png")
+
+
+def test_a_vast_plain_tiff_is_refused_unread(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    strip = zlib.compress(b"\0" * 30_000 * 30)
+    tifffile.imwrite(
+        buffer, iter([strip] * 1000), shape=(30_000, 30_000), dtype=np.uint8, rowsperstrip=30, compression="zlib"
+    )
+    (tmp_path / "vast.tif").write_bytes(buffer.getvalue())
+    with pytest.raises(SlideError, match="30000 x 30000 px"):
+        open_slide(tmp_path / "vast.tif")
+
+
+def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    deep = np.zeros((20, 20), np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", deep)
+    PilImage.fromarray(deep).save(tmp_path / "deep.png")
+    for name in ("deep.tif", "deep.png"):
+        with pytest.raises(SlideError, match="8 bits"):
+            open_slide(tmp_path / name)
+
+
+@pytest.mark.real_data
+def test_a_real_slide_cut_short_is_named(real_data: Path, tmp_path: Path) -> None:
+    content = (real_data / "slides" / "CMU-1-Small-Region.svs").read_bytes()
+    for share in (0.2, 0.6, 0.9):
+        (tmp_path / "cut.svs").write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(SlideError, match=r"cut\.svs"):
+            whole(tmp_path / "cut.svs")
+
+
+@pytest.mark.real_data
+def test_a_real_photograph_opens(real_data: Path) -> None:
+    with open_slide(real_data / "aerial" / "yellowstone-2299x2472.jpg", mpp=1.0) as slide:
+        assert isinstance(slide, ArraySlide)
+        assert slide.size_l0 == (2299, 2472)

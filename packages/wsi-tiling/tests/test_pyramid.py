@@ -1,0 +1,237 @@
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wsi_tiling import PyramidWriter, SlideError, open_slide
+from wsi_tiling.region import Image
+from wsi_tiling.tile_store import EncodedTiles, RawTiles
+
+
+def level(path: Path, index: int) -> Image:
+    with openslide.OpenSlide(path) as slide:
+        size = slide.level_dimensions[index]
+        return np.asarray(slide.read_region((0, 0), index, size))[..., :3]
+
+
+def halved(image: Image) -> np.ndarray:
+    """2 x 2 means, an odd edge repeated."""
+    image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge").astype(float)
+    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+
+
+def test_openslide_sees_every_level_and_the_scale(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    with PyramidWriter(path, (2048, 1500), mpp=0.25, description="made up"):
+        pass
+    with openslide.OpenSlide(path) as slide:
+        assert slide.level_dimensions == ((2048, 1500), (1024, 750), (512, 375), (256, 188))
+        assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.25)
+        assert float(slide.properties["openslide.mpp-y"]) == pytest.approx(0.25)
+        assert slide.properties["openslide.comment"] == "made up"
+
+
+def test_tifffile_sees_one_pyramid(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    with PyramidWriter(path, (1024, 1024), mpp=0.25):
+        pass
+    with tifffile.TiffFile(path) as tiff:
+        assert [series.shape for series in tiff.series[0].levels] == [(1024, 1024, 3), (512, 512, 3), (256, 256, 3)]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@given(size=st.tuples(st.integers(1, 700), st.integers(1, 500)), tile=st.sampled_from([64, 128, 256]), data=st.data())
+def test_exact_slides_come_back_exactly_in_any_order(
+    tmp_path: Path, picture: Image, size: tuple[int, int], tile: int, data: st.DataObject
+) -> None:
+    path = tmp_path / "exact.tif"
+    image = picture[: size[1], : size[0]]
+    places = [(x, y) for y in range(0, size[1], tile) for x in range(0, size[0], tile)]
+    with PyramidWriter(path, size, mpp=0.5, tile_px=tile, quality=None, overwrite=True) as writer:
+        for x, y in data.draw(st.permutations(places)):
+            writer.write((x, y), image[y : y + tile, x : x + tile])
+    np.testing.assert_array_equal(level(path, 0), image)
+    with tifffile.TiffFile(path) as tiff:
+        for before, after in zip(tiff.pages, tiff.pages[1:], strict=False):
+            np.testing.assert_allclose(after.asarray(), halved(before.asarray()), atol=0.51)
+
+
+def test_spilled_tiles_change_nothing(tmp_path: Path, picture: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsi_tiling.pyramid._HELD_BYTES", 0)
+    places = [(x, y) for y in range(0, 500, 64) for x in range(0, 700, 64)]
+    np.random.default_rng(3).shuffle(places)
+    with PyramidWriter(tmp_path / "spilled.tif", (700, 500), mpp=None, tile_px=64, quality=None) as writer:
+        for x, y in places:
+            writer.write((x, y), picture[y : y + 64, x : x + 64])
+    np.testing.assert_array_equal(level(tmp_path / "spilled.tif", 0), picture)
+    np.testing.assert_allclose(level(tmp_path / "spilled.tif", 1), halved(picture), atol=0.51)
+
+
+@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 255), (0, 255, 0), (242, 243, 242), (120, 60, 150)])
+def test_jpeg_keeps_colours(tmp_path: Path, colour: tuple[int, int, int]) -> None:
+    path = tmp_path / "colour.tif"
+    with PyramidWriter(path, (600, 600), mpp=0.5) as writer:
+        writer.write((0, 0), np.full((600, 600, 3), colour, np.uint8))
+    for index in (0, 1):
+        assert np.abs(level(path, index).astype(int) - colour).max() <= 3
+    assert np.abs(tifffile.imread(path).astype(int) - colour).max() <= 3
+
+
+def test_jpeg_stays_close_to_a_smooth_picture(tmp_path: Path) -> None:
+    y, x = np.mgrid[:512, :512]
+    smooth = np.stack([128 + 100 * np.sin(x / 60), 128 + 100 * np.cos(y / 70), (x + y) / 5], axis=-1).astype(np.uint8)
+    with PyramidWriter(tmp_path / "smooth.tif", (512, 512), mpp=0.5) as writer:
+        writer.write((0, 0), smooth)
+    assert np.abs(level(tmp_path / "smooth.tif", 0).astype(int) - smooth).max() <= 8
+
+
+def test_tiles_never_written_are_background(tmp_path: Path, picture: Image) -> None:
+    path = tmp_path / "gaps.tif"
+    with PyramidWriter(path, (1024, 1024), mpp=0.5, quality=None, background=(9, 8, 7)) as writer:
+        writer.write((256, 512), picture[:256, :256])
+    expected = np.full((1024, 1024, 3), (9, 8, 7), np.uint8)
+    expected[512:768, 256:512] = picture[:256, :256]
+    np.testing.assert_array_equal(level(path, 0), expected)
+    np.testing.assert_allclose(level(path, 1), halved(expected), atol=0.51)
+
+
+def test_an_unknown_scale_stays_unknown(tmp_path: Path) -> None:
+    with PyramidWriter(tmp_path / "slide.tif", (300, 300), mpp=None):
+        pass
+    with open_slide(tmp_path / "slide.tif") as slide:
+        assert slide.mpp is None
+
+
+def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
+    def stop_midway() -> None:
+        with PyramidWriter(tmp_path / "slide.tif", (300, 300), mpp=0.5) as writer:
+            writer.write((0, 0), np.zeros((300, 300, 3), np.uint8))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop_midway()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_process_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = (
+        "import sys, time, numpy as np; from wsi_tiling import PyramidWriter\n"
+        "with PyramidWriter(sys.argv[1], (4096, 4096), mpp=1.0) as writer:\n"
+        "    writer.write((0, 0), np.zeros((1024, 4096, 3), np.uint8)); print('half', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "slide.tif")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    path.write_text("mine")
+    with pytest.raises(SlideError, match="overwrite=True"):
+        PyramidWriter(path, (300, 300), mpp=0.5)
+    assert path.read_text() == "mine"
+    with PyramidWriter(path, (300, 300), mpp=0.5, overwrite=True):
+        assert path.read_text() == "mine"
+    assert open_slide(path).size_l0 == (300, 300)
+
+
+def test_a_file_made_in_the_meantime_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    with pytest.raises(SlideError, match="in the meantime"), PyramidWriter(path, (300, 300), mpp=0.5):
+        path.write_text("mine")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["slide.tif"]
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("store", [EncodedTiles, RawTiles])
+def test_a_full_disk_is_told(
+    tmp_path: Path, picture: Image, monkeypatch: pytest.MonkeyPatch, store: type[EncodedTiles | RawTiles]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "put", full)
+    with (
+        pytest.raises(SlideError, match="disk is full"),
+        PyramidWriter(tmp_path / "slide.tif", (700, 500), mpp=0.5) as writer,
+    ):
+        writer.write((0, 0), picture[:256, :256])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("quality", [95, None])
+def test_a_write_that_fails_is_told_and_leaves_nothing(tmp_path: Path, picture: Image, quality: int | None) -> None:
+    def write() -> None:
+        with PyramidWriter(tmp_path / "slide.tif", (700, 500), mpp=0.5, quality=quality) as writer:
+            writer.write((0, 0), picture)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SlideError, match="cannot be written: File too large"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("xy", "shape"),
+    [
+        ((10, 0), (256, 256)),
+        ((0, 0), (100, 256)),
+        ((-256, 0), (256, 256)),
+        ((512, 256), (256, 256)),
+        ((1024, 0), (1, 1)),
+    ],
+)
+def test_tiles_off_the_grid_are_refused(tmp_path: Path, xy: tuple[int, int], shape: tuple[int, int]) -> None:
+    with PyramidWriter(tmp_path / "slide.tif", (700, 500), mpp=0.5) as writer:
+        with pytest.raises(SlideError, match="do not fit the grid"):
+            writer.write(xy, np.zeros((*shape, 3), np.uint8))
+        with pytest.raises(SlideError, match="wanted a picture"):
+            writer.write((0, 0), np.zeros((256, 256), np.uint8))
+
+
+def test_a_tile_is_written_once(tmp_path: Path, picture: Image) -> None:
+    with PyramidWriter(tmp_path / "slide.tif", (700, 500), mpp=0.5) as writer:
+        writer.write((0, 0), picture[:256])
+        with pytest.raises(SlideError, match="written already"):
+            writer.write((256, 0), picture[:256, :256])
+
+
+def test_tiles_are_written_inside_the_block_only(tmp_path: Path, picture: Image) -> None:
+    writer = PyramidWriter(tmp_path / "slide.tif", (700, 500), mpp=0.5)
+    with pytest.raises(SlideError, match="inside a `with"):
+        writer.write((0, 0), picture)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"mpp": -1.0}, "micrometres"),
+        ({"tile_px": 100}, "multiple of 16"),
+        ({"quality": 0}, "quality"),
+        ({"size_px": (0, 5)}, "at least 1 x 1"),
+        ({"description": "µm"}, "ASCII"),
+    ],
+)
+def test_senseless_arguments_are_refused(tmp_path: Path, wrong: dict, message: str) -> None:
+    arguments = {"size_px": (300, 300), "mpp": 0.5} | wrong
+    with pytest.raises(SlideError, match=message):
+        PyramidWriter(tmp_path / "slide.tif", **arguments)
+    with pytest.raises(SlideError, match="there is no folder"):
+        PyramidWriter(tmp_path / "nowhere" / "slide.tif", (300, 300), mpp=0.5)
