@@ -51,7 +51,8 @@ def sample(
             extrapolated from the last two predictions).
         generators: One for each image: the noise of 'ddpm' and of resampling.
         known: Known pixels in [-1, 1], (B, C, H, W); others are ignored.
-        known_mask: 1 where a pixel is known, else 0, (B, 1, H, W).
+        known_mask: 1 where a pixel is known, else 0, (B, 1, H, W). Values between soften the border of what is known;
+            they are for the deterministic methods, where both sides carry the same noise.
         resample: How often each stretch of steps is run while inpainting; 1 is once, 10 is RePaint's.
         jump: Length of such a stretch in steps.
 
@@ -88,7 +89,7 @@ def sample(
         if known is not None and known_mask is not None:
             # On a deterministic path the known pixels keep the noise that they began with: their own exact trajectory.
             known_noise = noise if generators is None or method != "ddpm" else fresh_noise()
-            x = torch.where(known_mask > 0, schedule.add_noise(known, t, known_noise), x)
+            x = known_mask * schedule.add_noise(known, t, known_noise) + (1 - known_mask) * x
         x0 = denoise(x, t)
         direction = x0
         if method == "dpmpp_2m" and x0_before is not None and j < steps:

@@ -132,8 +132,8 @@ class StageCanvas:
 
     def _blend(
         self, x: int, y: int, width: int, height: int, cells: Iterable[Cell]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Blends patches in a window; gives the pixels and where there are any, (height, width) bool."""
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Blends patches in a window; gives the pixels and the sum of their weights, (height, width)."""
         total = np.zeros((height, width, 3), np.float32)
         weight = np.zeros((height, width, 1), np.float32)
         for row, col in cells:
@@ -147,18 +147,27 @@ class StageCanvas:
             share = self._y_weights[row][inside[0], None, None] * self._x_weights[col][None, inside[1], None]
             total[part] += share * self._patch((row, col))[inside]
             weight[part] += share
-        there = weight[..., 0] > 0
         pixels = np.rint(total / np.where(weight > 0, weight, 1)).astype(np.uint8)
-        return pixels, there
+        return pixels, weight[..., 0]
 
     def read(self, box: Box, size_px: int) -> NDArray[np.uint8]:
         """Reads any box of the picture, in stage px, resampled to (size_px, size_px, 3); fill outside the canvas."""
         extent = (float(self.size_px[0]), float(self.size_px[1]))
         return resample(self.picture, self.size_px, extent, box, (size_px, size_px), self.fill)
 
-    def held(self, cell: Cell, held: Iterable[Cell]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Returns what the `held` patches put into a patch's place, (S, S, 3), and where they do, (S, S) bool."""
-        return self._blend(self._xs[cell[1]], self._ys[cell[0]], self.image_px, self.image_px, held)
+    def held(self, cell: Cell, held: Iterable[Cell]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Returns what the `held` patches put into a patch's place, and how much it is held there.
+
+        The hold falls linearly across the overlap, from 1 at the patch's edge to 0 where the overlap ends, as the
+        blending does: a hold that ended abruptly would show as a seam inside the patch.
+
+        Returns:
+            Pixels, (S, S, 3) uint8, and the hold, (S, S) in [0, 1].
+        """
+        row, col = cell
+        pixels, weight = self._blend(self._xs[col], self._ys[row], self.image_px, self.image_px, held)
+        own = self._y_weights[row][:, None] * self._x_weights[col][None, :]
+        return pixels, np.asarray(weight / (weight + own), np.float32)
 
     def patch_of(self, cell: Cell) -> NDArray[np.uint8]:
         """Returns the picture at a patch's place, (S, S, 3): the patch, blended with its neighbours."""

@@ -16,7 +16,7 @@ from wsi_tiling import Slide, TileTable, read_region
 class LevelExamples:
     """Random patches at one level, for `cdm_core.train_stage`.
 
-    A draw takes a tile of the table, moves it by up to half a field (a quarter for the first level, which shows whole
+    A draw takes a tile of the table, moves it by up to half a field (an eighth for the first level, which shows whole
     slides), and turns and mirrors it with its context. The n-th draw is always the same.
 
     Args:
@@ -58,6 +58,9 @@ class LevelExamples:
         slide, field = self.slides[name], self.level.field_l0
         reach = field / 2 if self.number else field / 8
         centre = np.array([x, y]) + field / 2 + rng.uniform(-reach, reach, 2)
+        size = np.array(slide.size_l0)
+        if (size >= field).all():  # a patch ends where its slide does: networks are not to learn that edge
+            centre = np.clip(centre, field / 2, size - field / 2)
         turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
         def tensor(pixels: NDArray[np.uint8]) -> Tensor:

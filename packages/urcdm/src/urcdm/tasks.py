@@ -28,7 +28,7 @@ class PatchTask:
         context: What it is conditioned on, (S, S, C), or None.
         lowres: What it enlarges, (s, s, 3), or None.
         known: Pixels to hold, (S, S, 3), or None.
-        known_mask: Where they are known, (S, S) bool, or None.
+        known_mask: How much each is held, (S, S) in [0, 1], or None.
         steps: Denoising steps; the stage's own if None.
         resample: How often each step is run where pixels are held.
     """
@@ -40,7 +40,7 @@ class PatchTask:
     context: NDArray[np.uint8] | None = None
     lowres: NDArray[np.uint8] | None = None
     known: NDArray[np.uint8] | None = None
-    known_mask: NDArray[np.bool_] | None = None
+    known_mask: NDArray[np.float32] | None = None
     steps: int | None = None
     resample: int = 1
 
@@ -90,14 +90,14 @@ def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.
     context = _stacked([task.context for task in tasks], device)
     if context is not None:
         context = noised_centre(context, model.config, generators)
-    masks = [task.known_mask[..., None] for task in tasks if task.known_mask is not None]
+    masks = [torch.from_numpy(task.known_mask) for task in tasks if task.known_mask is not None]
     images = cascade.sample_stage(
         first.stage,
         generators=generators,
         lowres=_stacked([task.lowres for task in tasks], device),
         cond_images=context,
         known=_stacked([task.known for task in tasks], device),
-        known_mask=_stacked(masks, device),
+        known_mask=torch.stack(masks)[:, None].to(device) if masks else None,
         steps=first.steps,
         resample=first.resample,
     )
@@ -112,12 +112,9 @@ def noised_centre(context: Tensor, config: UrcdmConfig, generators: Sequence[tor
     return torch.cat([context[:, :3], context[:, 3:] + config.context_noise * noise], dim=1)
 
 
-def _stacked(
-    pictures: Sequence[NDArray[np.uint8] | None] | Sequence[NDArray[np.bool_]], device: torch.device
-) -> Tensor | None:
-    """Stacks (S, S, C) pictures to (B, C, S, S) float in [0, 1], or gives None if there are none."""
+def _stacked(pictures: Sequence[NDArray[np.uint8] | None], device: torch.device) -> Tensor | None:
+    """Stacks (S, S, C) pictures to (B, C, S, S) in [0, 1], or gives None if there are none."""
     there = [picture for picture in pictures if picture is not None]
     if not there:
         return None
-    stacked = torch.from_numpy(np.stack(there)).to(device).permute(0, 3, 1, 2)
-    return stacked.float() if stacked.dtype == torch.bool else stacked.float() / 255
+    return torch.from_numpy(np.stack(there)).to(device).permute(0, 3, 1, 2).float() / 255
