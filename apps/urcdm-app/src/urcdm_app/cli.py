@@ -10,6 +10,9 @@ from urcdm_app import builtin
 from urcdm_app.console import console, errors
 from urcdm_app.errors import user_message
 
+INTERRUPTED = 130
+"""The exit code that typer gives to Ctrl-C."""
+
 app = typer.Typer(
     name="urcdm-app",
     no_args_is_help=True,
@@ -166,9 +169,10 @@ def main() -> None:
     """Runs the command line; what a user can mend is told in one line, with exit code 1."""
     try:
         app()
-    except KeyboardInterrupt:
-        errors.print("stopped; what is done is kept, go on with --resume", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            errors.print("stopped; what is done is kept, go on with --resume", style="yellow")
+        raise
     except Exception as error:
         message = user_message(error)
         if message is None:

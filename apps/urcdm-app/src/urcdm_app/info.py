@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.table import Table
 
 from urcdm import Urcdm
-from urcdm_app.console import console
+from urcdm_app.console import console, say
 from wsi_tiling import open_slide
 
 
@@ -37,12 +37,12 @@ def _model(path: Path) -> None:
             )
     console.print(table)
     for name, value in model.provenance.items():
-        console.print(f"{name}: {value}")
+        say(f"{name}: {value}")
 
 
 def _slide(path: Path) -> None:
     with open_slide(path) as slide:
         mpp = f"{slide.mpp:g} um a pixel" if slide.mpp is not None else "scale unknown"
-        console.print(f"slide {path.name}: {slide.size_l0[0]} x {slide.size_l0[1]} px, {mpp}")
-        console.print(f"levels: {', '.join(f'{width} x {height}' for width, height in slide.levels)}")
-        console.print(f"background: RGB {slide.background}")
+        say(f"slide {path.name}: {slide.size_l0[0]} x {slide.size_l0[1]} px, {mpp}")
+        say(f"levels: {', '.join(f'{width} x {height}' for width, height in slide.levels)}")
+        say(f"background: RGB {slide.background}")

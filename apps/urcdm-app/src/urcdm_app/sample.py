@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 import urcdm
-from urcdm_app.console import console, progress_bars, refuse_existing, remove, resolve_device
+from urcdm_app.console import progress_bars, refuse_existing, remove, resolve_device, say
 from urcdm_app.errors import UsageError
 
 CPU_BATCH = 8

@@ -6,7 +6,7 @@ from PIL import Image
 from rich.table import Table
 
 from urcdm import TrainingPlan
-from urcdm_app.console import console, progress_bars, refuse_existing
+from urcdm_app.console import console, progress_bars, refuse_existing, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
 from wsi_tiling import Slide, TileTable, find_tiles, open_slide, overview
@@ -54,7 +54,7 @@ def run_tile(
         image.save(picture)
     table.save(out / TABLE)
     _report(table, plan)
-    console.print(f"{out / TABLE} (tiles) and an overview picture for each of {len(slide_paths)} slide(s)")
+    say(f"{out / TABLE} (tiles) and an overview picture for each of {len(slide_paths)} slide(s)")
 
 
 def _tiles_of(slide: Slide, plan: TrainingPlan, min_tissue: float) -> TileTable:

@@ -13,7 +13,7 @@ from cdm_core.config import dump_config
 from cdm_core.training import train_stage
 from cdm_core.training_state import load_trained
 from urcdm import LevelExamples, NetworkPlan, TrainingPlan, Urcdm
-from urcdm_app.console import console, progress_bars, remove, resolve_device
+from urcdm_app.console import progress_bars, remove, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
 from urcdm_app.tile import TABLE
@@ -79,10 +79,10 @@ def run_train(
 
     missing = [name for name, *_ in networks if not (out / name / "state.pt").exists()]
     if missing:
-        console.print(f"{out}: still to train before there is a model: {', '.join(missing)}")
+        say(f"{out}: still to train before there is a model: {', '.join(missing)}")
         return
     _assemble(plan, out, slides).save(out / "model", dtype=torch.float16)
-    console.print(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+    say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
 
 
 def _network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:

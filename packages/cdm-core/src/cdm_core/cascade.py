@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core.config import CascadeConfig, dump_config, parse_config
+from cdm_core.errors import ConfigError
 from cdm_core.model_folder import MODEL_FILE, load_weights, read_model_file, save_weights, write_model_file
 from cdm_core.network import build_unet
 from cdm_core.stage import sample_stage
@@ -19,6 +20,9 @@ class Cascade:
         config: The stages.
         unets: One network a stage; fresh weights if not given.
         provenance: Where the weights come from: data, steps, date, code version.
+
+    Raises:
+        ValueError: Not as many networks as stages.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class Cascade:
     ) -> None:
         self.config = config
         self.unets = list(unets) if unets is not None else [build_unet(stage) for stage in config.stages]
+        if len(self.unets) != len(config.stages):
+            raise ValueError(f"a cascade of {len(config.stages)} stages has as many networks, got {len(self.unets)}")
         self.provenance = dict(provenance or {})
         for unet in self.unets:
             # channels_last halves the time of a step on a CPU
@@ -125,6 +131,8 @@ class Cascade:
         """
         values = read_model_file(folder, kind="cascade")
         provenance = values.pop("provenance", {})
+        if not isinstance(provenance, dict):
+            raise ConfigError(f"{folder / MODEL_FILE}: provenance: should be a table")
         cascade = cls(parse_config(CascadeConfig, values, str(folder / MODEL_FILE)), provenance=provenance)
         for i, unet in enumerate(cascade.unets):
             load_weights(unet, folder / _weights_name(i))

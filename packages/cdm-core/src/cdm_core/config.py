@@ -184,7 +184,8 @@ def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key is often a known one misspelt, which is then missing: it is told first.
+        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         if first["type"] == "unexpected_keyword_argument":
             known = _known_keys(kind, first["loc"][:-1])

@@ -60,8 +60,8 @@ def sample(
         Images in the range of `denoise`, (B, C, H, W).
 
     Raises:
-        ValueError: `steps`, `resample` or `jump` under 1, a `known` without its mask, or no generators where fresh
-            noise is needed.
+        ValueError: `steps`, `resample` or `jump` under 1, a `known` without its mask, no generators where fresh noise
+            is needed, or another number of them than of images.
 
     Source: Ho et al. 2020, equation 7; Song et al. 2021, equation 12 (DDPM is its eta = 1); Lu et al. 2022,
         'DPM-Solver++', algorithm 2; Lugmayr et al. 2022, 'RePaint', algorithm 1.
@@ -72,6 +72,8 @@ def sample(
         raise ValueError("known pixels come with their mask: give both known and known_mask, or neither")
     if generators is None and (method == "ddpm" or resample > 1):
         raise ValueError("ddpm and resampling draw fresh noise: give one generator for each image")
+    if generators is not None and len(generators) != len(noise):
+        raise ValueError(f"each image has its own generator, got {len(generators)} for {len(noise)} images")
 
     def fresh_noise() -> Tensor:
         return draw_noise(noise.shape[1:], generators or (), noise.device)

@@ -49,11 +49,14 @@ def sample_stage(
         Images, (B, 3, S, S).
 
     Raises:
-        ValueError: The stage enlarges an image and none is given, or the reverse.
+        ValueError: The stage enlarges an image or is conditioned on images and none are given, or the reverse.
     """
     if (lowres is None) != (config.lowres_px is None):
         wanted = "takes no" if config.lowres_px is None else "enlarges a"
         raise ValueError(f"the stage of {config.image_px} px {wanted} low-resolution image")
+    if (cond_images is None) != (config.unet.cond_images_channels == 0):
+        wanted = config.unet.cond_images_channels or "no"
+        raise ValueError(f"the stage of {config.image_px} px takes {wanted} channels of cond_images")
     device = next(unet.parameters()).device
     shape = (3, config.image_px, config.image_px)
     conditions = Conditions(cond_images)
@@ -66,7 +69,7 @@ def sample_stage(
         denoiser,
         draw_noise(shape, generators, device),
         schedule=denoiser.schedule,
-        steps=steps or config.sampling.steps,
+        steps=config.sampling.steps if steps is None else steps,
         method=config.sampling.method,
         generators=generators,
         known=None if known is None else known * 2 - 1,

@@ -104,7 +104,7 @@ def train_stage(
         batch_size=training.batch_size,
         num_workers=training.workers,
     )
-    saved, skipped, skipped_in_a_row, started = state.step, 0, 0, time.monotonic()
+    saved, skipped_in_a_row, started = state.step, 0, time.monotonic()
     try:
         with log_path.open("a", encoding="utf-8") as log:
             for batch in loader:
@@ -120,7 +120,8 @@ def train_stage(
                     optimiser.step()
                     ema.update_parameters(accelerator.unwrap_model(unet))
                 optimiser.zero_grad(set_to_none=True)
-                skipped, skipped_in_a_row = (skipped, 0) if finite else (skipped + 1, skipped_in_a_row + 1)
+                state.skipped += not finite
+                skipped_in_a_row = 0 if finite else skipped_in_a_row + 1
                 if skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
                     raise TrainingError(
                         f"{out_dir}: {skipped_in_a_row} steps in a row without a finite loss; lower learning_rate"
@@ -132,7 +133,7 @@ def train_stage(
                         "loss": loss.item(),
                         "grad_norm": float(norm),
                         "learning_rate": learning_rate,
-                        "skipped": skipped,
+                        "skipped": state.skipped,
                         "seconds": round(time.monotonic() - started, 3),
                     }
                     log.write(json.dumps(line) + "\n")
@@ -143,7 +144,7 @@ def train_stage(
                 if state.step % training.sample_every == 0 or state.step == training.steps:
                     sheet = out_dir / "samples" / f"{state.step:07d}.png"
                     save_sample_sheet(sheet, ema.module, config, _sheet_batch(examples, torch_device))
-                yield TrainingEvent(state.step, loss.item(), skipped)
+                yield TrainingEvent(state.step, loss.item(), state.skipped)
     finally:
         if state.step > saved and skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
             save_state(state_path, state, config, training)
@@ -205,8 +206,9 @@ def _learning_rate(training: TrainingConfig, step: int) -> float:
 def _cut_log(path: Path, step: int) -> None:
     """Drops the lines of steps that are to be run again."""
     if path.exists():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        *lines, _half = path.read_text(encoding="utf-8").split("\n")  # a killed run may leave half a line, of a later step
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def _sheet_batch(examples: Examples, device: torch.device) -> dict[str, Tensor]:

@@ -15,15 +15,18 @@ from cdm_core.network import build_unet
 FREE_TO_CHANGE = {"workers", "log_every", "checkpoint_every", "sample_every"}
 """Settings that do not touch the trajectory, and may differ in the run that goes on."""
 
+CONTENTS = {"step", "skipped", "stage", "training", "unet", "ema", "optimiser"}
+
 
 @dataclass
 class TrainingState:
-    """What a step changes: the network, the running mean of its weights, the optimiser, the number of steps done."""
+    """What a step changes: the network, the running mean of its weights, the optimiser, the steps done and skipped."""
 
     unet: nn.Module
     ema: AveragedModel
     optimiser: torch.optim.Optimizer
     step: int = 0
+    skipped: int = 0
 
 
 def save_state(path: Path, state: TrainingState, config: StageConfig, training: TrainingConfig) -> None:
@@ -35,6 +38,7 @@ def save_state(path: Path, state: TrainingState, config: StageConfig, training: 
     temporary = path.with_name(f".{path.name}.tmp")
     values = {
         "step": state.step,
+        "skipped": state.skipped,
         "stage": dump_config(config),
         "training": dump_config(training),
         "unet": state.unet.state_dict(),
@@ -61,7 +65,7 @@ def load_state(path: Path, state: TrainingState, config: StageConfig, training: 
     state.unet.load_state_dict(values["unet"])
     state.ema.load_state_dict(values["ema"])
     state.optimiser.load_state_dict(values["optimiser"])
-    state.step = values["step"]
+    state.step, state.skipped = values["step"], values["skipped"]
 
 
 def load_trained(path: Path, config: StageConfig) -> tuple[nn.Module, int]:
@@ -83,8 +87,10 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no training state here; train first") from None
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{path}: the training state is damaged ({reason}); delete it to start again") from None
+    if not isinstance(values, dict) or not values.keys() >= CONTENTS:
+        raise CheckpointError(f"{path}: not a training state; delete it to start again")
     return values
 
 

@@ -1,0 +1,141 @@
+"""Whatever a user gets wrong is told in one line, with exit code 1, and leaves nothing half-made."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RunApp = Callable[..., Any]
+
+
+def refused(outcome: Any, *words: str) -> None:
+    assert outcome.code == 1
+    lines = outcome.err.strip().splitlines()
+    assert len(lines) == 1, outcome.err
+    for word in words:
+        assert word in lines[0]
+
+
+def test_a_missing_slide(run_app: RunApp, tmp_path: Path) -> None:
+    refused(run_app("tile", tmp_path / "none.svs", "--out", tmp_path / "tiles"), "none.svs")
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_a_file_that_is_no_slide(run_app: RunApp, tmp_path: Path) -> None:
+    path = tmp_path / "text.svs"
+    path.write_text("not a slide")
+    refused(run_app("tile", path, "--out", tmp_path / "tiles"), "text.svs")
+    refused(run_app("info", path), "text.svs")
+
+
+def test_a_truncated_picture(run_app: RunApp, picture: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.png"
+    path.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    refused(run_app("tile", path, "--mpp", "0.5", "--out", tmp_path / "tiles"), "half.png")
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_a_slide_that_does_not_say_its_scale(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> None:
+    refused(run_app("tile", picture, "--plan", plan, "--out", tmp_path / "tiles"), "disc.png", "mpp")
+
+
+def test_a_slide_at_another_scale(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> None:
+    outcome = run_app("tile", picture, "--mpp", "0.25", "--plan", plan, "--out", tmp_path / "tiles")
+    refused(outcome, "0.25 um a pixel", "--plan with mpp = 0.25")
+
+
+def test_no_tissue(run_app: RunApp, plan: Path, tmp_path: Path) -> None:
+    path = tmp_path / "glass.png"
+    Image.fromarray(np.full((300, 300, 3), 243, np.uint8)).save(path)
+    refused(run_app("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / "tiles"), "no tissue")
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_tiles_that_are_there_already(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiles.parquet").write_text("mine")
+    outcome = run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tmp_path)
+    refused(outcome, "tiles.parquet exists", "--overwrite")
+    assert (tmp_path / "tiles.parquet").read_text() == "mine"
+
+
+def test_an_unknown_key_in_a_plan(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(plan.read_text().replace("image_px = 16\nlowres_px", "image_px = 16\nlowers_px"))
+    refused(run_app("tile", picture, "--plan", path), "mine.toml", "'networks.1.stage.lowers_px'", "'lowres_px'")
+
+
+def test_a_plan_that_is_missing_or_no_toml(run_app: RunApp, picture: Path, tmp_path: Path) -> None:
+    refused(run_app("tile", picture, "--plan", tmp_path / "none.toml"), "none.toml", "urcdm-app plan")
+    (tmp_path / "broken.toml").write_text("a = = 1")
+    refused(run_app("tile", picture, "--plan", tmp_path / "broken.toml"), "broken.toml", "TOML")
+
+
+def test_training_without_tiles(run_app: RunApp, plan: Path, tmp_path: Path) -> None:
+    outcome = run_app("train", "--tiles", tmp_path / "none", "--plan", plan, "--out", tmp_path / "run")
+    refused(outcome, "none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_a_network_that_is_not_in_the_plan(run_app: RunApp, plan: Path, tmp_path: Path) -> None:
+    outcome = run_app("train", "--tiles", tmp_path, "--plan", plan, "--out", tmp_path / "run", "--only", "high-1024")
+    refused(outcome, "high-1024", "low-16, medium-16, high-16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--size", "9999"), ("1 to 256 px", "9999")),
+        (("--size", "large"), ("--size large", "2048x1536")),
+        (("--device", "abacus"), ("abacus", "--device cpu")),
+        (("--out", "slide.jpg"), ("slide.jpg", ".tiff")),
+        (("--model", "nowhere"), ("nowhere", "model.toml")),
+    ],
+)
+def test_a_slide_that_cannot_be_drawn(
+    run_app: RunApp,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run_app("sample", "--model", model, *arguments), *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["slide.tiff", "slide.png"])
+def test_a_slide_that_is_there_already(run_app: RunApp, model: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    refused(run_app("sample", "--model", model, "--out", tmp_path / "slide.tiff"), f"{name} exists", "--overwrite")
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_truncated_weights(run_app: RunApp, model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    path = broken / "medium" / "stage-1.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    refused(run_app("sample", "--model", broken, "--out", tmp_path / "slide.tiff"), "medium/stage-1.safetensors")
+    assert not (tmp_path / "slide.tiff").exists()
+
+
+def test_an_unfinished_run_is_neither_dropped_nor_mixed_with_another(
+    run_app: RunApp, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "slide.tiff"
+    arguments = ("sample", "--model", model, "--out", out, "--size", "48", "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("urcdm.write_slide", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopped = run_app(*arguments)
+    assert stopped.code == 130
+    assert "--resume" in stopped.err
+    refused(run_app(*arguments), "slide.canvas", "--resume", "--overwrite")
+    refused(run_app(*arguments, "--resume", "--seed", "1"), "seed = 0, not 1")
+    assert run_app(*arguments, "--resume").code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["slide.png", "slide.tiff"]
+    assert run_app(*arguments, "--overwrite").code == 0

@@ -1,0 +1,105 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openslide
+import pandas as pd
+import pytest
+from PIL import Image
+
+from urcdm import Urcdm
+from urcdm_app import builtin
+
+RunApp = Callable[..., Any]
+
+
+def test_tile_train_and_sample_work_one_after_the_other(
+    run_app: RunApp, plan: Path, picture: Path, tmp_path: Path
+) -> None:
+    tiles, run, out = tmp_path / "tiles", tmp_path / "run", tmp_path / "slides" / "new.tiff"
+    tiled = run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles)
+    assert tiled.code == 0, tiled.err
+    table = pd.read_parquet(tiles / "tiles.parquet")
+    assert set(table["field_l0"]) == {256, 64, 16}
+    with Image.open(tiles / "disc.png") as overview:
+        assert max(overview.size) >= 400
+
+    trained = run_app("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu")
+    assert trained.code == 0, trained.err
+    assert Urcdm.load(run / "model").provenance["data"] == "disc"
+    assert (run / "high-16" / "samples" / "0000002.png").exists()
+
+    sampled = run_app("sample", "--model", run / "model", "--out", out, "--size", "48x32", "--device", "cpu")
+    assert sampled.code == 0, sampled.err
+    assert openslide.OpenSlide(out).dimensions == (48, 32)
+    assert sorted(p.name for p in out.parent.iterdir()) == ["new.png", "new.tiff"]
+
+
+def test_training_goes_on_where_it_stopped(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> None:
+    tiles, run = tmp_path / "tiles", tmp_path / "run"
+    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+    arguments = ("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu")
+    first = run_app(*arguments, "--only", "low-16")
+    assert first.code == 0
+    assert "still to train" in first.out
+    assert not (run / "model").exists()
+
+    again = run_app(*arguments)
+    assert (again.code, "--resume" in again.err) == (1, True)
+    state = (run / "low-16" / "state.pt").stat().st_mtime_ns
+    assert run_app(*arguments, "--resume").code == 0
+    assert (run / "low-16" / "state.pt").stat().st_mtime_ns == state  # it was done: not trained again
+    assert (run / "model" / "model.toml").exists()
+
+
+def test_a_model_is_trained_on_from_another(
+    run_app: RunApp, plan: Path, model: Path, picture: Path, tmp_path: Path
+) -> None:
+    tiles, run = tmp_path / "tiles", tmp_path / "run"
+    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+    trained = run_app("train", "--tiles", tiles, "--plan", plan, "--out", run, "--from", model, "--device", "cpu")
+    assert trained.code == 0, trained.err
+    before, after = Urcdm.load(model), Urcdm.load(run / "model")
+    for name, value in before.cascades[2].unets[0].state_dict().items():
+        assert (after.cascades[2].unets[0].state_dict()[name] - value).abs().max() < 0.01
+
+
+def test_the_built_in_model_draws_a_slide(run_app: RunApp, tmp_path: Path) -> None:
+    out = tmp_path / "slide.tiff"
+    sampled = run_app("sample", "--out", out, "--size", "256", "--steps", "2", "--device", "cpu")
+    assert sampled.code == 0, sampled.err
+    slide = openslide.OpenSlide(out)
+    assert slide.dimensions == (256, 256)
+    assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.499)
+    assert "Synthetic" in slide.properties["openslide.comment"]
+
+
+def test_the_built_in_model_is_small_enough_to_ship() -> None:
+    assert sum(path.stat().st_size for path in builtin.MODEL.rglob("*.safetensors")) < 55e6
+
+
+def test_info_tells_of_models_and_slides(run_app: RunApp, picture: Path) -> None:
+    of_model = run_app("info")
+    assert of_model.code == 0
+    assert "CMU-1-Small-Region.svs" in of_model.out
+    of_slide = run_app("info", picture)
+    assert "400 x 300 px, scale unknown" in of_slide.out
+
+
+def test_the_printed_plan_is_the_one_that_is_followed(run_app: RunApp) -> None:
+    assert run_app("plan").out == builtin.PLAN.read_text()
+
+
+def test_help_does_not_wait_for_heavy_imports() -> None:
+    code = """
+import sys
+from urcdm_app.cli import main
+sys.argv = ["urcdm-app", "--help"]
+try:
+    main()
+except SystemExit:
+    sys.exit(bool({"torch", "numpy", "pandas", "zarr"} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,103 @@
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tomli_w
+
+from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core.config import dump_config, parse_config
+
+
+@pytest.fixture
+def values(tiny_stage: Callable[..., StageConfig]) -> dict[str, Any]:
+    """A cascade of two stages, as read from a file."""
+    return dump_config(CascadeConfig((tiny_stage(), tiny_stage(image_px=16, lowres_px=8))))
+
+
+def refusal(values: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(CascadeConfig, values, "run.toml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("run.toml: ")
+    return message
+
+
+def test_what_is_written_reads_back_the_same(tiny_stage: Callable[..., StageConfig]) -> None:
+    unet = {"num_resnet_blocks": (1, 2), "layer_attns": (False, True), "cond_images_channels": 4}
+    upper = tiny_stage(unet, image_px=16, lowres_px=8, schedule="linear", sampling=SamplingConfig(9, "ddim", 0.1))
+    config = CascadeConfig((tiny_stage(), upper))
+    toml = tomli_w.dumps(dump_config(config))
+    assert parse_config(CascadeConfig, tomllib.loads(toml), "model.toml") == config
+
+
+def test_defaults_fill_what_is_not_given() -> None:
+    found = parse_config(CascadeConfig, {"stages": [{"image_px": 64, "unet": {"dim": 128}}]}, "run.toml")
+    assert found == CascadeConfig((StageConfig(64, UnetConfig(128)),))
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_known_one(values: dict[str, Any]) -> None:
+    values["stage"] = []
+    assert refusal(values) == "run.toml: unknown key 'stage'; did you mean 'stages'?"
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "right"),
+    [("unet", "dimm", "dim"), ("unet", "cond_image_channel", "cond_images_channels"), ("sampling", "step", "steps")],
+)
+def test_nested_unknown_keys_are_told_with_their_place(
+    values: dict[str, Any], table: str, wrong: str, right: str
+) -> None:
+    values["stages"][1][table][wrong] = 1
+    assert refusal(values) == f"run.toml: unknown key 'stages.1.{table}.{wrong}'; did you mean '{right}'?"
+
+
+def test_a_stages_own_unknown_key_is_not_looked_up_in_its_network(values: dict[str, Any]) -> None:
+    values["stages"][0]["image_size"] = 8
+    assert "'stages.0.image_size'; did you mean 'image_px'" in refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"), [("image_px", "large"), ("schedule", "sigmoid"), ("objective", "eps"), ("unet", 3)]
+)
+def test_a_wrong_value_is_one_line_with_its_place(values: dict[str, Any], key: str, wrong: object) -> None:
+    values["stages"][1][key] = wrong
+    assert f"stages.1.{key}" in refusal(values)
+
+
+def test_several_faults_are_counted(values: dict[str, Any]) -> None:
+    values["stages"][0] |= {"image_px": "large", "max_lowres_noise": "much"}
+    assert "stages.0.image_px" in refusal(values)
+    assert "(and 1 more)" in refusal(values)
+
+
+def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
+    del values["stages"][1]["unet"]["dim"]
+    assert "stages.1.unet.dim" in refusal(values)
+
+
+def test_stages_must_fit_each_other(values: dict[str, Any]) -> None:
+    values["stages"][1]["lowres_px"] = 4
+    assert "enlarges 4 px but the one before makes 8 px" in refusal(values)
+
+
+def test_a_base_model_cannot_follow_another_stage(tiny_stage: Callable[..., StageConfig]) -> None:
+    with pytest.raises(ValueError, match="enlarges None px"):
+        CascadeConfig((tiny_stage(), tiny_stage(image_px=16)))
+
+
+def test_a_cascade_has_a_stage() -> None:
+    assert "at least one stage" in refusal({"stages": []})
+
+
+@pytest.mark.parametrize("lowres_px", [8, 16, 0, -1])
+def test_a_stage_enlarges(tiny_stage: Callable[..., StageConfig], lowres_px: int) -> None:
+    with pytest.raises(ValueError, match=f"lowres_px {lowres_px} must lie between 0 and image_px 8"):
+        tiny_stage(lowres_px=lowres_px)
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "log_every", "checkpoint_every", "sample_every"])
+def test_counts_of_training_are_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is at least 1, got 0"):
+        TrainingConfig(**{"steps": 1, "batch_size": 1, name: 0})

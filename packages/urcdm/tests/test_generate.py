@@ -1,0 +1,143 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from urcdm import (
+    Canvas,
+    CanvasError,
+    InProcessExecutor,
+    PatchTask,
+    Progress,
+    RunSettings,
+    Urcdm,
+    generate,
+    sharpness,
+)
+from urcdm.generate import open_stage
+from wsi_tiling import TissueRule
+
+SIZE_L0 = (96, 64)
+MakeModel = Callable[..., Urcdm]
+
+
+class Dies(InProcessExecutor):
+    """An executor that fails after some batches."""
+
+    def __init__(self, model: Urcdm, batches: int) -> None:
+        super().__init__(model)
+        self.left = batches
+
+    def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
+        if self.left == 0:
+            raise ConnectionError("the worker is lost")
+        self.left -= 1
+        return super().run(tasks)
+
+
+def draw(
+    model: Urcdm, folder: Path, batch: int = 8, executor: InProcessExecutor | None = None, **settings: int
+) -> tuple[NDArray[np.uint8], list[Progress]]:
+    run = RunSettings(SIZE_L0, **settings)
+    canvas = Canvas(folder, run.identity(model), model.config)
+    events = list(generate(model, canvas, executor or InProcessExecutor(model), run, batch=batch))
+    geometry = model.geometry(SIZE_L0)[-1]
+    picture = open_stage(canvas, geometry, geometry.level.image_px)
+    return picture.picture(0, 0, *geometry.canvas_px), events
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> Urcdm:
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def slide(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
+    return draw(model, tmp_path_factory.mktemp("slide"))[0]
+
+
+def test_a_seed_is_a_slide(model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path) -> None:
+    assert (draw(model, tmp_path / "again")[0] == slide).all()
+    other = draw(model, tmp_path / "other", seed=1)[0]
+    assert np.abs(other.astype(int) - slide).mean() > 5
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_batch_does_not_change_the_slide(
+    model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, batch: int
+) -> None:
+    other, _ = draw(model, tmp_path, batch)
+    assert np.abs(other.astype(int) - slide).max() <= 1
+
+
+@pytest.mark.parametrize("batches", [0, 1, 4, 9])
+def test_a_run_that_broke_off_resumes_to_the_same_pixels(
+    model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, batches: int
+) -> None:
+    with pytest.raises(ConnectionError):
+        draw(model, tmp_path, executor=Dies(model, batches))
+    resumed, events = draw(model, tmp_path)
+    assert np.abs(resumed.astype(int) - slide).max() <= 1
+    started_with = {(event.level, event.image_px): event.done for event in reversed(events)}
+    assert sum(started_with.values()) == 0 if batches == 0 else sum(started_with.values()) > 0
+
+
+def test_progress_counts_every_stage_to_its_end(model: Urcdm, tmp_path: Path) -> None:
+    _, events = draw(model, tmp_path)
+    last = {(event.level, event.image_px): event for event in events}
+    assert list(last) == [("low", 8), ("low", 16), ("medium", 8), ("medium", 16), ("high", 16)]
+    assert all(event.done == event.total for event in last.values())
+    assert last["high", 16].total == len(model.geometry(SIZE_L0)[-1].grid)
+
+
+@pytest.mark.parametrize("settings", [{"seed": 1}, {"steps": 2}, {"resample": 2}])
+def test_another_slide_is_not_drawn_on_the_same_canvas(model: Urcdm, tmp_path: Path, settings: dict[str, int]) -> None:
+    Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
+    with pytest.raises(CanvasError, match=next(iter(settings))):
+        draw(model, tmp_path, **settings)
+
+
+def test_another_model_does_not_go_on_with_a_canvas(model: Urcdm, make_model: MakeModel, tmp_path: Path) -> None:
+    Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
+    with pytest.raises(CanvasError, match="model = "):
+        draw(make_model(weights=1), tmp_path)
+
+
+def test_patches_without_tissue_are_not_sampled(make_model: MakeModel, tmp_path: Path) -> None:
+    class Counts(InProcessExecutor):
+        def __init__(self, model: Urcdm) -> None:
+            super().__init__(model)
+            self.sampled: list[PatchTask] = []
+
+        def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
+            self.sampled.extend(tasks)
+            return super().run(tasks)
+
+    model = make_model(tissue=TissueRule(min_hue=1.0))
+    executor = Counts(model)
+    _, events = draw(model, tmp_path, executor=executor)
+    assert {task.level for task in executor.sampled} == {0}
+    assert events[-1].skipped == len(model.geometry(SIZE_L0)[-1].grid)
+
+
+def test_patches_hold_their_neighbours_where_they_overlap(model: Urcdm, tmp_path: Path) -> None:
+    """A network that knows nothing still joins: patches agree more in their overlap than unrelated pixels do."""
+    draw(model, tmp_path)
+    geometry = model.geometry(SIZE_L0)[-1]
+    canvas = Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
+    patches = open_stage(canvas, geometry, 16)
+    left, right = patches._patch((0, 0)), patches._patch((0, 1))
+    overlap = 16 - geometry.grid.xs[1]
+    apart = np.abs(left[:, -overlap:].astype(int) - right[:, :overlap]).mean()
+    unrelated = np.abs(left[:, -overlap:].astype(int) - right[:, -overlap:]).mean()
+    assert apart < 0.7 * unrelated
+
+
+def test_sharpness_of_a_striped_picture_is_the_height_of_its_steps() -> None:
+    stripes = np.where(np.arange(64) // 4 % 2, 100, 140).astype(np.uint8)
+    image = np.broadcast_to(stripes[None, :, None], (32, 64, 3))
+    assert sharpness(image) == pytest.approx(40 * 15 / 63)
+    with pytest.raises(ValueError, match="no tissue"):
+        sharpness(np.full((8, 8, 3), 240, np.uint8))
