@@ -49,16 +49,15 @@ def run_sample(
         stages: dict[tuple[str, int], TaskID] = {}
         for event in urcdm.generate(model, canvas, urcdm.InProcessExecutor(model), settings, batch=batch):
             _show(bars, stages, event)
-        writing = bars.add_task("writing", note=str(out))
+        writing = bars.add_task("writing", note="")
         for done, total in urcdm.write_slide(
             model, canvas, settings, out, description=_description(model_path, settings), overwrite=overwrite
         ):
             bars.update(writing, completed=done, total=total)
     urcdm.write_preview(out, preview)
     remove(canvas_path)
-    console.print(
-        f"{out} (slide) and {preview} (preview): seed {seed}, {settings.size_l0[0]} x {settings.size_l0[1]} px"
-    )
+    width, height = settings.size_l0
+    say(f"{out} (slide) and {preview} (preview): {width} x {height} px, seed {seed}")
 
 
 def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import warnings
 from types import ModuleType
+from typing import Never
 
 from torch import nn
 
@@ -34,7 +35,7 @@ def imagen_module() -> ModuleType:
     package = ModuleType("imagen_pytorch")  # the package without its __init__, which imports trainers and video models
     package.__path__ = list(spec.submodule_search_locations)
     t5 = ModuleType("imagen_pytorch.t5")
-    vars(t5).update(t5_encode_text=None, get_encoded_dim=lambda _name: T5_V1_1_BASE_WIDTH, DEFAULT_T5_NAME="none")
+    vars(t5).update(t5_encode_text=_no_text, get_encoded_dim=lambda _name: T5_V1_1_BASE_WIDTH, DEFAULT_T5_NAME="none")
     stand_ins = {"imagen_pytorch": package, "imagen_pytorch.t5": t5}
     sys.modules.update(stand_ins)
     try:
@@ -44,6 +45,10 @@ def imagen_module() -> ModuleType:
     finally:
         for stand_in in stand_ins:
             del sys.modules[stand_in]
+
+
+def _no_text(*_args: object, **_keywords: object) -> Never:
+    raise RuntimeError("no text encoder: to use it, import imagen_pytorch, with a network, before cdm_core")
 
 
 def unet_class() -> type[nn.Module]:

@@ -55,8 +55,8 @@ def sample_stage(
         wanted = "takes no" if config.lowres_px is None else "enlarges a"
         raise ValueError(f"the stage of {config.image_px} px {wanted} low-resolution image")
     if (cond_images is None) != (config.unet.cond_images_channels == 0):
-        wanted = config.unet.cond_images_channels or "no"
-        raise ValueError(f"the stage of {config.image_px} px takes {wanted} channels of cond_images")
+        channels = config.unet.cond_images_channels or "no"
+        raise ValueError(f"the stage of {config.image_px} px takes {channels} channels of cond_images")
     device = next(unet.parameters()).device
     shape = (3, config.image_px, config.image_px)
     conditions = Conditions(cond_images)

@@ -206,7 +206,8 @@ def _learning_rate(training: TrainingConfig, step: int) -> float:
 def _cut_log(path: Path, step: int) -> None:
     """Drops the lines of steps that are to be run again."""
     if path.exists():
-        *lines, _half = path.read_text(encoding="utf-8").split("\n")  # a killed run may leave half a line, of a later step
+        # A killed run may leave half a line, of a later step.
+        *lines, _half = path.read_text(encoding="utf-8").split("\n")
         kept = [line for line in lines if json.loads(line)["step"] <= step]
         path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 

@@ -54,5 +54,8 @@ def write_preview(slide: Path, path: Path, *, longest_px: int = 1024) -> None:
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         preview = opened.read((0, 0), (float(width), float(height)), size)
     temporary = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(preview).save(temporary, format="png")
-    temporary.replace(path)
+    try:
+        Image.fromarray(preview).save(temporary, format="png")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""A run that is killed in the middle goes on to the same slide."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wsi_tiling import open_slide
+
+SIZE = "512x384"
+
+
+def sample(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "urcdm_app", "sample", "--out", str(out), "--size", SIZE, "--steps", "2", *more]
+
+
+@pytest.mark.timeout(300)
+def test_a_slide_killed_in_the_middle_and_resumed_has_the_same_pixels(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole.tiff", tmp_path / "killed.tiff"
+    subprocess.run(sample(whole, "--device", "cpu"), check=True, capture_output=True)
+
+    run = subprocess.Popen(
+        sample(killed, "--device", "cpu", "--batch", "1"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    patches = tmp_path / "killed.canvas" / "high-128" / "c"
+    deadline = time.monotonic() + 120
+    while len(list(patches.glob("*/*"))) < 8 and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert not killed.exists()
+    assert not killed.with_suffix(".png").exists()
+
+    subprocess.run(sample(killed, "--device", "cpu", "--resume"), check=True, capture_output=True)
+    with open_slide(whole) as one, open_slide(killed) as other:
+        size = one.size_l0
+        difference = one.read((0, 0), size, size).astype(int) - other.read((0, 0), size, size)
+    assert size == (512, 384)
+    assert abs(difference).max() <= 2  # JPEG of pixels that agree within a grey value
