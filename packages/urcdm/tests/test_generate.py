@@ -14,7 +14,6 @@ from urcdm import (
     RunSettings,
     Urcdm,
     generate,
-    sharpness,
 )
 from urcdm.generate import open_stage
 from wsi_tiling import TissueRule
@@ -133,11 +132,3 @@ def test_patches_hold_their_neighbours_where_they_overlap(model: Urcdm, tmp_path
     apart = np.abs(left[:, -overlap:].astype(int) - right[:, :overlap]).mean()
     unrelated = np.abs(left[:, -overlap:].astype(int) - right[:, -overlap:]).mean()
     assert apart < 0.7 * unrelated
-
-
-def test_sharpness_of_a_striped_picture_is_the_height_of_its_steps() -> None:
-    stripes = np.where(np.arange(64) // 4 % 2, 100, 140).astype(np.uint8)
-    image = np.broadcast_to(stripes[None, :, None], (32, 64, 3))
-    assert sharpness(image) == pytest.approx(40 * 15 / 63)
-    with pytest.raises(ValueError, match="no tissue"):
-        sharpness(np.full((8, 8, 3), 240, np.uint8))

@@ -56,7 +56,9 @@ def in_memory(pyramid: Slide) -> ArraySlide:
     return load_into_memory(pyramid)
 
 
-@pytest.mark.parametrize(("scale", "level"), [(0.5, 0), (1, 0), (1.9, 0), (2, 1), (3.9, 1), (4, 2), (50, 2)])
+@pytest.mark.parametrize(
+    ("scale", "level"), [(0.5, 0), (1, 0), (1.9, 0), (2, 1), (3.9, 0), (4, 2), (5, 1), (7.9, 1), (50, 2)]
+)
 def test_the_coarsest_level_that_is_fine_enough_is_read(tmp_path: Path, scale: float, level: int) -> None:
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
     with tifffile.TiffWriter(tmp_path / "colours.tif") as tiff:

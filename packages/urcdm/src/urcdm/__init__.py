@@ -8,7 +8,7 @@ from urcdm.export import write_preview, write_slide
 from urcdm.generate import Progress, RunSettings, generate
 from urcdm.model import Urcdm
 from urcdm.order import PatchGrid
-from urcdm.quality import sharpness
+from urcdm.quality import seam, sharpness
 from urcdm.tasks import Executor, InProcessExecutor, PatchTask
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Urcdm",
     "UrcdmConfig",
     "generate",
+    "seam",
     "sharpness",
     "write_preview",
     "write_slide",

@@ -61,6 +61,8 @@ class LevelExamples:
         size = np.array(slide.size_l0)
         if (size >= field).all():  # a patch ends where its slide does: networks are not to learn that edge
             centre = np.clip(centre, field / 2, size - field / 2)
+        # Whole level-0 pixels come back as they are; between them networks would learn the blur of interpolation.
+        centre = np.floor(centre - field / 2) + field / 2
         turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
         def tensor(pixels: NDArray[np.uint8]) -> Tensor:

@@ -62,8 +62,9 @@ class Slide(ABC):
     ) -> Image:
         """Reads a field of view into a picture of any size, antialiased.
 
-        Taken from the coarsest level that is at least as fine as the picture. Whole pixels of level 0 at their own size
-        come back as they are.
+        Whole pixels of a level at their own size come back as they are. Anything else is taken from the coarsest level
+        that is at least twice as fine as the picture (or from level 0): interpolating a level at its own scale would
+        blur the picture, the more the further it lies between the level's pixels.
 
         Args:
             xy_l0: Upper left corner of the field (x, y), level-0 pixels; may lie anywhere.
@@ -79,7 +80,7 @@ class Slide(ABC):
         (x, y), (width, height), size = xy_l0, as_pair(field_l0), as_pair(size_px)
         if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0 or min(size) < 1:
             raise SlideError(f"wanted a finite place, a positive field and size, got {xy_l0}, {field_l0}, {size_px}")
-        level = self._level_for(min(width / size[0], height / size[1]))
+        level = self._level_for(xy_l0, (width / size[0], height / size[1]))
         down_x, down_y = self._downsample(level)
 
         def window(x_px: int, y_px: int, width_px: int, height_px: int) -> Image:
@@ -119,10 +120,16 @@ class Slide(ABC):
         across, down = (_ratio(length_l0, length) for length_l0, length in pairs)
         return across, down
 
-    def _level_for(self, scale: float) -> int:
-        """The coarsest level with at most `scale` level-0 pixels a pixel."""
-        fine = [level for level in range(len(self.levels)) if max(self._downsample(level)) <= scale * (1 + 1e-9)]
-        return max(fine, default=0)
+    def _level_for(self, xy_l0: tuple[float, float], scale: tuple[float, float]) -> int:
+        """The coarsest level that is twice as fine as `scale`, level-0 px a pixel, or that has just these pixels."""
+
+        def fits(level: int) -> bool:
+            down = self._downsample(level)
+            if 2 * max(down) <= min(scale) * (1 + 1e-9):
+                return True
+            return scale == down and all((place / step).is_integer() for place, step in zip(xy_l0, down, strict=True))
+
+        return max(filter(fits, range(len(self.levels))), default=0)
 
     def _sample(self) -> NDArray[np.uint8]:
         """Opaque pixels (N, 3) from windows spread over the coarsest level: a million at most, however large it is."""
