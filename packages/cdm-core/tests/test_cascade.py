@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cdm_core import Cascade, CascadeConfig, CheckpointError, ConfigError, StageConfig
+from cdm_core import Cascade, CascadeConfig, CheckpointError, ConfigError, StageConfig, sample_stage
 from cdm_core import model_folder as model_folder_module
 
 Generators = Callable[..., list[torch.Generator]]
@@ -46,8 +46,8 @@ def test_every_stage_makes_its_images(cascade: Cascade, generators: Generators) 
 
 def test_each_stage_enlarges_what_the_one_before_made(cascade: Cascade, generators: Generators) -> None:
     each = generators(0)
-    small = cascade.sample_stage(0, generators=each)
-    large = cascade.sample_stage(1, generators=each, lowres=small)
+    small = sample_stage(cascade.unets[0], cascade.config.stages[0], generators=each)
+    large = sample_stage(cascade.unets[1], cascade.config.stages[1], generators=each, lowres=small)
     torch.testing.assert_close(cascade.sample(generators(0)), [small, large], rtol=0, atol=0)
 
 

@@ -330,3 +330,23 @@ def test_a_network_learns_the_one_picture_that_there_is(
     assert steps == 150
     images = sample_stage(unet, config, generators=generators(0, 1, 2, 3))
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), OneColour.colour, atol=0.05, rtol=0)
+
+
+def test_one_data_set_of_large_pictures_serves_every_stage(tiny_stage: Stage, tmp_path: Path) -> None:
+    class Larger(OneColour):
+        def __getitem__(self, draw: int) -> Drawn:
+            return {"image": super().__getitem__(draw)["image"].repeat(1, 2, 2)}
+
+    config, training = tiny_stage(), TrainingConfig(steps=2, batch_size=1)
+    same = [event.loss for event in train_stage(config, training, OneColour(), tmp_path / "same", device="cpu")]
+    larger = [event.loss for event in train_stage(config, training, Larger(), tmp_path / "larger", device="cpu")]
+    assert larger == pytest.approx(same, rel=1e-5)
+
+
+def test_pictures_smaller_than_the_stage_are_refused(tiny_stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="wanted square images of 64 px or more, got 16 x 16"):
+        next(
+            train_stage(
+                tiny_stage(image_px=64), TrainingConfig(steps=1, batch_size=1), RandomPictures(), tmp_path, device="cpu"
+            )
+        )

@@ -7,6 +7,7 @@ from cdm_core.errors import CheckpointError, ConfigError, TrainingError
 from cdm_core.network import build_unet
 from cdm_core.sampler import draw_noise, sample
 from cdm_core.schedule import Schedule
+from cdm_core.stage import sample_stage
 
 __all__ = [
     "Cascade",
@@ -24,4 +25,5 @@ __all__ = [
     "build_unet",
     "draw_noise",
     "sample",
+    "sample_stage",
 ]

@@ -51,31 +51,6 @@ class Cascade:
             unet.to(device)
         return self
 
-    def sample_stage(
-        self,
-        stage: int,
-        *,
-        generators: Sequence[torch.Generator],
-        lowres: Tensor | None = None,
-        cond_images: Tensor | None = None,
-        known: Tensor | None = None,
-        known_mask: Tensor | None = None,
-        steps: int | None = None,
-        resample: int = 1,
-    ) -> Tensor:
-        """Samples the stage of that number, from 0; see `cdm_core.stage.sample_stage`."""
-        return sample_stage(
-            self.unets[stage],
-            self.config.stages[stage],
-            generators=generators,
-            lowres=lowres,
-            cond_images=cond_images,
-            known=known,
-            known_mask=known_mask,
-            steps=steps,
-            resample=resample,
-        )
-
     def sample(
         self,
         generators: Sequence[torch.Generator],
@@ -104,7 +79,9 @@ class Cascade:
                 if cond_images is None
                 else nn.functional.interpolate(cond_images, size, mode="bilinear", antialias=True)
             )
-            lowres = self.sample_stage(i, generators=generators, lowres=lowres, cond_images=resized, steps=steps)
+            lowres = sample_stage(
+                self.unets[i], config, generators=generators, lowres=lowres, cond_images=resized, steps=steps
+            )
             images.append(lowres)
         return images
 

@@ -22,6 +22,7 @@ def save_weights(unet: nn.Module, path: Path, *, dtype: torch.dtype) -> None:
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in unet.state_dict().items()}
     temporary = path.with_name(f".{path.name}.tmp")
     save_file(tensors, temporary)
+    temporary.chmod(0o644)  # safetensors makes files that only their owner can read; models are shared
     temporary.replace(path)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig
-from cdm_core.stage import sample_stage, small_image
+from cdm_core.stage import sample_stage, small_image, stage_image
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -31,6 +31,6 @@ def save_sample_sheet(path: Path, unet: nn.Module, config: StageConfig, batch: d
     made = sample_stage(
         unet, config, generators=generators, lowres=small_image(config, batch), cond_images=batch.get("cond_images")
     )
-    rows = [np.concatenate(list(to_uint8(images)), axis=1) for images in (batch["image"], made)]
+    rows = [np.concatenate(list(to_uint8(images)), axis=1) for images in (stage_image(config, batch), made)]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(path)

@@ -11,6 +11,19 @@ from cdm_core.denoiser import Conditions, Denoiser, noised_lowres
 from cdm_core.sampler import draw_noise, sample
 
 
+def stage_image(config: StageConfig, batch: dict[str, Tensor]) -> Tensor:
+    """Returns the image of a batch at the stage's size, (B, 3, S, S) in [0, 1]; a larger one is averaged down.
+
+    Raises:
+        ValueError: The image is smaller than the stage's, or no square.
+    """
+    image = batch["image"]
+    side = config.image_px
+    if image.shape[2] != image.shape[3] or image.shape[3] < side:
+        raise ValueError(f"wanted square images of {side} px or more, got {image.shape[3]} x {image.shape[2]}")
+    return image if image.shape[3] == side else F.interpolate(image, side, mode="area")
+
+
 def small_image(config: StageConfig, batch: dict[str, Tensor]) -> Tensor | None:
     """Returns the low-resolution image of a batch, (B, 3, s, s) in [0, 1], or None for a base model."""
     if config.lowres_px is None:

@@ -22,7 +22,7 @@ from cdm_core.network import build_unet
 from cdm_core.objective import training_target
 from cdm_core.pictures import save_sample_sheet
 from cdm_core.schedule import Schedule
-from cdm_core.stage import small_image
+from cdm_core.stage import small_image, stage_image
 from cdm_core.training_state import TrainingState, load_state, save_state
 
 MAX_SKIPPED_IN_A_ROW = 20
@@ -32,8 +32,9 @@ SHEET_IMAGES = 6
 class Examples(Protocol):
     """Training data: the n-th draw is always the same example, so that a resumed run sees what it would have seen.
 
-    An example has `image`, (3, S, S) in [0, 1]; `cond_images`, (C, S, S) in [0, 1], for a stage that is conditioned on
-    images; and `lowres`, (3, s, s) in [0, 1], where the low-resolution image is not the image made smaller.
+    An example has `image`, (3, S, S), of the stage's size or larger; `cond_images`, (C, S, S), for a stage that is
+    conditioned on images; and `lowres`, (3, s, s), where the low-resolution image is not the image made smaller. All
+    are in [0, 1].
     """
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
@@ -169,7 +170,7 @@ def _loss(
     """Returns the mean squared error of the network's prediction at random times; all randomness is the step's."""
     generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
     batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    x0 = batch["image"] * 2 - 1
+    x0 = stage_image(config, batch) * 2 - 1
     conditions = Conditions(batch.get("cond_images"))
     lowres = small_image(config, batch)
     if lowres is not None:

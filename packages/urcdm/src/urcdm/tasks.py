@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdm_core import draw_noise
+from cdm_core import draw_noise, sample_stage
 from cdm_core.pictures import to_uint8
 from urcdm.config import UrcdmConfig
 from urcdm.model import Urcdm
@@ -91,8 +91,9 @@ def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.
     if context is not None:
         context = noised_centre(context, model.config, generators)
     masks = [torch.from_numpy(task.known_mask) for task in tasks if task.known_mask is not None]
-    images = cascade.sample_stage(
-        first.stage,
+    images = sample_stage(
+        cascade.unets[first.stage],
+        cascade.config.stages[first.stage],
         generators=generators,
         lowres=_stacked([task.lowres for task in tasks], device),
         cond_images=context,
