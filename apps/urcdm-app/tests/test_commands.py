@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,14 @@ def test_the_built_in_model_draws_a_slide(run_app: RunApp, tmp_path: Path) -> No
 
 def test_the_built_in_model_is_small_enough_to_ship() -> None:
     assert sum(path.stat().st_size for path in builtin.MODEL.rglob("*.safetensors")) < 55e6
+
+
+def test_a_model_may_be_named_in_any_letters(run_app: RunApp, model: Path, tmp_path: Path) -> None:
+    named = tmp_path / "Gewebe-\u00fc"
+    shutil.copytree(model, named)
+    sampled = run_app("sample", "--model", named, "--out", tmp_path / "s.tiff", "--size", "16", "--device", "cpu")
+    assert sampled.code == 0, sampled.err
+    assert "Gewebe-?" in openslide.OpenSlide(tmp_path / "s.tiff").properties["openslide.comment"]
 
 
 def test_info_tells_of_models_and_slides(run_app: RunApp, picture: Path) -> None:

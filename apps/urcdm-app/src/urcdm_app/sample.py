@@ -80,7 +80,9 @@ def _show(bars: Progress, stages: dict[tuple[str, int], TaskID], event: urcdm.Pr
 
 
 def _description(model_path: Path, settings: urcdm.RunSettings) -> str:
-    return (
+    """How the picture was made, for the file; TIFF text is ASCII, so other letters of a model's name become '?'."""
+    text = (
         f"Synthetic slide, no patient. Drawn by urcdm from model '{model_path.name}', seed {settings.seed}, "
         f"steps {settings.steps or 'as the model says'}, resample {settings.resample}."
     )
+    return text.encode("ascii", "replace").decode("ascii")
