@@ -85,6 +85,39 @@ def test_training_a_network_that_is_not_in_the_plan(run_app: RunApp, plan: Path,
     refused(outcome, "high-1024", "low-16, medium-16, high-16")
 
 
+def test_training_on_from_a_model_of_other_networks(
+    run_app: RunApp, picture: Path, plan: Path, model: Path, tmp_path: Path
+) -> None:
+    tiles = tmp_path / "tiles"
+    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+    wider = tmp_path / "wider.toml"
+    wider.write_text(plan.read_text().replace("dim = 8", "dim = 16"))
+    outcome = run_app("train", "--tiles", tiles, "--plan", wider, "--from", model, "--out", tmp_path / "run")
+    refused(outcome, "--from", "not those of the plan")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_there_is_kept_until_all_else_is_known_to_be_good(
+    run_app: RunApp, plan: Path, model: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "plan.toml").write_text(plan.read_text())
+    arguments = ("train", "--tiles", tmp_path / "none", "--plan", plan, "--out", run, "--overwrite")
+    refused(run_app(*arguments), "none")
+    assert (run / "model").exists()
+    canvas = tmp_path / "slide.canvas"
+    canvas.mkdir()
+    arguments = ("sample", "--model", model, "--out", tmp_path / "slide.tiff", "--size", "9999", "--overwrite")
+    refused(run_app(*arguments), "9999")
+    assert canvas.exists()
+
+
+def test_training_on_a_gpu_by_number(run_app: RunApp, plan: Path, tmp_path: Path) -> None:
+    outcome = run_app("train", "--tiles", tmp_path, "--plan", plan, "--out", tmp_path / "run", "--device", "cuda:1")
+    refused(outcome, "cuda:1", "CUDA_VISIBLE_DEVICES")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

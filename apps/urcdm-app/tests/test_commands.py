@@ -49,6 +49,8 @@ def test_training_goes_on_where_it_stopped(run_app: RunApp, plan: Path, picture:
 
     again = run_app(*arguments)
     assert (again.code, "--resume" in again.err) == (1, True)
+    other = run_app(*arguments, "--resume", "--steps", "3")
+    assert (other.code, f"--resume --plan {run / 'plan.toml'}" in other.err) == (1, True)
     state = (run / "low-16" / "state.pt").stat().st_mtime_ns
     assert run_app(*arguments, "--resume").code == 0
     assert (run / "low-16" / "state.pt").stat().st_mtime_ns == state  # it was done: not trained again

@@ -34,15 +34,15 @@ def run_sample(
     if out.suffix.lower() not in (".tiff", ".tif"):
         raise UsageError(f"--out {out}: the slide is a TIFF; give a name that ends in .tiff")
     refuse_existing([out, preview], overwrite=overwrite)
-    if canvas_path.exists() and not resume:
-        if not overwrite:
-            raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-        remove(canvas_path)
+    if canvas_path.exists() and not (resume or overwrite):
+        raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
     torch_device = resolve_device(device)
     model = urcdm.Urcdm.load(model_path).to(torch_device)
     settings = urcdm.RunSettings(_size_l0(size, model), seed, steps, resample)
     model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
     out.parent.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        remove(canvas_path)
     canvas = urcdm.Canvas(canvas_path, settings.identity(model), model.config)
     batch = batch or (CPU_BATCH if torch_device.type == "cpu" else CUDA_BATCH)
     with progress_bars() as bars:

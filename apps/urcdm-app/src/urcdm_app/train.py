@@ -39,23 +39,30 @@ def run_train(
     """Trains a model; see `urcdm_app.cli.train` for the arguments.
 
     Raises:
-        UsageError: A run is in the way, or `only` names no network.
+        UsageError: A run is in the way or of another plan, `only` names no network, or `start_from` has others.
     """
     plan = _with_changes(read_plan(plan_path), steps, batch)
     networks = [(name, *where) for name, where in _network_names(plan).items()]
     if only is not None and only not in _network_names(plan):
         raise UsageError(f"--only {only}: no such network; the plan has {', '.join(_network_names(plan))}")
-    if (out / "plan.toml").exists() and not resume:
-        if not overwrite:
-            raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
-        for name in ("plan.toml", "model", *_network_names(plan)):
-            remove(out / name)
+    saved_plan = out / "plan.toml"
+    if saved_plan.exists() and not (resume or overwrite):
+        raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
+    if saved_plan.exists() and resume and read_plan(saved_plan) != plan:
+        raise UsageError(
+            f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
+        )
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
     torch_device = resolve_device(device)
     table = TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
     slides = _open_slides(table)
-    start = Urcdm.load(start_from) if start_from is not None else None
+    start = _start(start_from, plan) if start_from is not None else None
+    if not resume:
+        for name in (saved_plan.name, "model", *_network_names(plan)):
+            remove(out / name)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "plan.toml").write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
+    saved_plan.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 
     with progress_bars() as bars:
         for name, level, stage in networks:
@@ -83,6 +90,19 @@ def run_train(
         return
     _assemble(plan, out, slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+
+def _start(folder: Path, plan: TrainingPlan) -> Urcdm:
+    """The model to start from, whose networks must be the plan's."""
+    model = Urcdm.load(folder)
+    levels = range(len(plan.urcdm.levels))
+    planned = [[stage.unet for stage in plan.cascade(level).stages] for level in levels]
+    found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
+    if found != planned:
+        raise UsageError(
+            f"--from {folder}: its networks are not those of the plan; take the plan that it was trained by"
+        )
+    return model
 
 
 def _network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
