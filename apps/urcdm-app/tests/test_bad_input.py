@@ -172,3 +172,14 @@ def test_an_unfinished_run_is_neither_dropped_nor_mixed_with_another(
     assert run_app(*arguments, "--resume").code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["slide.png", "slide.tiff"]
     assert run_app(*arguments, "--overwrite").code == 0
+
+
+def test_a_folder_with_a_model_that_is_no_run_is_left_alone(
+    run_app: RunApp, picture: Path, plan: Path, tmp_path: Path
+) -> None:
+    tiles, run = tmp_path / "tiles", tmp_path / "run"
+    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+    (run / "model").mkdir(parents=True)
+    outcome = run_app("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu")
+    refused(outcome, "holds a run", "--overwrite")
+    assert (run / "model").exists()

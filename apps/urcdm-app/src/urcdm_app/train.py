@@ -46,7 +46,8 @@ def run_train(
     if only is not None and only not in _network_names(plan):
         raise UsageError(f"--only {only}: no such network; the plan has {', '.join(_network_names(plan))}")
     saved_plan = out / "plan.toml"
-    if saved_plan.exists() and not (resume or overwrite):
+    parts_of_run = [saved_plan, out / "model", *(out / name for name in _network_names(plan))]
+    if any(part.exists() for part in parts_of_run) and not (resume or overwrite):
         raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
     if saved_plan.exists() and resume and read_plan(saved_plan) != plan:
         raise UsageError(
@@ -59,8 +60,8 @@ def run_train(
     slides = _open_slides(table)
     start = _start(start_from, plan) if start_from is not None else None
     if not resume:
-        for name in (saved_plan.name, "model", *_network_names(plan)):
-            remove(out / name)
+        for part in parts_of_run:
+            remove(part)
     out.mkdir(parents=True, exist_ok=True)
     saved_plan.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 
