@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 
 from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
-from cdm_core.config import dump_config, parse_config
+from cdm_core.config_file import dump_config, parse_config
 
 
 @pytest.fixture

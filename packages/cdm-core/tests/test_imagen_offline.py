@@ -35,7 +35,7 @@ print(json.dumps({
     "shape": shape,
     "left": left,
     "real": hasattr(imagen_pytorch, "ImagenTrainer") and hasattr(t5, "get_model_and_tokenizer"),
-    "same": imagen_pytorch.Unet is type(unet) is cdm_core.imagen_offline.unet_class(),
+    "same": imagen_pytorch.Unet is type(unet) is cdm_core.imagen_offline.imagen_module().Unet,
 }))
 """
 

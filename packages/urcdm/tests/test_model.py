@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cdm_core import CheckpointError, ConfigError
-from cdm_core.config import parse_config
+from cdm_core.config_file import parse_config
 from urcdm import Level, TrainingPlan, Urcdm, UrcdmConfig
 
 MakeModel = Callable[..., Urcdm]

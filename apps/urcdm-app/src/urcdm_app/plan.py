@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 from cdm_core import ConfigError
-from cdm_core.config import parse_config
+from cdm_core.config_file import parse_config
 from urcdm import TrainingPlan
 
 

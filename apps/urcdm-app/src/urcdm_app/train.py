@@ -9,7 +9,7 @@ import tomli_w
 import torch
 
 from cdm_core import Cascade
-from cdm_core.config import dump_config
+from cdm_core.config_file import dump_config
 from cdm_core.training import train_stage
 from cdm_core.training_state import load_trained
 from urcdm import LevelExamples, NetworkPlan, TrainingPlan, Urcdm

@@ -1,12 +1,14 @@
 """A cascade of diffusion models: sampled stage by stage, kept on disk as a folder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from cdm_core.config import CascadeConfig, dump_config, parse_config
+from cdm_core.config import CascadeConfig
+from cdm_core.config_file import dump_config, parse_config
 from cdm_core.errors import ConfigError
 from cdm_core.model_folder import MODEL_FILE, load_weights, read_model_file, save_weights, write_model_file
 from cdm_core.network import build_unet
@@ -57,7 +59,9 @@ class Cascade:
         *,
         lowres: Tensor | None = None,
         cond_images: Tensor | None = None,
-        steps: int | None = None,
+        embedding: Tensor | None = None,
+        steps: int | Sequence[int] | None = None,
+        guidance: float | None = None,
     ) -> list[Tensor]:
         """Samples every stage in turn, one image for each generator; images are in [0, 1].
 
@@ -66,21 +70,36 @@ class Cascade:
             lowres: What the first stage enlarges, if it does, (B, 3, s, s).
             cond_images: Contexts or masks, (B, C, S, S) at the last stage's size; resized with antialiasing for the
                 stages before.
+            embedding: Of a tissue type or the like, (B, D).
             steps: Number of steps of each stage; its own if not given.
+            guidance: Weight of the embedding; each stage's own if not given.
 
         Returns:
-            The images of each stage, (B, 3, S, S), smallest first.
+            The images of each stage, (B, 3, S, S), smallest first. Where a stage is `truncated`, the images of the one
+            before still have noise.
+
+        Raises:
+            ValueError: Not as many `steps` as stages, or a condition that a stage does not take or misses.
         """
+        stages = self.config.stages
+        each_steps = (steps,) * len(stages) if isinstance(steps, int | None) else tuple(steps)
+        if len(each_steps) != len(stages):
+            raise ValueError(f"wanted steps for each of {len(stages)} stages, got {len(each_steps)}")
         images: list[Tensor] = []
-        for i, config in enumerate(self.config.stages):
-            size = (config.image_px, config.image_px)
-            resized = (
-                None
-                if cond_images is None
-                else nn.functional.interpolate(cond_images, size, mode="bilinear", antialias=True)
-            )
+        for i, config in enumerate(stages):
+            if guidance is not None:
+                config = replace(config, sampling=replace(config.sampling, guidance=guidance))
+            following = stages[i + 1].sampling if i + 1 < len(stages) else None
             lowres = sample_stage(
-                self.unets[i], config, generators=generators, lowres=lowres, cond_images=resized, steps=steps
+                self.unets[i],
+                config,
+                generators=generators,
+                lowres=lowres,
+                cond_images=None if cond_images is None else _resized(cond_images, config.image_px),
+                embedding=embedding,
+                steps=each_steps[i],
+                until=following.lowres_noise if following is not None and following.truncated else 0.0,
+                lowres_is_noised=i > 0 and config.sampling.truncated,
             )
             images.append(lowres)
         return images
@@ -114,6 +133,10 @@ class Cascade:
         for i, unet in enumerate(cascade.unets):
             load_weights(unet, folder / _weights_name(i))
         return cascade
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    return nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
 
 
 def _weights_name(stage: int) -> str:

@@ -1,18 +1,15 @@
 """What a network, a stage and a cascade are: frozen, checked when made, and the same in Python and in `model.toml`."""
 
-import difflib
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from cdm_core.errors import ConfigError
-from cdm_core.objective import Objective
+from cdm_core.objective import LossWeight, Objective
 from cdm_core.sampler import Method
 from cdm_core.schedule import ScheduleName
 
-T = TypeVar("T")
+Threshold = Literal["static", "dynamic"]
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -35,6 +32,8 @@ class UnetConfig:
         init_cross_embed: Three kernel sizes (3, 7, 15) in the first convolution; slow on a CPU.
         init_conv_kernel_size: Kernel of the first convolution without init_cross_embed.
         cond_images_channels: Channels of the images to condition on (contexts, masks).
+        text_embed_dim: Width of an embedding to condition on, which need not be text (a tissue type, say); None for
+            none.
     """
 
     dim: int
@@ -51,6 +50,7 @@ class UnetConfig:
     init_cross_embed: bool = True
     init_conv_kernel_size: int = 7
     cond_images_channels: int = 0
+    text_embed_dim: int | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,12 +60,36 @@ class SamplingConfig:
     Args:
         steps: Number of denoising steps.
         method: Solver.
+        eta: For 'ddim', the share of the noise that is renewed in each step: 0 is deterministic, 1 is 'ddpm'.
         lowres_noise: Time in [0, 1] up to which the low-resolution input is noised.
+        truncated: Within a cascade, the stage before stops at that time, instead of going on to a clean image that is
+            noised again; the stage must have been trained with `noise_before_resize`.
+        guidance: Weight of the embedding, 1 + w of classifier-free guidance; 1 is none.
+        threshold: How x0 is kept in range: 'static' clips to [-1, 1]; 'dynamic' first divides by a high quantile of its
+            absolute values where that is over 1, so that large guidance does not saturate.
+        threshold_quantile: That quantile.
+
+    Raises:
+        ValueError: A value outside its range.
     """
 
     steps: int = 250
     method: Method = "ddpm"
+    eta: float = 0.0
     lowres_noise: float = 0.2
+    truncated: bool = False
+    guidance: float = 1.0
+    threshold: Threshold = "static"
+    threshold_quantile: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is at least 1, got {self.steps}")
+        for name in ("eta", "lowres_noise", "threshold_quantile"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
+        if self.eta and self.method != "ddim":
+            raise ValueError(f"eta is of method 'ddim', not of '{self.method}'")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -80,7 +104,14 @@ class StageConfig:
         objective: What its network predicts.
         lowres_schedule: Noise schedule of the low-resolution input.
         max_lowres_noise: Training noises the low-resolution input up to a random time below this.
+        lowres_resize: How the low-resolution input is brought to the stage's size.
+        lowres_blur: Share of the training examples whose low-resolution input is blurred, with a Gaussian of 3 x 3 px
+            and a standard deviation between 0.4 and 0.6 px.
+        noise_before_resize: Noise the low-resolution input at its own size rather than at the stage's.
         sampling: How it is sampled.
+
+    Raises:
+        ValueError: The stage would not enlarge its input, or a value is outside its range.
     """
 
     image_px: int
@@ -90,16 +121,21 @@ class StageConfig:
     objective: Objective = "v"
     lowres_schedule: ScheduleName = "cosine"
     max_lowres_noise: float = 0.4
+    lowres_resize: Literal["bilinear", "nearest"] = "bilinear"
+    lowres_blur: float = 0.0
+    noise_before_resize: bool = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
-        """Checks the sizes against each other.
-
-        Raises:
-            ValueError: The stage would not enlarge its input.
-        """
         if self.lowres_px is not None and not 0 < self.lowres_px < self.image_px:
             raise ValueError(f"lowres_px {self.lowres_px} must lie between 0 and image_px {self.image_px}")
+        for name in ("max_lowres_noise", "lowres_blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
+        if self.sampling.truncated and not self.noise_before_resize:
+            raise ValueError("truncated sampling hands on a small noisy image: it wants noise_before_resize")
+        if self.sampling.guidance != 1 and self.unet.text_embed_dim is None:
+            raise ValueError("guidance weighs an embedding: the network has none, set unet.text_embed_dim")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -124,6 +160,8 @@ class CascadeConfig:
         for lower, upper in zip(self.stages, self.stages[1:], strict=False):
             if upper.lowres_px != lower.image_px:
                 raise ValueError(f"a stage enlarges {upper.lowres_px} px but the one before makes {lower.image_px} px")
+            if upper.sampling.truncated and upper.lowres_schedule != lower.schedule:
+                raise ValueError("truncated sampling wants lowres_schedule to be the schedule of the stage before")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -132,91 +170,65 @@ class TrainingConfig:
 
     Args:
         steps: Optimiser steps in all.
-        batch_size: Images a step.
-        learning_rate: After warm-up; from there it falls to zero along a cosine.
+        batch_size: Images a step, of all processes together.
+        chunk_size: Images that a process has on its device at once; gradients of the chunks of a step are added up.
+            None takes its share of the batch whole, 'auto' starts there and halves when the device runs out of memory.
+            The result stays the same but for rounding.
+        learning_rate: After warm-up.
+        learning_rate_decay: From there it falls to zero along a cosine, or stays.
         warmup_steps: Steps in which the learning rate rises from zero.
+        weight_decay: Of AdamW.
         ema_decay: Decay of the running mean of the weights, which is what sampling uses.
-        max_grad_norm: Norm that gradients are clipped to.
+        max_grad_norm: Norm that gradients are clipped to; None for no limit.
+        loss_weight: Weight of the loss by noise level: 'none', 'p2' (gamma 0.5, k 1) or 'min_snr' (gamma 5).
+        crop_px: Train on random crops of this side, of the image and all its conditions at the same place.
+        drop_embedding: Share of the examples that are trained without their embedding, for guidance.
         precision: 'fp32' or 'bf16' (mixed).
+        compile: Compile the network with `torch.compile`.
         seed: Of the weights, the noise and the data.
         workers: Processes that prepare examples; 0 prepares them between steps.
         log_every: Steps between lines of `log.jsonl`.
         checkpoint_every: Steps between training states on disk.
         sample_every: Steps between sheets of sample pictures.
+        validate_every: Steps between losses on held-out examples, where there are some.
+        validation_images: Held-out examples for that.
+        trackers: Where else the log goes.
+
+    Raises:
+        ValueError: A value outside its range.
     """
 
     steps: int
     batch_size: int
+    chunk_size: int | Literal["auto"] | None = None
     learning_rate: float = 1e-4
+    learning_rate_decay: Literal["cosine", "none"] = "cosine"
     warmup_steps: int = 0
+    weight_decay: float = 0.01
     ema_decay: float = 0.999
-    max_grad_norm: float = 1.0
+    max_grad_norm: float | None = 1.0
+    loss_weight: LossWeight = "none"
+    crop_px: int | None = None
+    drop_embedding: float = 0.1
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     seed: int = 0
     workers: int = 0
     log_every: int = 10
     checkpoint_every: int = 500
     sample_every: int = 500
+    validate_every: int = 500
+    validation_images: int = 64
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks the counts.
-
-        Raises:
-            ValueError: A count that must be positive is not.
-        """
-        counts = ("steps", "batch_size", "log_every", "checkpoint_every", "sample_every")
-        for name in counts:
+        counts = ("steps", "batch_size", "log_every", "checkpoint_every", "sample_every", "validate_every")
+        for name in (*counts, "validation_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
-
-
-def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
-    """Makes a configuration of the given dataclass from plain values, as read from TOML.
-
-    Args:
-        kind: The dataclass.
-        values: Its fields, nested.
-        source: What the values were read from, for the error's text.
-
-    Raises:
-        ConfigError: An unknown key (with the nearest known one), a missing or a wrong value; one line.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(values)
-    except ValidationError as error:
-        # An unknown key is often a known one misspelt, which is then missing: it is told first.
-        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        if first["type"] == "unexpected_keyword_argument":
-            known = _known_keys(kind, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(f"{source}: unknown key '{where}'{hint}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(f"{source}: {where}: {message}{more}") from None
-
-
-def dump_config(config: object) -> dict[str, Any]:
-    """Returns a configuration's fields as plain values for TOML, without those that are None."""
-    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=True)
-    return values
-
-
-def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:
-    """Returns the field names of the dataclass at a place inside `kind`."""
-    schema = TypeAdapter(kind).json_schema()
-    definitions = schema.get("$defs", {})
-
-    def resolve(node: dict[str, Any]) -> dict[str, Any]:
-        for option in (node, *node.get("anyOf", ()), *node.get("allOf", ())):
-            if "$ref" in option:
-                target: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
-                return target
-        return node
-
-    node = resolve(schema)
-    for part in location:
-        items = node.get("items") or node.get("additionalProperties") or {}
-        node = resolve(items if isinstance(part, int) else node.get("properties", {}).get(part, items))
-    return list(node.get("properties", {}))
+        for name in ("chunk_size", "crop_px"):
+            if isinstance(value := getattr(self, name), int) and value < 1:
+                raise ValueError(f"{name} is at least 1, got {value}")
+        for name in ("drop_embedding", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")

@@ -1,9 +1,8 @@
 """The seam that everything that samples sees: x_t, t and conditions in, x0 out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig
@@ -19,43 +18,50 @@ class Conditions:
         cond_images: Contexts or masks in [0, 1], (B, C, S, S) at the stage's resolution.
         lowres: The noised, enlarged low-resolution image, around [-1, 1], (B, 3, S, S).
         lowres_log_snr: How noisy it is, (B,).
+        embedding: Of a tissue type or the like, (B, D).
+        embedding_given: Which images have one, (B,) bool; an embedding of zeros is one like any other.
     """
 
     cond_images: Tensor | None = None
     lowres: Tensor | None = None
     lowres_log_snr: Tensor | None = None
+    embedding: Tensor | None = None
+    embedding_given: Tensor | None = None
 
-    def of_network(self) -> dict[str, Tensor | None]:
+    def of_network(self) -> dict[str, Tensor]:
         """Returns the conditions under the names of `imagen_pytorch.Unet.forward`."""
-        return {
+        named: dict[str, Tensor | None] = {
             "cond_images": self.cond_images,
             "lowres_cond_img": self.lowres,
             "lowres_noise_times": self.lowres_log_snr,
         }
+        if self.embedding is not None and self.embedding_given is not None:
+            tokens = self.embedding[:, None]
+            # The library would take an embedding of zeros for none: the mask says that the token is there.
+            named["text_embeds"], named["text_mask"] = tokens, torch.ones_like(tokens[:, :, 0], dtype=torch.bool)
+            named["cond_drop_prob"] = (~self.embedding_given).float()
+        return {name: value for name, value in named.items() if value is not None}
+
+    def without_embedding(self) -> "Conditions":
+        """Returns the same conditions with no image's embedding given."""
+        given = self.embedding_given
+        return replace(self, embedding_given=None if given is None else torch.zeros_like(given))
 
 
-def noised_lowres(config: StageConfig, lowres: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Enlarges a low-resolution image to the stage's size and noises it: conditioning augmentation.
+def predict(unet: nn.Module, x_t: Tensor, log_snr: Tensor, conditions: Conditions) -> Tensor:
+    """Returns a network's prediction in float32, (B, 3, S, S), from x_t and its log-SNR, (B,).
 
-    Args:
-        config: The stage.
-        lowres: Image in [-1, 1], (B, 3, s, s).
-        t: Time up to which it is noised, (B,).
-        noise: Standard normal, (B, 3, S, S) with S the stage's image side.
-
-    Returns:
-        The image, (B, 3, S, S), and its log-SNR, (B,).
-
-    Source: Ho et al. 2021, 'Cascaded diffusion models', section 4.
+    Precision follows the weights: a network whose convolutions are in bfloat16 runs in mixed precision.
     """
-    schedule = Schedule(config.lowres_schedule)
-    enlarged = F.interpolate(lowres, config.image_px, mode="bilinear", align_corners=False)
-    return schedule.add_noise(enlarged, t, noise), schedule.log_snr(t)
+    dtype = next((layer.weight.dtype for layer in unet.modules() if isinstance(layer, nn.Conv2d)), torch.float32)
+    with torch.autocast(x_t.device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
+        prediction: Tensor = unet(x_t, log_snr, **conditions.of_network())
+    return prediction.float()
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """A network with its schedule and objective, bound to its conditions.
+    """A network with its schedule, objective, guidance and threshold, bound to its conditions.
 
     Args:
         unet: Network as of `build_unet`.
@@ -73,7 +79,27 @@ class Denoiser:
         return Schedule(self.config.schedule)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Predicts x0 in [-1, 1], (B, 3, S, S), from x_t, (B, 3, S, S), and t, (B,)."""
-        prediction = self.unet(x_t, self.schedule.log_snr(t), **self.conditions.of_network())
+        """Predicts x0 in [-1, 1], (B, 3, S, S), from x_t, (B, 3, S, S), and t, (B,).
+
+        Source: Ho and Salimans 2022, 'Classifier-free diffusion guidance', equation 6, with guidance = 1 + w.
+        """
+        log_snr, guidance = self.schedule.log_snr(t), self.config.sampling.guidance
+        prediction = predict(self.unet, x_t, log_snr, self.conditions)
+        if guidance != 1:
+            without = predict(self.unet, x_t, log_snr, self.conditions.without_embedding())
+            prediction = without + guidance * (prediction - without)
         x0 = predicted_x0(self.config.objective, self.schedule, prediction, x_t, t)
-        return torch.clamp(x0, -1.0, 1.0)
+        if self.config.sampling.threshold == "dynamic":
+            return dynamic_threshold(x0, self.config.sampling.threshold_quantile)
+        return x0.clamp(-1.0, 1.0)
+
+
+def dynamic_threshold(x0: Tensor, quantile: float) -> Tensor:
+    """Clips each image, (B, C, H, W), to its own quantile of absolute values, and divides by it where it is over 1.
+
+    Source: Saharia et al. 2022, 'Photorealistic text-to-image diffusion models', section 2.3.
+    """
+    # one at a time: torch.quantile takes no more than 16 million values
+    limits = torch.stack([torch.quantile(image.abs().flatten(), quantile) for image in x0])
+    limit = limits.clamp(min=1.0).reshape(-1, 1, 1, 1)
+    return x0.clamp(-limit, limit) / limit

@@ -13,8 +13,6 @@ import warnings
 from types import ModuleType
 from typing import Never
 
-from torch import nn
-
 T5_V1_1_BASE_WIDTH = 768
 """What the hub would have answered: the default of `text_embed_dim`, which an image-only U-Net does not use."""
 
@@ -49,9 +47,3 @@ def imagen_module() -> ModuleType:
 
 def _no_text(*_args: object, **_keywords: object) -> Never:
     raise RuntimeError("no text encoder: to use it, import imagen_pytorch, with a network, before cdm_core")
-
-
-def unet_class() -> type[nn.Module]:
-    """Returns the class `imagen_pytorch.Unet`."""
-    unet: type[nn.Module] = imagen_module().Unet
-    return unet

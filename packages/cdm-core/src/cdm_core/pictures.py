@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig
-from cdm_core.stage import sample_stage, small_image, stage_image
+from cdm_core.examples import small_image, stage_image
+from cdm_core.stage import sample_stage
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cdm_core.schedule import Schedule
 
-Method = Literal["ddpm", "ddim", "dpmpp_2m"]
+Method = Literal["ddpm", "ddim", "dpmpp_2m", "heun"]
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Takes x_t, (B, C, H, W), and t, (B,), and predicts x0, (B, C, H, W)."""
 
@@ -31,13 +31,15 @@ def sample(
     schedule: Schedule,
     steps: int,
     method: Method = "ddim",
+    eta: float = 0.0,
+    until: float = 0.0,
     generators: Sequence[torch.Generator] | None = None,
     known: Tensor | None = None,
     known_mask: Tensor | None = None,
     resample: int = 1,
     jump: int = 1,
 ) -> Tensor:
-    """Turns noise into images, in evenly spaced times from 1 to 0.
+    """Turns noise into images, in evenly spaced times from 1 down.
 
     With `known` it inpaints: at every step the known pixels, brought to the step's noise level, take the sample's
     place. The result holds what the network made of them; whoever calls blends or replaces them.
@@ -47,12 +49,15 @@ def sample(
         noise: Standard normal, (B, C, H, W), on the device to sample on.
         schedule: The forward process that `denoise` was trained for.
         steps: Number of steps down from noise to image.
-        method: 'ddpm' (ancestral), 'ddim' (deterministic) or 'dpmpp_2m' (deterministic, second order: DDIM with x0
-            extrapolated from the last two predictions).
-        generators: One for each image: the noise of 'ddpm' and of resampling.
+        method: 'ddpm' (ancestral), 'ddim', or, deterministic and of second order, 'dpmpp_2m' (the DDIM step towards an
+            x0 extrapolated from the last two predictions) or 'heun' (towards one interpolated with a prediction at the
+            step's end, which takes two evaluations a step).
+        eta: For 'ddim', the share of the noise that each step renews: 0 is deterministic, 1 is 'ddpm'.
+        until: Time to stop at; over 0 the result still has the noise of that time.
+        generators: One for each image: the noise of stochastic methods and of resampling.
         known: Known pixels in [-1, 1], (B, C, H, W); others are ignored.
         known_mask: 1 where a pixel is known, else 0, (B, 1, H, W). Values between soften the border of what is known;
-            they are for the deterministic methods, where both sides carry the same noise.
+            they are for deterministic sampling, where both sides carry the same noise.
         resample: How often each stretch of steps is run while inpainting; 1 is once, 10 is RePaint's.
         jump: Length of such a stretch in steps.
 
@@ -60,26 +65,37 @@ def sample(
         Images in the range of `denoise`, (B, C, H, W).
 
     Raises:
-        ValueError: `steps`, `resample` or `jump` under 1, a `known` without its mask, no generators where fresh noise
-            is needed, or another number of them than of images.
+        ValueError: A count under 1, `until` outside [0, 1), an `eta` that is not the method's, a `known` without its
+            mask, no generators where fresh noise is needed, or another number of them than of images.
 
     Source: Ho et al. 2020, equation 7; Song et al. 2021, equation 12 (DDPM is its eta = 1); Lu et al. 2022,
-        'DPM-Solver++', algorithm 2; Lugmayr et al. 2022, 'RePaint', algorithm 1.
+        'DPM-Solver++', algorithm 2; Hochbruck and Ostermann 2010, 'Exponential integrators', section 2.2 (Heun's method
+        for an equation whose linear part is solved exactly); Lugmayr et al. 2022, 'RePaint', algorithm 1.
     """
+    eta = 1.0 if method == "ddpm" else eta
     if min(steps, resample, jump) < 1:
         raise ValueError(f"steps, resample and jump are at least 1, got {steps}, {resample} and {jump}")
     if (known is None) != (known_mask is None):
         raise ValueError("known pixels come with their mask: give both known and known_mask, or neither")
-    if generators is None and (method == "ddpm" or resample > 1):
-        raise ValueError("ddpm and resampling draw fresh noise: give one generator for each image")
+    if not 0 <= until < 1 or not 0 <= eta <= (0 if method in ("dpmpp_2m", "heun") else 1):
+        raise ValueError(f"until lies in [0, 1) and eta in [0, 1], 0 but for ddim; got {until}, and {eta} for {method}")
+    if generators is None and (eta > 0 or resample > 1):
+        raise ValueError("ddpm, eta over 0 and resampling draw fresh noise: give one generator for each image")
     if generators is not None and len(generators) != len(noise):
         raise ValueError(f"each image has its own generator, got {len(generators)} for {len(noise)} images")
 
     def fresh_noise() -> Tensor:
         return draw_noise(noise.shape[1:], generators or (), noise.device)
 
+    def with_known(x: Tensor, t: Tensor) -> Tensor:
+        if known is None or known_mask is None:
+            return x
+        # On a deterministic path the known pixels keep the noise that they began with: their own exact trajectory.
+        known_noise = noise if eta == 0 else fresh_noise()
+        return known_mask * schedule.add_noise(known, t, known_noise) + (1 - known_mask) * x
+
     batch = noise.shape[0]
-    times = torch.linspace(1.0, 0.0, steps + 1, device=noise.device)
+    times = torch.linspace(1.0, until, steps + 1, device=noise.device)
     x = noise
     x0_before: Tensor | None = None
     for i, j in _path(steps, resample if known is not None else 1, jump):
@@ -88,21 +104,22 @@ def sample(
             x = schedule.renoise(x, t, t_next, fresh_noise())
             x0_before = None
             continue
-        if known is not None and known_mask is not None:
-            # On a deterministic path the known pixels keep the noise that they began with: their own exact trajectory.
-            known_noise = noise if generators is None or method != "ddpm" else fresh_noise()
-            x = known_mask * schedule.add_noise(known, t, known_noise) + (1 - known_mask) * x
+        x = with_known(x, t)
         x0 = denoise(x, t)
+        if j == steps and until == 0:
+            # The posterior's mean, without noise, for every method: at t = 0 the schedule still has a little sigma,
+            # which is not to stay in the image.
+            return _step(x, x0, schedule, t, t_next, eta=1.0)
         direction = x0
-        if method == "dpmpp_2m" and x0_before is not None and j < steps:
+        if method == "dpmpp_2m" and x0_before is not None:
             direction = _extrapolate(x0, x0_before, schedule, times[i - 1 : i + 2])
+        elif method == "heun":
+            x0_ahead = denoise(with_known(_step(x, x0, schedule, t, t_next, eta), t_next), t_next)
+            direction = x0 + _heun_weight(schedule, t, t_next) * (x0_ahead - x0)
         x0_before = x0
-        # The last step is the posterior's mean, without noise, for every method: at t = 0 the schedule still has a
-        # little sigma, which is not to stay in the image.
-        eta = 1.0 if method == "ddpm" or j == steps else 0.0
         x = _step(x, direction, schedule, t, t_next, eta)
-        if method == "ddpm" and j < steps:
-            x = x + _posterior_sigma(schedule, t, t_next) * fresh_noise()
+        if eta > 0:
+            x = x + eta * _posterior_sigma(schedule, t, t_next) * fresh_noise()
     return x
 
 
@@ -141,3 +158,13 @@ def _extrapolate(x0: Tensor, x0_before: Tensor, schedule: Schedule, times: Tenso
     log_snr = schedule.log_snr(times)
     ratio = (log_snr[2] - log_snr[1]) / (log_snr[1] - log_snr[0]) / 2
     return (1 + ratio) * x0 - ratio * x0_before
+
+
+def _heun_weight(schedule: Schedule, t: Tensor, t_next: Tensor) -> Tensor:
+    """Returns the weight of the x0 at the step's end, (B, 1, 1, 1), in the x0 that the step goes towards.
+
+    The exact step for an x0 that is linear in lambda, half the log-SNR: 1/2 for short steps, towards 1 for long ones.
+    """
+    h = (schedule.log_snr(t_next) - schedule.log_snr(t)).reshape(-1, 1, 1, 1) / 2
+    share = -torch.expm1(-h)
+    return (1 - share / h) / share

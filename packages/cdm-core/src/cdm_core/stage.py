@@ -1,36 +1,16 @@
-"""One stage at work: its low-resolution input, and a batch of images from its noise."""
+"""One stage at work: a batch of images from its noise and its conditions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig
-from cdm_core.denoiser import Conditions, Denoiser, noised_lowres
+from cdm_core.denoiser import Conditions, Denoiser
+from cdm_core.lowres import enlarge, noise_px, noised_lowres
 from cdm_core.sampler import draw_noise, sample
-
-
-def stage_image(config: StageConfig, batch: dict[str, Tensor]) -> Tensor:
-    """Returns the image of a batch at the stage's size, (B, 3, S, S) in [0, 1]; a larger one is averaged down.
-
-    Raises:
-        ValueError: The image is smaller than the stage's, or no square.
-    """
-    image = batch["image"]
-    side = config.image_px
-    if image.shape[2] != image.shape[3] or image.shape[3] < side:
-        raise ValueError(f"wanted square images of {side} px or more, got {image.shape[3]} x {image.shape[2]}")
-    return image if image.shape[3] == side else F.interpolate(image, side, mode="area")
-
-
-def small_image(config: StageConfig, batch: dict[str, Tensor]) -> Tensor | None:
-    """Returns the low-resolution image of a batch, (B, 3, s, s) in [0, 1], or None for a base model."""
-    if config.lowres_px is None:
-        return None
-    if "lowres" in batch:
-        return batch["lowres"]
-    return F.interpolate(batch["image"], config.lowres_px, mode="area")
+from cdm_core.schedule import Schedule
 
 
 def sample_stage(
@@ -40,10 +20,14 @@ def sample_stage(
     generators: Sequence[torch.Generator],
     lowres: Tensor | None = None,
     cond_images: Tensor | None = None,
+    embedding: Tensor | None = None,
     known: Tensor | None = None,
     known_mask: Tensor | None = None,
     steps: int | None = None,
     resample: int = 1,
+    jump: int = 1,
+    until: float = 0.0,
+    lowres_is_noised: bool = False,
 ) -> Tensor:
     """Samples one stage for a batch; images are in [0, 1] throughout.
 
@@ -53,30 +37,40 @@ def sample_stage(
         generators: One for each image; all its noise is drawn from it.
         lowres: Images of the stage before, (B, 3, s, s); for a stage that enlarges.
         cond_images: Contexts or masks, (B, C, S, S).
+        embedding: Of a tissue type or the like, (B, D); none is told to the network as such.
         known: Pixels to hold, (B, 3, S, S).
         known_mask: 1 where they are known, (B, 1, S, S).
         steps: Number of steps; the stage's own if not given.
         resample: See `sample`.
+        jump: See `sample`.
+        until: Time to stop at; over 0 the images keep the noise of that time and leave [0, 1].
+        lowres_is_noised: The low-resolution images have the noise of `config.sampling.lowres_noise` already.
 
     Returns:
         Images, (B, 3, S, S).
 
     Raises:
-        ValueError: The stage enlarges an image or is conditioned on images and none are given, or the reverse.
+        ValueError: The stage enlarges an image or is conditioned on one, or on an embedding, and none is given, or
+            another than it takes.
     """
-    if (lowres is None) != (config.lowres_px is None):
-        wanted = "takes no" if config.lowres_px is None else "enlarges a"
-        raise ValueError(f"the stage of {config.image_px} px {wanted} low-resolution image")
-    if (cond_images is None) != (config.unet.cond_images_channels == 0):
-        channels = config.unet.cond_images_channels or "no"
-        raise ValueError(f"the stage of {config.image_px} px takes {channels} channels of cond_images")
+    _check_conditions(config, lowres, cond_images, embedding)
     device = next(unet.parameters()).device
-    shape = (3, config.image_px, config.image_px)
+    count, shape = len(generators), (3, config.image_px, config.image_px)
     conditions = Conditions(cond_images)
     if lowres is not None:
-        t = torch.full((len(lowres),), config.sampling.lowres_noise, device=device)
-        lowres_noise = draw_noise(shape, generators, device)
-        conditions = Conditions(cond_images, *noised_lowres(config, lowres * 2 - 1, t, lowres_noise))
+        t = torch.full((count,), config.sampling.lowres_noise, device=device)
+        if lowres_is_noised:
+            noised, log_snr = enlarge(config, lowres * 2 - 1), Schedule(config.lowres_schedule).log_snr(t)
+        else:
+            lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
+            noised, log_snr = noised_lowres(config, lowres * 2 - 1, t, lowres_noise)
+        conditions = replace(conditions, lowres=noised, lowres_log_snr=log_snr)
+    if config.unet.text_embed_dim is not None:
+        given = torch.full((count,), embedding is not None, device=device)
+        absent = torch.zeros(count, config.unet.text_embed_dim, device=device)
+        conditions = replace(
+            conditions, embedding=absent if embedding is None else embedding.to(device), embedding_given=given
+        )
     denoiser = Denoiser(unet, config, conditions)
     x = sample(
         denoiser,
@@ -84,9 +78,27 @@ def sample_stage(
         schedule=denoiser.schedule,
         steps=config.sampling.steps if steps is None else steps,
         method=config.sampling.method,
+        eta=config.sampling.eta,
+        until=until,
         generators=generators,
         known=None if known is None else known * 2 - 1,
         known_mask=known_mask,
         resample=resample,
+        jump=jump,
     )
-    return (x.clamp(-1, 1) + 1) / 2
+    return ((x if until > 0 else x.clamp(-1, 1)) + 1) / 2
+
+
+def _check_conditions(
+    config: StageConfig, lowres: Tensor | None, cond_images: Tensor | None, embedding: Tensor | None
+) -> None:
+    if (lowres is None) != (config.lowres_px is None):
+        wanted = "takes no" if config.lowres_px is None else "enlarges a"
+        raise ValueError(f"the stage of {config.image_px} px {wanted} low-resolution image")
+    if (cond_images is None) != (config.unet.cond_images_channels == 0):
+        channels = config.unet.cond_images_channels or "no"
+        raise ValueError(f"the stage of {config.image_px} px takes {channels} channels of cond_images")
+    width = config.unet.text_embed_dim
+    if embedding is not None and embedding.shape[-1] != width:
+        wanted = "no embedding" if width is None else f"an embedding of {width} numbers"
+        raise ValueError(f"the stage of {config.image_px} px takes {wanted}, got {embedding.shape[-1]} numbers")

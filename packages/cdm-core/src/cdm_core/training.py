@@ -16,13 +16,14 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from cdm_core.config import StageConfig, TrainingConfig
-from cdm_core.denoiser import Conditions, noised_lowres
+from cdm_core.denoiser import Conditions
 from cdm_core.errors import TrainingError
+from cdm_core.examples import small_image, stage_image
+from cdm_core.lowres import noised_lowres
 from cdm_core.network import build_unet
 from cdm_core.objective import training_target
 from cdm_core.pictures import save_sample_sheet
 from cdm_core.schedule import Schedule
-from cdm_core.stage import small_image, stage_image
 from cdm_core.training_state import TrainingState, load_state, save_state
 
 MAX_SKIPPED_IN_A_ROW = 20

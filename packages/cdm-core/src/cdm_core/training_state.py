@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from cdm_core.config import StageConfig, TrainingConfig, dump_config
+from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.config_file import dump_config
 from cdm_core.errors import CheckpointError
 from cdm_core.network import build_unet
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cdm_core import Cascade, CheckpointError
-from cdm_core.config import dump_config, parse_config
+from cdm_core.config_file import dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, read_model_file, write_model_file
 from urcdm.config import UrcdmConfig
 from urcdm.geometry import LevelGeometry, plan_geometry

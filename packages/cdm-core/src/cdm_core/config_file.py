@@ -1,0 +1,63 @@
+"""Configurations as plain values, which is what TOML holds: read with errors that help, and written."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from cdm_core.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
+    """Makes a configuration of the given dataclass from plain values, as read from TOML.
+
+    Args:
+        kind: The dataclass.
+        values: Its fields, nested.
+        source: What the values were read from, for the error's text.
+
+    Raises:
+        ConfigError: An unknown key (with the nearest known one), a missing or a wrong value; one line.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        # An unknown key is often a known one misspelt, which is then missing: it is told first.
+        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        if first["type"] == "unexpected_keyword_argument":
+            known = _known_keys(kind, first["loc"][:-1])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"{source}: unknown key '{where}'{hint}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ConfigError(f"{source}: {where}: {message}{more}") from None
+
+
+def dump_config(config: object) -> dict[str, Any]:
+    """Returns a configuration's fields as plain values for TOML, without those that are None."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json", exclude_none=True)
+    return values
+
+
+def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Returns the field names of the dataclass at a place inside `kind`."""
+    schema = TypeAdapter(kind).json_schema()
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: dict[str, Any]) -> dict[str, Any]:
+        for option in (node, *node.get("anyOf", ()), *node.get("allOf", ())):
+            if "$ref" in option:
+                target: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
+                return target
+        return node
+
+    node = resolve(schema)
+    for part in location:
+        items = node.get("items") or node.get("additionalProperties") or {}
+        node = resolve(items if isinstance(part, int) else node.get("properties", {}).get(part, items))
+    return list(node.get("properties", {}))
