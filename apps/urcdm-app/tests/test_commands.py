@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cdm_core.presets import preset
 from urcdm import Urcdm
+from urcdm.presets import PLANS
 from urcdm_app import builtin
+from urcdm_app.plan import read_plan
 
 RunApp = Callable[..., Any]
 
@@ -101,6 +104,21 @@ def test_info_tells_of_models_and_slides(run_app: RunApp, picture: Path) -> None
 
 def test_the_printed_plan_is_the_one_that_is_followed(run_app: RunApp) -> None:
     assert run_app("plan").out == builtin.PLAN.read_text()
+
+
+def test_the_studys_plans_can_be_printed_and_read_back(run_app: RunApp, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(run_app("plan", "study").out)
+    assert read_plan(tmp_path / "plan.toml") == PLANS["study"]
+    unknown = run_app("plan", "kidneys")
+    assert unknown.code == 1
+    assert "no plan 'kidneys'; there are small, study, study-code, airs" in unknown.err
+
+
+def test_the_small_presets_are_the_built_in_plan_and_model() -> None:
+    plan, model = read_plan(builtin.PLAN), Urcdm.load(builtin.MODEL)
+    for level, name in enumerate(("small-low", "small-zoom", "small-zoom")):
+        assert plan.cascade(level) == model.cascades[level].config == preset(name).cascade
+        assert tuple(network.training for network in plan.of_level(level)) == preset(name).training
 
 
 def test_help_does_not_wait_for_heavy_imports() -> None:

@@ -160,9 +160,19 @@ def info(
 
 
 @app.command()
-def plan() -> None:
-    """Print the plan of the built-in model, to start your own from: urcdm-app plan > mine.toml."""
-    console.file.write(builtin.PLAN.read_text(encoding="utf-8"))
+def plan(
+    name: Annotated[
+        str,
+        typer.Argument(help="'small' (the built-in model), or the study's 'study', 'study-code' or 'airs'."),
+    ] = "small",
+) -> None:
+    """Print a plan, to start your own from.
+
+    Example: **urcdm-app plan > mine.toml**
+    """
+    from urcdm_app.plan import plan_text
+
+    console.file.write(plan_text(name))
 
 
 def main() -> None:

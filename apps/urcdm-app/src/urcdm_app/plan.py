@@ -1,11 +1,16 @@
-"""Reading a training plan."""
+"""Training plans: read from a file, or by name."""
 
 import tomllib
 from pathlib import Path
 
+import tomli_w
+
 from cdm_core import ConfigError
-from cdm_core.config_file import parse_config
+from cdm_core.config_file import dump_config, parse_config
 from urcdm import TrainingPlan
+from urcdm.presets import PLANS
+from urcdm_app import builtin
+from urcdm_app.errors import UsageError
 
 
 def read_plan(path: Path) -> TrainingPlan:
@@ -21,3 +26,16 @@ def read_plan(path: Path) -> TrainingPlan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
     return parse_config(TrainingPlan, values, str(path))
+
+
+def plan_text(name: str) -> str:
+    """Returns the text of a plan by name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name == "small":
+        return builtin.PLAN.read_text(encoding="utf-8")
+    if name not in PLANS:
+        raise UsageError(f"no plan '{name}'; there are small, {', '.join(PLANS)}")
+    return tomli_w.dumps(dump_config(PLANS[name]))
