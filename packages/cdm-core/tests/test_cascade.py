@@ -1,14 +1,29 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from cdm_core import Cascade, CascadeConfig, CheckpointError, ConfigError, StageConfig, sample_stage
+from cdm_core import (
+    Cascade,
+    CascadeConfig,
+    CheckpointError,
+    ConfigError,
+    SamplingConfig,
+    Schedule,
+    StageConfig,
+    draw_noise,
+    sample_stage,
+)
 from cdm_core import model_folder as model_folder_module
+from cdm_core.lowres import enlarge
 
+Stage = Callable[..., StageConfig]
+Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]
 
 
@@ -59,11 +74,118 @@ def test_a_cascade_of_upscalers_starts_from_an_image(cascade: Cascade, generator
         upper.sample(generators(0))
 
 
-def test_conditions_are_resized_for_every_stage(tiny_stage: Callable[..., StageConfig], generators: Generators) -> None:
+def test_conditions_are_resized_for_every_stage(tiny_stage: Stage, generators: Generators) -> None:
     unet = {"cond_images_channels": 1}
     cascade = Cascade(CascadeConfig((tiny_stage(unet), tiny_stage(unet, image_px=16, lowres_px=8))))
     images = cascade.sample(generators(0), cond_images=torch.ones(1, 1, 16, 16), steps=1)
     assert [image.shape[-1] for image in images] == [8, 16]
+
+
+def calls_of(unet: nn.Module) -> list[dict[str, Any]]:
+    """What a network is called with from now on."""
+    calls: list[dict[str, Any]] = []
+
+    def note(_unet: nn.Module, args: tuple[Tensor, ...], conditions: dict[str, Any]) -> None:
+        calls.append({"log_snr": args[1], **conditions})
+
+    unet.register_forward_pre_hook(note, with_kwargs=True)
+    return calls
+
+
+@pytest.mark.parametrize(("steps", "calls"), [(None, (4, 4)), (3, (3, 3)), ((5, 2), (5, 2)), ([1, 6], (1, 6))])
+def test_each_stage_runs_its_own_number_of_steps(
+    cascade: Cascade, generators: Generators, steps: Any, calls: tuple[int, int]
+) -> None:
+    seen = [calls_of(unet) for unet in cascade.unets]
+    cascade.sample(generators(0), steps=steps)
+    assert tuple(map(len, seen)) == calls
+
+
+@pytest.mark.parametrize("steps", [(3,), (3, 2, 1), ()])
+def test_as_many_numbers_of_steps_as_stages_are_wanted(
+    cascade: Cascade, generators: Generators, steps: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match=f"wanted steps for each of 2 stages, got {len(steps)}"):
+        cascade.sample(generators(0), steps=steps)
+
+
+def truncated_cascade(tiny_stage: Stage, random_unet: Unet) -> Cascade:
+    """8 px that are left with noise, then 16 px that are made from them as they are."""
+    upper = tiny_stage(
+        image_px=16,
+        lowres_px=8,
+        lowres_schedule="linear",
+        noise_before_resize=True,
+        sampling=SamplingConfig(4, "ddim", lowres_noise=0.3, truncated=True),
+    )
+    lower = tiny_stage(schedule="linear", objective="x0", sampling=SamplingConfig(4, "ddim"))
+    return Cascade(CascadeConfig((lower, upper)), [random_unet(lower), random_unet(upper)])
+
+
+def test_a_truncated_stage_takes_the_noisy_image_of_the_one_before_as_it_is(
+    tiny_stage: Stage, random_unet: Unet, generators: Generators
+) -> None:
+    cascade = truncated_cascade(tiny_stage, random_unet)
+    lower, upper = cascade.config.stages
+    calls = calls_of(cascade.unets[1])
+    small, large = cascade.sample(generators(0, 1))
+    wanted = sample_stage(cascade.unets[0], lower, generators=generators(0, 1), until=0.3)
+    torch.testing.assert_close(small, wanted, rtol=0, atol=0)
+    assert len(calls) == 4
+    for call in calls:
+        torch.testing.assert_close(call["lowres_cond_img"], enlarge(upper, small * 2 - 1), rtol=0, atol=0)
+        noisy = Schedule("linear").log_snr(torch.full((2,), 0.3))
+        torch.testing.assert_close(call["lowres_noise_times"], noisy, rtol=0, atol=0)
+    assert large.min() >= 0
+    assert large.max() <= 1
+
+
+def test_the_image_that_a_truncated_stage_takes_has_the_noise_of_its_time(
+    tiny_stage: Stage, random_unet: Unet, generators: Generators
+) -> None:
+    cascade = truncated_cascade(tiny_stage, random_unet)
+    for parameter in cascade.unets[0].final_conv.parameters():
+        parameter.zero_()  # an image of x0 = 0, so that all that is left is noise
+    small, _ = cascade.sample(generators(0, 1))
+    _, sigma = Schedule("linear").alpha_sigma(torch.full((2,), 0.3))
+    started = draw_noise((3, 8, 8), generators(0, 1), torch.device("cpu"))
+    torch.testing.assert_close(small * 2 - 1, sigma * started, atol=1e-4, rtol=1e-4)
+    assert (small < 0).any()  # it is not cut to [0, 1] either
+
+
+def test_a_first_stage_that_is_truncated_noises_the_clean_image_it_is_given(
+    tiny_stage: Stage, random_unet: Unet, generators: Generators
+) -> None:
+    whole = truncated_cascade(tiny_stage, random_unet)
+    upper = Cascade(CascadeConfig(whole.config.stages[1:]), whole.unets[1:])
+    calls = calls_of(upper.unets[0])
+    upper.sample(generators(0), lowres=torch.full((1, 3, 8, 8), 0.5))
+    _, sigma = Schedule("linear").alpha_sigma(torch.full((1,), 0.3))
+    fresh = draw_noise((3, 8, 8), generators(0), torch.device("cpu"))
+    wanted = enlarge(whole.config.stages[1], sigma * fresh)
+    torch.testing.assert_close(calls[0]["lowres_cond_img"], wanted, atol=1e-5, rtol=0)
+
+
+def test_guidance_can_be_given_for_all_stages(tiny_stage: Stage, random_unet: Unet, generators: Generators) -> None:
+    embedded = {"text_embed_dim": 4}
+    stages = (tiny_stage(embedded), tiny_stage(embedded, image_px=16, lowres_px=8))
+    unets = [random_unet(stage) for stage in stages]
+    guided = tuple(replace(stage, sampling=replace(stage.sampling, guidance=3.0)) for stage in stages)
+    embedding, cascade = torch.ones(1, 4), Cascade(CascadeConfig(stages), unets)
+    found = cascade.sample(generators(0), embedding=embedding, guidance=3.0)
+    wanted = Cascade(CascadeConfig(guided), unets).sample(generators(0), embedding=embedding)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    for image, other in zip(found, cascade.sample(generators(0), embedding=embedding), strict=True):
+        assert (image - other).abs().mean() > 1e-3
+    assert cascade.config.stages[0].sampling.guidance == 1
+
+
+def test_guidance_and_embeddings_are_for_networks_that_have_them(cascade: Cascade, generators: Generators) -> None:
+    with pytest.raises(ValueError, match="guidance weighs an embedding: the network has none"):
+        cascade.sample(generators(0), guidance=2.0)
+    with pytest.raises(ValueError, match="the stage of 8 px takes no embedding"):
+        cascade.sample(generators(0), embedding=torch.zeros(1, 4))
+    assert len(cascade.sample(generators(0), guidance=1.0)) == 2
 
 
 def test_a_cascade_has_a_network_for_each_stage(cascade: Cascade) -> None:

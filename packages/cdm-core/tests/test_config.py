@@ -97,7 +97,109 @@ def test_a_stage_enlarges(tiny_stage: Callable[..., StageConfig], lowres_px: int
         tiny_stage(lowres_px=lowres_px)
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "log_every", "checkpoint_every", "sample_every"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps is at least 1, got 0"),
+        ({"method": "ddim", "eta": 1.5}, r"eta lies in \[0, 1\], got 1.5"),
+        ({"method": "ddim", "eta": -0.5}, r"eta lies in \[0, 1\], got -0.5"),
+        ({"method": "ddpm", "eta": 0.5}, "eta is of method 'ddim', not of 'ddpm'"),
+        ({"method": "heun", "eta": 0.5}, "eta is of method 'ddim', not of 'heun'"),
+        ({"lowres_noise": 1.2}, r"lowres_noise lies in \[0, 1\], got 1.2"),
+        ({"threshold_quantile": 1.01}, r"threshold_quantile lies in \[0, 1\], got 1.01"),
+        ({"truncated": True, "lowres_noise": 1.0}, "truncated sampling stops before time 1, got lowres_noise 1.0"),
+        ({"threshold": "soft"}, "'static' or 'dynamic'"),
+        ({"method": "euler"}, "'ddpm', 'ddim', 'dpmpp_2m' or 'heun'"),
+    ],
+)
+def test_sampling_settings_out_of_range_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SamplingConfig(**wrong)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_renews_any_share_of_its_noise(eta: float) -> None:
+    assert SamplingConfig(method="ddim", eta=eta).eta == eta
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_lowres_noise": -0.1}, r"max_lowres_noise lies in \[0, 1\], got -0.1"),
+        ({"lowres_blur": 2.0}, r"lowres_blur lies in \[0, 1\], got 2.0"),
+        ({"lowres_resize": "bicubic"}, "'bilinear' or 'nearest'"),
+        ({"sampling": SamplingConfig(truncated=True)}, "it wants noise_before_resize"),
+        ({"sampling": SamplingConfig(guidance=2.0)}, "the network has none, set unet.text_embed_dim"),
+    ],
+)
+def test_settings_of_a_stage_that_do_not_fit_are_refused(
+    tiny_stage: Callable[..., StageConfig], wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_stage(image_px=16, lowres_px=8, **wrong)
+
+
+def test_guidance_wants_an_embedding_and_truncation_noise_before_resizing(
+    tiny_stage: Callable[..., StageConfig],
+) -> None:
+    assert tiny_stage({"text_embed_dim": 4}, sampling=SamplingConfig(guidance=2.0)).sampling.guidance == 2
+    sampling = SamplingConfig(truncated=True)
+    assert tiny_stage(image_px=16, lowres_px=8, noise_before_resize=True, sampling=sampling).sampling.truncated
+
+
+def test_a_truncated_stage_has_the_noise_schedule_of_the_one_before(tiny_stage: Callable[..., StageConfig]) -> None:
+    def upper(lowres_schedule: str) -> StageConfig:
+        sampling = SamplingConfig(truncated=True)
+        return tiny_stage(
+            image_px=16, lowres_px=8, lowres_schedule=lowres_schedule, noise_before_resize=True, sampling=sampling
+        )
+
+    CascadeConfig((tiny_stage(schedule="linear"), upper("linear")))
+    with pytest.raises(ValueError, match="wants lowres_schedule to be the schedule of the stage before"):
+        CascadeConfig((tiny_stage(schedule="linear"), upper("cosine")))
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "message"),
+    [
+        ("sampling", {"truncated": True}, "stages.1: truncated sampling"),
+        ("sampling", {"guidance": 3.0}, "stages.1: guidance weighs an embedding"),
+        ("sampling", {"eta": 0.5}, "stages.1.sampling: eta is of method 'ddim'"),
+        ("unet", {"text_embed_dim": "wide"}, "stages.1.unet.text_embed_dim"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_told_with_its_place(
+    values: dict[str, Any], table: str, wrong: dict[str, Any], message: str
+) -> None:
+    values["stages"][1][table] |= wrong
+    assert message in refusal(values)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "steps",
+        "batch_size",
+        "chunk_size",
+        "crop_px",
+        "log_every",
+        "checkpoint_every",
+        "sample_every",
+        "validate_every",
+        "validation_images",
+    ],
+)
 def test_counts_of_training_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is at least 1, got 0"):
         TrainingConfig(**{"steps": 1, "batch_size": 1, name: 0})
+
+
+@pytest.mark.parametrize("name", ["drop_embedding", "ema_decay"])
+def test_shares_of_training_are_shares(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} lies in \[0, 1\], got 1.5"):
+        TrainingConfig(1, 1, **{name: 1.5})
+
+
+@pytest.mark.parametrize("chunk_size", [None, "auto", 4])
+def test_chunks_may_be_sized_by_hand_or_not(chunk_size: Any) -> None:
+    assert TrainingConfig(1, 1, chunk_size=chunk_size).chunk_size == chunk_size

@@ -18,6 +18,7 @@ warnings.simplefilter("error")
 import torch
 import cdm_core
 
+light = not any(name.startswith(("imagen_pytorch", "torchvision", "transformers")) for name in sys.modules)
 config = cdm_core.StageConfig(8, cdm_core.UnetConfig(dim=8, dim_mults=(1,), cond_dim=8, attn_heads=2, attn_dim_head=8))
 unet = cdm_core.build_unet(config)
 shape = list(unet(torch.zeros(2, 3, 8, 8), torch.zeros(2)).shape)
@@ -34,6 +35,7 @@ from imagen_pytorch import t5
 print(json.dumps({
     "shape": shape,
     "left": left,
+    "light": light,
     "real": hasattr(imagen_pytorch, "ImagenTrainer") and hasattr(t5, "get_model_and_tokenizer"),
     "same": imagen_pytorch.Unet is type(unet) is cdm_core.imagen_offline.imagen_module().Unet,
 }))
@@ -47,6 +49,10 @@ def offline() -> dict[str, Any]:
     assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return found
+
+
+def test_the_library_is_imported_when_a_network_is_wanted(offline: dict[str, Any]) -> None:
+    assert offline["light"]
 
 
 def test_a_network_is_built_and_runs_without_a_network(offline: dict[str, Any]) -> None:

@@ -1,11 +1,15 @@
 """The presets against the study's tables, written out once more as the tables are: a row a hyperparameter."""
 
+import math
+import tomllib
 from dataclasses import asdict, fields
 
 import pytest
+import tomli_w
 import torch
 
 from cdm_core import StageConfig, UnetConfig, build_unet
+from cdm_core.config_file import dump_config, parse_config
 from cdm_core.presets import PRESETS, preset
 
 F, T = False, True
@@ -21,9 +25,9 @@ UNETS = {  # hyperparameter: U-Net 1, U-Net 2, U-Net 3
 STEEP, FLAT = (1, 2, 4, 8), (1, 2, 3, 4)
 NOISE, MIXED = ("noise", "noise", "noise"), ("noise", "v", "v")
 CASCADES = {  # name: dim_mults of U-Net 1, objectives, cond_images_channels, sizes, max_grad_norm
-    "kidney-unconditional": (STEEP, NOISE, 0, (64, 256, 1024), None),
-    "kidney-masks": (FLAT, MIXED, 4, (64, 256, 1024), None),
-    "kumar": (FLAT, MIXED, 1, (64, 256), None),
+    "kidney-unconditional": (STEEP, NOISE, 0, (64, 256, 1024), math.inf),
+    "kidney-masks": (FLAT, MIXED, 4, (64, 256, 1024), math.inf),
+    "kumar": (FLAT, MIXED, 1, (64, 256), math.inf),
     "urcdm-low": (FLAT, MIXED, 0, (64, 256, 1024), 1),
     "urcdm-medium": (FLAT, MIXED, 3, (64, 256, 1024), 1),
     "urcdm-high": (FLAT, MIXED, 3, (64, 256, 1024), 1),
@@ -106,6 +110,13 @@ def test_every_preset_has_a_training_for_each_stage() -> None:
         for run, stage in zip(each.training, each.cascade.stages, strict=True):
             assert isinstance(stage, StageConfig)
             assert run.crop_px is None or run.crop_px <= stage.image_px
+
+
+def test_presets_survive_being_written_down() -> None:
+    for each in PRESETS.values():
+        for config in (each.cascade, *each.training, *each.fine_tuning):
+            written = tomllib.loads(tomli_w.dumps(dump_config(config)))
+            assert parse_config(type(config), written, "test") == config
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:

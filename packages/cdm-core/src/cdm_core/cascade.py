@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cdm_core.config import CascadeConfig
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.errors import ConfigError
+from cdm_core.family import family_of_tensors, network_name, require_network
 from cdm_core.model_folder import MODEL_FILE, load_weights, read_model_file, save_weights, write_model_file
 from cdm_core.network import build_unet
 from cdm_core.stage import sample_stage
@@ -88,6 +89,8 @@ class Cascade:
         images: list[Tensor] = []
         for i, config in enumerate(stages):
             if guidance is not None:
+                if config.unet.text_embed_dim is None:
+                    raise ValueError(f"guidance weighs an embedding: the stage of {config.image_px} px takes none")
                 config = replace(config, sampling=replace(config.sampling, guidance=guidance))
             following = stages[i + 1].sampling if i + 1 < len(stages) else None
             lowres = sample_stage(
@@ -114,18 +117,23 @@ class Cascade:
         folder.mkdir(parents=True, exist_ok=True)
         for i, unet in enumerate(self.unets):
             save_weights(unet, folder / _weights_name(i), dtype=dtype)
+        family = family_of_tensors(self.unets[0].state_dict())
+        network = {"network": network_name(family)} if family else {}
         origin = {"provenance": self.provenance} if self.provenance else {}
-        write_model_file(folder, kind="cascade", values={**origin, **dump_config(self.config)})
+        write_model_file(folder, kind="cascade", values={**network, **origin, **dump_config(self.config)})
 
     @classmethod
     def load(cls, folder: Path) -> "Cascade":
         """Reads a cascade from its folder, in float32 on the CPU.
 
         Raises:
-            CheckpointError: A file is missing, truncated or not a cascade's, or its tensors are not the network's.
+            CheckpointError: A file is missing, truncated or not a cascade's, its tensors are not the network's, or the
+                networks are of another family of imagen-pytorch than the one installed.
             ConfigError: `model.toml` has an unknown key or a wrong value.
         """
         values = read_model_file(folder, kind="cascade")
+        network = values.pop("network", network_name("2"))  # the first folders did not tell, and were of that one
+        require_network(network, str(folder / MODEL_FILE))
         provenance = values.pop("provenance", {})
         if not isinstance(provenance, dict):
             raise ConfigError(f"{folder / MODEL_FILE}: provenance: should be a table")

@@ -90,6 +90,8 @@ class SamplingConfig:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
         if self.eta and self.method != "ddim":
             raise ValueError(f"eta is of method 'ddim', not of '{self.method}'")
+        if self.truncated and self.lowres_noise == 1:
+            raise ValueError(f"truncated sampling stops before time 1, got lowres_noise {self.lowres_noise}")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -179,7 +181,7 @@ class TrainingConfig:
         warmup_steps: Steps in which the learning rate rises from zero.
         weight_decay: Of AdamW.
         ema_decay: Decay of the running mean of the weights, which is what sampling uses.
-        max_grad_norm: Norm that gradients are clipped to; None for no limit.
+        max_grad_norm: Norm that gradients are clipped to; `math.inf` (in TOML `inf`) for no limit.
         loss_weight: Weight of the loss by noise level: 'none', 'p2' (gamma 0.5, k 1) or 'min_snr' (gamma 5).
         crop_px: Train on random crops of this side, of the image and all its conditions at the same place.
         drop_embedding: Share of the examples that are trained without their embedding, for guidance.
@@ -206,7 +208,7 @@ class TrainingConfig:
     warmup_steps: int = 0
     weight_decay: float = 0.01
     ema_decay: float = 0.999
-    max_grad_norm: float | None = 1.0
+    max_grad_norm: float = 1.0
     loss_weight: LossWeight = "none"
     crop_px: int | None = None
     drop_embedding: float = 0.1

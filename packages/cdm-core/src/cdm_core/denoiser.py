@@ -49,14 +49,14 @@ class Conditions:
 
 
 def predict(unet: nn.Module, x_t: Tensor, log_snr: Tensor, conditions: Conditions) -> Tensor:
-    """Returns a network's prediction in float32, (B, 3, S, S), from x_t and its log-SNR, (B,).
+    """Returns a network's prediction, (B, 3, S, S), in the precision of x_t, from x_t and its log-SNR, (B,).
 
-    Precision follows the weights: a network whose convolutions are in bfloat16 runs in mixed precision.
+    Precision inside follows the weights: a network whose convolutions are in bfloat16 runs in mixed precision.
     """
     dtype = next((layer.weight.dtype for layer in unet.modules() if isinstance(layer, nn.Conv2d)), torch.float32)
     with torch.autocast(x_t.device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
         prediction: Tensor = unet(x_t, log_snr, **conditions.of_network())
-    return prediction.float()
+    return prediction.to(x_t.dtype)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Imports the U-Net of imagen-pytorch without a network.
+"""Imports imagen-pytorch without a network.
 
 `import imagen_pytorch` asks a model hub for the configuration of a T5 text encoder, because the width of that encoder
 is a default argument of its U-Net; without a network it fails after half a minute of retries. Nothing here reads text,
@@ -11,24 +11,29 @@ import importlib.util
 import sys
 import warnings
 from types import ModuleType
-from typing import Never
+from typing import Literal, Never
+
+from cdm_core.family import INSTALL
 
 T5_V1_1_BASE_WIDTH = 768
 """What the hub would have answered: the default of `text_embed_dim`, which an image-only U-Net does not use."""
 
 
-def imagen_module() -> ModuleType:
-    """Returns `imagen_pytorch.imagen_pytorch`, the module with `Unet` and `Imagen`, imported without a network.
+def imagen_module(module: Literal["imagen_pytorch", "trainer"] = "imagen_pytorch") -> ModuleType:
+    """Returns a module of imagen-pytorch, imported without a network.
+
+    Args:
+        module: `imagen_pytorch` has `Unet` and `Imagen`, `trainer` has `ImagenTrainer`.
 
     Raises:
         ImportError: imagen-pytorch is not installed.
     """
-    name = "imagen_pytorch.imagen_pytorch"
+    name = f"imagen_pytorch.{module}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.find_spec("imagen_pytorch")
     if spec is None or spec.submodule_search_locations is None:
-        raise ImportError("imagen-pytorch is not installed; run: pip install 'imagen-pytorch>=2.1,<3'")
+        raise ImportError(f"imagen-pytorch is not installed; run: pip install '{INSTALL['2']}'")
 
     package = ModuleType("imagen_pytorch")  # the package without its __init__, which imports trainers and video models
     package.__path__ = list(spec.submodule_search_locations)

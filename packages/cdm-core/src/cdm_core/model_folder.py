@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cdm_core.errors import CheckpointError
+from cdm_core.network import fill_unet
 
 FORMAT = 1
 MODEL_FILE = "model.toml"
@@ -30,7 +31,8 @@ def load_weights(unet: nn.Module, path: Path) -> None:
     """Loads a safetensors file into a network, strictly.
 
     Raises:
-        CheckpointError: The file is missing or damaged, or a tensor is missing, surplus or of another shape.
+        CheckpointError: The file is missing or damaged, or a tensor is missing, surplus or of another shape, or they
+            are of another family of imagen-pytorch's networks.
     """
     try:
         found = load_file(path)
@@ -39,16 +41,7 @@ def load_weights(unet: nn.Module, path: Path) -> None:
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: not a whole safetensors file ({reason}); fetch or train it again") from None
-    wanted = unet.state_dict()
-    for name in sorted(wanted.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{path}: tensor '{name}' is missing; the weights are of another network")
-        if name not in wanted:
-            raise CheckpointError(f"{path}: tensor '{name}' is not the network's; the weights are of another network")
-        if wanted[name].shape != found[name].shape:
-            shapes = f"{tuple(found[name].shape)}, the network has {tuple(wanted[name].shape)}"
-            raise CheckpointError(f"{path}: tensor '{name}' is {shapes}; the weights are of another network")
-    unet.load_state_dict(found)
+    fill_unet(unet, found, str(path))
 
 
 def read_model_file(folder: Path, *, kind: str) -> dict[str, Any]:

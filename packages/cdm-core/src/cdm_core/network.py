@@ -1,7 +1,8 @@
-"""Networks from their configurations."""
+"""Networks from their configurations, and weights into networks."""
 
 import contextlib
 import io
+from collections.abc import Mapping
 from types import ModuleType
 
 import torch
@@ -9,21 +10,59 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig, UnetConfig
+from cdm_core.errors import CheckpointError, ConfigError
+from cdm_core.family import family_of_tensors, family_of_version, installed_version, require_family
+from cdm_core.fused import fuse
 from cdm_core.imagen_offline import imagen_module
+
+GROUPS = 8
+"""Of the group norms that networks of imagen-pytorch 1 have."""
 
 
 def build_unet(config: StageConfig) -> nn.Module:
     """Makes the network of a stage, with fresh weights.
 
     Its forward takes x_t, (B, 3, S, S), and log_snr(t), (B,); as keywords what `Conditions.of_network` gives.
+
+    Raises:
+        ConfigError: The installed imagen-pytorch makes no network of that width.
     """
+    if config.unet.dim % GROUPS and family_of_version(installed_version()) != "2":
+        raise ConfigError(
+            f"unet.dim {config.unet.dim}: imagen-pytorch {installed_version()} wants a multiple of {GROUPS}"
+        )
     module = imagen_module()
     _let_each_image_drop_its_embedding(module)
     arguments = TypeAdapter(UnetConfig).dump_python(config.unet)
     conditioned = config.unet.text_embed_dim is not None
     with contextlib.redirect_stdout(io.StringIO()):  # the library prints advice on small networks
         unet: nn.Module = module.Unet(**arguments, cond_on_text=conditioned, lowres_cond=config.lowres_px is not None)
-    return unet
+    return fuse(unet)
+
+
+def fill_unet(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copies weights into a network, strictly.
+
+    Args:
+        unet: The network.
+        tensors: By their names in the network.
+        source: What they were read from, for the error's text.
+
+    Raises:
+        CheckpointError: A tensor is missing, surplus or of another shape, or they are of another version's networks.
+    """
+    if (family := family_of_tensors(tensors)) is not None:
+        require_family(family, source)
+    wanted = unet.state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise CheckpointError(f"{source}: tensor {name!r} is missing; the weights are of another network")
+        if name not in wanted:
+            raise CheckpointError(f"{source}: tensor {name!r} is not the network's; the weights are of another network")
+        if wanted[name].shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[name].shape)}, the network has {tuple(wanted[name].shape)}"
+            raise CheckpointError(f"{source}: tensor {name!r} is {shapes}; the weights are of another network")
+    unet.load_state_dict(tensors)
 
 
 def _let_each_image_drop_its_embedding(module: ModuleType) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig
-from cdm_core.examples import small_image, stage_image
+from cdm_core.examples import small_image, stage_cond_images, stage_embedding, stage_image
 from cdm_core.stage import sample_stage
 
 
@@ -19,19 +19,37 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     return array
 
 
-def save_sample_sheet(path: Path, unet: nn.Module, config: StageConfig, batch: dict[str, Tensor]) -> None:
+def save_sample_sheet(
+    path: Path, unet: nn.Module, config: StageConfig, batch: dict[str, Tensor], *, at_once: int | None = None
+) -> None:
     """Writes a picture with real images above and, under each, what the network makes of its conditions.
 
     Args:
         path: A PNG; its folder is made if missing.
         unet: The network, usually with the running mean of the weights.
         config: Its stage.
-        batch: Examples, see `cdm_core.training.Examples`, stacked.
+        batch: Examples, see `cdm_core.examples.Examples`, stacked.
+        at_once: Images sampled together; all of them if not given.
     """
-    generators = [torch.Generator().manual_seed(i) for i in range(len(batch["image"]))]
-    made = sample_stage(
-        unet, config, generators=generators, lowres=small_image(config, batch), cond_images=batch.get("cond_images")
-    )
-    rows = [np.concatenate(list(to_uint8(images)), axis=1) for images in (stage_image(config, batch), made)]
+    lowres, cond_images = small_image(config, batch), stage_cond_images(config, batch)
+    embedding = stage_embedding(config, batch)
+    made = torch.zeros(len(batch["image"]), 3, config.image_px, config.image_px)
+    for rows in _alike(len(made), None if embedding is None else embedding[1], at_once or len(made)):
+        made[rows] = sample_stage(
+            unet,
+            config,
+            generators=[torch.Generator().manual_seed(row) for row in rows],
+            lowres=None if lowres is None else lowres[rows],
+            cond_images=None if cond_images is None else cond_images[rows],
+            embedding=None if embedding is None or not embedding[1][rows[0]] else embedding[0][rows],
+        ).to(made.device)
+    pairs = [np.concatenate(list(to_uint8(images)), axis=1) for images in (stage_image(config, batch), made)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(path)
+    Image.fromarray(np.concatenate(pairs)).save(path)
+
+
+def _alike(count: int, given: Tensor | None, at_once: int) -> list[list[int]]:
+    """Returns the numbers of a batch's rows in groups of at most `at_once`, those with an embedding apart."""
+    flags = [True] * count if given is None else given.tolist()
+    kinds = [[row for row in range(count) if flags[row] is kind] for kind in (True, False)]
+    return [rows[i : i + at_once] for rows in kinds for i in range(0, len(rows), at_once)]

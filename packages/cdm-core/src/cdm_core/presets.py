@@ -13,6 +13,7 @@ Choices of ours: low-resolution images are averaged rather than decimated in tra
 of its own in conditioning augmentation, and steps whose gradient is not finite are skipped.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -85,7 +86,7 @@ def _study_cascade(unets: Sequence[UnetConfig], objectives: Sequence[Objective])
 
 
 def _study_training(
-    steps: Sequence[int], *, batch_size: int = 8, chunk_size: int | None = None, max_grad_norm: float | None = None
+    steps: Sequence[int], *, batch_size: int = 8, chunk_size: int | None = None, max_grad_norm: float = math.inf
 ) -> tuple[TrainingConfig, ...]:
     return tuple(
         TrainingConfig(

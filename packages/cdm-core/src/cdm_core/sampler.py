@@ -20,7 +20,10 @@ def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator], devi
     moved, so that CPU generators give the same image on every device.
     """
     draws = [torch.randn(tuple(shape), generator=g, device=g.device) for g in generators]
-    return torch.stack(draws).to(device, non_blocking=True)
+    noise = torch.stack(draws)
+    if device.type == "cuda" and noise.device.type == "cpu":
+        noise = noise.pin_memory()  # else the copy would wait for all that the device has still to do
+    return noise.to(device, non_blocking=True)
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ def sample_stage(
     _check_conditions(config, lowres, cond_images, embedding)
     device = next(unet.parameters()).device
     count, shape = len(generators), (3, config.image_px, config.image_px)
-    conditions = Conditions(cond_images)
+    conditions = Conditions(None if cond_images is None else _channels_last(cond_images))
     if lowres is not None:
         t = torch.full((count,), config.sampling.lowres_noise, device=device)
         if lowres_is_noised:
@@ -64,7 +64,7 @@ def sample_stage(
         else:
             lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
             noised, log_snr = noised_lowres(config, lowres * 2 - 1, t, lowres_noise)
-        conditions = replace(conditions, lowres=noised, lowres_log_snr=log_snr)
+        conditions = replace(conditions, lowres=_channels_last(noised), lowres_log_snr=log_snr)
     if config.unet.text_embed_dim is not None:
         given = torch.full((count,), embedding is not None, device=device)
         absent = torch.zeros(count, config.unet.text_embed_dim, device=device)
@@ -74,19 +74,24 @@ def sample_stage(
     denoiser = Denoiser(unet, config, conditions)
     x = sample(
         denoiser,
-        draw_noise(shape, generators, device),
+        _channels_last(draw_noise(shape, generators, device)),
         schedule=denoiser.schedule,
         steps=config.sampling.steps if steps is None else steps,
         method=config.sampling.method,
         eta=config.sampling.eta,
         until=until,
         generators=generators,
-        known=None if known is None else known * 2 - 1,
+        known=None if known is None else _channels_last(known * 2 - 1),
         known_mask=known_mask,
         resample=resample,
         jump=jump,
     )
     return ((x if until > 0 else x.clamp(-1, 1)) + 1) / 2
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """Lays images out as the network has its own: it copies none, and a compiled one sees the same at every step."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _check_conditions(
@@ -95,10 +100,12 @@ def _check_conditions(
     if (lowres is None) != (config.lowres_px is None):
         wanted = "takes no" if config.lowres_px is None else "enlarges a"
         raise ValueError(f"the stage of {config.image_px} px {wanted} low-resolution image")
-    if (cond_images is None) != (config.unet.cond_images_channels == 0):
-        channels = config.unet.cond_images_channels or "no"
-        raise ValueError(f"the stage of {config.image_px} px takes {channels} channels of cond_images")
+    channels, given = config.unet.cond_images_channels, 0 if cond_images is None else cond_images.shape[1]
+    if given != channels:
+        raise ValueError(
+            f"the stage of {config.image_px} px takes {channels or 'no'} channels of cond_images, got {given or 'none'}"
+        )
     width = config.unet.text_embed_dim
-    if embedding is not None and embedding.shape[-1] != width:
-        wanted = "no embedding" if width is None else f"an embedding of {width} numbers"
-        raise ValueError(f"the stage of {config.image_px} px takes {wanted}, got {embedding.shape[-1]} numbers")
+    if embedding is not None and (width is None or embedding.shape[1:] != (width,)):
+        wanted = "no embedding" if width is None else f"an embedding of {width} numbers for each image, (B, {width})"
+        raise ValueError(f"the stage of {config.image_px} px takes {wanted}, got the shape {tuple(embedding.shape)}")

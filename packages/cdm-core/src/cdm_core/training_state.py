@@ -1,19 +1,38 @@
-"""The state of a training run on disk, from which it goes on."""
+"""The state of a training run: what a step changes, and how it is kept on disk."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from pydantic import TypeAdapter
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from cdm_core.config import StageConfig, TrainingConfig
-from cdm_core.config_file import dump_config
-from cdm_core.errors import CheckpointError
+from cdm_core.config_file import parse_config
+from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.network import build_unet
+from cdm_core.training_tally import Tally
 
-FREE_TO_CHANGE = {"workers", "log_every", "checkpoint_every", "sample_every"}
+T = TypeVar("T", StageConfig, TrainingConfig)
+
+FREE_TO_CHANGE = {
+    "chunk_size",
+    "workers",
+    "compile",
+    "trackers",
+    "log_every",
+    "checkpoint_every",
+    "sample_every",
+    "validate_every",
+    "validation_images",
+}
 """Settings that do not touch the trajectory, and may differ in the run that goes on."""
 
 CONTENTS = {"step", "skipped", "stage", "training", "unet", "ema", "optimiser"}
@@ -21,13 +40,100 @@ CONTENTS = {"step", "skipped", "stage", "training", "unet", "ema", "optimiser"}
 
 @dataclass
 class TrainingState:
-    """What a step changes: the network, the running mean of its weights, the optimiser, the steps done and skipped."""
+    """What a step changes.
+
+    Args:
+        unet: The network, not wrapped.
+        ema: The running mean of its weights.
+        optimiser: Fused AdamW, which skips a step when the device tells it to.
+        tally: Counts and means.
+        step: Steps done or skipped.
+        restored: How often the weights went back to those on disk.
+        is_whole: No step is half done.
+    """
 
     unet: nn.Module
     ema: AveragedModel
-    optimiser: torch.optim.Optimizer
+    optimiser: torch.optim.AdamW
+    tally: Tally
     step: int = 0
-    skipped: int = 0
+    restored: int = 0
+    is_whole: bool = True
+
+    def __post_init__(self) -> None:
+        # listed once: to look for them in thousands of modules would take longer than to change them
+        self.weights: list[Tensor] = [*self.unet.parameters()]
+        self.averages: list[Tensor] = [*self.ema.module.parameters()]
+
+    def advance(self, loss: Tensor, grad_norm: Tensor, *, learning_rate: float, ema_decay: float) -> None:
+        """Takes the step that the gradients ask for; all of it, even if Ctrl-C comes in between.
+
+        If loss or norm is not finite, weights, moments and running mean stay as they are, to the bit. That is decided
+        on the device: the host does not wait for it.
+
+        Args:
+            loss: Mean loss of the step, (), the same in all processes.
+            grad_norm: Norm of the gradients, (), likewise.
+            learning_rate: Of this step.
+            ema_decay: Decay of the running mean.
+        """
+        finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
+        with _uninterrupted():
+            self.is_whole = False
+            for group in self.optimiser.param_groups:
+                group["lr"] = learning_rate
+            # as torch.amp.GradScaler does: the fused kernel leaves everything alone where this is 1
+            self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            self.optimiser.step()
+            update_ema(self.averages, self.weights, self.ema.n_averaged, ema_decay, finite)
+            self.tally.add(loss, grad_norm, finite)
+            self.step += 1
+            self.is_whole = True
+
+    def is_finite(self) -> bool:
+        """Waits for the device, and tells whether all weights and their running means are finite."""
+        norms = torch._foreach_norm([*self.weights, *self.averages])
+        return bool(torch.isfinite(torch.stack(norms)).all())
+
+
+@torch.no_grad()
+def update_ema(averages: list[Tensor], weights: list[Tensor], count: Tensor, decay: float, finite: Tensor) -> None:
+    """Moves running means towards the weights, in place, unless `finite`, a bool () on the device, is false.
+
+    Young averages forget faster, so that the random start is lost. `AveragedModel.update_parameters` would wait for the
+    device in every step.
+
+    Args:
+        averages: The running means.
+        weights: The weights.
+        count: How often the means were moved, (); is counted up.
+        decay: Share that a mean keeps of itself, once it is old.
+        finite: Whether to move them.
+    """
+    n = count.float()
+    kept = ((1 + n) / (10 + n)).clamp(max=decay)
+    kept = torch.where(count == 0, torch.zeros_like(kept), kept)
+    change = list(torch._foreach_sub(weights, averages))
+    torch._foreach_mul_(change, (1 - kept) * finite)
+    torch._foreach_add_(averages, change)
+    count += finite
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back to the end of the block."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
 
 
 def save_state(path: Path, state: TrainingState, config: StageConfig, training: TrainingConfig) -> None:
@@ -39,9 +145,11 @@ def save_state(path: Path, state: TrainingState, config: StageConfig, training: 
     temporary = path.with_name(f".{path.name}.tmp")
     values = {
         "step": state.step,
-        "skipped": state.skipped,
-        "stage": dump_config(config),
-        "training": dump_config(training),
+        "skipped": state.tally.read().skipped,
+        "restored": state.restored,
+        "tally": state.tally.state_dict(),
+        "stage": _dump(config),
+        "training": _dump(training),
         "unet": state.unet.state_dict(),
         "ema": state.ema.state_dict(),
         "optimiser": state.optimiser.state_dict(),
@@ -61,12 +169,31 @@ def load_state(path: Path, state: TrainingState, config: StageConfig, training: 
         CheckpointError: It cannot be read, or a setting differs; the message names it.
     """
     values = _read(path)
-    _refuse_difference(path, "stage", values["stage"], dump_config(config))
-    _refuse_difference(path, "training", values["training"], dump_config(training))
-    state.unet.load_state_dict(values["unet"])
-    state.ema.load_state_dict(values["ema"])
-    state.optimiser.load_state_dict(values["optimiser"])
-    state.step, state.skipped = values["step"], values["skipped"]
+    _refuse_difference(path, "stage", values["stage"], config)
+    _refuse_difference(path, "training", values["training"], training)
+    _fill_weights(values, state)
+    state.step, state.restored = values["step"], values.get("restored", 0)
+    if "tally" in values:
+        state.tally.load_state_dict(values["tally"])
+    else:
+        state.tally.counts[1] = values["skipped"]
+
+
+def restore_weights(path: Path, state: TrainingState) -> int:
+    """Takes weights, running mean and optimiser from disk, and no counts but those of skipped steps in a row.
+
+    Returns:
+        The step that they are of.
+
+    Raises:
+        CheckpointError: The state cannot be read.
+    """
+    values = _read(path)
+    with _uninterrupted():
+        _fill_weights(values, state)
+        state.tally.end_row()
+        state.restored += 1
+    return int(values["step"])
 
 
 def load_trained(path: Path, config: StageConfig) -> tuple[nn.Module, int]:
@@ -76,10 +203,23 @@ def load_trained(path: Path, config: StageConfig) -> tuple[nn.Module, int]:
         CheckpointError: The state cannot be read or is of another stage.
     """
     values = _read(path)
-    _refuse_difference(path, "stage", values["stage"], dump_config(config))
+    _refuse_difference(path, "stage", values["stage"], config)
     averaged = AveragedModel(build_unet(config))
     averaged.load_state_dict(values["ema"])
     return averaged.module, int(values["step"])
+
+
+def _fill_weights(values: dict[str, Any], state: TrainingState) -> None:
+    state.unet.load_state_dict(values["unet"])
+    state.ema.load_state_dict(values["ema"])
+    # settings of the optimiser are this run's: a state of an older version was not of a fused one
+    groups = state.optimiser.state_dict()["param_groups"]
+    state.optimiser.load_state_dict({"state": values["optimiser"]["state"], "param_groups": groups})
+    for parameter, moments in state.optimiser.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                # fused kernels take the values as they lie in memory, so they must lie as the weights do
+                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -95,10 +235,32 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _refuse_difference(path: Path, part: str, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in sorted(saved.keys() | wanted.keys()):
-        if name not in FREE_TO_CHANGE and saved.get(name) != wanted.get(name):
-            raise CheckpointError(
-                f"{path}: the run was started with {part}.{name} = {saved.get(name)}, not {wanted.get(name)}; "
-                "use the same setting, or another output folder"
-            )
+def _dump(config: object) -> dict[str, Any]:
+    """Returns all fields as plain values, those that are None too, which a default may not be."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return values
+
+
+def _refuse_difference(path: Path, part: str, saved: dict[str, Any], wanted: T) -> None:
+    try:
+        # what an older version did not write is at its default
+        complete = _dump(parse_config(type(wanted), saved, part))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: the state is of another version ({error}); use another output folder") from None
+    difference = _first_difference(part, complete, _dump(wanted))
+    if difference is not None:
+        raise CheckpointError(
+            f"{path}: the run was started with {difference}; use the same setting, or another output folder"
+        )
+
+
+def _first_difference(name: str, saved: Any, wanted: Any) -> str | None:
+    """Names the first field that differs, as deep as tables go."""
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        fields = (
+            _first_difference(f"{name}.{field}", saved[field], wanted[field])
+            for field in sorted(saved)
+            if field not in FREE_TO_CHANGE
+        )
+        return next((difference for difference in fields if difference is not None), None)
+    return None if saved == wanted else f"{name} = {saved}, not {wanted}"

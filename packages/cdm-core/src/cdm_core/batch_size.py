@@ -1,0 +1,73 @@
+"""How many images to work on at once: found by trying."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+GAIN = 0.05
+"""By which share of the time of an image a batch of twice the size must be faster."""
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """A batch size, and what an image takes in batches of it."""
+
+    size: int
+    seconds_per_image: float
+
+
+def best_batch_size(
+    run: Callable[[int], object], *, limit: int, clock: Callable[[], float] = time.perf_counter
+) -> BatchSize:
+    """Doubles the batch until memory is full, an image hardly gets faster, or the limit is reached.
+
+    Memory that failed tries held is given back.
+
+    Args:
+        run: Does the work for a batch of the size given, and returns when it is done. Called twice for each size: the
+            first time may be slow for other reasons.
+        limit: Largest size to try, which need not be a power of two.
+        clock: Gives the time in seconds.
+
+    Returns:
+        The smallest size from which twice as many are not worth it.
+
+    Raises:
+        ValueError: The limit is under 1.
+        RuntimeError: One image does not fit into memory.
+    """
+    if limit < 1:
+        raise ValueError(f"the limit of a batch is at least 1, got {limit}")
+    best = time_batch(run, 1, clock=clock)
+    while best.size < limit:
+        larger = _time_if_it_fits(run, min(2 * best.size, limit), clock)
+        if larger is None or larger.seconds_per_image > (1 - GAIN) * best.seconds_per_image:
+            break
+        best = larger
+    torch.cuda.empty_cache()  # of what failed; does nothing where there is no GPU
+    return best
+
+
+def time_batch(run: Callable[[int], object], size: int, *, clock: Callable[[], float] = time.perf_counter) -> BatchSize:
+    """Measures a batch size, as `best_batch_size` does."""
+    run(size)
+    started = clock()
+    run(size)
+    return BatchSize(size, (clock() - started) / size)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tells whether an error means that a device's memory is full."""
+    signs = ("you tried to allocate", "out of memory", "_ALLOC_FAILED")  # the CPU's, a driver's, a library's
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+
+
+def _time_if_it_fits(run: Callable[[int], object], size: int, clock: Callable[[], float]) -> BatchSize | None:
+    try:
+        return time_batch(run, size, clock=clock)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None

@@ -1,0 +1,81 @@
+"""Examples on their way to a training step: at the stage's size, cropped, and with all the random numbers of a draw."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.examples import Examples, small_image, stage_cond_images, stage_embedding, stage_image
+from cdm_core.lowres import BLUR_SIGMA_PX
+
+Batch = dict[str, Tensor]
+
+TRAINING, HELD_OUT = 0, 1
+"""Streams of random numbers, so that training and validation share none."""
+
+
+class PreparedExamples(Dataset[Batch]):
+    """Examples as the network takes them: at the stage's size, cropped, and with all the random numbers of their draw.
+
+    Random numbers come from (seed, stream, draw) alone: chunks, processes, workers and a resumed run change none.
+
+    Args:
+        config: The stage.
+        training: How it is trained.
+        examples: The data.
+        held_out: How many there are, if they measure and do not train: their times are spread evenly over [0, 1], and
+            no embedding is dropped.
+    """
+
+    def __init__(
+        self, config: StageConfig, training: TrainingConfig, examples: Examples, *, held_out: int | None = None
+    ) -> None:
+        self.config, self.training, self.examples, self.held_out = config, training, examples, held_out
+
+    def __getitem__(self, draw: int) -> Batch:
+        """Returns the example of a draw.
+
+        Raises:
+            ValueError: It lacks something that the stage takes, or is too small.
+        """
+        config, training = self.config, self.training
+        stream = TRAINING if self.held_out is None else HELD_OUT
+        rng = np.random.default_rng([training.seed % 2**64, stream, draw])
+        # all of them, whatever the settings, so that no setting moves the others' numbers
+        t, lowres_t, blur, blur_width, kept, crop_x, crop_y = rng.random(7).tolist()
+        example = {name: value[None] for name, value in self.examples[draw].items()}
+        side = training.crop_px or config.image_px
+        x, y = (int(share * (config.image_px - side + 1)) for share in (crop_x, crop_y))
+        prepared = {
+            "x0": stage_image(config, example)[..., y : y + side, x : x + side] * 2 - 1,
+            "t": torch.tensor([t if self.held_out is None else (draw + t) / self.held_out]),
+            "noise_seed": torch.from_numpy(rng.integers(2**63, size=1)),
+            "crop_xy": torch.tensor([[x, y]]),
+        }
+        if (images := stage_cond_images(config, example)) is not None:
+            prepared["cond_images"] = images[..., y : y + side, x : x + side]
+        if (lowres := small_image(config, example)) is not None:
+            low, high = BLUR_SIGMA_PX
+            prepared["lowres"] = lowres * 2 - 1
+            prepared["lowres_t"] = torch.tensor([lowres_t * config.max_lowres_noise])
+            prepared["blur_px"] = torch.tensor([low + (high - low) * blur_width if blur < config.lowres_blur else 0.0])
+        if (embedding := stage_embedding(config, example)) is not None:
+            dropped = self.held_out is None and kept < training.drop_embedding
+            prepared["embedding"] = embedding[0]
+            prepared["embedding_given"] = embedding[1] & (not dropped)
+        return {name: value[0] for name, value in prepared.items()}
+
+
+def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], device: torch.device) -> Iterable[Batch]:
+    """Returns a batch for each list of draws, stacked, on the CPU; `workers` processes prepare them ahead."""
+    loader: Iterable[Batch] = DataLoader(
+        examples,
+        batch_sampler=draws,
+        num_workers=examples.training.workers,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # leaves the global one alone
+    )
+    return loader

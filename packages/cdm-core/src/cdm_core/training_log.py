@@ -1,0 +1,109 @@
+"""The log of a training run: `log.jsonl` always, and trackers where asked for."""
+
+import contextlib
+import importlib.util
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
+
+from cdm_core.errors import ConfigError
+
+
+class TrainingLog:
+    """Writes the lines of a run, on the main process only; a context manager.
+
+    Lines of steps that are to be run again, after `step`, are dropped first.
+
+    Args:
+        folder: Of the run; holds `log.jsonl` and the trackers' folders.
+        step: Steps done so far.
+        batch_size: Images a step.
+        accelerator: Of the run.
+        trackers: Where else figures go.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, batch_size: int, accelerator: Accelerator, trackers: Sequence[str]
+    ) -> None:
+        self.folder, self.accelerator, self.batch_size = folder, accelerator, batch_size
+        accelerator.log_with = [_tracker(name, folder, step) for name in trackers]
+        accelerator.init_trackers(folder.resolve().parent.name)
+        self.file = None
+        if accelerator.is_main_process:
+            path = folder / "log.jsonl"
+            _cut(path, step)
+            self.file = path.open("a", encoding="utf-8")
+        self.started = self.since = time.monotonic()
+        self.since_step = step
+
+    def __enter__(self) -> "TrainingLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.file is not None:
+            self.file.close()
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+
+    def figures(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes figures of a step, with the time and the speed since the last ones; what is not finite is null."""
+        now = time.monotonic()
+        speed = (step - self.since_step) * self.batch_size / max(now - self.since, 1e-9)
+        line = {**values, "seconds": round(now - self.started, 3), "images_per_second": round(speed, 3)}
+        self.since, self.since_step = now, step
+        finite = {name: value for name, value in line.items() if math.isfinite(value)}
+        self._write({"step": step, **dict.fromkeys(line), **finite})
+        self.accelerator.log(finite, step=step)
+
+    def event(self, name: str, step: int, **values: Any) -> None:
+        """Writes that something happened in a step."""
+        self._write({"event": name, "step": step, **values})
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leaves the time of the block out of the speed."""
+        before = time.monotonic()
+        yield
+        self.since += time.monotonic() - before
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self.file is not None:
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """Checks that the packages of the trackers are installed.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for name in trackers:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a mere folder of that name, such as a run leaves, has no origin
+            raise ConfigError(f"trackers: {name} is not installed; run: pip install 'cdm-core[{name}]'")
+
+
+def _tracker(name: str, folder: Path, step: int) -> GeneralTracker:
+    if name == "tensorboard":
+        # figures of steps that are to be run again are hidden
+        return TensorBoardTracker("tensorboard", folder, purge_step=step + 1)
+    return WandBTracker(folder.resolve().parent.name, dir=str(folder), name=folder.name)
+
+
+def _cut(path: Path, step: int) -> None:
+    """Drops the lines of steps that are to be run again."""
+    if path.exists():
+        # A killed run may leave half a line, of a later step.
+        *lines, _half = path.read_text(encoding="utf-8").split("\n")
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

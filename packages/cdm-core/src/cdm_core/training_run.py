@@ -1,0 +1,178 @@
+"""A training run at work: one step, and what follows some of the steps."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from accelerate import Accelerator
+from torch.nn.utils import clip_grad_norm_
+
+from cdm_core.config import TrainingConfig
+from cdm_core.errors import TrainingError
+from cdm_core.examples import Examples
+from cdm_core.pictures import save_sample_sheet
+from cdm_core.training_examples import Batch, PreparedExamples, prepared_batches
+from cdm_core.training_guard import Guard
+from cdm_core.training_log import TrainingLog
+from cdm_core.training_state import TrainingState
+from cdm_core.training_step import Gradients, chunk_loss, is_out_of_memory, out_of_memory_line
+from cdm_core.training_tally import Reading
+
+SHEET_IMAGES = 6
+
+
+@dataclass(frozen=True)
+class TrainingEvent:
+    """One step done or skipped.
+
+    The host looks at the device's counts where the log has a line, and after the first step.
+
+    Args:
+        step: Its number, from 1.
+        loss: Mean loss of the steps before the host last looked, since the log's last line but one; nan if all of them
+            were skipped.
+        skipped: Steps skipped up to then for not being finite.
+        restored: How often the weights went back to the last good ones.
+        validation_loss: If it was measured after this step; by the main process only.
+    """
+
+    step: int
+    loss: float
+    skipped: int
+    restored: int = 0
+    validation_loss: float | None = None
+
+
+@dataclass
+class Run:
+    """What a run is made of.
+
+    Args:
+        examples: The data, which know the stage and how it is trained.
+        validation: Held-out data.
+        accelerator: Of the run.
+        state: What steps change.
+        gradients: Makes the gradients of a step.
+        guard: Saves the state.
+        log: Where figures go.
+    """
+
+    examples: PreparedExamples
+    validation: Examples | None
+    accelerator: Accelerator
+    state: TrainingState
+    gradients: Gradients
+    guard: Guard
+    log: TrainingLog
+    _seen: Reading | None = None
+
+    def step(self, batch: Batch) -> None:
+        """Does one step; the host does not wait for the device."""
+        state, training, chunk = self.state, self.examples.training, self.gradients.chunk
+        loss = self.gradients(batch)
+        if self.gradients.chunk != chunk:
+            self.log.event("chunk_size", state.step + 1, chunk_size=self.gradients.chunk)
+        with self._telling_of_memory():
+            norm = clip_grad_norm_(state.weights, training.max_grad_norm)
+            rate = learning_rate(training, state.step)
+            state.advance(loss, norm, learning_rate=rate, ema_decay=training.ema_decay)
+            state.optimiser.zero_grad(set_to_none=True)
+
+    def look(self) -> TrainingEvent:
+        """Reads the counts, measures, logs, saves and draws, each after the steps that are due for it."""
+        state, training, main = self.state, self.examples.training, self.accelerator.is_main_process
+        last = state.step == training.steps
+        validates = self.validation is not None and (last or state.step % training.validate_every == 0)
+        logs = validates or last or state.step % training.log_every == 0
+        saves = self.guard.is_waiting or last or state.step % training.checkpoint_every == 0
+        draws = last or state.step % training.sample_every == 0
+        seen, validation_loss = self._seen, None
+        if logs or saves or draws or seen is None:
+            seen = self._read(thorough=saves)
+        if self.validation is not None and validates and main:
+            with self._aside():
+                validation_loss = self._validation_loss(self.validation)
+        if logs:
+            self._log(seen, validation_loss)
+        if saves or (draws and main):
+            with self._aside():
+                if saves:
+                    self.guard.save_if_good(seen, last=last)
+                if draws and main:
+                    self._draw_samples()
+        if validates or saves or draws:
+            self.accelerator.wait_for_everyone()
+        return TrainingEvent(state.step, seen.loss, seen.skipped, state.restored, validation_loss)
+
+    def _read(self, *, thorough: bool) -> Reading:
+        """Waits for the device, reads its counts, and goes back to the last good weights if these are lost."""
+        seen = self.state.tally.read()
+        from_step = self.guard.restore_if_lost(seen, thorough=thorough)
+        if from_step is not None:
+            self.log.event("restored", self.state.step, from_step=from_step)
+            seen = replace(seen, skipped_in_a_row=0)
+        self._seen = seen
+        return seen
+
+    def _log(self, seen: Reading, validation_loss: float | None) -> None:
+        figures: dict[str, float | int] = {
+            "loss": seen.loss,
+            "grad_norm": seen.grad_norm,
+            "learning_rate": learning_rate(self.examples.training, self.state.step - 1),
+            "skipped": seen.skipped,
+        }
+        if validation_loss is not None:
+            figures["validation_loss"] = validation_loss
+        self.log.figures(self.state.step, figures)
+        self.state.tally.open_window()
+
+    def _validation_loss(self, validation: Examples) -> float:
+        """Returns the unweighted loss of the running mean of the weights on held-out draws, which stay the same."""
+        config, training, generator = self.examples.config, self.examples.training, self.gradients.generator
+        count, chunk = training.validation_images, self.gradients.chunk
+        held_out = PreparedExamples(config, training, validation, held_out=count)
+        draws = (list(range(start, min(start + chunk, count))) for start in range(0, count, chunk))
+        total = torch.zeros((), device=generator.device)
+        with torch.no_grad():
+            for batch in prepared_batches(held_out, draws, generator.device):
+                network = self.state.ema.module
+                total += chunk_loss(network, config, batch, generator, weight="none", precision=training.precision)
+        return total.item() / count
+
+    def _draw_samples(self) -> None:
+        """Draws a sheet of samples, of the same examples always."""
+        config, training, step = self.examples.config, self.examples.training, self.state.step
+        shown = [self.examples.examples[draw] for draw in range(SHEET_IMAGES)]
+        batch = {name: torch.stack([one[name] for one in shown]).to(self.accelerator.device) for name in shown[0]}
+        # twice as many pixels at once as in training, which keeps all that it computes for the way back
+        crop_px = training.crop_px or config.image_px
+        at_once = max(1, 2 * self.gradients.chunk * crop_px**2 // config.image_px**2)
+        sheet = self.log.folder / "samples" / f"{step:07d}.png"
+        save_sample_sheet(sheet, self.state.ema.module, config, batch, at_once=at_once)
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        with self.log.aside(), self._telling_of_memory():
+            yield
+
+    @contextlib.contextmanager
+    def _telling_of_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            device, training = self.accelerator.device, self.examples.training
+            raise TrainingError(out_of_memory_line(device, training, self.gradients.chunk)) from None
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Returns the learning rate of the step after `step` steps."""
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    if training.learning_rate_decay == "none":
+        return training.learning_rate
+    left = training.steps - training.warmup_steps
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - training.warmup_steps) / max(left, 1)))

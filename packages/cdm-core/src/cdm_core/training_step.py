@@ -1,0 +1,170 @@
+"""The work of one step: the loss of a chunk of examples, and gradients from chunks that fit the device."""
+
+import contextlib
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.denoiser import Conditions
+from cdm_core.errors import TrainingError
+from cdm_core.lowres import blurred, enlarge, noise_px, noised_lowres
+from cdm_core.objective import LossWeight, loss_weight, training_target
+from cdm_core.schedule import Schedule
+from cdm_core.training_examples import Batch
+
+ON_HOST = ("noise_seed", "crop_xy")
+"""What of a batch stays on the CPU, where it is read without waiting for the device."""
+
+
+def chunk_loss(
+    network: nn.Module,
+    config: StageConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    weight: LossWeight,
+    precision: str,
+) -> Tensor:
+    """Returns the sum over a batch of each example's weighted mean squared error, ().
+
+    Args:
+        network: The stage's, on the generator's device.
+        config: The stage.
+        batch: Prepared examples, stacked, on the CPU.
+        generator: Seeded anew for each example.
+        weight: Of the loss by noise level.
+        precision: 'fp32' or 'bf16' (mixed).
+    """
+    device, schedule = generator.device, Schedule(config.schedule)
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
+    seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
+    x0, t = moved["x0"], moved["t"]
+    lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
+    noise, lowres_noise = torch.empty_like(x0), x0.new_empty((len(x0), 3, lowres_side, lowres_side))
+    for i, seed in enumerate(seeds):
+        generator.manual_seed(seed)
+        noise[i].normal_(generator=generator)
+        if config.lowres_px is not None:
+            lowres_noise[i].normal_(generator=generator)
+    lowres, lowres_log_snr = None, None
+    if config.lowres_px is not None:
+        lowres, lowres_log_snr = _lowres_input(config, moved, lowres_noise, crops, x0.shape[-1])
+    conditions = Conditions(
+        moved.get("cond_images"), lowres, lowres_log_snr, moved.get("embedding"), moved.get("embedding_given")
+    )
+    log_snr = schedule.log_snr(t)
+    x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        prediction = network(x_t, log_snr, **conditions.of_network())
+    target = training_target(config.objective, schedule, x0, noise, t)
+    errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+    total: Tensor = (loss_weight(weight, config.objective, log_snr) * errors).sum()
+    return total
+
+
+def _lowres_input(
+    config: StageConfig, batch: Batch, noise: Tensor, crops: list[list[int]], side: int
+) -> tuple[Tensor, Tensor]:
+    """Returns the blurred, enlarged and noised low-resolution input, cropped as the image was, and its log-SNR."""
+    small, t = batch["lowres"], batch["lowres_t"]
+    if config.lowres_blur:
+        small = blurred(small, batch["blur_px"])
+
+    def cropped(images: Tensor) -> Tensor:
+        if side == config.image_px:
+            return images
+        return torch.stack([image[:, y : y + side, x : x + side] for image, (x, y) in zip(images, crops, strict=True)])
+
+    if config.noise_before_resize or side == config.image_px:
+        whole, log_snr = noised_lowres(config, small, t, noise)
+        return cropped(whole), log_snr
+    schedule = Schedule(config.lowres_schedule)
+    return schedule.add_noise(cropped(enlarge(config, small)), t, noise), schedule.log_snr(t)
+
+
+class Gradients:
+    """Fills the gradients of a step from this process's share of the batch, in chunks that fit the device.
+
+    Args:
+        accelerator: Of the run.
+        network: The stage's, as the accelerator prepared it.
+        config: The stage.
+        training: How it is trained.
+        share: Examples of a step that are this process's.
+
+    Attributes:
+        chunk: Examples on the device at once; falls when `chunk_size` is 'auto' and memory runs out.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, network: nn.Module, config: StageConfig, training: TrainingConfig, share: int
+    ) -> None:
+        self.accelerator, self.network, self.config, self.training = accelerator, network, config, training
+        self.share = share
+        self.chunk = min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share
+        self.generator = torch.Generator(accelerator.device)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Fills the gradients, empty before, and returns the mean loss of the whole step, of all processes, ().
+
+        Raises:
+            TrainingError: The device's memory does not hold a chunk, and chunks are not to get smaller.
+        """
+        while True:
+            try:
+                loss = self._add_up(batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            else:
+                mean: Tensor = self.accelerator.reduce(loss, reduction="mean")
+                return mean
+            # after the handler, whose error keeps the failed chunk's tensors alive
+            self._halve_chunk()
+
+    def _add_up(self, batch: Batch) -> Tensor:
+        total = torch.zeros((), device=self.accelerator.device)
+        for start in range(0, self.share, self.chunk):
+            end = min(start + self.chunk, self.share)
+            # the processes add up their gradients once, after the last chunk
+            waits = self.accelerator.no_sync(self.network) if end < self.share else contextlib.nullcontext()
+            with waits:
+                loss = chunk_loss(
+                    self.network,
+                    self.config,
+                    {name: value[start:end] for name, value in batch.items()},
+                    self.generator,
+                    weight=self.training.loss_weight,
+                    precision=self.training.precision,
+                )
+                (loss / self.share).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() / self.share
+        return total
+
+    def _halve_chunk(self) -> None:
+        alone = self.accelerator.num_processes == 1
+        if self.training.chunk_size != "auto" or self.chunk == 1 or not alone:
+            raise TrainingError(out_of_memory_line(self.accelerator.device, self.training, self.chunk))
+        self.network.zero_grad(set_to_none=True)
+        self.chunk //= 2
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tells whether an error means that a device's memory is full."""
+    signs = ("you tried to allocate", "out of memory", "_ALLOC_FAILED")  # the CPU's, a driver's, a library's
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
+
+
+def out_of_memory_line(device: torch.device, training: TrainingConfig, chunk: int) -> str:
+    """Returns what to tell someone whose device's memory is full: which setting to lower."""
+    if chunk == 1:
+        advice = "one image does not fit; lower crop_px or unet.dim"
+    elif training.chunk_size == "auto":
+        advice = "set chunk_size to a lower number; 'auto' cannot lower it here"  # several processes would part ways
+    else:
+        advice = "lower chunk_size, or set it to 'auto'"
+    return f"out of memory on {device} with chunk_size = {chunk}: {advice}"

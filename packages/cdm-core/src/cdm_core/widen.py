@@ -1,0 +1,70 @@
+"""Further images to condition a trained network on, which does what it did until it is trained with them."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from cdm_core.cascade import Cascade
+from cdm_core.config import CascadeConfig, StageConfig
+from cdm_core.network import build_unet
+
+FIRST_CONVOLUTION = "init_conv."
+"""Its tensors: one convolution's, or those of several kernel sizes side by side. It takes all the images together:
+those to condition on, then x_t, then the low-resolution image."""
+
+
+def widen(config: StageConfig, unet: nn.Module, channels: int) -> tuple[StageConfig, nn.Module]:
+    """Adds channels to the images that a network is conditioned on, after those that it has.
+
+    Their weights are zero, so that the network's output does not depend on them and is what it was; training moves them
+    from there, as all others.
+
+    Args:
+        config: The stage.
+        unet: Its network; it stays as it is.
+        channels: How many to add.
+
+    Returns:
+        The stage with `cond_images_channels` raised, and its network, a copy on the same device, in the same precision
+        and mode.
+
+    Raises:
+        ValueError: No channel to add, or the network is not the stage's.
+    """
+    if channels < 1:
+        raise ValueError(f"channels to add are at least 1, got {channels}")
+    had = config.unet.cond_images_channels
+    wider = replace(config, unet=replace(config.unet, cond_images_channels=had + channels))
+    with torch.device("meta"):  # shapes only: no weights to draw and throw away
+        widened = build_unet(wider)
+    tensors = {
+        name: _with_zeros(value, had, channels)
+        if name.startswith(FIRST_CONVOLUTION) and name.endswith("weight")
+        else value.clone()
+        for name, value in unet.state_dict().items()
+    }
+    shapes = {name: value.shape for name, value in widened.state_dict().items()}
+    if {name: value.shape for name, value in tensors.items()} != shapes:
+        raise ValueError(f"the network is not the one of the stage of {config.image_px} px")
+    widened.load_state_dict(tensors, assign=True)
+    for new, old in zip(widened.parameters(), unet.parameters(), strict=True):
+        new.requires_grad_(old.requires_grad)
+    return wider, widened.train(unet.training)
+
+
+def widen_cascade(cascade: Cascade, channels: int) -> Cascade:
+    """Adds channels to the images that every stage is conditioned on, as `widen` does; the cascade stays as it is.
+
+    Raises:
+        ValueError: No channel to add.
+    """
+    stages = zip(cascade.config.stages, cascade.unets, strict=True)
+    configs, unets = zip(*(widen(config, unet, channels) for config, unet in stages), strict=True)
+    return Cascade(CascadeConfig(configs), unets, cascade.provenance)
+
+
+def _with_zeros(weight: Tensor, at: int, channels: int) -> Tensor:
+    """Inserts zeros before an input channel of a convolution's weight, (out, in, h, w)."""
+    zeros = weight.new_zeros(weight.shape[0], channels, *weight.shape[2:])
+    return torch.cat((weight[:, :at], zeros, weight[:, at:]), dim=1)

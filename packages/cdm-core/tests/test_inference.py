@@ -1,0 +1,129 @@
+import copy
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cdm_core import SamplingConfig, StageConfig, sample_stage
+from cdm_core.inference import best_precision, compile_in_place, prepare_for_sampling
+from cdm_core.sampler import Method
+
+Stage = Callable[..., StageConfig]
+Unet = Callable[..., nn.Module]
+Generators = Callable[..., list[torch.Generator]]
+
+ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}
+
+
+@pytest.fixture
+def config(tiny_stage: Stage) -> StageConfig:
+    """A stage with everything that a network can have but an embedding."""
+    unet = {**ATTENTION, "memory_efficient": True, "cond_images_channels": 4}
+    return tiny_stage(unet, image_px=16, lowres_px=8, sampling=SamplingConfig(4, "dpmpp_2m"))
+
+
+def drawn(unet: nn.Module, config: StageConfig, generators: Generators, count: int = 3) -> Tensor:
+    """Images of a stage, each with its own noise and conditions."""
+    given = torch.rand(8, 4, 16, 16, generator=torch.Generator().manual_seed(0))[:count]
+    lowres = given[:, :3, ::2, ::2]
+    return sample_stage(unet, config, generators=generators(*range(count)), lowres=lowres, cond_images=given)
+
+
+def test_preparing_changes_nothing_unless_asked(config: StageConfig, random_unet: Unet, generators: Generators) -> None:
+    unet = random_unet(config)
+    wanted = drawn(unet, config, generators)
+    prepared = prepare_for_sampling(unet)
+    assert prepared is unet
+    torch.testing.assert_close(drawn(unet, config, generators), wanted, atol=1e-5, rtol=0)
+
+
+def test_bf16_halves_the_weights_and_nearly_keeps_the_image(
+    config: StageConfig, random_unet: Unet, generators: Generators
+) -> None:
+    unet = random_unet(config)
+    wanted, size = drawn(unet, config, generators), sum(p.nbytes for p in unet.parameters())
+    prepare_for_sampling(unet, precision="bf16")
+    found = drawn(unet, config, generators)
+    assert found.dtype == torch.float32
+    assert 0 < (found - wanted).abs().mean() < 0.02
+    large = {type(m) for m in unet.modules() if any(p.dtype == torch.float32 for p in m.parameters(recurse=False))}
+    assert not large & {nn.Conv2d, nn.Linear}
+    assert sum(p.nbytes for p in unet.parameters()) < 0.9 * size  # most of these tiny networks' are null embeddings
+
+
+def test_only_gpus_sample_in_bf16_of_their_own_accord() -> None:
+    assert best_precision(torch.device("cpu")) == "fp32"
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="there is no compiler")
+def test_a_compiled_stage_draws_the_same_images(tiny_stage: Stage, random_unet: Unet, generators: Generators) -> None:
+    tiniest = {"dim_mults": (1,), "cond_images_channels": 4}
+    config = tiny_stage(tiniest, image_px=16, lowres_px=8, sampling=SamplingConfig(4, "dpmpp_2m"))
+    unet = random_unet(config)
+    wanted = drawn(unet, config, generators)
+    torch.compiler.reset()
+    names = list(unet.state_dict())
+    prepare_for_sampling(unet, compiled=True)
+    found = drawn(unet, config, generators)
+    assert (found - wanted).abs().max() > 0  # it was compiled: sums are taken in another order
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    assert list(unet.state_dict()) == names
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts what is compiled, without a compiler: how many operations each graph has."""
+    counted: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+        counted.append(len(graph.graph.nodes))
+        return graph.forward
+
+    def compile_(self: nn.Module, **options: Any) -> None:
+        own(self, **{**options, "backend": backend, "mode": None})
+
+    own = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", compile_)
+    torch.compiler.reset()
+    return counted
+
+
+@pytest.mark.parametrize("method", ["ddpm", "heun"])
+def test_one_compilation_serves_all_steps_and_batches_of_a_size(
+    config: StageConfig, random_unet: Unet, generators: Generators, compilations: list[int], method: Method
+) -> None:
+    unet = prepare_for_sampling(random_unet(config), compiled=True)
+    context = torch.rand(2, 4, 16, 16)
+    known = torch.rand(2, 16, 16, 3).permute(0, 3, 1, 2)  # as pictures lie in memory
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[..., :3] = 1
+    for lowres in (context[:, :3, ::2, ::2], context[:, :3, ::2, ::2].contiguous()):
+        for held in ({}, {"known": known, "known_mask": mask}, {"known": known.contiguous(), "known_mask": mask}):
+            sampling = SamplingConfig(3, method)
+            stage = StageConfig(16, config.unet, lowres_px=8, sampling=sampling)
+            sample_stage(
+                unet, stage, generators=generators(0, 1), lowres=lowres, cond_images=context, resample=2, **held
+            )
+    assert len(compilations) == 1
+
+
+def test_every_network_is_compiled_however_many_there_are(
+    tiny_stage: Stage, random_unet: Unet, compilations: list[int]
+) -> None:
+    with torch._dynamo.config.patch(recompile_limit=2):  # 8 unless told otherwise, of a function that all share
+        for width in (8, 16, 24, 32):
+            unet = random_unet(tiny_stage({"dim": width, "dim_mults": (1,)}))
+            compile_in_place(unet)
+            unet(torch.zeros(1, 3, 8, 8), torch.zeros(1))
+    assert len(compilations) == 4
+
+
+def test_a_copy_of_a_prepared_network_gives_the_same(
+    config: StageConfig, random_unet: Unet, generators: Generators
+) -> None:
+    unet = prepare_for_sampling(random_unet(config), precision="bf16", compiled=True)
+    copied = copy.deepcopy(unet)  # compiled networks are copied as they were before
+    assert torch.equal(drawn(copied, config, generators), drawn(copy.deepcopy(copied), config, generators))

@@ -1,0 +1,131 @@
+"""Two processes that share a run do what one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cdm_core import ConfigError, StageConfig
+from cdm_core.config_file import dump_config
+from cdm_core.training import check_training
+from cdm_core.training_state import TrainingState
+
+SCRIPT = """
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from cdm_core import StageConfig, TrainingConfig
+from cdm_core.config_file import parse_config
+from cdm_core.imagen_offline import imagen_module
+from cdm_core.training import train_stage
+
+BROKEN = 7
+
+
+class Pictures:
+    def __getitem__(self, draw):
+        picture = torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(draw))
+        image = picture[:3] * float("nan") if draw == BROKEN else picture[:3]
+        return {"image": image, "cond_images": picture[3:]}
+
+
+def main():
+    torch.set_num_threads(1)
+    plan = json.loads(Path("plan.json").read_text())
+    stage = parse_config(StageConfig, plan["stage"], "stage")
+    settings = parse_config(TrainingConfig, plan["training"], "training")
+    for folder, stop, resume in (("whole", None, False), ("begun by two", 3, False), ("begun by one", None, True)):
+        training = replace(settings, chunk_size=None) if resume else settings
+        options = {"validation": Pictures(), "device": "cpu", "resume": resume}
+        run = train_stage(stage, training, Pictures(), Path(folder), **options)
+        events = list(islice(run, stop))
+        run.close()
+        torch.distributed.barrier()
+        rank, skipped = torch.distributed.get_rank(), [event.skipped for event in events]
+        Path(f"{folder} {rank}.json").write_text(json.dumps(skipped))
+    torch.distributed.destroy_process_group()
+
+
+# what torchrun does, but that its processes do not each import everything anew
+imagen_module()
+settings = {"nproc_per_node": 2, "start_method": "fork", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+elastic_launch(LaunchConfig(1, 1, run_id="test", max_restarts=0, **settings), main)()
+"""
+
+
+def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    # each process has a chunk of two and one of one, and shares gradients after the second
+    training = runs.settings(steps=5, batch_size=6, chunk_size=2, validate_every=2, validation_images=2)
+    examples = {"examples": runs.pictures(broken=range(7, 8)), "validation": runs.pictures(broken=range(7, 8))}
+    runs.train(upper, tmp_path / "one", training, **examples)
+    runs.train(upper, tmp_path / "begun by one", training, stop=3, **examples)
+    plan = {"stage": dump_config(upper), "training": dump_config(training)}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    result = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
+    for rank in (0, 1):  # the broken example is the first process's, and both skip its step
+        assert json.loads((tmp_path / f"whole {rank}.json").read_text()) == [0, 1, 1, 1, 1]
+    one = runs.state(tmp_path / "one")
+    runs.assert_close(one, runs.state(tmp_path / "whole"))
+    runs.assert_close(one, runs.state(tmp_path / "begun by one"))
+    assert runs.state(tmp_path / "begun by two")["step"] == 3
+    runs.train(upper, tmp_path / "begun by two", training, resume=True, **examples)
+    runs.assert_close(one, runs.state(tmp_path / "begun by two"))
+    expected = runs.log(tmp_path / "one")
+    assert [line["step"] for line in expected] == [1, 2, 3, 4, 5]
+    assert expected[1]["loss"] is expected[1]["grad_norm"] is None
+    for name in ("whole", "begun by one", "begun by two"):  # only one process writes
+        for line, wanted in zip(runs.log(tmp_path / name), expected, strict=True):
+            assert line.keys() == wanted.keys()
+            assert [line[key] or 0 for key in wanted] == pytest.approx([wanted[key] or 0 for key in wanted], rel=1e-4)
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(upper: StageConfig, runs: Any) -> None:
+    check_training(upper, runs.settings(batch_size=6), processes=3)
+    with pytest.raises(ConfigError, match="batch_size 6 cannot be shared out evenly among 4 processes"):
+        check_training(upper, runs.settings(batch_size=6), processes=4)
+
+
+@pytest.mark.parametrize("embedding", [None, 4])
+def test_every_weight_that_is_trained_gets_a_gradient(
+    tiny_stage: Any, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch, embedding: int | None
+) -> None:
+    class Embedded(runs.pictures):
+        def __getitem__(self, draw: int) -> dict[str, torch.Tensor]:
+            return {**super().__getitem__(draw), "embedding": torch.ones(4)}
+
+    without: list[str] = []
+    advance = TrainingState.advance
+
+    def watched(self: Any, *arguments: Any, **options: Any) -> None:
+        named = self.unet.named_parameters()
+        for name, value in named:
+            if value.requires_grad and value.grad is None:
+                without.append(name)
+            elif value.requires_grad:  # fused kernels want gradients to lie in memory as the weights do
+                strides = zip(value.shape, value.stride(), value.grad.stride(), strict=True)
+                assert all(one == other for size, one, other in strides if size > 1), name
+        assert any(value.requires_grad for value in self.unet.parameters())
+        advance(self, *arguments, **options)
+
+    monkeypatch.setattr(TrainingState, "advance", watched)
+    runs.train(tiny_stage({"text_embed_dim": embedding}), tmp_path, runs.settings(steps=2), examples=Embedded())
+    assert not without
