@@ -85,6 +85,21 @@ def test_training_a_network_that_is_not_in_the_plan(run_app: RunApp, plan: Path,
     refused(outcome, "high-1024", "low-16, medium-16, high-16")
 
 
+def test_validation_on_a_slide_to_train_on(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "disc.png"  # the same name is the same slide
+    link = tmp_path / "link.png"
+    other.parent.mkdir()
+    shutil.copy(picture, other)
+    link.symlink_to(picture)
+    for path, folder in ((picture, "tiles"), (other, "named"), (link, "linked")):
+        arguments = ("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / folder)
+        assert run_app(*arguments).code == 0
+    arguments = ("train", "--plan", plan, "--tiles", tmp_path / "tiles", "--out", tmp_path / "run", "--validation")
+    refused(run_app(*arguments, tmp_path / "named"), "--validation", "disc is to train on too")
+    refused(run_app(*arguments, tmp_path / "linked"), "--validation", "is to train on too")
+    assert not (tmp_path / "run").exists()
+
+
 def test_training_on_from_a_model_of_other_networks(
     run_app: RunApp, picture: Path, plan: Path, model: Path, tmp_path: Path
 ) -> None:

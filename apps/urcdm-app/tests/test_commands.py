@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,22 @@ def test_a_model_is_trained_on_from_another(
     before, after = Urcdm.load(model), Urcdm.load(run / "model")
     for name, value in before.cascades[2].unets[0].state_dict().items():
         assert (after.cascades[2].unets[0].state_dict()[name] - value).abs().max() < 0.01
+
+
+def test_the_loss_on_held_out_slides_is_measured(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "held-out.png"
+    with Image.open(picture) as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(held_out)
+    for path, folder in ((picture, "tiles"), (held_out, "validation")):
+        tiled = run_app("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / folder)
+        assert tiled.code == 0, tiled.err
+    run = tmp_path / "run"
+    arguments = ("train", "--plan", plan, "--tiles", tmp_path / "tiles", "--validation", tmp_path / "validation")
+    trained = run_app(*arguments, "--out", run, "--device", "cpu", "--only", "medium-16")
+    assert trained.code == 0, trained.err
+    assert "validation 0." in trained.out or "validation 1." in trained.out
+    last = json.loads((run / "medium-16" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["validation_loss"] > 0
 
 
 def test_the_built_in_model_draws_a_slide(run_app: RunApp, tmp_path: Path) -> None:

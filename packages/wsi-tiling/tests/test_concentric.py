@@ -1,4 +1,6 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsi_tiling import ArraySlide, read_concentric
 from wsi_tiling.region import Image
@@ -25,3 +27,19 @@ def test_a_field_may_leave_the_slide(picture: Image) -> None:
     (field,) = read_concentric(slide, (350, 250), [2000], (40, 40))
     assert (field[0] == 0).all()
     assert field[20, 20].any()
+
+
+@given(
+    centre=st.tuples(st.floats(-300, 1000), st.floats(-300, 800)),
+    fields=st.lists(st.floats(1, 3000), max_size=6),
+    size=st.integers(1, 40),
+)
+def test_any_number_of_fields_is_what_direct_reads_give(
+    picture: Image, centre: tuple[float, float], fields: list[float], size: int
+) -> None:
+    slide = ArraySlide(picture)
+    images = read_concentric(slide, centre, fields, size)
+    assert len(images) == len(fields)
+    for field, image in zip(fields, images, strict=True):
+        corner = (centre[0] - field / 2, centre[1] - field / 2)
+        np.testing.assert_array_equal(image, slide.read(corner, field, size))

@@ -49,6 +49,93 @@ def test_tifffile_sees_one_pyramid(tmp_path: Path) -> None:
         assert [series.shape for series in tiff.series[0].levels] == [(1024, 1024, 3), (512, 512, 3), (256, 256, 3)]
 
 
+@pytest.mark.parametrize("description", ["made up", "Größe in µm, 病理", "two\nlines | MPP = 9 | AppMag = 3", ""])
+@pytest.mark.parametrize("quality", [80, None])
+def test_openslide_is_told_the_power_of_the_objective(
+    tmp_path: Path, picture: Image, description: str, quality: int | None
+) -> None:
+    path = tmp_path / "slide.tif"
+    with PyramidWriter(
+        path, (2048, 1500), mpp=0.25, objective=40, description=description, quality=quality, tile_px=128
+    ) as writer:
+        writer.write((0, 0), picture[:384, :640])
+    with openslide.OpenSlide(path) as slide:
+        assert slide.properties["openslide.vendor"] == "aperio"
+        assert slide.level_dimensions == ((2048, 1500), (1024, 750), (512, 375), (256, 188))
+        assert slide.properties["openslide.objective-power"] == "40"
+        assert float(slide.properties["openslide.mpp-x"]) == float(slide.properties["openslide.mpp-y"]) == 0.25
+        assert description in slide.properties["openslide.comment"]
+        thumbnail = slide.associated_images["thumbnail"].convert("RGB")
+        assert thumbnail.size == (1024, 750)
+        small = np.asarray(slide.read_region((0, 0), 1, (1024, 750)))[..., :3]
+        assert np.abs(np.asarray(thumbnail).astype(int) - small).mean() < 6
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_svs
+        assert [series.name for series in tiff.series] == ["Baseline", "Thumbnail"]
+        shapes = [(1500, 2048, 3), (750, 1024, 3), (375, 512, 3), (188, 256, 3)]
+        assert [series.shape for series in tiff.series[0].levels] == shapes
+    with open_slide(path) as slide:
+        assert (slide.mpp, slide.levels[-1]) == (0.25, (256, 188))
+
+
+def test_the_power_may_be_known_and_the_scale_not(tmp_path: Path) -> None:
+    with PyramidWriter(tmp_path / "slide.tif", (200, 100), mpp=None, objective=2.5):
+        pass
+    with openslide.OpenSlide(tmp_path / "slide.tif") as slide:
+        assert slide.level_dimensions == ((200, 100),)
+        assert slide.properties["openslide.objective-power"] == "2.5"
+        assert "openslide.mpp-x" not in slide.properties
+
+
+def test_a_description_beyond_ascii_survives(tmp_path: Path) -> None:
+    with PyramidWriter(tmp_path / "slide.tif", (300, 300), mpp=0.5, description="Größe in µm, 病理"):
+        pass
+    with openslide.OpenSlide(tmp_path / "slide.tif") as slide:
+        assert slide.properties["openslide.comment"] == "Größe in µm, 病理"
+    with tifffile.TiffFile(tmp_path / "slide.tif") as tiff:
+        assert tiff.pages.first.description == "Größe in µm, 病理"
+
+
+@pytest.mark.parametrize("quality", [80, None])
+def test_the_file_depends_neither_on_the_threads_nor_on_the_order(
+    tmp_path: Path, picture: Image, monkeypatch: pytest.MonkeyPatch, quality: int | None
+) -> None:
+    places = [(x, y) for y in range(0, 500, 64) for x in range(0, 700, 64)]
+    contents = set()
+    for threads, seed in ((1, None), (1, 2), (5, None), (5, 4)):
+        monkeypatch.setattr("wsi_tiling.pyramid._MAX_THREADS", threads)
+        monkeypatch.setattr("os.cpu_count", lambda: 16)
+        if seed is not None:
+            np.random.default_rng(seed).shuffle(places)
+        path = tmp_path / "slide.tif"
+        with PyramidWriter(path, (700, 500), mpp=0.5, tile_px=64, quality=quality, overwrite=True) as writer:
+            buffer = np.empty((64, 64, 3), np.uint8)  # used again: the writer keeps nothing of the caller's
+            for x, y in places:
+                tile = picture[y : y + 64, x : x + 64]
+                part = buffer[: tile.shape[0], : tile.shape[1]]
+                part[:] = tile
+                writer.write((x, y), part)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
+def test_memory_does_not_grow_with_the_slide(tmp_path: Path) -> None:
+    """The peaks of a process that writes 4 and of one that writes 64 million pixels, as many columns as rows."""
+    script = (
+        "import resource, sys, numpy as np; from wsi_tiling import PyramidWriter\n"
+        "side = int(sys.argv[2]); tile = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)\n"
+        "with PyramidWriter(sys.argv[1], (side, side), mpp=1.0) as writer:\n"
+        "    for place in range((side // 256) ** 2):\n"
+        "        writer.write((place % (side // 256) * 256, place // (side // 256) * 256), tile)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = []
+    for side in (2048, 8192):
+        command = [sys.executable, "-c", script, str(tmp_path / f"{side}.tif"), str(side)]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 100 * 2**10
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 @given(size=st.tuples(st.integers(1, 700), st.integers(1, 500)), tile=st.sampled_from([64, 128, 256]), data=st.data())
 def test_exact_slides_come_back_exactly_in_any_order(
@@ -226,7 +313,9 @@ def test_tiles_are_written_inside_the_block_only(tmp_path: Path, picture: Image)
         ({"tile_px": 100}, "multiple of 16"),
         ({"quality": 0}, "quality"),
         ({"size_px": (0, 5)}, "at least 1 x 1"),
-        ({"description": "µm"}, "ASCII"),
+        ({"description": "a\0b"}, "zero characters"),
+        ({"objective": 0}, "power"),
+        ({"objective": float("inf")}, "power"),
     ],
 )
 def test_senseless_arguments_are_refused(tmp_path: Path, wrong: dict, message: str) -> None:

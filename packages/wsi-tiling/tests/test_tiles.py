@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_tiling import STUDY, ArraySlide, SlideError, TileTable, TissueRule, find_tiles, open_slide, overview
+from wsi_tiling import (
+    RECOMMENDED,
+    STUDY,
+    ArraySlide,
+    SlideError,
+    TileTable,
+    TissueRule,
+    find_tiles,
+    open_slide,
+    resolve_rule,
+    shares,
+    tissue_mask,
+)
 
 GLASS, PURPLE = (242, 243, 242), (110, 60, 150)
 
@@ -82,36 +94,96 @@ def test_several_slides_go_into_one_table() -> None:
     assert table.frame["slide"].tolist() == ["a", "a", "b", "b"]
 
 
-def test_a_table_survives_saving(tmp_path: Path) -> None:
-    table = find_tiles([slide_with_tissue()], field_l0=256, rule=STUDY)
-    for one in (table, TileTable.concat([])):
-        one.save(tmp_path / "tiles.parquet")
-        pd.testing.assert_frame_equal(TileTable.load(tmp_path / "tiles.parquet").frame, one.frame)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiles.parquet"]
+def test_several_fields_are_those_of_several_calls() -> None:
+    slide = slide_with_tissue()
+    for rule in (STUDY, RECOMMENDED):
+        table = find_tiles([slide], field_l0=[512, 128], rule=rule, overlap=0.25)
+        calls = [
+            find_tiles([slide], field_l0=512, rule=rule, stride_l0=384),
+            find_tiles([slide], field_l0=128, rule=rule, stride_l0=96),
+        ]
+        assert set(table.frame["field_l0"]) == {128, 512}
+        pd.testing.assert_frame_equal(table.frame, TileTable.concat(calls).frame)
 
 
-def test_what_is_no_tile_table_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "tiles.parquet"
-    with pytest.raises(SlideError, match="no such file"):
-        TileTable.load(path)
-    path.write_text("text")
-    with pytest.raises(SlideError, match="is no tile table"):
-        TileTable.load(path)
-    frame = find_tiles([slide_with_tissue()], field_l0=256, rule=STUDY).frame
-    frame.drop(columns="tissue").to_parquet(path)
-    with pytest.raises(SlideError, match=r"without columns \['tissue'\]"):
-        TileTable.load(path)
-    frame.assign(x_l0="left").to_parquet(path)
-    with pytest.raises(SlideError, match="wrong kind"):
-        TileTable.load(path)
+@given(size=st.tuples(st.integers(50, 400), st.integers(50, 400)), field=st.integers(20, 500))
+def test_half_shifts_add_the_grid_moved_in_x_in_y_and_in_both(size: tuple[int, int], field: int) -> None:
+    slide = ArraySlide(np.zeros((size[1], size[0], 3), np.uint8), path="any.tif")
+    everything = TissueRule.everything()
+    plain, shifted = (
+        find_tiles([slide], field_l0=field, rule=everything, half_shifts=half_shifts).frame
+        for half_shifts in (False, True)
+    )
+    half = field // 2
+    wanted = {
+        (x + dx, y + dy)
+        for x, y in zip(plain["x_l0"], plain["y_l0"], strict=True)
+        for dx in (0, half)
+        for dy in (0, half)
+        if (not dx or x + dx + field <= size[0]) and (not dy or y + dy + field <= size[1])
+    }
+    found = list(zip(shifted["x_l0"], shifted["y_l0"], strict=True))
+    assert len(found) == len(wanted)
+    assert set(found) == wanted
 
 
-def test_a_table_is_not_saved_where_there_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match="cannot be written"):
-        TileTable.concat([]).save(tmp_path / "nowhere" / "tiles.parquet")
+def test_patients_are_named_by_a_mapping_or_a_function() -> None:
+    slides = [slide_with_tissue("p1-a.tif"), slide_with_tissue("p1-b.tif")]
+    for patient_of in ({"p1-a": "p1", "p1-b": "p1", "other": "p2"}, lambda name: name.split("-")[0]):
+        frame = find_tiles(slides, field_l0=512, rule=STUDY, patient_of=patient_of).frame
+        assert set(frame["patient"]) == {"p1"}
+        assert set(frame["slide"]) == {"p1-a", "p1-b"}
+    with pytest.raises(SlideError, match="patient of slide 'p1-b' is not known"):
+        find_tiles(slides, field_l0=512, rule=STUDY, patient_of={"p1-a": "p1"})
 
 
-@pytest.mark.parametrize("wrong", [{"field_l0": 0}, {"field_l0": 9, "stride_l0": 0}, {"field_l0": 9, "min_tissue": 5}])
+def test_pen_marks_and_dust_make_no_tiles() -> None:
+    slide = slide_with_tissue()
+    image = slide.read((0, 0), slide.size_l0, slide.size_l0)
+    image[520:760, 20:240] = (215, 40, 60)
+    image[560:700, 300:500] = (40, 80, 170)
+    image[600:620, 800:830] = PURPLE
+    dirty = ArraySlide(image, path=slide.path)
+    assert len(find_tiles([dirty], field_l0=128, rule=TissueRule(), min_tissue=0.02)) > 12
+    clean = find_tiles([dirty], field_l0=128, rule=RECOMMENDED, min_tissue=0.02)
+    wanted = find_tiles([slide], field_l0=128, rule=RECOMMENDED, min_tissue=0.02)
+    pd.testing.assert_frame_equal(clean.frame, wanted.frame)
+
+
+def test_tissue_is_that_of_the_slide_as_a_whole(picture: np.ndarray) -> None:
+    rule = TissueRule(0.6, 0.3, reject_pen=True, min_area_l0=30, max_hole_l0=30)
+    slide = ArraySlide(picture[:448, :640], path="any.tif")
+    mask = tissue_mask(slide.read((0, 0), (640, 448), (320, 224)), rule, scale_l0=2)
+    assert 0.02 < mask.mean() < 0.98
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shares, "_TILES_PER_BAND", 20)
+        frame = find_tiles([slide], field_l0=64, rule=rule, min_tissue=0).frame
+    assert len(frame) == 10 * 7
+    for x, y, tissue in zip(frame["x_l0"], frame["y_l0"], frame["tissue"], strict=True):
+        assert tissue == mask[y // 2 : y // 2 + 32, x // 2 : x // 2 + 32].mean()
+
+
+def test_otsu_s_limit_is_one_for_a_whole_slide() -> None:
+    slide, rule = slide_with_tissue(), TissueRule(kind="otsu")
+    found = find_tiles([slide], field_l0=256, rule=rule)
+    wanted = find_tiles([slide], field_l0=256, rule=resolve_rule(rule, slide))
+    pd.testing.assert_frame_equal(found.frame, wanted.frame)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"field_l0": 0},
+        {"field_l0": []},
+        {"field_l0": [9, 9]},
+        {"field_l0": 9, "stride_l0": 0},
+        {"field_l0": 9, "min_tissue": 5},
+        {"field_l0": 9, "overlap": 1.0},
+        {"field_l0": 9, "overlap": 0.5, "stride_l0": 4},
+        {"field_l0": [9, 18], "stride_l0": 4},
+    ],
+)
 def test_senseless_numbers_are_refused(wrong: dict) -> None:
     with pytest.raises(SlideError, match="wanted"):
         find_tiles([slide_with_tissue()], rule=STUDY, **wrong)
@@ -120,15 +192,6 @@ def test_senseless_numbers_are_refused(wrong: dict) -> None:
 def test_a_slide_needs_a_path_to_be_tabled() -> None:
     with pytest.raises(SlideError, match="path"):
         find_tiles([ArraySlide(np.zeros((9, 9, 3), np.uint8))], field_l0=9, rule=STUDY)
-
-
-def test_an_overview_shows_tissue_and_tiles() -> None:
-    slide = slide_with_tissue()
-    drawing = overview(slide, find_tiles([slide], field_l0=256, rule=STUDY), STUDY, 256)
-    assert drawing.shape == (192, 256, 3)
-    assert (drawing[90, 128] == (0, 0, 220)).all()
-    assert (drawing[90, 159] == (0, 160, 0)).all()
-    assert (drawing[180, 200] == GLASS).all()
 
 
 @pytest.mark.real_data

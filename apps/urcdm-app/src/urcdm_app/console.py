@@ -21,7 +21,7 @@ def say(text: str) -> None:
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def progress_bars() -> Progress:
+def progress_bars(*, shown: bool = True) -> Progress:
     """Makes progress bars with a count, the time so far and the time left."""
     return Progress(
         TextColumn("{task.description}"),
@@ -32,6 +32,7 @@ def progress_bars() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=console,
+        disable=not shown,
     )
 
 

@@ -7,9 +7,7 @@ from rich.progress import Progress, TaskID
 import urcdm
 from urcdm_app.console import progress_bars, refuse_existing, remove, resolve_device, say
 from urcdm_app.errors import UsageError
-
-CPU_BATCH = 8
-CUDA_BATCH = 32
+from urcdm_app.speed import prepare, resolve_batch, resolve_precision, telling_of_compilation
 
 
 def run_sample(
@@ -20,7 +18,9 @@ def run_sample(
     seed: int,
     steps: int | None,
     resample: int,
-    batch: int | None,
+    batch: str,
+    precision: str,
+    compiled: bool | None,
     device: str,
     overwrite: bool,
     resume: bool,
@@ -28,7 +28,7 @@ def run_sample(
     """Draws a slide; see `urcdm_app.cli.sample` for the arguments.
 
     Raises:
-        UsageError: A file is in the way, or the size cannot be read.
+        UsageError: A file is in the way, or the size, the batch or the precision cannot be read.
     """
     preview, canvas_path = out.with_suffix(".png"), out.with_suffix(".canvas")
     if out.suffix.lower() not in (".tiff", ".tif"):
@@ -36,18 +36,22 @@ def run_sample(
     refuse_existing([out, preview], overwrite=overwrite)
     if canvas_path.exists() and not (resume or overwrite):
         raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-    torch_device = resolve_device(device)
+    together, torch_device = resolve_batch(batch), resolve_device(device)
+    number_format = resolve_precision(precision, torch_device)
     model = urcdm.Urcdm.load(model_path).to(torch_device)
-    settings = urcdm.RunSettings(_size_l0(size, model), seed, steps, resample)
+    settings = urcdm.RunSettings(_size_l0(size, model), seed, steps, resample, number_format)
     model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
     out.parent.mkdir(parents=True, exist_ok=True)
     if not resume:
         remove(canvas_path)
     canvas = urcdm.Canvas(canvas_path, settings.identity(model), model.config)
-    batch = batch or (CPU_BATCH if torch_device.type == "cpu" else CUDA_BATCH)
-    with progress_bars() as bars:
+    batches = prepare(model, settings, batch=together, compiled=compiled)
+    executor = urcdm.InProcessExecutor(model, full=batches.full)
+    if batches.full:
+        say(f"compiling {len(batches.full)} networks, each when its turn comes; the first patches then take minutes")
+    with progress_bars() as bars, telling_of_compilation():
         stages: dict[tuple[str, int], TaskID] = {}
-        for event in urcdm.generate(model, canvas, urcdm.InProcessExecutor(model), settings, batch=batch):
+        for event in urcdm.generate(model, canvas, executor, settings, batch=batches.size):
             _show(bars, stages, event)
         writing = bars.add_task("writing", note="")
         for done, total in urcdm.write_slide(

@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,22 +11,20 @@ import torch
 
 from cdm_core import Cascade
 from cdm_core.config_file import dump_config
-from cdm_core.training import train_stage
+from cdm_core.examples import Examples
+from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
-from urcdm import LevelExamples, NetworkPlan, TrainingPlan, Urcdm
+from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import progress_bars, remove, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
-from urcdm_app.tile import TABLE
-from wsi_tiling import Slide, TileTable, load_into_memory, open_slide
-
-IN_MEMORY_PX = 2**26
-"""Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
+from urcdm_app.training_data import open_data
 
 
 def run_train(
     *,
     tiles: Path,
+    validation: Path | None,
     out: Path,
     plan_path: Path,
     steps: int | None,
@@ -38,59 +37,83 @@ def run_train(
 ) -> None:
     """Trains a model; see `urcdm_app.cli.train` for the arguments.
 
+    Under `accelerate launch` every process runs this; the main one alone looks after files and tells of progress.
+
     Raises:
-        UsageError: A run is in the way or of another plan, `only` names no network, or `start_from` has others.
+        UsageError: A run is in the way or of another plan, `only` names no network, `start_from` has others, or a slide
+            is both to train and to validate on.
     """
+    main = os.environ.get("RANK", "0") == "0"
     plan = _with_changes(read_plan(plan_path), steps, batch)
     networks = [(name, *where) for name, where in _network_names(plan).items()]
     if only is not None and only not in _network_names(plan):
         raise UsageError(f"--only {only}: no such network; the plan has {', '.join(_network_names(plan))}")
     saved_plan = out / "plan.toml"
     parts_of_run = [saved_plan, out / "model", *(out / name for name in _network_names(plan))]
-    if any(part.exists() for part in parts_of_run) and not (resume or overwrite):
+    if main and any(part.exists() for part in parts_of_run) and not (resume or overwrite):
         raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
-    if saved_plan.exists() and resume and read_plan(saved_plan) != plan:
+    if main and saved_plan.exists() and resume and read_plan(saved_plan) != plan:
         raise UsageError(
             f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
         )
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
     torch_device = resolve_device(device)
-    table = TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
-    slides = _open_slides(table)
+    source = open_data(plan, tiles, validation)
     start = _start(start_from, plan) if start_from is not None else None
-    if not resume:
-        for part in parts_of_run:
-            remove(part)
-    out.mkdir(parents=True, exist_ok=True)
-    saved_plan.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
+    chosen = [network for network in networks if only in (None, network[0])]
+    data: dict[str, tuple[Examples, Examples | None]] = {}
+    for name, level, stage in chosen:
+        network = plan.of_level(level)[stage]
+        check_training(network.stage, network.training, processes=int(os.environ.get("WORLD_SIZE", "1")))
+        data[name] = source.examples(level, stage, network.training.seed)
+    if main:
+        if not resume:
+            for part in parts_of_run:
+                remove(part)
+        out.mkdir(parents=True, exist_ok=True)
+        saved_plan.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 
-    with progress_bars() as bars:
-        for name, level, stage in networks:
-            if only is not None and name != only:
-                continue
+    with progress_bars(shown=main) as bars:
+        for name, level, stage in chosen:
             network = plan.of_level(level)[stage]
-            examples = LevelExamples(plan, level, stage, table, slides, network.training.seed)
+            examples, held_out_examples = data[name]
             task = bars.add_task(name, total=network.training.steps, note="")
+            validation_loss: float | None = None
             for event in train_stage(
                 network.stage,
                 network.training,
                 examples,
                 out / name,
+                validation=held_out_examples,
                 device="cpu" if torch_device.type == "cpu" else "auto",
                 initial=start.cascades[level].unets[stage] if start is not None else None,
                 resume=resume,
             ):
-                note = f"loss {event.loss:.4f}" + (f", {event.skipped} skipped" if event.skipped else "")
-                bars.update(task, completed=event.step, note=note)
+                validation_loss = validation_loss if event.validation_loss is None else event.validation_loss
+                bars.update(task, completed=event.step, note=_note(event, validation_loss))
             bars.update(task, completed=network.training.steps)
 
+    if not main:
+        return
     missing = [name for name, *_ in networks if not (out / name / "state.pt").exists()]
     if missing:
         say(f"{out}: still to train before there is a model: {', '.join(missing)}")
         return
-    _assemble(plan, out, slides).save(out / "model", dtype=torch.float16)
+    _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+
+def _note(event: TrainingEvent, validation_loss: float | None) -> str:
+    """What stands beside a progress bar."""
+    parts = [f"loss {event.loss:.4f}"]
+    if validation_loss is not None:
+        parts.append(f"validation {validation_loss:.4f}")
+    if event.skipped:
+        parts.append(f"{event.skipped} skipped")
+    if event.restored:
+        parts.append(f"went back {event.restored} x")
+    return ", ".join(parts)
 
 
 def _start(folder: Path, plan: TrainingPlan) -> Urcdm:
@@ -126,16 +149,7 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))
 
 
-def _open_slides(table: TileTable) -> dict[str, Slide]:
-    """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
-    slides: dict[str, Slide] = {}
-    for name, path in table.frame[["slide", "path"]].drop_duplicates().itertuples(index=False):
-        slide = open_slide(path)
-        slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide
-    return slides
-
-
-def _assemble(plan: TrainingPlan, out: Path, slides: dict[str, Slide]) -> Urcdm:
+def _assemble(plan: TrainingPlan, out: Path, slides: list[str]) -> Urcdm:
     cascades, steps = [], []
     for level in range(len(plan.urcdm.levels)):
         unets = []
@@ -146,7 +160,7 @@ def _assemble(plan: TrainingPlan, out: Path, slides: dict[str, Slide]) -> Urcdm:
             steps.append(f"{name} {done} x {network.training.batch_size}")
         cascades.append(Cascade(plan.cascade(level), unets))
     provenance = {
-        "data": ", ".join(sorted(slides)),
+        "data": ", ".join(slides),
         "trained_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
         "steps": "; ".join(steps),
         "weights": "running mean (EMA), half precision",

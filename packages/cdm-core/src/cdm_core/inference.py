@@ -31,7 +31,7 @@ def prepare_for_sampling(
     Args:
         unet: As of `build_unet`, on the device to use. It cannot be trained afterwards.
         precision: 'bf16' turns the weights of convolutions and linear layers into bfloat16: half the memory, and
-            `sample_stage` then samples in mixed precision. An image changes by about its last bits.
+            `sample_stage` then samples in mixed precision. Images change by less than a grey level on average.
         compiled: Compile it, see `compile_in_place`.
         mode: Of `torch.compile`; 'max-autotune-no-cudagraphs' is worth its long compilation for runs of many hours.
     """

@@ -9,7 +9,8 @@ from urcdm.generate import Progress, RunSettings, generate
 from urcdm.model import Urcdm
 from urcdm.order import PatchGrid
 from urcdm.quality import seam, sharpness
-from urcdm.tasks import Executor, InProcessExecutor, PatchTask
+from urcdm.shard_examples import ShardExamples
+from urcdm.tasks import Executor, InProcessExecutor, PatchTask, StageKey, stage_batch
 
 __all__ = [
     "Canvas",
@@ -23,7 +24,9 @@ __all__ = [
     "PatchTask",
     "Progress",
     "RunSettings",
+    "ShardExamples",
     "SlideSizeError",
+    "StageKey",
     "TilesError",
     "TrainingPlan",
     "Urcdm",
@@ -31,6 +34,7 @@ __all__ = [
     "generate",
     "seam",
     "sharpness",
+    "stage_batch",
     "write_preview",
     "write_slide",
 ]

@@ -34,11 +34,10 @@ class LevelExamples:
     def __init__(
         self, plan: TrainingPlan, level: int, stage: int, tiles: TileTable, slides: Mapping[str, Slide], seed: int
     ) -> None:
-        self.config, self.number, self.seed = plan.urcdm, level, seed
+        self.number, self.seed = level, seed
         self.level = plan.urcdm.levels[level]
         self.parent = plan.urcdm.levels[level - 1] if level else None
-        self.stage = plan.of_level(level)[stage].stage
-        self.starts_from_parent = level > 0 and stage == 0 and self.stage.lowres_px is not None
+        self.make = MakeExample(plan, level, stage)
         frame = tiles.frame[tiles.frame["field_l0"] == self.level.field_l0]
         if frame.empty:
             raise TilesError(
@@ -63,20 +62,53 @@ class LevelExamples:
             centre = np.clip(centre, field / 2, size - field / 2)
         # Whole level-0 pixels come back as they are; between them networks would learn the blur of interpolation.
         centre = np.floor(centre - field / 2) + field / 2
+        patch = slide.read((centre[0] - field / 2, centre[1] - field / 2), field, self.level.image_px)
+        around = None
+        if self.parent is not None:
+            side = self.parent.field_l0
+            around = slide.read((centre[0] - side / 2, centre[1] - side / 2), side, self.parent.image_px)
+        return self.make(patch, around, rng)
+
+
+class MakeExample:
+    """Makes an example of the pictures of a patch and of what is around it.
+
+    Args:
+        plan: The model to train.
+        level: Number of the level, from 0.
+        stage: Number of the stage in its cascade, from 0.
+    """
+
+    def __init__(self, plan: TrainingPlan, level: int, stage: int) -> None:
+        self.config, self.level = plan.urcdm, plan.urcdm.levels[level]
+        self.parent = plan.urcdm.levels[level - 1] if level else None
+        self.stage = plan.of_level(level)[stage].stage
+        self.starts_from_parent = level > 0 and stage == 0 and self.stage.lowres_px is not None
+
+    def __call__(
+        self, patch: NDArray[np.uint8], around: NDArray[np.uint8] | None, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Turns and mirrors the patch with its context.
+
+        Args:
+            patch: At the level's size, (S, S, 3) uint8.
+            around: The parent level's field round the same centre, at its size; not needed at the first level.
+            rng: Where chance comes from.
+
+        Returns:
+            An example, see `cdm_core.training.Examples`.
+        """
         turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
         def tensor(pixels: NDArray[np.uint8]) -> Tensor:
             turned = np.rot90(pixels[:, ::-1] if mirror else pixels, turn)
             return torch.from_numpy(np.ascontiguousarray(turned)).permute(2, 0, 1).float() / 255
 
-        patch = slide.read((centre[0] - field / 2, centre[1] - field / 2), field, self.level.image_px)
         side = self.stage.image_px
         example = {"image": tensor(read_region(patch, (0, 0, *patch.shape[1::-1]), side, self.config.fill))}
-        if self.parent is not None:
-            around = self.parent.field_l0
-            picture = slide.read((centre[0] - around / 2, centre[1] - around / 2), around, self.parent.image_px)
+        if self.parent is not None and around is not None:
             context = read_context(
-                lambda box, size: read_region(picture, box, size, self.config.fill),
+                lambda box, size: read_region(around, box, size, self.config.fill),
                 (self.parent.image_px / 2, self.parent.image_px / 2),
                 self.config,
                 self.parent,

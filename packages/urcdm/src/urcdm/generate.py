@@ -1,18 +1,19 @@
 """A slide from noise: level by level, stage by stage over the whole grid, ready patches together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdm_core.inference import Precision
 from urcdm.canvas import Canvas, StageCanvas
 from urcdm.config import UrcdmConfig
 from urcdm.context import read_context
 from urcdm.geometry import LevelGeometry
 from urcdm.model import Urcdm
 from urcdm.order import Cell, PatchGrid
-from urcdm.tasks import Executor, PatchTask, patch_seed
+from urcdm.tasks import Executor, PatchTask, StageKey, patch_seed
 from wsi_tiling import tissue_mask
 
 
@@ -25,15 +26,22 @@ class RunSettings:
         seed: Of all noise.
         steps: Denoising steps of every stage; each stage's own if None.
         resample: How often each step is run where pixels are held; more costs time and joins patches better.
+        precision: What the executor's networks calculate in. Two precisions on one canvas would differ by more than
+            rounding where patches meet; whether networks are compiled, and the batch, change no more than that.
     """
 
     size_l0: tuple[int, int]
     seed: int = 0
     steps: int | None = None
     resample: int = 1
+    precision: Precision = "fp32"
 
     def identity(self, model: Urcdm) -> dict[str, str | int | float]:
-        """Returns what a canvas remembers, so that only the same run resumes from it."""
+        """Returns what a canvas remembers, so that only the same run resumes from it.
+
+        Args:
+            model: The model as it was loaded, before its networks are prepared in a precision.
+        """
         return {
             "model": model.fingerprint(),
             "seed": self.seed,
@@ -41,6 +49,7 @@ class RunSettings:
             "height": self.size_l0[1],
             "steps": self.steps or "default",
             "resample": self.resample,
+            "precision": self.precision,
         }
 
 
@@ -56,7 +65,12 @@ class Progress:
 
 
 def generate(
-    model: Urcdm, canvas: Canvas, executor: Executor, settings: RunSettings, *, batch: int = 8
+    model: Urcdm,
+    canvas: Canvas,
+    executor: Executor,
+    settings: RunSettings,
+    *,
+    batch: int | Mapping[StageKey, int] = 8,
 ) -> Iterator[Progress]:
     """Draws a slide onto a canvas; patches that the canvas has already are not drawn again.
 
@@ -65,7 +79,7 @@ def generate(
         canvas: Where to, opened with `settings.identity(model)`.
         executor: Who samples the patches.
         settings: The slide.
-        batch: Patches sampled together; changes time and memory, not the slide.
+        batch: Patches sampled together, in all stages or in each; changes time and memory, not the slide.
 
     Yields:
         Progress at the start of every stage, and after every batch.
@@ -81,7 +95,8 @@ def generate(
         below: StageCanvas | None = None
         for stage, config in enumerate(model.cascades[number].config.stages):
             stage_canvas = open_stage(canvas, geometry, config.image_px)
-            yield from level.run_stage(stage, stage_canvas, below, executor, batch)
+            together = batch if isinstance(batch, int) else batch[number, stage]
+            yield from level.run_stage(stage, stage_canvas, below, executor, together)
             below = stage_canvas
         parent = below
 
@@ -174,7 +189,8 @@ class _LevelRun:
         if self.parent is None or self.parent_geometry is None:
             return without
         width, height = self.parent.size_px
-        mask = tissue_mask(self.parent.picture(0, 0, width, height), self.model.config.tissue)
+        picture, scale_l0 = self.parent.picture(0, 0, width, height), self.parent_geometry.level.scale
+        mask = tissue_mask(picture, self.model.config.tissue, scale_l0)
         for row, col in grid:
             x0, y0, x1, y1 = self.parent_geometry.to_px(self.geometry.box_l0(row, col))
             left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)

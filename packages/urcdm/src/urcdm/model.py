@@ -57,7 +57,7 @@ class Urcdm:
             for unet in cascade.unets:
                 for name, value in unet.state_dict().items():
                     digest.update(name.encode())
-                    digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+                    digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:

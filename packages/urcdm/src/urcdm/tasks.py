@@ -1,6 +1,6 @@
 """One patch to sample, with everything that it takes: whoever samples it needs the model and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdm_core import draw_noise, sample_stage
+from cdm_core.batch_size import BatchSize, best_batch_size, time_batch
 from cdm_core.pictures import to_uint8
 from urcdm.config import UrcdmConfig
 from urcdm.model import Urcdm
 from urcdm.order import Cell
+
+StageKey = tuple[int, int]
+"""Number of the level and of the stage in its cascade, both from 0."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,17 @@ class InProcessExecutor:
 
     Args:
         model: The model, on the device to use.
+        full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
+            one size only.
     """
 
-    def __init__(self, model: Urcdm) -> None:
-        self.model = model
+    def __init__(self, model: Urcdm, *, full: Mapping[StageKey, int] | None = None) -> None:
+        self.model, self.full = model, dict(full or {})
 
     def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
         """Samples patches of one stage of one level together; gives (S, S, 3) for each, in their order."""
-        return sample_patches(self.model, tasks)
+        missing = self.full.get((tasks[0].level, tasks[0].stage), 0) - len(tasks)
+        return sample_patches(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
 
 
 def patch_seed(seed: int, level: int, stage: int, cell: Cell) -> int:
@@ -103,6 +110,36 @@ def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.
         resample=first.resample,
     )
     return list(to_uint8(images))
+
+
+def stage_batch(model: Urcdm, key: StageKey, *, limit: int, size: int | None = None) -> BatchSize:
+    """Measures how many patches of a stage are best sampled together, and how long one step of one takes then.
+
+    Args:
+        model: The model, on the device to use.
+        key: The stage.
+        limit: Largest number to try.
+        size: Measure this number, and try no other.
+    """
+    level, stage = key
+    config = model.cascades[level].config.stages[stage]
+    side, small, channels = config.image_px, config.lowres_px, config.unet.cond_images_channels
+    task = PatchTask(
+        level=level,
+        stage=stage,
+        cell=(0, 0),
+        seed=0,
+        context=np.zeros((side, side, channels), np.uint8) if channels else None,
+        lowres=np.zeros((small, small, 3), np.uint8) if small else None,
+        known=np.zeros((side, side, 3), np.uint8),
+        known_mask=np.zeros((side, side), np.float32),
+        steps=1,
+    )
+
+    def run(count: int) -> None:
+        sample_patches(model, [task] * count)
+
+    return time_batch(run, size) if size is not None else best_batch_size(run, limit=limit)
 
 
 def noised_centre(context: Tensor, config: UrcdmConfig, generators: Sequence[torch.Generator]) -> Tensor:

@@ -5,30 +5,69 @@ level 0, the largest of a slide; those that end in `_px` are in pixels of the pi
 """
 
 from wsi_tiling.concentric import read_concentric
+from wsi_tiling.crops import dihedral, dihedral_inverse, random_crops
 from wsi_tiling.errors import SlideError
+from wsi_tiling.executors import Executor, InProcessExecutor, ProcessesExecutor
+from wsi_tiling.fields import whole_slide_fields
 from wsi_tiling.files import open_slide
 from wsi_tiling.grid import Grid
+from wsi_tiling.labels import open_labels, read_labels
+from wsi_tiling.many_slides import SlideSetAside, SlideTiled, TileField, TileSettings, saved_tiles, tile_slides
+from wsi_tiling.on_ray import RayExecutor
+from wsi_tiling.overviews import overview
 from wsi_tiling.pyramid import PyramidWriter
 from wsi_tiling.region import read_region
+from wsi_tiling.shard_file import ShardSettings
+from wsi_tiling.shard_tiles import ShardTiles, read_shards
+from wsi_tiling.shards import ShardWritten, export_shards
 from wsi_tiling.slide import ArraySlide, Slide, load_into_memory
-from wsi_tiling.tiles import TileTable, find_tiles, overview
-from wsi_tiling.tissue import STRICT, STUDY, TissueRule, tissue_mask
+from wsi_tiling.slide_files import slide_files
+from wsi_tiling.splits import check_no_leak, split_by_group
+from wsi_tiling.table import TileTable
+from wsi_tiling.tiles import find_tiles
+from wsi_tiling.tissue import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, tissue_mask
 
 __all__ = [
+    "RECOMMENDED",
     "STRICT",
     "STUDY",
     "ArraySlide",
+    "Executor",
     "Grid",
+    "InProcessExecutor",
+    "ProcessesExecutor",
     "PyramidWriter",
+    "RayExecutor",
+    "ShardSettings",
+    "ShardTiles",
+    "ShardWritten",
     "Slide",
     "SlideError",
+    "SlideSetAside",
+    "SlideTiled",
+    "TileField",
+    "TileSettings",
     "TileTable",
     "TissueRule",
+    "check_no_leak",
+    "dihedral",
+    "dihedral_inverse",
+    "export_shards",
     "find_tiles",
     "load_into_memory",
+    "open_labels",
     "open_slide",
     "overview",
+    "random_crops",
     "read_concentric",
+    "read_labels",
     "read_region",
+    "read_shards",
+    "resolve_rule",
+    "saved_tiles",
+    "slide_files",
+    "split_by_group",
+    "tile_slides",
     "tissue_mask",
+    "whole_slide_fields",
 ]

@@ -4,24 +4,29 @@ import errno
 import math
 import os
 import uuid
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
-import imagecodecs
 import numpy as np
-import tifffile
 
 from wsi_tiling.errors import SlideError
-from wsi_tiling.region import Colour, Image, block_mean, check_image
+from wsi_tiling.region import Colour, Image, check_image
 from wsi_tiling.slide import DEFAULT_BACKGROUND, checked_mpp
+from wsi_tiling.tiff_layout import SlideForm, write_tiff
+from wsi_tiling.tile_codec import TileCodec, fill_up
 from wsi_tiling.tile_store import EncodedTiles, RawTiles, TileKey
 
 _SMALLEST_LEVEL_PX = 256
 _HELD_BYTES = 64 * 2**20
+_CODING_BYTES = 64 * 2**20
+_MAX_THREADS = 8
 _LARGEST_CLASSIC_BYTES = 2**32 - 2**25
+_Coding: TypeAlias = tuple[TileKey, Image, Future[tuple[bytes, Image]]]
 
 
 class PyramidWriter:
@@ -29,16 +34,18 @@ class PyramidWriter:
 
     A context manager: the file takes its name when the block ends well, and there is no trace of it if the block
     raises. Each level is half the one before, down to 256 px, averaged from pixels that have not been through the
-    encoder yet. Levels are a chain of TIFF pages, reduced ones marked as such; the resolution tags hold the scale.
+    encoder yet. Threads encode the tiles; the file does not depend on their number nor on the order of the tiles.
     Encoded tiles wait in scratch files beside the target, so the disk needs room for twice the slide.
 
     Args:
         path: The file to make.
         size_px: Width and height of the slide.
         mpp: Micrometres a pixel; None if unknown.
+        objective: Power of the objective, such as 20; None if unknown. If given, the file is laid out as Aperio's are.
         tile_px: Side of the file's tiles, a multiple of 16.
         quality: JPEG quality, 1 to 100; None stores the pixels exactly.
-        description: Text for the file's image description, ASCII.
+        description: Text for the file's image description. OpenSlide tells it as `openslide.comment`, alone or, with
+            an objective, inside Aperio's description.
         background: Colour of tiles that are never written.
         overwrite: Whether a file of that name may be replaced.
 
@@ -52,6 +59,7 @@ class PyramidWriter:
         size_px: tuple[int, int],
         *,
         mpp: float | None,
+        objective: float | None = None,
         tile_px: int = 256,
         quality: int | None = 90,
         description: str = "",
@@ -68,39 +76,49 @@ class PyramidWriter:
             raise SlideError(f"{path}: wanted tiles of a multiple of 16 px, got {tile_px}")
         if quality is not None and not 1 <= quality <= 100:
             raise SlideError(f"{path}: wanted a JPEG quality of 1 to 100, or None, got {quality}")
-        if not description.isascii():
-            raise SlideError(f"{path}: wanted a description in ASCII, got {description!r}")
+        if objective is not None and not (math.isfinite(objective) and objective > 0):
+            raise SlideError(f"{path}: wanted a positive power of the objective, got {objective}")
+        if "\0" in description:
+            raise SlideError(f"{path}: wanted a description without zero characters, got {description!r}")
         if self.path.exists() and not overwrite:
             raise SlideError(f"{path} exists: choose another name or pass overwrite=True")
         if not self.path.parent.is_dir():
             raise SlideError(f"{path}: there is no folder {self.path.parent}")
-        self._quality = quality
-        self._description = description
-        self._background = background
+        sizes = [size_px]
+        while max(sizes[-1]) > _SMALLEST_LEVEL_PX:
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        self._form = SlideForm(tuple(sizes), tile_px, quality, self.mpp, objective, description)
+        self._codec = TileCodec(tile_px, quality)
         self._overwrite = overwrite
-        self._sizes = [size_px]
-        while max(self._sizes[-1]) > _SMALLEST_LEVEL_PX:
-            self._sizes.append(((self._sizes[-1][0] + 1) // 2, (self._sizes[-1][1] + 1) // 2))
+        self._blank = np.full((tile_px, tile_px, 3), background, np.uint8)
         self._encoded: EncodedTiles | None = None
         self._unfinished: RawTiles | None = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._coding: deque[_Coding] = deque()
+        self._spare: list[Image] = []
+        self._begun: set[TileKey] = set()
         self._missing: dict[TileKey, int] = {}
 
     def __enter__(self) -> Self:
         with self._told_errors():
             self._encoded = EncodedTiles(self.path.parent)
-            self._unfinished = RawTiles(self.path.parent, self.tile_px, max(1, _HELD_BYTES // (3 * self.tile_px**2)))
+            self._unfinished = RawTiles(self.path.parent, self.tile_px, max(1, _HELD_BYTES // self._blank.nbytes))
+        count = min(os.cpu_count() or 1, _MAX_THREADS)
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="wsi-tiling")
+        self._most_coding = max(count, min(8 * count, _CODING_BYTES // self._blank.nbytes))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        encoded, unfinished = self._stores()
+        encoded, unfinished, threads = self._stores()
         try:
             if kind is None:
                 with self._told_errors():
-                    self._finish(encoded, unfinished)
+                    self._finish()
         finally:
-            self._encoded = self._unfinished = None
+            self._encoded = self._unfinished = self._threads = None
+            threads.shutdown(cancel_futures=True)
             encoded.close()
             unfinished.close()
 
@@ -114,7 +132,7 @@ class PyramidWriter:
         Raises:
             SlideError: The rectangle is off the tile grid, outside the slide or written already; or the disk is full.
         """
-        encoded, unfinished = self._stores()
+        self._stores()
         side, (x, y) = self.tile_px, xy_px
         try:
             check_image(tile)
@@ -130,31 +148,56 @@ class PyramidWriter:
         places = [(left, top) for top in range(0, height, side) for left in range(0, width, side)]
         keys = [(0, (x + left) // side, (y + top) // side) for left, top in places]
         for key in keys:
-            if key in encoded:
+            if key in self._begun:
                 raise SlideError(f"{self.path}: the tile at {(key[1] * side, key[2] * side)} was written already")
+        self._begun.update(keys)
         with self._told_errors():
             for key, (left, top) in zip(keys, places, strict=True):
-                self._complete(key, tile[top : top + side, left : left + side], encoded, unfinished)
+                # A copy: the caller may change its array while a thread encodes.
+                pixels, part = self._array(), tile[top : top + side, left : left + side]
+                pixels[: part.shape[0], : part.shape[1]] = part
+                self._code(key, pixels)
+                self._collect(self._most_coding)
 
-    def _complete(self, key: TileKey, tile: Image, encoded: EncodedTiles, unfinished: RawTiles) -> None:
-        """Keeps a whole tile, without what lies past the slide's edge, and passes its half on to the next level."""
-        encoded.put(key, self._encode(tile))
+    def _array(self) -> Image:
+        """Room for a tile: that of one that is coded, if there is one."""
+        return self._spare.pop() if self._spare else np.empty_like(self._blank)
+
+    def _code(self, key: TileKey, tile: Image) -> None:
+        """Hands a tile to a thread."""
         level, col, row = key
-        if level + 1 == len(self._sizes):
-            return
-        parent = (level + 1, col // 2, row // 2)
-        pixels = unfinished.pop(parent)
-        if pixels is None:
-            pixels = np.full((self.tile_px, self.tile_px, 3), self._background, np.uint8)
-            self._missing[parent] = self._children(parent)
-        half, (left, top) = block_mean(tile, (2, 2)), (col % 2 * self.tile_px // 2, row % 2 * self.tile_px // 2)
-        pixels[top : top + half.shape[0], left : left + half.shape[1]] = half
-        self._missing[parent] -= 1
-        if self._missing[parent]:
-            unfinished.put(parent, pixels)
-        else:
-            del self._missing[parent]
-            self._complete(parent, self._inside(parent, pixels), encoded, unfinished)
+        width, height = self._form.sizes[level]
+        inside = (min(self.tile_px, width - col * self.tile_px), min(self.tile_px, height - row * self.tile_px))
+        if inside != (self.tile_px, self.tile_px):
+            fill_up(tile, *inside)
+        threads = self._stores()[2]
+        self._coding.append((key, tile, threads.submit(self._codec.encode_and_halve, tile)))
+
+    def _collect(self, most: int) -> None:
+        """Takes back what threads have coded, in the order they got it, until `most` tiles are still with them."""
+        encoded, unfinished, _ = self._stores()
+        while len(self._coding) > most:
+            key, tile, coding = self._coding.popleft()
+            coded, half = coding.result()
+            encoded.put(key, coded)
+            self._spare.append(tile)
+            level, col, row = key
+            if level + 1 == len(self._form.sizes):
+                continue
+            parent = (level + 1, col // 2, row // 2)
+            pixels = unfinished.pop(parent)
+            if pixels is None:
+                pixels = self._array()
+                pixels[:] = self._blank
+                self._missing[parent] = self._children(parent)
+            left, top = col % 2 * self.tile_px // 2, row % 2 * self.tile_px // 2
+            pixels[top : top + half.shape[0], left : left + half.shape[1]] = half
+            self._missing[parent] -= 1
+            if self._missing[parent]:
+                unfinished.put(parent, pixels)
+            else:
+                del self._missing[parent]
+                self._code(parent, pixels)
 
     def _children(self, key: TileKey) -> int:
         """How many tiles of the level before make up a tile."""
@@ -162,79 +205,54 @@ class PyramidWriter:
         cols, rows = self._grid(level - 1)
         return min(2, cols - 2 * col) * min(2, rows - 2 * row)
 
-    def _inside(self, key: TileKey, pixels: Image) -> Image:
-        """The part of a tile that lies on the slide."""
-        level, col, row = key
-        width, height = self._sizes[level]
-        return pixels[: height - row * self.tile_px, : width - col * self.tile_px]
-
     def _grid(self, level: int) -> tuple[int, int]:
         """Columns and rows of tiles of a level."""
-        width, height = self._sizes[level]
+        width, height = self._form.sizes[level]
         return math.ceil(width / self.tile_px), math.ceil(height / self.tile_px)
 
-    def _encode(self, tile: Image) -> bytes:
-        """Encodes a tile, filled up to its full size with its own edge so that no sharp border rings in the JPEG."""
-        short = [(0, self.tile_px - length) for length in tile.shape[:2]]
-        full = np.pad(tile, (*short, (0, 0)), mode="edge") if any(after for _, after in short) else tile
-        full = np.ascontiguousarray(full)
-        if self._quality is None:
-            return bytes(imagecodecs.zlib_encode(full.tobytes(), level=6))
-        return bytes(
-            imagecodecs.jpeg8_encode(
-                full, level=self._quality, colorspace="RGB", outcolorspace="YCBCR", subsampling=(2, 2)
-            )
-        )
-
-    def _finish(self, encoded: EncodedTiles, unfinished: RawTiles) -> None:
+    def _finish(self) -> None:
         """Fills the gaps with background, puts the file together and gives it its name."""
-        for level in range(1, len(self._sizes)):
+        encoded, unfinished, _ = self._stores()
+        self._collect(0)
+        for level in range(1, len(self._form.sizes)):
             for key in unfinished.keys(level):
                 pixels = unfinished.pop(key)
                 if pixels is not None:
-                    self._complete(key, self._inside(key, pixels), encoded, unfinished)
+                    self._code(key, pixels)
+                    self._collect(self._most_coding)
+            self._collect(0)
         partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             big = encoded.total_bytes > _LARGEST_CLASSIC_BYTES
-            with tifffile.TiffWriter(partial, bigtiff=big) as tiff:
-                for level in range(len(self._sizes)):
-                    self._write_level(tiff, level, encoded)
+            write_tiff(partial, self._form, self._encoded_level, self._thumbnail, big=big)
             if self.path.exists() and not self._overwrite:
                 raise SlideError(f"{self.path} exists: it was made by another in the meantime")
             os.replace(partial, self.path)  # noqa: PTH105 - named for what it does
         finally:
             partial.unlink(missing_ok=True)
 
-    def _write_level(self, tiff: tifffile.TiffWriter, level: int, encoded: EncodedTiles) -> None:
-        width, height = self._sizes[level]
-        per_cm = 0.0 if self.mpp is None else 1e4 / (self.mpp * 2**level)
-        tiff.write(
-            self._encoded_level(level, encoded),
-            shape=(height, width, 3),
-            dtype=np.uint8,
-            tile=(self.tile_px, self.tile_px),
-            photometric="rgb",
-            compression="adobe_deflate" if self._quality is None else "jpeg",
-            subsampling=None if self._quality is None else (2, 2),
-            subfiletype=min(level, 1),
-            resolution=None if self.mpp is None else (per_cm, per_cm),
-            resolutionunit="NONE" if self.mpp is None else "CENTIMETER",
-            description=self._description if level == 0 and self._description else None,
-            software="wsi-tiling",
-            metadata=None,
-        )
-
-    def _encoded_level(self, level: int, encoded: EncodedTiles) -> Iterator[bytes]:
-        blank = self._encode(np.full((self.tile_px, self.tile_px, 3), self._background, np.uint8))
+    def _encoded_level(self, level: int) -> Iterator[bytes]:
+        encoded = self._stores()[0]
+        blank = self._codec.encode(self._blank)
         cols, rows = self._grid(level)
         for row in range(rows):
             for col in range(cols):
                 yield encoded.get((level, col, row)) or blank
 
-    def _stores(self) -> tuple[EncodedTiles, RawTiles]:
-        if self._encoded is None or self._unfinished is None:
+    def _thumbnail(self) -> Image:
+        level, side = self._form.thumbnail_level, self.tile_px
+        cols, rows = self._grid(level)
+        picture = np.empty((rows * side, cols * side, 3), np.uint8)
+        for number, coded in enumerate(self._encoded_level(level)):
+            top, left = number // cols * side, number % cols * side
+            picture[top : top + side, left : left + side] = self._codec.decode(coded)
+        width, height = self._form.sizes[level]
+        return np.ascontiguousarray(picture[:height, :width])
+
+    def _stores(self) -> tuple[EncodedTiles, RawTiles, ThreadPoolExecutor]:
+        if self._encoded is None or self._unfinished is None or self._threads is None:
             raise SlideError(f"{self.path}: write inside a `with PyramidWriter(...)` block")
-        return self._encoded, self._unfinished
+        return self._encoded, self._unfinished, self._threads
 
     @contextmanager
     def _told_errors(self) -> Iterator[None]:

@@ -112,6 +112,15 @@ def resample(
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(f"wanted a box with x0 < x1 and y0 < y1, got {box}")
     result = np.empty((size_px[1], size_px[0], 3), np.uint8)
+    spans = [_whole(*axis) for axis in zip(box[:2], box[2:], size_px, source_px, extent, strict=True)]
+    if spans[0] is not None and spans[1] is not None:
+        (left, right), (top, bottom) = spans[0], spans[1]
+        if (right - left, bottom - top) != size_px:
+            result[:] = fill
+        if left < right and top < bottom:
+            x, y = round(box[0]), round(box[1])
+            result[top - y : bottom - y, left - x : right - x] = read_window(left, top, right - left, bottom - top)
+        return result
     across = _Axis.plan(box[0], box[2], size_px[0], source_px[0], extent[0])
     down = _Axis.plan(box[1], box[3], size_px[1], source_px[1], extent[1])
     if across is None or down is None:
@@ -140,6 +149,14 @@ def resample(
     result[:] = fill
     result[down.first : down.last, across.first : across.last] = inside
     return result
+
+
+def _whole(begin: float, end: float, count: int, source: int, extent: float) -> tuple[int, int] | None:
+    """The source pixels in one side of a box, where it is of whole pixels at their own size; None if it is not."""
+    if end - begin != count or begin != math.floor(begin) or (extent != source and end > math.floor(extent)):
+        return None
+    first, last = max(0, int(begin)), min(source, int(end))
+    return first, max(first, last)
 
 
 @dataclass(frozen=True)

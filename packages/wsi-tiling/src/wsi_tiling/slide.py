@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi_tiling.errors import SlideError
-from wsi_tiling.region import Colour, Image, as_pair, block_mean, check_image, resample
+from wsi_tiling.region import MAX_BAND_PX, Colour, Image, as_pair, block_mean, check_image, resample
 
 DEFAULT_BACKGROUND: Colour = (242, 243, 242)
 """Glass under a scanner's lamp: taken where a slide shows no background of its own."""
 _SMALLEST_LEVEL_PX = 256
+_COARSEST_MPP = 20.0
 
 
 class Slide(ABC):
@@ -42,7 +43,7 @@ class Slide(ABC):
     @cached_property
     def background(self) -> Colour:
         """Colour of the bare glass: what the file states, else the commonest bright grey, else DEFAULT_BACKGROUND."""
-        return self._stated_background() or _commonest_glass(self._sample()) or DEFAULT_BACKGROUND
+        return self.stated_background or _commonest_glass(self._sample()) or DEFAULT_BACKGROUND
 
     def require_mpp(self) -> float:
         """Micrometres a level-0 pixel.
@@ -83,16 +84,15 @@ class Slide(ABC):
         level = self._level_for(xy_l0, (width / size[0], height / size[1]))
         down_x, down_y = self._downsample(level)
 
-        def window(x_px: int, y_px: int, width_px: int, height_px: int) -> Image:
-            return _on_background(self._pixels(level, x_px, y_px, width_px, height_px), self.background)
-
+        # The background may have to be estimated from pixels elsewhere: only what needs it asks for it.
+        inside = min(x, y) >= 0 and x + width <= self.size_l0[0] and y + height <= self.size_l0[1]
         return resample(
-            window,
+            partial(self._window, level),
             self.levels[level],
             (self.size_l0[0] / down_x, self.size_l0[1] / down_y),
             (x / down_x, y / down_y, (x + width) / down_x, (y + height) / down_y),
             size,
-            self.background,
+            DEFAULT_BACKGROUND if inside else self.background,
         )
 
     def close(self) -> None:  # noqa: B027 - a slide in memory has nothing to let go of
@@ -110,7 +110,26 @@ class Slide(ABC):
     def _pixels(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> NDArray[np.uint8]:
         """A window inside a level, in its own pixels: (H, W, 3), or (H, W, 4) with the opacity last."""
 
-    def _stated_background(self) -> Colour | None:
+    def _window(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> Image:
+        """A window inside a level, what is transparent laid on the background."""
+        rows = max(1, MAX_BAND_PX // width_px)
+        if height_px <= rows:
+            return self._on_background(self._pixels(level, x_px, y_px, width_px, height_px))
+        image = np.empty((height_px, width_px, 3), np.uint8)
+        for top in range(0, height_px, rows):
+            band = self._pixels(level, x_px, y_px + top, width_px, min(rows, height_px - top))
+            image[top : top + rows] = self._on_background(band)
+        return image
+
+    def _on_background(self, pixels: NDArray[np.uint8]) -> Image:
+        """Lays pixels that may be transparent on the background."""
+        if pixels.shape[2] == 3 or pixels[..., 3].min() == 255:
+            return pixels[..., :3]
+        opacity = pixels[..., 3:].astype(np.float32) / 255
+        return np.rint(pixels[..., :3] * opacity + np.asarray(self.background) * (1 - opacity)).astype(np.uint8)
+
+    @property
+    def stated_background(self) -> Colour | None:
         """The background that the file states, None if it does not."""
         return None
 
@@ -186,7 +205,9 @@ class ArraySlide(Slide):
             self._images[level] = _halved(self._image(level - 1))
         return self._images[level]
 
-    def _stated_background(self) -> Colour | None:
+    @property
+    def stated_background(self) -> Colour | None:
+        """The background that was given, None if none was."""
         return self._given_background
 
 
@@ -211,6 +232,12 @@ def checked_mpp(mpp: float | None) -> float | None:
     return mpp
 
 
+def believable_mpp(values: list[float]) -> float | None:
+    """The mean of what a file states across and down; None if there is none or it is no microscope's."""
+    mean = sum(values) / len(values) if values else 0.0
+    return mean if 0 < mean <= _COARSEST_MPP else None
+
+
 def _halved(image: Image) -> Image:
     bands = [block_mean(image[y : y + 1024], (2, 2)) for y in range(0, len(image), 1024)]
     return np.concatenate(bands)
@@ -228,14 +255,6 @@ def _opaque(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     if pixels.shape[2] == 3:
         return np.ones(pixels.shape[:2], np.bool_)
     return np.asarray(pixels[..., 3] == 255)
-
-
-def _on_background(pixels: NDArray[np.uint8], background: Colour) -> Image:
-    """Lays pixels that may be transparent on the background."""
-    if pixels.shape[2] == 3 or pixels[..., 3].min() == 255:
-        return np.ascontiguousarray(pixels[..., :3])
-    opacity = pixels[..., 3:].astype(np.float32) / 255
-    return np.rint(pixels[..., :3] * opacity + np.asarray(background) * (1 - opacity)).astype(np.uint8)
 
 
 def _commonest_glass(pixels: NDArray[np.uint8]) -> Colour | None:

@@ -1,10 +1,10 @@
 """Tiles kept in unnamed scratch files, so that memory stays bounded and a killed process leaves nothing behind."""
 
+import errno
 import tempfile
 from collections import OrderedDict
-from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 import numpy as np
 
@@ -12,18 +12,20 @@ from wsi_tiling.region import Image
 
 TileKey: TypeAlias = tuple[int, int, int]
 """Level, column, row."""
+_WAITING_BYTES = 2**20
 
 
 class EncodedTiles:
-    """Encoded tiles by key, all of them on disk.
+    """Encoded tiles by key, all of them on disk but for the last MiB.
 
     Args:
         folder: Where the scratch file goes.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the store
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed with the store
         self._places: dict[TileKey, tuple[int, int]] = {}
+        self._waiting = bytearray()
         self.total_bytes = 0
 
     def __contains__(self, key: TileKey) -> bool:
@@ -31,23 +33,30 @@ class EncodedTiles:
 
     def put(self, key: TileKey, encoded: bytes) -> None:
         """Keeps a tile."""
-        self._file.seek(self.total_bytes)
-        self._file.write(encoded)
         self._places[key] = (self.total_bytes, len(encoded))
         self.total_bytes += len(encoded)
+        self._waiting += encoded
+        if len(self._waiting) >= _WAITING_BYTES:
+            self._flush()
 
     def get(self, key: TileKey) -> bytes | None:
         """A tile's bytes, None if it was never kept."""
         if key not in self._places:
             return None
+        self._flush()
         start, length = self._places[key]
         self._file.seek(start)
-        return self._file.read(length)
+        return _read(self._file, length)
 
     def close(self) -> None:
         """Removes the scratch file."""
-        with suppress(OSError):  # a full disk: what could not be flushed is thrown away in any case
-            self._file.close()
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._file.seek(self.total_bytes - len(self._waiting))
+            _write(self._file, self._waiting)
+            self._waiting.clear()
 
 
 class RawTiles:
@@ -60,7 +69,7 @@ class RawTiles:
     """
 
     def __init__(self, folder: Path, tile_px: int, held_tiles: int) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the store
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed with the store
         self._shape = (tile_px, tile_px, 3)
         self._held_tiles = held_tiles
         self._held: OrderedDict[TileKey, Image] = OrderedDict()
@@ -74,7 +83,7 @@ class RawTiles:
             oldest, pixels = self._held.popitem(last=False)
             slot = self._free_slots.pop() if self._free_slots else len(self._slots)
             self._file.seek(slot * pixels.nbytes)
-            self._file.write(pixels.tobytes())
+            _write(self._file, pixels.data.cast("B"))
             self._slots[oldest] = slot
 
     def pop(self, key: TileKey) -> Image | None:
@@ -87,7 +96,7 @@ class RawTiles:
         self._free_slots.append(slot)
         count = int(np.prod(self._shape))
         self._file.seek(slot * count)
-        return np.frombuffer(bytearray(self._file.read(count)), np.uint8).reshape(self._shape)
+        return np.frombuffer(bytearray(_read(self._file, count)), np.uint8).reshape(self._shape)
 
     def keys(self, level: int) -> list[TileKey]:
         """All tiles kept of one level."""
@@ -96,5 +105,21 @@ class RawTiles:
     def close(self) -> None:
         """Removes the scratch file."""
         self._held.clear()
-        with suppress(OSError):
-            self._file.close()
+        self._file.close()
+
+
+def _write(file: IO[bytes], data: bytearray | memoryview) -> None:
+    """Writes all of the data to an unbuffered file, which may take it in parts."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    left.release()
+
+
+def _read(file: IO[bytes], count: int) -> bytes:
+    parts = [file.read(count)]
+    while (got := sum(map(len, parts))) < count:
+        parts.append(file.read(count - got))
+        if not parts[-1]:
+            raise OSError(errno.EIO, "the scratch file has become shorter")
+    return b"".join(parts)

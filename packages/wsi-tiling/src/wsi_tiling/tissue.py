@@ -1,36 +1,57 @@
-"""Where there is tissue: a rule on hue and saturation."""
+"""Where there is tissue: a rule on hue and saturation, without pen marks, specks and small holes."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2hsv
 
+from wsi_tiling.components import without_small_parts
+from wsi_tiling.pen import INK, Flags, ink_flags, pen_mask
 from wsi_tiling.region import MAX_BAND_PX, Image, check_image
+from wsi_tiling.slide import Slide
+
+OTSU_PX = 1024
+"""Longer side of the picture of a slide on which Otsu's limit is found."""
+_COLOUR = 1
+_MOST_OF_GLASS = 0.1
 
 
 @dataclass(frozen=True)
 class TissueRule:
-    """A pixel is tissue if its hue and its saturation are both above a limit; then the mask is eroded and dilated.
+    """A pixel is tissue if its hue and its saturation are both above a limit; then the mask is cleaned.
 
     Blue, purple and red, the colours of most stains, have hues above 0.5; glass has next to no saturation. Limits
-    below 0 accept everything.
+    below 0 accept everything. Cleaning takes place in this order: pen marks out, small holes filled, specks out, erode,
+    dilate. Specks and holes at the edge of a picture stay: they may go on outside.
 
     Args:
         min_hue: Hue, in [0, 1], that tissue exceeds.
         min_saturation: Saturation, in [0, 1], that tissue exceeds.
         erode_px: Side of the square that erodes the mask, against specks; odd, or 0 for none.
         dilate_px: Side of the square that dilates it afterwards, for a rim of glass round tissue; odd, or 0 for none.
+        kind: 'limits' takes min_saturation as it is; 'otsu' as the least that Otsu's limit can be, which is found on
+            the picture or the slide as a whole, see `resolve_rule`.
+        reject_pen: Leave out blue, green, red and black ink, see `wsi_tiling.pen`.
+        min_area_l0: Least area of a connected patch of tissue, level-0 pixels squared; 0 keeps every speck.
+        max_hole_l0: Largest area of a hole in the tissue that is filled, level-0 pixels squared.
 
     Raises:
-        ValueError: A limit is above 1, or a side is negative or even.
+        ValueError: A limit is above 1, a side is negative or even, an area is negative, or the kind is not known.
     """
 
     min_hue: float = 0.5
     min_saturation: float = 0.02
     erode_px: int = 0
     dilate_px: int = 0
+    kind: Literal["limits", "otsu"] = "limits"
+    reject_pen: bool = False
+    min_area_l0: float = 0.0
+    max_hole_l0: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.min_hue <= 1 and self.min_saturation <= 1):
@@ -38,6 +59,11 @@ class TissueRule:
         for side in (self.erode_px, self.dilate_px):
             if side < 0 or (side and side % 2 == 0):
                 raise ValueError(f"wanted an odd number of pixels to erode or dilate by, or 0, got {side}")
+        for area in (self.min_area_l0, self.max_hole_l0):
+            if not (math.isfinite(area) and area >= 0):
+                raise ValueError(f"wanted areas of specks and holes of at least 0, got {area}")
+        if self.kind not in ("limits", "otsu"):
+            raise ValueError(f"wanted a rule of the kind 'limits' or 'otsu', got '{self.kind}'")
 
     @classmethod
     def everything(cls) -> "TissueRule":
@@ -47,31 +73,41 @@ class TissueRule:
     @property
     def accepts_everything(self) -> bool:
         """Whether no pixel can fail the rule."""
-        return self.min_hue < 0 and self.min_saturation < 0
+        return self.min_hue < 0 and self.min_saturation < 0 and self.kind == "limits" and not self.reject_pen
+
+    @property
+    def goes_by_colour_alone(self) -> bool:
+        """Whether a pixel's neighbours have no say, but for erosion and dilation."""
+        return not (self.reject_pen or self.min_area_l0 or self.max_hole_l0)
 
 
 STUDY = TissueRule(0.5, 0.02, erode_px=5, dilate_px=51)
 """The limits of the study that this project follows, made for pictures of some 6 level-0 pixels a pixel."""
 STRICT = TissueRule(0.8, 0.05, erode_px=5, dilate_px=51)
 """Its stricter limits: pink and purple only."""
+RECOMMENDED = TissueRule(0.5, 0.04, reject_pen=True, min_area_l0=2500, max_hole_l0=2500)
+"""For slides stained with haematoxylin and eosin: without pen marks, dust, and what a camera's noise makes of glass."""
 
 
-def tissue_mask(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
+def tissue_mask(image: Image, rule: TissueRule, scale_l0: float = 1.0) -> NDArray[np.bool_]:
     """Marks the tissue in a picture.
 
     At the picture's edge, tissue is taken to go on as it does inside: erosion does not eat into it from there.
 
     Args:
         image: Picture, (H, W, 3) uint8 RGB.
-        rule: What counts as tissue; its sides are pixels of this picture.
+        rule: What counts as tissue; the sides by which it erodes and dilates are pixels of this picture. Otsu's limit
+            is found on this picture: resolve the rule before if it is to be one limit for many pictures.
+        scale_l0: Level-0 pixels a pixel of the picture: the measure of pen strokes, specks and holes.
 
     Returns:
         (H, W) bool, true on tissue.
 
     Raises:
-        ValueError: The picture is not (H, W, 3) uint8.
+        ValueError: The picture is not (H, W, 3) uint8, or the scale is not positive.
     """
-    mask = colour_mask(image, rule)
+    check_image(image)
+    mask = clean(classify(image, resolve_rule(rule, image)), rule, scale_l0)
     if rule.erode_px:
         mask = ndimage.minimum_filter(mask, size=rule.erode_px, mode="nearest")
     if rule.dilate_px:
@@ -79,14 +115,116 @@ def tissue_mask(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
     return mask
 
 
-def colour_mask(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
-    """Marks the pixels whose colour passes the rule, (H, W) bool, without erosion or dilation."""
+def resolve_rule(rule: TissueRule, source: Slide | Image) -> TissueRule:
+    """Finds Otsu's limit of saturation on a whole slide or picture; a rule of plain limits comes back as it is.
+
+    Otsu's limit splits the saturations into two classes as far apart as can be. It is never below the rule's
+    min_saturation, and it is that where there are no two classes to split: where there is one colour only, or where the
+    less saturated class is on average above 0.1, which no glass is. Ink plays no part if the rule rejects it.
+
+    Args:
+        rule: The rule.
+        source: A slide, looked at in a picture of 1,024 px at most, or a picture, (H, W, 3) uint8 RGB.
+
+    Returns:
+        A rule of the kind 'limits', to use for all of the slide or picture.
+
+    Raises:
+        SlideError: The slide cannot be read.
+        ValueError: The picture is not (H, W, 3) uint8.
+
+    Source: Otsu 1979, 'A threshold selection method from gray-level histograms'.
+    """
+    if rule.kind == "limits":
+        return rule
+    image = thumbnail(source, OTSU_PX) if isinstance(source, Slide) else source
     check_image(image)
-    mask = np.ones(image.shape[:2], np.bool_)
+    counts = np.zeros(256)
+    centres = (np.arange(256) + 0.5) / 256
+    for band in _bands(image):
+        saturation = _hsv(band)[..., 1]
+        if rule.reject_pen:
+            saturation = saturation[ink_flags(band) & INK == 0]
+        counts += np.histogram(saturation, bins=256, range=(0, 1))[0]
+    found = rule.min_saturation
+    if np.count_nonzero(counts) > 1:
+        last = _last_of_lower_class(counts, centres)
+        if np.average(centres[: last + 1], weights=counts[: last + 1]) <= _MOST_OF_GLASS:
+            found = max(found, float(centres[last]))
+    return replace(rule, kind="limits", min_saturation=found)
+
+
+def thumbnail(slide: Slide, size_px: int) -> Image:
+    """Reads a whole slide into a picture whose longer side is `size_px`, or into one of its own size if that is less.
+
+    Raises:
+        SlideError: The slide cannot be read.
+    """
+    width, height = slide.size_l0
+    scale = max(width, height) / min(size_px, max(width, height))
+    return slide.read((0, 0), (width, height), (max(1, round(width / scale)), max(1, round(height / scale))))
+
+
+def colour_mask(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
+    """Marks the pixels whose colour passes the limits of a rule, (H, W) bool, nothing cleaned."""
+    check_image(image)
     if rule.accepts_everything:
-        return mask
+        return np.ones(image.shape[:2], np.bool_)
+    return np.concatenate([_passes(band, rule) for band in _bands(image)])
+
+
+def classify(image: Image, rule: TissueRule) -> Flags:
+    """Flags, (H, W) uint8, what each pixel's colour says: that it passes the limits, and ink if the rule rejects it."""
+    if rule.accepts_everything:
+        return np.full(image.shape[:2], _COLOUR, np.uint8)
+    flags = np.empty(image.shape[:2], np.uint8)
+    top = 0
+    for band in _bands(image):
+        found = _passes(band, rule).view(np.uint8)
+        flags[top : top + len(band)] = found | ink_flags(band) if rule.reject_pen else found
+        top += len(band)
+    return flags
+
+
+def clean(flags: Flags, rule: TissueRule, scale_l0: float) -> NDArray[np.bool_]:
+    """Makes a mask of flags: without pen marks and specks, small holes filled; not eroded, not dilated.
+
+    Raises:
+        ValueError: The scale is not positive.
+    """
+    if not (math.isfinite(scale_l0) and scale_l0 > 0):
+        raise ValueError(f"wanted a positive number of level-0 pixels a pixel, got {scale_l0}")
+    mask = flags & _COLOUR > 0
+    pen = pen_mask(flags, scale_l0) if rule.reject_pen else None
+    if pen is not None:
+        mask &= ~pen
+    if rule.max_hole_l0:
+        # A hole of just the largest area is filled, a speck of just the least area stays.
+        mask = ~without_small_parts(~mask, math.nextafter(rule.max_hole_l0 / scale_l0**2, math.inf), diagonal=False)
+        if pen is not None:
+            mask &= ~pen
+    return without_small_parts(mask, rule.min_area_l0 / scale_l0**2, diagonal=True)
+
+
+def _last_of_lower_class(counts: NDArray[np.float64], centres: NDArray[np.float64]) -> int:
+    """The last bin of the lower of two classes whose means, weighted with their sizes, lie furthest apart."""
+    below = np.cumsum(counts)[:-1]
+    above = counts.sum() - below
+    sums = np.cumsum(counts * centres)
+    with np.errstate(invalid="ignore"):  # empty classes: 0 / 0, which nanargmax leaves out
+        apart = sums[:-1] / below - (sums[-1] - sums[:-1]) / above
+    return int(np.nanargmax(below * above * apart**2))
+
+
+def _bands(image: Image) -> Iterator[Image]:
     rows = max(1, MAX_BAND_PX // 8 // image.shape[1])
-    for top in range(0, len(image), rows):
-        hsv = rgb2hsv(image[top : top + rows].astype(np.float32) / 255)
-        mask[top : top + rows] = (hsv[..., 0] > rule.min_hue) & (hsv[..., 1] > rule.min_saturation)
-    return mask
+    return (image[top : top + rows] for top in range(0, len(image), rows))
+
+
+def _hsv(image: Image) -> NDArray[np.float32]:
+    return np.asarray(rgb2hsv(image.astype(np.float32) / 255))
+
+
+def _passes(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
+    hsv = _hsv(image)
+    return np.asarray((hsv[..., 0] > rule.min_hue) & (hsv[..., 1] > rule.min_saturation))

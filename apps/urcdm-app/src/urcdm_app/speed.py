@@ -1,0 +1,103 @@
+"""How the networks of a model are run: precision, batch sizes, compilation."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+import urcdm
+from cdm_core.inference import Precision, best_precision, compile_in_place, prepare_for_sampling
+from urcdm_app.errors import UsageError
+
+CPU_BATCH = 8
+COMPILING_PAYS_S = 300
+"""Seconds of sampling over which a network is compiled on a GPU, which takes it a minute or two."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Patches sampled together in each stage, and the stages whose networks are compiled, which want full batches."""
+
+    size: dict[urcdm.StageKey, int] = field(default_factory=dict)
+    full: dict[urcdm.StageKey, int] = field(default_factory=dict)
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """Returns the precision that 'auto', 'fp32' or 'bf16' names.
+
+    Raises:
+        UsageError: It names none.
+    """
+    if name == "auto":
+        return best_precision(device)
+    if name not in ("fp32", "bf16"):
+        raise UsageError(f"--precision {name}: wanted auto, fp32 or bf16")
+    return "bf16" if name == "bf16" else "fp32"
+
+
+def resolve_batch(text: str) -> int | None:
+    """Reads a batch size, or None for 'auto'.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch {text}: wanted a number of patches from 1, or auto")
+    return int(text)
+
+
+def prepare(model: urcdm.Urcdm, settings: urcdm.RunSettings, *, batch: int | None, compiled: bool | None) -> Batches:
+    """Makes a model ready to draw a slide, in place; on a GPU batch sizes are measured.
+
+    Args:
+        model: The model, on the device to use.
+        settings: The slide.
+        batch: Patches together; None finds out.
+        compiled: Compile every network, or none; None compiles those that have minutes of work ahead on a GPU.
+    """
+    on_gpu, batches = model.cascades[0].device.type == "cuda", Batches()
+    for level, geometry in enumerate(model.geometry(settings.size_l0)):
+        cascade, grid = model.cascades[level], geometry.grid
+        most = min(grid.rows, grid.cols)  # so many patches are ready at once
+        for stage, config in enumerate(cascade.config.stages):
+            key = (level, stage)
+            prepare_for_sampling(cascade.unets[stage], precision=settings.precision)
+            size, seconds = min(batch or CPU_BATCH, most), 0.0
+            if on_gpu:
+                measured = urcdm.stage_batch(model, key, limit=most, size=size if batch else None)
+                steps = (settings.steps or config.sampling.steps) * settings.resample
+                size, seconds = measured.size, measured.seconds_per_image * len(grid) * steps
+            batches.size[key] = size
+            if compiled or (compiled is None and seconds > COMPILING_PAYS_S and _has_compiler()):
+                compile_in_place(cascade.unets[stage])
+                batches.full[key] = size
+    return batches
+
+
+@contextmanager
+def telling_of_compilation() -> Iterator[None]:
+    """Turns what goes wrong in a compilation into a UsageError.
+
+    Raises:
+        UsageError: A network cannot be compiled here.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # by its place: importing torch._dynamo takes seconds
+        if not any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"a network cannot be compiled here ({reason}); go on with --resume --no-compile") from None
+
+
+def _has_compiler() -> bool:
+    """Tells whether networks can be compiled for a GPU."""
+    found = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
+    return found and importlib.util.find_spec("triton") is not None

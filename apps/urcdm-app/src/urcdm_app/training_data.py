@@ -1,0 +1,139 @@
+"""What `urcdm-app train` learns from: slides with a tile table, or shards."""
+
+from pathlib import Path
+from typing import Protocol
+
+from cdm_core.examples import Examples
+from urcdm import LevelExamples, ShardExamples, TrainingPlan
+from urcdm_app.errors import UsageError
+from urcdm_app.tile import TABLE
+from wsi_tiling import ShardTiles, Slide, TileTable, load_into_memory, open_slide
+from wsi_tiling.shards import SHARDS_FILE
+
+IN_MEMORY_PX = 2**26
+"""Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
+TRAIN, VALIDATION = "train", "validation"
+
+
+class TrainingData(Protocol):
+    """Where examples come from."""
+
+    @property
+    def slides(self) -> list[str]:
+        """Names of the slides to train on."""
+        ...
+
+    def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
+        """The examples of a network, to train on and, if there are any, to measure the loss on."""
+        ...
+
+
+def open_data(plan: TrainingPlan, tiles: Path, validation: Path | None) -> TrainingData:
+    """Opens what a folder holds: what `tile` or `export` wrote.
+
+    Rows of the split 'train' are to train on; those of the split 'validation' to measure the loss on, unless there is a
+    folder for that, of which all counts.
+
+    Raises:
+        UsageError: There is nothing to train on, or a slide is both to train and to validate on.
+        SlideError: The folder holds neither, or a slide or a shard cannot be read.
+    """
+    if tiles.is_dir() and not (tiles / TABLE).exists() and _levels_in(plan, tiles):
+        return _ShardData(plan, tiles, validation)
+    return _SlideData(plan, tiles, validation)
+
+
+class _SlideData:
+    def __init__(self, plan: TrainingPlan, tiles: Path, validation: Path | None) -> None:
+        whole = _read_table(tiles)
+        table = _of_split(whole, TRAIN)
+        if table is None:
+            raise UsageError(f"{tiles}: no tiles to train on, with '{TRAIN}' in the column split")
+        held_out = _of_split(whole, VALIDATION) if validation is None else _read_table(validation)
+        if held_out is not None:
+            _refuse_shared_slides(table, held_out)
+        self.plan, self.table, self.held_out = plan, table, held_out
+        self.opened = _open_slides(table)
+        self.opened_held_out = {} if held_out is None else _open_slides(held_out)
+
+    @property
+    def slides(self) -> list[str]:
+        return sorted(self.opened)
+
+    def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
+        held_out = self.held_out
+        return (
+            LevelExamples(self.plan, level, stage, self.table, self.opened, seed),
+            None if held_out is None else LevelExamples(self.plan, level, stage, held_out, self.opened_held_out, seed),
+        )
+
+
+class _ShardData:
+    def __init__(self, plan: TrainingPlan, shards: Path, validation: Path | None) -> None:
+        self.plan, self.shards, self.validation = plan, shards, validation
+        levels = _levels_in(plan, shards)
+        frames = [ShardTiles(shards / level).frame for level in levels]
+        self.slides = sorted({name for frame in frames for name in frame["slide"][frame["split"] == TRAIN]})
+        held_out = {name for frame in frames for name in frame["slide"][frame["split"] == VALIDATION]}
+        if validation is not None:
+            found = _levels_in(plan, validation)
+            if not set(levels) <= set(found):
+                raise UsageError(f"--validation {validation}: wanted shards of {', '.join(levels)}, as in --tiles")
+            held_out = {name for level in levels for name in ShardTiles(validation / level).frame["slide"]}
+        _refuse(held_out & set(self.slides))
+
+    def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
+        name = self.plan.urcdm.levels[level].name
+        if name not in _levels_in(self.plan, self.shards):
+            raise UsageError(f"{self.shards}: no shards of level '{name}'; export them, or train others with --only")
+        folder = self.shards / name
+        if self.validation is not None:
+            held_out: ShardTiles | None = ShardTiles(self.validation / name)
+        else:
+            splits = set(ShardTiles(folder).frame["split"])
+            held_out = ShardTiles(folder, VALIDATION) if VALIDATION in splits else None
+        return (
+            ShardExamples(self.plan, level, stage, ShardTiles(folder, TRAIN), seed),
+            None if held_out is None else ShardExamples(self.plan, level, stage, held_out, seed),
+        )
+
+
+def _levels_in(plan: TrainingPlan, folder: Path) -> list[str]:
+    """Levels of which a folder holds shards."""
+    return [level.name for level in plan.urcdm.levels if (folder / level.name / SHARDS_FILE).exists()]
+
+
+def _read_table(tiles: Path) -> TileTable:
+    return TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
+
+
+def _of_split(table: TileTable, split: str) -> TileTable | None:
+    """The tiles of a split, if there are any."""
+    frame = table.frame[table.frame["split"] == split]
+    return None if frame.empty else TileTable(frame)
+
+
+def _refuse_shared_slides(table: TileTable, held_out: TileTable) -> None:
+    """Raises UsageError if a slide, by its name or its file, is in both tables."""
+    names = set(table.frame["slide"]) & set(held_out.frame["slide"])
+    files = {Path(path).resolve() for path in table.frame["path"].unique()}
+    names |= {
+        name
+        for name, path in held_out.frame[["slide", "path"]].drop_duplicates().itertuples(index=False)
+        if Path(path).resolve() in files
+    }
+    _refuse(names)
+
+
+def _refuse(names: set[str]) -> None:
+    if names:
+        raise UsageError(f"--validation: {', '.join(sorted(names))} is to train on too; hold whole slides out")
+
+
+def _open_slides(table: TileTable) -> dict[str, Slide]:
+    """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
+    slides: dict[str, Slide] = {}
+    for name, path in table.frame[["slide", "path"]].drop_duplicates().itertuples(index=False):
+        slide = open_slide(path)
+        slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide
+    return slides

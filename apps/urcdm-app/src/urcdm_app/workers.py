@@ -1,0 +1,21 @@
+"""Where slides are worked off, as the command line says."""
+
+from wsi_tiling import Executor, InProcessExecutor, ProcessesExecutor, RayExecutor
+
+
+def make_executor(workers: int | None, timeout_s: float | None, ray: str | None) -> Executor:
+    """Makes what `--workers`, `--timeout` and `--ray` ask for.
+
+    Args:
+        workers: How many tasks at a time; None for one, or on Ray as many as the cluster has CPUs.
+        timeout_s: Longest time that one may take, seconds.
+        ray: Address of a Ray cluster.
+
+    Raises:
+        SlideError: A number is out of range.
+    """
+    if ray is not None:
+        return RayExecutor(ray, at_once=workers, timeout_s=timeout_s)
+    if (workers is None or workers == 1) and timeout_s is None:
+        return InProcessExecutor()
+    return ProcessesExecutor(workers or 1, timeout_s)

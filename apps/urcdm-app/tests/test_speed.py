@@ -1,0 +1,152 @@
+"""How a run chooses precision, batch sizes and compilation, with and without a GPU."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openslide
+import pytest
+import torch
+
+import urcdm
+from cdm_core import Cascade
+from cdm_core.batch_size import BatchSize
+from urcdm_app import speed
+from urcdm_app.errors import UsageError
+
+RunApp = Callable[..., Any]
+STAGES = [(0, 0), (1, 0), (2, 0)]
+
+
+@pytest.fixture
+def loaded(model: Path) -> urcdm.Urcdm:
+    """The tiny model; its slide of 64 px has 1, 1, and 5 x 5 patches in its levels."""
+    return urcdm.Urcdm.load(model)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
+    """Networks that were asked to be compiled."""
+    networks: list[torch.nn.Module] = []
+    monkeypatch.setattr(speed, "compile_in_place", networks.append)
+    return networks
+
+
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch, seconds: float, compiler: bool = True) -> list[tuple[Any, ...]]:
+    """Makes the model look as if it were on a GPU that takes so long for a step of an image; tells what it measured."""
+    measured: list[tuple[Any, ...]] = []
+
+    def stage_batch(_model: urcdm.Urcdm, key: urcdm.StageKey, *, limit: int, size: int | None) -> BatchSize:
+        measured.append((key, limit, size))
+        return BatchSize(size or limit, seconds)
+
+    monkeypatch.setattr(Cascade, "device", torch.device("cuda"))
+    monkeypatch.setattr(urcdm, "stage_batch", stage_batch)
+    monkeypatch.setattr(speed, "_has_compiler", lambda: compiler)
+    return measured
+
+
+def test_on_a_cpu_nothing_is_measured_or_compiled(
+    loaded: urcdm.Urcdm, compiled: list[torch.nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urcdm, "stage_batch", None)
+    settings = urcdm.RunSettings((256, 256))
+    batches = speed.prepare(loaded, settings, batch=None, compiled=None)
+    assert batches.size == {(0, 0): 1, (1, 0): 5, (2, 0): 8}
+    assert (batches.full, compiled) == ({}, [])
+    assert speed.prepare(loaded, settings, batch=3, compiled=None).size == {(0, 0): 1, (1, 0): 3, (2, 0): 3}
+
+
+def test_on_a_gpu_batches_are_measured(loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = pretend_gpu(monkeypatch, seconds=0.0)
+    settings = urcdm.RunSettings((64, 64))
+    batches = speed.prepare(loaded, settings, batch=None, compiled=None)
+    assert measured == [((0, 0), 1, None), ((1, 0), 1, None), ((2, 0), 5, None)]
+    assert batches.size == {(0, 0): 1, (1, 0): 1, (2, 0): 5}
+    measured.clear()
+    speed.prepare(loaded, settings, batch=4, compiled=None)
+    assert measured == [((0, 0), 1, 1), ((1, 0), 1, 1), ((2, 0), 5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen", "compiler", "networks"),
+    [
+        (1.0, None, True, []),
+        (7.0, None, True, [(2, 0)]),  # 25 patches of 2 steps take 350 seconds
+        (7.0, None, False, []),
+        (7.0, False, True, []),
+        (0.0, True, True, STAGES),
+    ],
+)
+def test_on_a_gpu_networks_with_minutes_of_work_are_compiled(
+    loaded: urcdm.Urcdm,
+    compiled: list[torch.nn.Module],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    chosen: bool | None,
+    compiler: bool,
+    networks: list[urcdm.StageKey],
+) -> None:
+    pretend_gpu(monkeypatch, seconds, compiler)
+    batches = speed.prepare(loaded, urcdm.RunSettings((64, 64)), batch=None, compiled=chosen)
+    assert compiled == [loaded.cascades[level].unets[stage] for level, stage in networks]
+    assert batches.full == {key: batches.size[key] for key in networks}
+
+
+def test_precision_is_what_the_device_is_good_at_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert speed.resolve_precision("auto", cpu) == "fp32"
+    assert speed.resolve_precision("bf16", cpu) == "bf16"
+    with pytest.raises(UsageError, match="auto, fp32 or bf16"):
+        speed.resolve_precision("fp8", cpu)
+
+
+def test_a_slide_can_be_drawn_in_bf16(run_app: RunApp, tmp_path: Path) -> None:
+    def pixels(name: str, *options: str) -> np.ndarray:
+        out = tmp_path / f"{name}.tiff"
+        sampled = run_app("sample", "--out", out, "--size", "256", "--steps", "2", "--device", "cpu", *options)
+        assert sampled.code == 0, sampled.err
+        return np.asarray(openslide.OpenSlide(out).read_region((0, 0), 0, (256, 256)), int)[..., :3]
+
+    exact, short = pixels("exact"), pixels("short", "--precision", "bf16", "--batch", "3")
+    assert 0 < np.abs(exact - short).mean() < 6  # grey levels, after three levels
+
+
+def test_a_run_does_not_go_on_in_another_precision(
+    run_app: RunApp, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("sample", "--model", model, "--out", tmp_path / "s.tiff", "--size", "48", "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("urcdm.write_slide", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run_app(*arguments).code == 130
+    refused = run_app(*arguments, "--resume", "--precision", "bf16")
+    assert (refused.code, "precision = fp32, not bf16" in refused.err) == (1, True)
+    assert run_app(*arguments, "--resume").code == 0
+
+
+def test_a_network_that_cannot_be_compiled_is_told_in_one_line(
+    run_app: RunApp, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.exc import Unsupported
+
+    def fails(_network: torch.nn.Module) -> None:
+        monkeypatch.setattr("urcdm.tasks.sample_stage", lambda *_, **__: (_ for _ in ()).throw(Unsupported("no gcc\n")))
+
+    monkeypatch.setattr(speed, "compile_in_place", fails)
+    arguments = ("sample", "--model", model, "--out", tmp_path / "s.tiff", "--size", "48", "--device", "cpu")
+    told = run_app(*arguments, "--compile")
+    assert told.code == 1
+    assert len(told.err.strip().splitlines()) == 1
+    assert "no gcc" in told.err
+    assert "--resume --no-compile" in told.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--batch", "0"), ("--batch", "many"), ("--batch", "-1"), ("--precision", "fp16")]
+)
+def test_what_cannot_be_read_is_told(run_app: RunApp, model: Path, tmp_path: Path, option: str, value: str) -> None:
+    refused = run_app("sample", "--model", model, "--out", tmp_path / "s.tiff", option, value)
+    assert refused.code == 1
+    assert f"{option} {value}" in refused.err
+    assert not list(tmp_path.iterdir())

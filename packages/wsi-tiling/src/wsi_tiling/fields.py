@@ -1,0 +1,63 @@
+"""Fields that show whole slides at one scale."""
+
+from typing import Literal
+
+import numpy as np
+
+from wsi_tiling.errors import SlideError
+from wsi_tiling.shares import tissue_shares
+from wsi_tiling.slide import Slide
+from wsi_tiling.table import PatientOf, TileTable, at_least, check_share, identity, tiles_at
+from wsi_tiling.tissue import TissueRule, resolve_rule
+
+
+def whole_slide_fields(
+    slide: Slide,
+    field_l0: float,
+    *,
+    larger: Literal["crop", "cover"] = "crop",
+    rule: TissueRule | None = None,
+    min_tissue: float = 0.0,
+    patient_of: PatientOf | None = None,
+    split: str = "train",
+) -> TileTable:
+    """Lays fields of one size over a whole slide; the slide is never scaled to fit.
+
+    Along a side that is shorter than the field, the slide is centred in it, background around. Along a side that is
+    longer, one field is centred on the slide ('crop'), or as few fields as cover it ('cover'): the first begins and the
+    last ends with the slide, and all overlap by the same length, to a pixel.
+
+    Args:
+        slide: The slide; it must know its path.
+        field_l0: Side of a field, level-0 pixels.
+        larger: What to do along a side that is longer than the field.
+        rule: What counts as tissue in the column `tissue`; everything if not given.
+        min_tissue: Least share of tissue of a field that is kept.
+        patient_of: As in `find_tiles`.
+        split: What to write in the column `split`.
+
+    Returns:
+        The fields, row by row.
+
+    Raises:
+        SlideError: The slide cannot be read, has no path or no known patient, or an argument is out of range.
+    """
+    if not field_l0 > 0:
+        raise SlideError(f"wanted a positive field, got {field_l0}")
+    if larger not in ("crop", "cover"):
+        raise SlideError(f"wanted 'crop' or 'cover' for slides larger than the field, got '{larger}'")
+    check_share(min_tissue)
+    own = identity(slide, patient_of)
+    xs, ys = (_origins(length, field_l0, larger == "cover") for length in slide.size_l0)
+    resolved = resolve_rule(TissueRule.everything() if rule is None else rule, slide)
+    shares = tissue_shares(slide, xs, ys, field_l0, resolved)
+    return tiles_at(at_least(shares, min_tissue, xs, ys), field_l0, split, own)
+
+
+def _origins(length: int, field: float, cover: bool) -> list[int]:
+    """Where fields begin along one side of a slide, to the nearest whole pixel below."""
+    spare = length - field
+    if spare <= 0 or not cover:
+        return [int(np.floor(spare / 2))]
+    count = int(np.ceil(length / field))
+    return [int(np.floor(spare * index / (count - 1))) for index in range(count)]

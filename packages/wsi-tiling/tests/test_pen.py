@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from wsi_tiling import RECOMMENDED, TissueRule, tissue_mask
+from wsi_tiling.pen import INK, ink_flags, pen_mask
+from wsi_tiling.region import Image
+
+GLASS, PURPLE, PINK = (242, 243, 242), (110, 60, 150), (230, 150, 190)
+HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
+"""Optical densities in red, green and blue, from Ruifrok and Johnston 2001."""
+INKS = {
+    "blue": (37, 95, 170),
+    "light blue": (110, 165, 210),
+    "green": (40, 160, 130),
+    "dark green": (20, 70, 50),
+    "red": (220, 40, 60),
+    "black": (45, 45, 48),
+}
+
+
+def tissue(size: int) -> Image:
+    """Pink with purple nuclei."""
+    image = np.full((size, size, 3), PINK, np.uint8)
+    y, x = np.mgrid[:size, :size]
+    image[((x % 24 - 12) ** 2 + (y % 24 - 12) ** 2) < 36] = PURPLE
+    return image
+
+
+def under_pen(image: Image, ink: tuple[int, int, int], width: int, blur: float) -> tuple[Image, np.ndarray]:
+    """A picture under a level stroke of ink out of focus, and where the stroke is at half strength or more."""
+    stroke = np.zeros(image.shape[:2], np.float32)
+    middle = image.shape[0] // 2
+    stroke[middle - width // 2 : middle + width // 2] = 1
+    stroke = ndimage.gaussian_filter(stroke, (blur, 0), mode="nearest")
+    transmitted = (np.array(ink) / 243) ** stroke[..., None]
+    return np.rint(image * transmitted).astype(np.uint8), stroke > 0.5
+
+
+@pytest.mark.parametrize("scale_l0", [1, 4, 16])
+@pytest.mark.parametrize("name", INKS)
+def test_pen_on_glass_is_not_tissue(name: str, scale_l0: float) -> None:
+    glass = np.full((400, 300, 3), GLASS, np.uint8)
+    image, _ = under_pen(glass, INKS[name], 120, 6)
+    assert tissue_mask(image, RECOMMENDED, scale_l0).mean() < 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in INKS if name != "light blue"])
+def test_tissue_beside_a_pen_stays_and_tissue_under_it_goes(name: str) -> None:
+    image, stroke = under_pen(tissue(480), INKS[name], 160, 6)
+    mask = tissue_mask(image, RECOMMENDED, 4)
+    far = ~ndimage.binary_dilation(stroke, iterations=30)
+    assert mask[stroke].mean() < 0.05
+    assert mask[far].mean() > 0.98
+
+
+@given(st.floats(0, 1.6), st.floats(0, 1.2))
+def test_no_mixture_of_haematoxylin_and_eosin_is_ink(haematoxylin: float, eosin: float) -> None:
+    density = haematoxylin * HAEMATOXYLIN + eosin * EOSIN
+    colour = np.rint(243 * 10**-density).astype(np.uint8)
+    assert not (ink_flags(np.full((3, 3, 3), colour, np.uint8)) & INK).any()
+
+
+def test_red_blood_cells_are_not_red_ink() -> None:
+    image = tissue(300)
+    y, x = np.mgrid[:300, :300]
+    for cx, cy in ((60, 60), (78, 64), (200, 150)):
+        image[((x - cx) ** 2 + (y - cy) ** 2) < 64] = (215, 45, 65)
+    assert (ink_flags(image) & INK).any()
+    assert tissue_mask(image, RECOMMENDED).all()
+
+
+def test_nothing_is_a_pen_where_there_is_no_ink() -> None:
+    assert not pen_mask(ink_flags(tissue(100)), 1.0).any()
+
+
+def test_ink_is_rejected_only_if_asked() -> None:
+    image, _ = under_pen(tissue(300), INKS["red"], 100, 4)
+    assert tissue_mask(image, TissueRule()).mean() > 0.95
+    assert tissue_mask(image, TissueRule(reject_pen=True)).mean() < 0.8
