@@ -158,7 +158,7 @@ def test_what_ray_loses_or_does_not_end_is_told(ray: FakeRay) -> None:
 
 
 def test_without_ray_or_its_cluster_there_is_one_line(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SlideError, match="no Ray cluster at 'nowhere': nobody there$"):
+    with pytest.raises(SlideError, match=r"no Ray cluster at 'nowhere': nobody there$"):
         list(RayExecutor("nowhere").run(operator.call, []))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SlideError, match=r"pip install 'wsi-tiling\[ray\]'"):
