@@ -3,10 +3,10 @@
     uv run --with tiffslide --with hs2p python tests/benchmarks/tile_reading.py [SLIDE] [--json FILE]
 
 Random tiles of 256 px at level 0, their pixels as RGB arrays. The slide is the real one of the shared data (or SLIDE),
-mirrored to a square of SIZE px, so that no cache holds it, and written twice: laid out as Aperio's are, which OpenSlide
-reads for us, and plain, which we read ourselves. Rounds take turns; the best of each counts. Prints tiles a second and,
-as ratios, the time of the plain loop by each reader's: above 1 is faster than OpenSlide. A peer that is not installed
-is left out and named.
+mirrored to a square of SIZE px, so that no cache holds it, and written twice: laid out as Aperio's are, and plain. Ours
+decodes both by itself; `ours_through_openslide` is what it does with other scanners' formats. Rounds take turns; the
+best of each counts. Prints tiles a second and, as ratios, the time of the plain loop by each reader's: above 1 is
+faster than OpenSlide. A peer that is not installed is left out and named. Workers send back a number, not the pixels.
 """
 
 import argparse
@@ -25,12 +25,14 @@ import numpy as np
 import openslide
 
 from wsi_tiling import PyramidWriter, Slide, open_slide
+from wsi_tiling.files import DEFAULT_CACHE_MIB
+from wsi_tiling.openslide_slide import OpenSlideSlide
 from wsi_tiling.region import Image
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "slides" / "CMU-1-Small-Region.svs"
 TILE_PX = 256
 WORKERS = 2
-GOALS = {"ours_two_workers": 1.7, "ours_one_process": 0.95}
+GOALS = {"ours_two_workers": 1.7, "ours_one_process": 0.95, "ours_through_openslide": 0.95}
 Corner = tuple[int, int]
 _slide: Slide
 
@@ -57,6 +59,11 @@ def ours(path: Path) -> Callable[[Corner], Image]:
     return lambda corner: slide.read(corner, TILE_PX, TILE_PX)
 
 
+def through_openslide(path: Path) -> Callable[[Corner], Image]:
+    slide = OpenSlideSlide(path, mpp=None, background=None, cache_mib=DEFAULT_CACHE_MIB)
+    return lambda corner: slide.read(corner, TILE_PX, TILE_PX)
+
+
 def tiffslide(path: Path) -> Callable[[Corner], Image]:
     import tiffslide as peer
 
@@ -71,7 +78,13 @@ def hs2p(path: Path) -> Callable[[Corner], Image]:
     return lambda corner: np.asarray(slide.read_region(corner, 0, (TILE_PX, TILE_PX)))
 
 
-READERS = {"openslide_loop": plain_loop, "ours_one_process": ours, "tiffslide": tiffslide, "hs2p": hs2p}
+READERS = {
+    "openslide_loop": plain_loop,
+    "ours_one_process": ours,
+    "ours_through_openslide": through_openslide,
+    "tiffslide": tiffslide,
+    "hs2p": hs2p,
+}
 
 
 def receive(slide: Slide) -> None:
@@ -143,7 +156,7 @@ def main() -> None:
             path = Path(folder) / f"{layout}.tif"
             mirrored(arguments.slide, path, arguments.size, objective)
             figures[layout] = measure(path, corners, arguments.rounds)
-    figures["goals_aperio"] = GOALS
+    figures["goals"] = GOALS
     text = json.dumps(figures, indent=1)
     print(text)
     if arguments.json:

@@ -122,12 +122,12 @@ def test_the_file_depends_neither_on_the_threads_nor_on_the_order(
 def test_memory_does_not_grow_with_the_slide(tmp_path: Path) -> None:
     """The peaks of a process that writes 4 and of one that writes 64 million pixels, as many columns as rows."""
     script = (
-        "import resource, sys, numpy as np; from wsi_tiling import PyramidWriter\n"
+        "import sys, numpy as np; from pathlib import Path; from wsi_tiling import PyramidWriter\n"
         "side = int(sys.argv[2]); tile = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)\n"
         "with PyramidWriter(sys.argv[1], (side, side), mpp=1.0) as writer:\n"
         "    for place in range((side // 256) ** 2):\n"
         "        writer.write((place % (side // 256) * 256, place // (side // 256) * 256), tile)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
     )
     peaks = []
     for side in (2048, 8192):
@@ -222,6 +222,24 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path: Path) -> None:
         assert process.stdout.readline() == b"half\n"
         os.kill(process.pid, signal.SIGKILL)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_killed_while_it_puts_the_file_together_leaves_nothing_under_its_name(tmp_path: Path) -> None:
+    script = (
+        "import sys, time, wsi_tiling.pyramid; from wsi_tiling import PyramidWriter\n"
+        "def halt(path, *arguments, **options):\n"
+        "    path.write_bytes(b'II*'); print('half', flush=True); time.sleep(60)\n"
+        "wsi_tiling.pyramid.write_tiff = halt\n"
+        "with PyramidWriter(sys.argv[1], (512, 512), mpp=1.0): pass\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "slide.tif")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        os.kill(process.pid, signal.SIGKILL)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".slide.tif.")
+    assert left.suffix == ".partial"
 
 
 def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path: Path) -> None:

@@ -89,8 +89,8 @@ class Cascade:
         images: list[Tensor] = []
         for i, config in enumerate(stages):
             if guidance is not None:
-                if config.unet.text_embed_dim is None:
-                    raise ValueError(f"guidance weighs an embedding: the stage of {config.image_px} px takes none")
+                if guidance != 1 and config.unet.text_embed_dim is None:
+                    raise ValueError("guidance weighs an embedding: the network has none, set unet.text_embed_dim")
                 config = replace(config, sampling=replace(config.sampling, guidance=guidance))
             following = stages[i + 1].sampling if i + 1 < len(stages) else None
             lowres = sample_stage(

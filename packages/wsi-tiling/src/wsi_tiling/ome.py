@@ -37,7 +37,7 @@ def read_ome(description: str) -> OmePicture | None:
         return None
     try:
         root = ElementTree.fromstring(description.encode())  # noqa: S314 - expat bounds what entities expand to
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # LookupError: in an encoding that nobody knows
         raise ValueError(f"its OME description is damaged: {error}") from error
     pixels = next((element for element in root.iter() if _name(element) == "Pixels"), None)
     if pixels is None:
