@@ -30,7 +30,7 @@ from wsi_tiling import (
 )
 
 SIDE_PX, TILE_PX, CONTEXT_PX = 16500, 256, 1024
-TILES, BATCH, WORKERS, ROUNDS = 1024, 32, 2, 3
+TILES, BATCH, WORKERS, ROUNDS = 640, 32, 2, 3
 
 
 class SlideTiles(Dataset[dict[str, Any]]):
