@@ -32,7 +32,7 @@ def run_export(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Writes shards; see `urcdm_app.cli.export` for the arguments.
+    """Writes shards; see `urcdm_app.cli.training.export` for the arguments.
 
     Raises:
         UsageError: There is no such level, it has no tiles, or shards are there already.

@@ -25,7 +25,7 @@ def run_sample(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Draws a slide; see `urcdm_app.cli.sample` for the arguments.
+    """Draws a slide; see `urcdm_app.cli.slides.sample` for the arguments.
 
     Raises:
         UsageError: A file is in the way, or the size, the batch or the precision cannot be read.

@@ -36,7 +36,7 @@ def run_tile(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Finds tiles; see `urcdm_app.cli.tile` for the arguments.
+    """Finds tiles; see `urcdm_app.cli.training.tile` for the arguments.
 
     Raises:
         UsageError: A file is in the way, the patients or the splits do not fit, no slide can be used, or no tissue is

@@ -35,7 +35,7 @@ def run_train(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Trains a model; see `urcdm_app.cli.train` for the arguments.
+    """Trains a model; see `urcdm_app.cli.training.train` for the arguments.
 
     Under `accelerate launch` every process runs this; the main one alone looks after files and tells of progress.
 

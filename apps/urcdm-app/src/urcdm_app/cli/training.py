@@ -1,6 +1,5 @@
-"""The command line. What takes time to import is imported by the command that needs it."""
+"""Commands from slides to a trained model. What takes time to import is imported by the command that needs it."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,39 +7,9 @@ from typing import Annotated
 import typer
 
 from urcdm_app import builtin
-from urcdm_app.console import console, errors
-from urcdm_app.errors import user_message
-
-INTERRUPTED = 130
-"""The exit code that typer gives to Ctrl-C."""
-
-app = typer.Typer(
-    name="urcdm-app",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="""Generate whole histology slides with an ultra-resolution cascade of diffusion models.
-
-Start with **urcdm-app sample**: it draws a slide with the small built-in model, in about two minutes on two CPU cores.
-
-For your own slides: **tile** finds the tissue, **train** trains a model on it, **sample** draws from that model.
-**export** makes image files of tiles, for other trainers.
-""",
-)
-
-Plan = Annotated[
-    Path, typer.Option(help="Training plan (TOML); 'urcdm-app plan' prints the built-in one.", show_default=False)
-]
-Device = Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:N'; auto takes a GPU where there is one.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Processes that share the work.", show_default="1, or all of a Ray cluster")
-]
-Ray = Annotated[
-    str | None, typer.Option(help="Work on a Ray cluster: 'auto', or its address.", show_default="this machine")
-]
+from urcdm_app.cli.app import app
+from urcdm_app.cli.options import Device, Overwrite, Plan, Ray, Resume, Workers
+from urcdm_app.console import console
 
 
 class WholeSlide(StrEnum):
@@ -55,65 +24,6 @@ class PictureFormat(StrEnum):
 
     PNG = "png"
     JPEG = "jpeg"
-
-
-@app.command()
-def sample(
-    model: Annotated[Path, typer.Option(help="Model folder.", show_default="the built-in one")] = builtin.MODEL,
-    out: Annotated[Path, typer.Option(help="The slide; a preview .png is written beside it.")] = Path("slide.tiff"),
-    size: Annotated[
-        str | None,
-        typer.Option(help="Side, or WIDTHxHEIGHT, in level-0 pixels.", show_default="the model's whole field"),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another slide.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Denoising steps of every stage.", show_default="as the model says")
-    ] = None,
-    resample: Annotated[
-        int, typer.Option(min=1, help="Run each step this often where patches join (RePaint); slower, smoother.")
-    ] = 1,
-    batch: Annotated[
-        str, typer.Option(help="Patches sampled together, which does not change the slide; auto measures on a GPU.")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="'auto', 'fp32' or 'bf16'; auto takes bf16 on GPUs that have it.")
-    ] = "auto",
-    compiled: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile",
-            help="Compile the networks first, which takes minutes.",
-            show_default="those with minutes of work, on a GPU",
-        ),
-    ] = None,
-    device: Device = "auto",
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-) -> None:
-    """Draw a new slide: a pyramidal TIFF that OpenSlide and QuPath open, and a preview.
-
-    First the whole slide small, then its magnifications patch by patch. What is done is kept in a folder beside the
-    slide (.canvas) until the slide is whole: an interrupted run goes on with **--resume**.
-
-    Examples: **urcdm-app sample** · **urcdm-app sample --seed 7 --out seven.tiff** ·
-    **urcdm-app sample --model runs/mine/model --size 1536x1024**
-    """
-    from urcdm_app.sample import run_sample
-
-    run_sample(
-        model_path=model,
-        out=out,
-        size=size,
-        seed=seed,
-        steps=steps,
-        resample=resample,
-        batch=batch,
-        precision=precision,
-        compiled=compiled,
-        device=device,
-        overwrite=overwrite,
-        resume=resume,
-    )
 
 
 @app.command()
@@ -301,18 +211,6 @@ def train(
 
 
 @app.command()
-def info(
-    path: Annotated[
-        Path, typer.Argument(help="A model folder or a slide.", show_default="the built-in model")
-    ] = builtin.MODEL,
-) -> None:
-    """Show what a model or a slide is: levels, networks, where its weights come from; size, scale, background."""
-    from urcdm_app.info import run_info
-
-    run_info(path)
-
-
-@app.command()
 def plan(
     name: Annotated[
         str,
@@ -326,19 +224,3 @@ def plan(
     from urcdm_app.plan import plan_text
 
     console.file.write(plan_text(name))
-
-
-def main() -> None:
-    """Runs the command line; what a user can mend is told in one line, with exit code 1."""
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            errors.print("stopped; what is done is kept, go on with --resume", style="yellow")
-        raise
-    except Exception as error:
-        message = user_message(error)
-        if message is None:
-            raise
-        errors.print(f"urcdm-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)

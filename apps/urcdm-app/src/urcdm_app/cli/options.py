@@ -1,0 +1,19 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Plan = Annotated[
+    Path, typer.Option(help="Training plan (TOML); 'urcdm-app plan' prints the built-in one.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:N'; auto takes a GPU where there is one.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes that share the work.", show_default="1, or all of a Ray cluster")
+]
+Ray = Annotated[
+    str | None, typer.Option(help="Work on a Ray cluster: 'auto', or its address.", show_default="this machine")
+]

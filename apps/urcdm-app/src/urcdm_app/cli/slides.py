@@ -1,0 +1,81 @@
+"""Commands that make slides and tell about them. What takes time to import is imported by the command that needs it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from urcdm_app import builtin
+from urcdm_app.cli.app import app
+from urcdm_app.cli.options import Device, Overwrite, Resume
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Option(help="Model folder.", show_default="the built-in one")] = builtin.MODEL,
+    out: Annotated[Path, typer.Option(help="The slide; a preview .png is written beside it.")] = Path("slide.tiff"),
+    size: Annotated[
+        str | None,
+        typer.Option(help="Side, or WIDTHxHEIGHT, in level-0 pixels.", show_default="the model's whole field"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another slide.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Denoising steps of every stage.", show_default="as the model says")
+    ] = None,
+    resample: Annotated[
+        int, typer.Option(min=1, help="Run each step this often where patches join (RePaint); slower, smoother.")
+    ] = 1,
+    batch: Annotated[
+        str, typer.Option(help="Patches sampled together, which does not change the slide; auto measures on a GPU.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="'auto', 'fp32' or 'bf16'; auto takes bf16 on GPUs that have it.")
+    ] = "auto",
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the networks first, which takes minutes.",
+            show_default="those with minutes of work, on a GPU",
+        ),
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Draw a new slide: a pyramidal TIFF that OpenSlide and QuPath open, and a preview.
+
+    First the whole slide small, then its magnifications patch by patch. What is done is kept in a folder beside the
+    slide (.canvas) until the slide is whole: an interrupted run goes on with **--resume**.
+
+    Examples: **urcdm-app sample** · **urcdm-app sample --seed 7 --out seven.tiff** ·
+    **urcdm-app sample --model runs/mine/model --size 1536x1024**
+    """
+    from urcdm_app.sample import run_sample
+
+    run_sample(
+        model_path=model,
+        out=out,
+        size=size,
+        seed=seed,
+        steps=steps,
+        resample=resample,
+        batch=batch,
+        precision=precision,
+        compiled=compiled,
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
+@app.command()
+def info(
+    path: Annotated[
+        Path, typer.Argument(help="A model folder or a slide.", show_default="the built-in model")
+    ] = builtin.MODEL,
+) -> None:
+    """Show what a model or a slide is: levels, networks, where its weights come from; size, scale, background."""
+    from urcdm_app.info import run_info
+
+    run_info(path)
