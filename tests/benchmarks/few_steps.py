@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cdm_core import Cascade, CascadeConfig
 from cdm_core.pictures import to_uint8
-from cdm_core.sampler import Method
+from cdm_core.solver import Method
 from urcdm import InProcessExecutor, PatchTask, Urcdm, sharpness
 from urcdm.context import read_context
 from urcdm_app import builtin

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cdm_core import SamplingConfig, StageConfig, sample_stage
 from cdm_core.inference import best_precision, compile_in_place, prepare_for_sampling
-from cdm_core.sampler import Method
+from cdm_core.solver import Method
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import SamplingConfig, Schedule, StageConfig, sample, sample_stage
-from cdm_core.sampler import Denoise, Method, draw_noise
+from cdm_core.sampler import Denoise, draw_noise
 from cdm_core.schedule import ScheduleName
+from cdm_core.solver import Method
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

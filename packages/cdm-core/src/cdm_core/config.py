@@ -6,8 +6,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cdm_core.objective import LossWeight, Objective
-from cdm_core.sampler import Method
 from cdm_core.schedule import ScheduleName
+from cdm_core.solver import Method
 
 Threshold = Literal["static", "dynamic"]
 STRICT = ConfigDict(extra="forbid")

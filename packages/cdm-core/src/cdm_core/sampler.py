@@ -1,14 +1,13 @@
 """The one sampling loop: plain sampling, inpainting and outpainting, with every solver."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cdm_core.schedule import Schedule
+from cdm_core.solver import Method, step_weights
 
-Method = Literal["ddpm", "ddim", "dpmpp_2m", "heun"]
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Takes x_t, (B, C, H, W), and t, (B,), and predicts x0, (B, C, H, W)."""
 
@@ -98,7 +97,8 @@ def sample(
         return known_mask * schedule.add_noise(known, t, known_noise) + (1 - known_mask) * x
 
     batch = noise.shape[0]
-    times = torch.linspace(1.0, until, steps + 1, device=noise.device)
+    places = torch.linspace(1.0, until, steps + 1, dtype=torch.float64).tolist()
+    times = torch.tensor(places, device=noise.device)
     x = noise
     x0_before: Tensor | None = None
     for i, j in _path(steps, resample if known is not None else 1, jump):
@@ -109,20 +109,16 @@ def sample(
             continue
         x = with_known(x, t)
         x0 = denoise(x, t)
-        if j == steps and until == 0:
-            # The posterior's mean, without noise, for every method: at t = 0 the schedule still has a little sigma,
-            # which is not to stay in the image.
-            return _step(x, x0, schedule, t, t_next, eta=1.0)
-        direction = x0
-        if method == "dpmpp_2m" and x0_before is not None:
-            direction = _extrapolate(x0, x0_before, schedule, times[i - 1 : i + 2])
-        elif method == "heun":
-            x0_ahead = denoise(with_known(_step(x, x0, schedule, t, t_next, eta), t_next), t_next)
-            direction = x0 + _heun_weight(schedule, t, t_next) * (x0_ahead - x0)
+        weights = step_weights(schedule, places, i, method=method, eta=eta)
+        direction, other = x0, x0_before if method == "dpmpp_2m" else None
+        if method == "heun" and weights.other:
+            other = denoise(with_known(weights.x * x + weights.x0 * x0, t_next), t_next)
+        if other is not None and weights.other:
+            direction = x0 + weights.other * (other - x0)
         x0_before = x0
-        x = _step(x, direction, schedule, t, t_next, eta)
-        if eta > 0:
-            x = x + eta * _posterior_sigma(schedule, t, t_next) * fresh_noise()
+        x = weights.x * x + weights.x0 * direction
+        if weights.noise:
+            x = x + weights.noise * fresh_noise()
     return x
 
 
@@ -135,39 +131,3 @@ def _path(steps: int, resample: int, jump: int) -> Iterator[tuple[int, int]]:
             yield from ((i, i + 1) for i in range(start, end))
             if r < repeats - 1:
                 yield end, start
-
-
-def _one_minus_ratio(schedule: Schedule, t: Tensor, t_next: Tensor) -> Tensor:
-    """Returns c = 1 - snr(t) / snr(t_next), (B, 1, 1, 1): the share of the noise that a step renews."""
-    return -torch.expm1(schedule.log_snr(t) - schedule.log_snr(t_next)).reshape(-1, 1, 1, 1)
-
-
-def _posterior_sigma(schedule: Schedule, t: Tensor, t_next: Tensor) -> Tensor:
-    sigma_next = schedule.alpha_sigma(t_next)[1]
-    return sigma_next * _one_minus_ratio(schedule, t, t_next).sqrt()
-
-
-def _step(x: Tensor, x0: Tensor, schedule: Schedule, t: Tensor, t_next: Tensor, eta: float) -> Tensor:
-    """Returns the mean of x at t_next; eta = 0 keeps all of x's noise, eta = 1 leaves room for the posterior's."""
-    alpha, sigma = schedule.alpha_sigma(t)
-    alpha_next, sigma_next = schedule.alpha_sigma(t_next)
-    eps = (x - alpha * x0) / sigma
-    kept = (1 - eta**2 * _one_minus_ratio(schedule, t, t_next)).sqrt()
-    return alpha_next * x0 + sigma_next * kept * eps
-
-
-def _extrapolate(x0: Tensor, x0_before: Tensor, schedule: Schedule, times: Tensor) -> Tensor:
-    """Returns the second-order x0 of DPM-Solver++ (2M) from the last two, at the times before, now and next."""
-    log_snr = schedule.log_snr(times)
-    ratio = (log_snr[2] - log_snr[1]) / (log_snr[1] - log_snr[0]) / 2
-    return (1 + ratio) * x0 - ratio * x0_before
-
-
-def _heun_weight(schedule: Schedule, t: Tensor, t_next: Tensor) -> Tensor:
-    """Returns the weight of the x0 at the step's end, (B, 1, 1, 1), in the x0 that the step goes towards.
-
-    The exact step for an x0 that is linear in lambda, half the log-SNR: 1/2 for short steps, towards 1 for long ones.
-    """
-    h = (schedule.log_snr(t_next) - schedule.log_snr(t)).reshape(-1, 1, 1, 1) / 2
-    share = -torch.expm1(-h)
-    return (1 - share / h) / share
