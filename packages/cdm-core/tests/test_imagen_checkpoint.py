@@ -18,6 +18,7 @@ from cdm_core import (
     CheckpointError,
     SamplingConfig,
     StageConfig,
+    import_imagen_checkpoint,
     load_imagen_checkpoint,
     sample_stage,
     save_imagen_checkpoint,
@@ -198,6 +199,35 @@ def test_an_imported_cascade_is_saved_and_loaded(
     loaded = Cascade.load(tmp_path)
     assert loaded.provenance == cascade.provenance
     torch.testing.assert_close(loaded.sample(generators(0)), cascade.sample(generators(0)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_folder_is_written_without_the_whole_cascade_in_memory(
+    config: CascadeConfig, trained: Trained, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    cascade = load_imagen_checkpoint(trained.paths, config)
+    cascade.save(tmp_path / "saved", dtype=dtype)
+    origins = list(import_imagen_checkpoint(trained.paths, config, tmp_path / "imported", dtype=dtype))
+    assert [(each["file"], each["unet"], each["steps"]) for each in origins] == [
+        ("first.pt", 1, 4),
+        ("second.pt", 2, 5),
+    ]
+    saved, imported = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("saved", "imported")
+    )
+    assert imported == saved
+
+
+def test_weights_too_large_for_half_precision_are_told(
+    config: CascadeConfig, checkpoint: dict[str, Any], tmp_path: Path
+) -> None:
+    checkpoint["ema"]["0.ema_model.init_conv.bias"].fill_(1e6)
+    torch.save(checkpoint, tmp_path / "large.pt")
+    first = CascadeConfig(config.stages[:1])
+    list(import_imagen_checkpoint(tmp_path / "large.pt", first, tmp_path / "single"))
+    with pytest.raises(CheckpointError, match=r"8 px: tensor 'init_conv.bias' has values .* not finite in float16"):
+        list(import_imagen_checkpoint(tmp_path / "large.pt", first, tmp_path / "half", dtype=torch.float16))
+    assert not list((tmp_path / "half").iterdir())
 
 
 def test_an_upscaler_is_imported_without_what_comes_before(

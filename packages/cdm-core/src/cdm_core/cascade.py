@@ -1,6 +1,6 @@
 """A cascade of diffusion models: sampled stage by stage, kept on disk as a folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,13 +114,9 @@ class Cascade:
             folder: Where to.
             dtype: In which precision the weights are stored.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        for i, unet in enumerate(self.unets):
-            save_weights(unet, folder / _weights_name(i), dtype=dtype)
-        family = family_of_tensors(self.unets[0].state_dict())
-        network = {"network": network_name(family)} if family else {}
-        origin = {"provenance": self.provenance} if self.provenance else {}
-        write_model_file(folder, kind="cascade", values={**network, **origin, **dump_config(self.config)})
+        weights = (unet.state_dict() for unet in self.unets)
+        for _ in write_cascade(folder, self.config, weights, self.provenance, dtype=dtype):
+            pass
 
     @classmethod
     def load(cls, folder: Path) -> "Cascade":
@@ -141,6 +137,38 @@ class Cascade:
         for i, unet in enumerate(cascade.unets):
             load_weights(unet, folder / _weights_name(i))
         return cascade
+
+
+def write_cascade(
+    folder: Path,
+    config: CascadeConfig,
+    weights: Iterable[Mapping[str, Tensor]],
+    provenance: Mapping[str, str | int | float],
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Path]:
+    """Writes the folder of a cascade whose networks need not be in memory together.
+
+    Args:
+        folder: Where to; made if missing.
+        config: The stages.
+        weights: Of each stage, by name; each is asked for when the one before is written.
+        provenance: Where they come from.
+        dtype: In which precision they are stored.
+
+    Yields:
+        Each file of weights, when it is written. The folder is a model after the last one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    family = None
+    for i, tensors in enumerate(weights):
+        family = family or family_of_tensors(tensors)
+        path = folder / _weights_name(i)
+        save_weights(tensors, path, dtype=dtype)
+        yield path
+    network = {"network": network_name(family)} if family else {}
+    origin = {"provenance": dict(provenance)} if provenance else {}
+    write_model_file(folder, kind="cascade", values={**network, **origin, **dump_config(config)})
 
 
 def _resized(images: Tensor, side: int) -> Tensor:

@@ -6,21 +6,49 @@ U-Net at a time has a file for each, in which the others are `NullUnet`s, of one
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from cdm_core.cascade import Cascade
-from cdm_core.config import CascadeConfig
+from cdm_core.cascade import Cascade, write_cascade
+from cdm_core.config import CascadeConfig, StageConfig
 from cdm_core.errors import CheckpointError
 from cdm_core.family import family_of_version, installed_version, require_family
 from cdm_core.imagen_file import NULL_TENSOR, ImagenFile, read_imagen_file
-from cdm_core.network import build_unet, fill_unet
+from cdm_core.network import build_unet, check_tensors
 
 Weights = Literal["ema", "raw"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The weights of a stage in a file."""
+
+    stage: StageConfig
+    file: ImagenFile
+    number: int
+    weights: Weights
+
+    def tensors(self, unet: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Reads them, in that precision, for a network of the stage, which may be on the meta device."""
+        source = (
+            f"{self.file.path}: U-Net {self.number} ({self.weights} weights) as the one of {self.stage.image_px} px"
+        )
+        tensors = self.file.tensors(self.number, means=self.weights == "ema")
+        # what the tensors are is the better answer, so the version comes second
+        check_tensors(unet, tensors, source)
+        if self.file.version is not None and (family := family_of_version(self.file.version)) is not None:
+            require_family(family, str(self.file.path))
+        tensors = {name: value.to(dtype) for name, value in tensors.items()}
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                precision = "" if dtype == torch.float32 else f" in {str(dtype).removeprefix('torch.')}"
+                raise CheckpointError(f"{source}: tensor {name!r} has values that are not finite{precision}")
+        return tensors
 
 
 def load_imagen_checkpoint(
@@ -52,33 +80,49 @@ def load_imagen_checkpoint(
             imagen-pytorch than the one installed, or has no weights that are exactly the network's.
         ValueError: Not as many files or numbers as stages, or other weights than those.
     """
-    if weights not in get_args(Weights):
-        raise ValueError(f"weights are 'ema' or 'raw', got {weights!r}")
-    stages = config.stages
-    each = [Path(paths)] * len(stages) if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    each = each * len(stages) if len(each) == 1 else each
-    if len(each) != len(stages):
-        raise ValueError(f"wanted one file, or one for each of {len(stages)} stages, got {len(each)}")
-    if numbers is not None and len(numbers) != len(stages):
-        raise ValueError(f"wanted the number of a U-Net for each of {len(stages)} stages, got {len(numbers)}")
-    files = {path: read_imagen_file(path) for path in each}
-    found = list(numbers) if numbers is not None else _numbers([files[path] for path in each])
+    found = _found(paths, config, weights, numbers)
     unets = []
-    provenance: dict[str, str | int | float] = {"imported_from": "imagen-pytorch", "weights": weights}
-    for i, (stage, path, number) in enumerate(zip(stages, each, found, strict=True)):
-        file, source = files[path], f"{path}: U-Net {number} ({weights} weights)"
-        tensors = file.tensors(number, means=weights == "ema")
-        # what the tensors are is the better answer, so the version comes second
-        unet = build_unet(stage)
-        fill_unet(unet, tensors, source)
-        if file.version is not None and (family := family_of_version(file.version)) is not None:
-            require_family(family, str(path))
-        for name, value in unet.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise CheckpointError(f"{source}: tensor {name!r} has values that are not finite")
+    for each in found:
+        unet = build_unet(each.stage)
+        unet.load_state_dict(each.tensors(unet, torch.float32))
         unets.append(unet)
-        provenance |= {f"stage_{i + 1}_{name}": value for name, value in file.origin(number).items()}
-    return Cascade(config, unets, provenance)
+    return Cascade(config, unets, _provenance(found))
+
+
+def import_imagen_checkpoint(
+    paths: Path | Sequence[Path],
+    config: CascadeConfig,
+    folder: Path,
+    *,
+    weights: Weights = "ema",
+    numbers: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[dict[str, str | int]]:
+    """Writes the folder of a cascade from files that imagen-pytorch wrote, with one network in memory at a time.
+
+    It is the folder that `Cascade.save` writes of what `load_imagen_checkpoint` makes.
+
+    Args:
+        paths: As there, as are `config`, `weights` and `numbers`.
+        config: The stages.
+        folder: Where to; made if missing, and a model when the iterator ends.
+        weights: 'ema' or 'raw'.
+        numbers: Which U-Net of its file each stage is.
+        dtype: In which precision the weights are stored.
+
+    Yields:
+        For each stage, when it is written, where its weights come from: 'file', 'sha256', 'unet', and 'version' and
+        'steps' where the file tells them.
+
+    Raises:
+        CheckpointError: As there, or the weights are too large for `dtype`.
+        ValueError: As there.
+    """
+    found = _found(paths, config, weights, numbers)
+    tensors = (each.tensors(_shapes(each.stage), dtype) for each in found)
+    written = write_cascade(folder, config, tensors, _provenance(found), dtype=dtype)
+    for _, each in zip(written, found, strict=True):
+        yield each.file.origin(each.number)
 
 
 def save_imagen_checkpoint(cascade: Cascade, path: Path) -> None:
@@ -121,6 +165,38 @@ def save_imagen_checkpoint(cascade: Cascade, path: Path) -> None:
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: cannot be written ({next(iter(str(error).splitlines()), '')})") from None
+
+
+def _found(
+    paths: Path | Sequence[Path], config: CascadeConfig, weights: Weights, numbers: Sequence[int] | None
+) -> list[_Found]:
+    """Opens the files and finds the weights of each stage, which stay on disk."""
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights are 'ema' or 'raw', got {weights!r}")
+    stages = config.stages
+    each = [Path(paths)] * len(stages) if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    each = each * len(stages) if len(each) == 1 else each
+    if len(each) != len(stages):
+        raise ValueError(f"wanted one file, or one for each of {len(stages)} stages, got {len(each)}")
+    if numbers is not None and len(numbers) != len(stages):
+        raise ValueError(f"wanted the number of a U-Net for each of {len(stages)} stages, got {len(numbers)}")
+    opened = {path: read_imagen_file(path) for path in each}
+    files = [opened[path] for path in each]
+    chosen = numbers if numbers is not None else _numbers(files)
+    return [_Found(*of_stage, weights) for of_stage in zip(stages, files, chosen, strict=True)]
+
+
+def _provenance(found: Sequence[_Found]) -> dict[str, str | int | float]:
+    values: dict[str, str | int | float] = {"imported_from": "imagen-pytorch", "weights": found[0].weights}
+    for i, each in enumerate(found, start=1):
+        values |= {f"stage_{i}_{name}": value for name, value in each.file.origin(each.number).items()}
+    return values
+
+
+def _shapes(stage: StageConfig) -> nn.Module:
+    """The network of a stage without memory for its weights."""
+    with torch.device("meta"):
+        return build_unet(stage)
 
 
 def _numbers(files: Sequence[ImagenFile]) -> list[int]:

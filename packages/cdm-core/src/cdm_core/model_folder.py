@@ -9,7 +9,7 @@ import tomli_w
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from cdm_core.errors import CheckpointError
 from cdm_core.network import fill_unet
@@ -18,11 +18,11 @@ FORMAT = 1
 MODEL_FILE = "model.toml"
 
 
-def save_weights(unet: nn.Module, path: Path, *, dtype: torch.dtype) -> None:
-    """Writes a network's weights as safetensors, under a temporary name until they are whole."""
-    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in unet.state_dict().items()}
+def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype) -> None:
+    """Writes a network's weights, by name, as safetensors, under a temporary name until they are whole."""
+    plain = {name: value.detach().to("cpu", dtype).contiguous() for name, value in tensors.items()}
     temporary = path.with_name(f".{path.name}.tmp")
-    save_file(tensors, temporary)
+    save_file(plain, temporary)
     temporary.chmod(0o644)  # safetensors makes files that only their owner can read; models are shared
     temporary.replace(path)
 

@@ -49,6 +49,21 @@ def fill_unet(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> No
         source: What they were read from, for the error's text.
 
     Raises:
+        CheckpointError: As of `check_tensors`.
+    """
+    check_tensors(unet, tensors, source)
+    unet.load_state_dict(tensors)
+
+
+def check_tensors(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Checks that weights are a network's, by names and shapes.
+
+    Args:
+        unet: The network, which may be on the meta device.
+        tensors: By their names in the network.
+        source: What they were read from, for the error's text.
+
+    Raises:
         CheckpointError: A tensor is missing, surplus or of another shape, or they are of another version's networks.
     """
     if (family := family_of_tensors(tensors)) is not None:
@@ -62,7 +77,6 @@ def fill_unet(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> No
         if wanted[name].shape != tensors[name].shape:
             shapes = f"{tuple(tensors[name].shape)}, the network has {tuple(wanted[name].shape)}"
             raise CheckpointError(f"{source}: tensor {name!r} is {shapes}; the weights are of another network")
-    unet.load_state_dict(tensors)
 
 
 def _let_each_image_drop_its_embedding(module: ModuleType) -> None:

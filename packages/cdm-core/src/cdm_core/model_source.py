@@ -1,0 +1,123 @@
+"""Where a model comes from: a folder, a zip of one, or a repository on Hugging Face."""
+
+import atexit
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from cdm_core.errors import CheckpointError
+from cdm_core.model_folder import MODEL_FILE
+
+KINDS = f"a folder with {MODEL_FILE}, a zip of one, or the id of a Hugging Face repository (owner/name)"
+REPOSITORY = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
+PARTS = (".toml", ".safetensors")
+"""How the files of a model end; no others are fetched or unpacked."""
+MOST_UNPACKED = 20
+"""Weights hardly shrink in a zip: one that says it is this many times its size holds none."""
+
+
+def fetch_model(source: str | Path) -> Path:
+    """Returns the folder of a model, wherever it comes from.
+
+    Args:
+        source: A folder, which is returned as it is. Or a zip of one, with or without a folder round it, which is
+            unpacked to a temporary folder that lasts as long as the process. Or `owner/name`, `owner/name@revision` or
+            either after `hf://`, a repository on Hugging Face: what is not in that library's cache is fetched into it.
+            What exists as a file or folder is never taken for a repository.
+
+    Returns:
+        The folder, to load.
+
+    Raises:
+        CheckpointError: It is none of these; the zip is damaged or not safe to unpack; the repository is not to be had,
+            or is not in the cache and there is no network.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.exists():
+        return _unpacked(path)
+    found = REPOSITORY.fullmatch(str(source))
+    if found is None:
+        raise CheckpointError(f"{source}: no such folder or file; a model is {KINDS}")
+    return _fetched(str(source), found[1], found[2])
+
+
+def _fetched(source: str, repository: str, revision: str | None) -> Path:
+    """Fetches a repository, or what is new in it."""
+    from huggingface_hub import errors, snapshot_download  # takes half a second, which other sources need not wait for
+
+    here = "" if source.startswith("hf://") else "no such folder or file here, and "
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[f"*{end}" for end in PARTS]))
+    except errors.GatedRepoError:
+        reason = "its owner gives access on request: ask on its page, then log in with 'hf auth login'"
+        raise CheckpointError(f"{source}: {reason}") from None
+    except errors.RepositoryNotFoundError:
+        reason = "no repository of that id on Hugging Face; if it is private, log in with 'hf auth login'"
+        raise CheckpointError(f"{source}: {here}{reason}") from None
+    except errors.RevisionNotFoundError:
+        raise CheckpointError(f"{source}: the repository has no revision '{revision}'") from None
+    except errors.HFValidationError:
+        raise CheckpointError(f"{source}: {here}no id of a Hugging Face repository; a model is {KINDS}") from None
+    except errors.LocalEntryNotFoundError:
+        reason = "Hugging Face cannot be reached for a repository of that id; check the network"
+        raise CheckpointError(f"{source}: {here}{reason}") from None
+    except Exception as error:  # of whichever library carries its requests
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
+        line = next(iter(str(error).splitlines()), "")
+        raise CheckpointError(f"{source}: cannot be fetched ({type(error).__name__}: {line[:200]})") from None
+    if not (folder / MODEL_FILE).exists():
+        raise CheckpointError(f"{source}: the repository has no {MODEL_FILE}, so it is no model of this project")
+    return folder
+
+
+def _unpacked(path: Path) -> Path:
+    """Unpacks the model in a zip to a temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="model-"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            top = _top_of_model(path, archive.infolist())
+            for info in archive.infolist():
+                name = info.filename.removeprefix(top)
+                if not info.filename.startswith(top) or not name.endswith(PARTS):
+                    continue
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as packed, target.open("xb") as file:
+                    shutil.copyfileobj(packed, file, 2**20)
+    except BaseException as error:
+        shutil.rmtree(folder)
+        # RuntimeError: it wants a password; NotImplementedError: a method of compression that Python does not have
+        if isinstance(error, zipfile.BadZipFile | EOFError | zlib.error | RuntimeError):
+            raise CheckpointError(f"{path}: not a zip that can be unpacked ({error}); a model is {KINDS}") from None
+        raise
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _top_of_model(path: Path, infos: list[zipfile.ZipInfo]) -> str:
+    """Returns the folder of a zip that the model is in, '' or 'name/', once all that it says is safe to unpack."""
+    names: set[str] = set()
+    for info in infos:
+        parts = PurePosixPath(info.filename).parts
+        if info.filename.startswith("/") or ".." in parts or "\\" in info.filename:
+            raise CheckpointError(f"{path}: not unpacked, {info.filename!r} would lie outside its folder")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise CheckpointError(f"{path}: not unpacked, {info.filename!r} is a link")
+        if info.filename in names:
+            raise CheckpointError(f"{path}: not unpacked, {info.filename!r} is in it twice")
+        names.add(info.filename)
+    unpacked = sum(info.file_size for info in infos)  # no more than that is ever read
+    if unpacked > MOST_UNPACKED * path.stat().st_size:
+        raise CheckpointError(f"{path}: not unpacked, it would grow to {unpacked:,} bytes, which no weights do")
+    tops = [name.removesuffix(MODEL_FILE) for name in names if PurePosixPath(name).name == MODEL_FILE]
+    tops = [""] if "" in tops else [top for top in tops if top.count("/") == 1]
+    if len(tops) != 1:
+        raise CheckpointError(f"{path}: not a zip of a model, it has no {MODEL_FILE} at its top or in a folder there")
+    return tops[0]
