@@ -45,10 +45,15 @@ class UrcdmConfig:
             its centre; 'plain' the picture alone, as in the study.
         context_noise: Standard deviation of the noise on the centre when sampling, pixels in [0, 1].
         max_context_noise: In training it is drawn up to this: a parent that was generated is not a real one.
+        max_context_blur: In training, the parent's picture is blurred with Gaussians of 3 x 3 px and standard
+            deviations drawn up to this, in its own pixels: a parent that was generated may be softer than a real one.
+        pad_augment: Share of the training examples in which the fill colour covers the context from some edge on, as
+            beyond the edge of a slide. For pictures without a background colour whose tiles rarely lie at an edge.
         tissue: Where there is tissue, in tiling, training and sampling alike.
 
     Raises:
-        ValueError: Fewer than two levels, two of one name, fields that do not shrink, or an overlap outside [0, 0.5].
+        ValueError: Fewer than two levels, two of one name, fields that do not shrink, an overlap outside [0, 0.5], or
+            an augmentation outside its range.
     """
 
     levels: tuple[Level, ...]
@@ -58,6 +63,8 @@ class UrcdmConfig:
     context: ContextKind = "centre"
     context_noise: float = 0.02
     max_context_noise: float = 0.15
+    max_context_blur: float = 0.0
+    pad_augment: float = 0.0
     tissue: TissueRule = TissueRule()
 
     def __post_init__(self) -> None:
@@ -70,6 +77,9 @@ class UrcdmConfig:
                 raise ValueError(f"level '{level.name}' must show less than '{parent.name}', and show it larger")
         if not 0 <= self.overlap <= 0.5:
             raise ValueError(f"wanted an overlap in [0, 0.5], got {self.overlap}")
+        for name in ("max_context_blur", "pad_augment"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
 
     def context_channels(self, level: int) -> int:
         """Channels of the images that the networks of a level are conditioned on."""
@@ -105,6 +115,11 @@ class NetworkPlan:
     level: str
     stage: StageConfig
     training: TrainingConfig
+
+    @property
+    def name(self) -> str:
+        """Its level and the size that it makes, such as 'low-64'."""
+        return f"{self.level}-{self.stage.image_px}"
 
 
 @dataclass(frozen=True, config=STRICT)

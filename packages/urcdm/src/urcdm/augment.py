@@ -1,0 +1,47 @@
+"""What training does to the parent's picture, since in sampling that was generated and ends where its canvas does."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cdm_core.lowres import blurred
+from urcdm.config import Level, UrcdmConfig
+
+_DIRECTIONS = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0)]
+
+
+def augmented_parent(
+    around: NDArray[np.uint8], config: UrcdmConfig, parent: Level, level: Level, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Blurs the parent's picture round a patch, then fills it from some edge on, both at random.
+
+    All that a network sees of its parent is read from this one picture, so that the surroundings, the centre and what
+    is enlarged stay one picture, as in sampling. The same numbers are drawn whatever the settings.
+
+    Args:
+        around: The parent's field round the patch's centre, at its size S, (S, S, 3) uint8; stays as it is.
+        config: The ultra-resolution cascade.
+        parent: The level above.
+        level: The patch's level.
+        rng: Where chance comes from.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    blur_px, padded = config.max_context_blur * rng.random(), rng.random() < config.pad_augment
+    (right, down), reach = _DIRECTIONS[rng.integers(len(_DIRECTIONS))], rng.random()
+    if blur_px > 0:
+        pixels = torch.from_numpy(around).permute(2, 0, 1)[None].float()
+        around = blurred(pixels, torch.tensor([blur_px]))[0].permute(1, 2, 0).round().byte().numpy()
+    if not padded:
+        return around
+    # A slide's first patches begin at its edge: half of the examples are filled right up to the patch.
+    width = int(min(2 * reach, 1.0) * (parent.image_px - level.field_l0 / parent.scale) / 2)
+    side = len(around)
+    kept = (
+        slice(width * (down < 0), side - width * (down > 0)),
+        slice(width * (right < 0), side - width * (right > 0)),
+    )
+    filled = np.full_like(around, config.fill)
+    filled[kept] = around[kept]
+    return filled
