@@ -6,6 +6,7 @@ from urcdm.errors import CanvasError, SlideSizeError, TilesError
 from urcdm.examples import LevelExamples
 from urcdm.export import write_preview, write_slide
 from urcdm.generate import Progress, RunSettings, generate
+from urcdm.imagen_import import import_imagen
 from urcdm.model import Urcdm
 from urcdm.order import PatchGrid
 from urcdm.quality import seam, sharpness
@@ -32,6 +33,7 @@ __all__ = [
     "Urcdm",
     "UrcdmConfig",
     "generate",
+    "import_imagen",
     "seam",
     "sharpness",
     "stage_batch",

@@ -70,8 +70,7 @@ class Urcdm:
         folder.mkdir(parents=True, exist_ok=True)
         for level, cascade in zip(self.config.levels, self.cascades, strict=True):
             cascade.save(folder / level.name, dtype=dtype)
-        origin = {"provenance": self.provenance} if self.provenance else {}
-        write_model_file(folder, kind="urcdm", values={**origin, **dump_config(self.config)})
+        write_settings(folder, self.config, self.provenance)
 
     @classmethod
     def load(cls, folder: Path) -> "Urcdm":
@@ -89,3 +88,9 @@ class Urcdm:
             return cls(config, cascades, provenance)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
+
+
+def write_settings(folder: Path, config: UrcdmConfig, provenance: Mapping[str, str | int | float]) -> None:
+    """Writes `model.toml`: the levels, and where the weights come from."""
+    origin = {"provenance": dict(provenance)} if provenance else {}
+    write_model_file(folder, kind="urcdm", values={**origin, **dump_config(config)})

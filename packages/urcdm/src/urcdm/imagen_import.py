@@ -1,0 +1,80 @@
+"""A model from checkpoints of imagen-pytorch, such as the study's nine, one network in memory at a time."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from cdm_core import CheckpointError
+from cdm_core.imagen_checkpoint import Weights, import_imagen_checkpoint
+from urcdm.config import TrainingPlan
+from urcdm.model import write_settings
+
+
+def import_imagen(
+    plan: TrainingPlan,
+    files: Mapping[str, Sequence[Path]],
+    folder: Path,
+    *,
+    weights: Weights = "ema",
+    dtype: torch.dtype = torch.float32,
+    provenance: Mapping[str, str | int | float] | None = None,
+    overwrite: bool = False,
+) -> Iterator[str]:
+    """Writes a model folder from `.pt` files that imagen-pytorch wrote; nothing in them is executed.
+
+    Args:
+        plan: The levels and their networks, which the files do not tell.
+        files: For each level, by name: one file with all its networks, or one for each, in order.
+        folder: The model; it appears when it is whole.
+        weights: 'ema' takes the running means, which the study samples with, 'raw' what was trained last.
+        dtype: In which precision the weights are stored.
+        provenance: What else to tell of the model's origin. A line for each network is added: its file and SHA-256,
+            and its version and steps where the file tells them.
+        overwrite: Replace a folder that is there.
+
+    Yields:
+        The name of each network, when it is written.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, of another family of imagen-pytorch than the one installed, or has
+            no weights that are exactly the network's.
+        FileExistsError: The folder is there.
+        ValueError: Other levels than the plan's, or not as many files as networks.
+    """
+    levels = plan.urcdm.levels
+    if {level.name for level in levels} != files.keys():
+        wanted, got = ", ".join(level.name for level in levels), ", ".join(files) or "none"
+        raise ValueError(f"wanted files for the levels {wanted}, got {got}")
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists")
+    told = dict(provenance or {})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        model = Path(temporary, "model")
+        model.mkdir()
+        for i, level in enumerate(levels):
+            written = import_imagen_checkpoint(
+                files[level.name], plan.cascade(i), model / level.name, weights=weights, dtype=dtype
+            )
+            try:
+                for origin, network in zip(written, plan.of_level(i), strict=True):
+                    told[network.name] = _line(origin)
+                    yield network.name
+            except CheckpointError as error:
+                raise CheckpointError(f"level '{level.name}': {error}") from None
+        write_settings(model, plan.urcdm, told)
+        if folder.exists():
+            folder.rename(Path(temporary, "replaced"))
+        model.rename(folder)
+
+
+def _line(origin: Mapping[str, str | int]) -> str:
+    """Where a network comes from, to read."""
+    parts = [str(origin["file"]), f"U-Net {origin['unet']}"]
+    if "steps" in origin:
+        parts.append(f"{origin['steps']} steps")
+    if "version" in origin:
+        parts.append(f"imagen-pytorch {origin['version']}")
+    return ", ".join([*parts, f"SHA-256 {origin['sha256']}"])
