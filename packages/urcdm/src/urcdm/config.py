@@ -121,11 +121,6 @@ class NetworkPlan:
         """Its level and the size that it makes, such as 'low-64'."""
         return f"{self.level}-{self.stage.image_px}"
 
-    @property
-    def name(self) -> str:
-        """Its level and the size that it makes, such as 'low-64'."""
-        return f"{self.level}-{self.stage.image_px}"
-
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingPlan:
