@@ -1,24 +1,37 @@
 """`urcdm-app info`: what a model or a slide is."""
 
+import zipfile
 from pathlib import Path
 
 from rich.table import Table
 
+from cdm_core import fetch_model
+from cdm_core.model_folder import MODEL_FILE
 from urcdm import Urcdm
 from urcdm_app.console import console, say
 from wsi_tiling import open_slide
+from wsi_tiling.slide_files import SLIDE_SUFFIXES
 
 
-def run_info(path: Path) -> None:
-    """Prints what a model folder or a slide is."""
-    if path.is_dir() and (path / "model.toml").exists():
-        _model(path)
-    else:
+def run_info(source: str) -> None:
+    """Prints what a model or a slide is.
+
+    Args:
+        source: A slide, or a model as of `cdm_core.fetch_model`.
+    """
+    path = Path(source)
+    is_slide = path.is_file() and not zipfile.is_zipfile(path)
+    is_folder_of_slide = path.is_dir() and not (path / MODEL_FILE).exists()
+    # the name of a slide that is not there may tell of a patient, so it is not asked for on Hugging Face
+    if is_slide or is_folder_of_slide or path.suffix.lower() in SLIDE_SUFFIXES:
         _slide(path)
+    else:
+        _model(source)
 
 
-def _model(path: Path) -> None:
-    model = Urcdm.load(path)
+def _model(source: str) -> None:
+    path, folder = Path(source), fetch_model(source)
+    model = Urcdm.load(folder)
     config = model.config
     console.print(
         f"model {path.name}: {config.mpp:g} um a level-0 pixel, overlap {config.overlap:g}, {config.context} context"
@@ -36,6 +49,7 @@ def _model(path: Path) -> None:
                 f"{stage.sampling.method}, {stage.sampling.steps} steps",
             )
     console.print(table)
+    say(f"source: {source}" if path.exists() else f"source: {source} on Hugging Face, in {folder}")
     for name, value in model.provenance.items():
         say(f"{name}: {value}")
 

@@ -14,11 +14,13 @@ from urcdm_app.errors import UsageError
 
 
 def read_plan(path: Path) -> TrainingPlan:
-    """Reads a plan from a TOML file.
+    """Reads a plan from a TOML file, or takes one of the study's by its name, which a file of that name comes before.
 
     Raises:
         ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
     """
+    if str(path) in PLANS and not path.is_file():
+        return PLANS[str(path)]
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 import urcdm
+from cdm_core import fetch_model
 from urcdm_app.console import progress_bars, refuse_existing, remove, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.speed import prepare, resolve_batch, resolve_precision, telling_of_compilation
@@ -12,7 +13,7 @@ from urcdm_app.speed import prepare, resolve_batch, resolve_precision, telling_o
 
 def run_sample(
     *,
-    model_path: Path,
+    model_source: str,
     out: Path,
     size: str | None,
     seed: int,
@@ -38,7 +39,7 @@ def run_sample(
         raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
     together, torch_device = resolve_batch(batch), resolve_device(device)
     number_format = resolve_precision(precision, torch_device)
-    model = urcdm.Urcdm.load(model_path).to(torch_device)
+    model = urcdm.Urcdm.load(fetch_model(model_source)).to(torch_device)
     settings = urcdm.RunSettings(_size_l0(size, model), seed, steps, resample, number_format)
     model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +56,7 @@ def run_sample(
             _show(bars, stages, event)
         writing = bars.add_task("writing", note="")
         for done, total in urcdm.write_slide(
-            model, canvas, settings, out, description=_description(model_path, settings), overwrite=overwrite
+            model, canvas, settings, out, description=_description(model_source, settings), overwrite=overwrite
         ):
             bars.update(writing, completed=done, total=total)
     urcdm.write_preview(out, preview)
@@ -83,10 +84,10 @@ def _show(bars: Progress, stages: dict[tuple[str, int], TaskID], event: urcdm.Pr
     bars.update(stages[key], completed=event.done)
 
 
-def _description(model_path: Path, settings: urcdm.RunSettings) -> str:
+def _description(model_source: str, settings: urcdm.RunSettings) -> str:
     """How the picture was made, for the file; TIFF text is ASCII, so other letters of a model's name become '?'."""
     text = (
-        f"Synthetic slide, no patient. Drawn by urcdm from model '{model_path.name}', seed {settings.seed}, "
+        f"Synthetic slide, no patient. Drawn by urcdm from model '{Path(model_source).name}', seed {settings.seed}, "
         f"steps {settings.steps or 'as the model says'}, resample {settings.resample}."
     )
     return text.encode("ascii", "replace").decode("ascii")

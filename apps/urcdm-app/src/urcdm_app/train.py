@@ -9,7 +9,7 @@ from pathlib import Path
 import tomli_w
 import torch
 
-from cdm_core import Cascade
+from cdm_core import Cascade, fetch_model
 from cdm_core.config_file import dump_config
 from cdm_core.examples import Examples
 from cdm_core.training import TrainingEvent, check_training, train_stage
@@ -30,7 +30,7 @@ def run_train(
     steps: int | None,
     batch: int | None,
     only: str | None,
-    start_from: Path | None,
+    start_from: str | None,
     device: str,
     overwrite: bool,
     resume: bool,
@@ -116,15 +116,15 @@ def _note(event: TrainingEvent, validation_loss: float | None) -> str:
     return ", ".join(parts)
 
 
-def _start(folder: Path, plan: TrainingPlan) -> Urcdm:
+def _start(source: str, plan: TrainingPlan) -> Urcdm:
     """The model to start from, whose networks must be the plan's."""
-    model = Urcdm.load(folder)
+    model = Urcdm.load(fetch_model(source))
     levels = range(len(plan.urcdm.levels))
     planned = [[stage.unet for stage in plan.cascade(level).stages] for level in levels]
     found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
     if found != planned:
         raise UsageError(
-            f"--from {folder}: its networks are not those of the plan; take the plan that it was trained by"
+            f"--from {source}: its networks are not those of the plan; take the plan that it was trained by"
         )
     return model
 
@@ -132,7 +132,7 @@ def _start(folder: Path, plan: TrainingPlan) -> Urcdm:
 def _network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
     """The networks' names, such as 'low-32', with the numbers of their level and stage."""
     return {
-        f"{network.level}-{network.stage.image_px}": (level, stage)
+        network.name: (level, stage)
         for level in range(len(plan.urcdm.levels))
         for stage, network in enumerate(plan.of_level(level))
     }
@@ -154,10 +154,9 @@ def _assemble(plan: TrainingPlan, out: Path, slides: list[str]) -> Urcdm:
     for level in range(len(plan.urcdm.levels)):
         unets = []
         for network in plan.of_level(level):
-            name = f"{network.level}-{network.stage.image_px}"
-            unet, done = load_trained(out / name / "state.pt", network.stage)
+            unet, done = load_trained(out / network.name / "state.pt", network.stage)
             unets.append(unet)
-            steps.append(f"{name} {done} x {network.training.batch_size}")
+            steps.append(f"{network.name} {done} x {network.training.batch_size}")
         cascades.append(Cascade(plan.cascade(level), unets))
     provenance = {
         "data": ", ".join(slides),

@@ -6,8 +6,13 @@ from typing import Annotated
 import typer
 
 Plan = Annotated[
-    Path, typer.Option(help="Training plan (TOML); 'urcdm-app plan' prints the built-in one.", show_default=False)
+    Path,
+    typer.Option(
+        help="Training plan: a TOML file, such as 'urcdm-app plan' prints, or 'study', 'study-code' or 'airs'.",
+        show_default=False,
+    ),
 ]
+MODEL_KINDS = "a model folder, a zip of one, or the id of a Hugging Face repository (owner/name, owner/name@revision)"
 Device = Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:N'; auto takes a GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]

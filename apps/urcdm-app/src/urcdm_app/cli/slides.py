@@ -7,12 +7,14 @@ import typer
 
 from urcdm_app import builtin
 from urcdm_app.cli.app import app
-from urcdm_app.cli.options import Device, Overwrite, Resume
+from urcdm_app.cli.options import MODEL_KINDS, Device, Overwrite, Resume
 
 
 @app.command()
 def sample(
-    model: Annotated[Path, typer.Option(help="Model folder.", show_default="the built-in one")] = builtin.MODEL,
+    model: Annotated[
+        str, typer.Option(help=f"{MODEL_KINDS[0].upper()}{MODEL_KINDS[1:]}.", show_default="the built-in one")
+    ] = str(builtin.MODEL),
     out: Annotated[Path, typer.Option(help="The slide; a preview .png is written beside it.")] = Path("slide.tiff"),
     size: Annotated[
         str | None,
@@ -54,7 +56,7 @@ def sample(
     from urcdm_app.sample import run_sample
 
     run_sample(
-        model_path=model,
+        model_source=model,
         out=out,
         size=size,
         seed=seed,
@@ -71,11 +73,12 @@ def sample(
 
 @app.command()
 def info(
-    path: Annotated[
-        Path, typer.Argument(help="A model folder or a slide.", show_default="the built-in model")
-    ] = builtin.MODEL,
+    source: Annotated[
+        str,
+        typer.Argument(help=f"A slide, or {MODEL_KINDS}.", show_default="the built-in model"),
+    ] = str(builtin.MODEL),
 ) -> None:
     """Show what a model or a slide is: levels, networks, where its weights come from; size, scale, background."""
     from urcdm_app.info import run_info
 
-    run_info(path)
+    run_info(source)
