@@ -27,6 +27,14 @@ def sample(
     resample: Annotated[
         int, typer.Option(min=1, help="Run each step this often where patches join (RePaint); slower, smoother.")
     ] = 1,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint/--in-order",
+            help="All patches take each step together, averaged where they overlap; or one after the other, each "
+            "holding what its neighbours drew.",
+        ),
+    ] = False,
     batch: Annotated[
         str, typer.Option(help="Patches sampled together, which does not change the slide; auto measures on a GPU.")
     ] = "auto",
@@ -62,6 +70,7 @@ def sample(
         seed=seed,
         steps=steps,
         resample=resample,
+        joint=joint,
         batch=batch,
         precision=precision,
         compiled=compiled,
@@ -82,3 +91,25 @@ def info(
     from urcdm_app.info import run_info
 
     run_info(source)
+
+
+@app.command()
+def view(
+    slides: Annotated[list[Path], typer.Argument(help="Slides or pictures, shown side by side.", show_default=False)],
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of this machine; 0 is any free one.", show_default="8765, or a free one"
+        ),
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Show slides in the browser, side by side, with linked zoom. Only this machine can see them.
+
+    Slides whose scale is known are linked by their micrometres, others by their width.
+
+    Examples: **urcdm-app view slide.tiff** · **urcdm-app view real.svs slide.tiff --no-browser**
+    """
+    from urcdm_app.view.run import run_view
+
+    run_view(slides, port=port, browser=browser)

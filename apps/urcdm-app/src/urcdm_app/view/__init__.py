@@ -1,0 +1,1 @@
+"""Slides in the browser, side by side: `urcdm-app view`."""
