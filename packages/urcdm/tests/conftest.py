@@ -11,7 +11,12 @@ LEVELS = (Level("low", 256, 16), Level("medium", 64, 16), Level("high", 16, 16))
 MakeModel = Callable[..., Urcdm]
 
 
-def tiny_stage(image_px: int, lowres_px: int | None, cond_images_channels: int) -> StageConfig:
+SAMPLING = SamplingConfig(steps=3, method="dpmpp_2m", lowres_noise=0.1)
+
+
+def tiny_stage(
+    image_px: int, lowres_px: int | None, cond_images_channels: int, sampling: SamplingConfig = SAMPLING
+) -> StageConfig:
     unet = UnetConfig(
         dim=8,
         dim_mults=(1, 2),
@@ -25,15 +30,15 @@ def tiny_stage(image_px: int, lowres_px: int | None, cond_images_channels: int) 
         init_conv_kernel_size=3,
         cond_images_channels=cond_images_channels,
     )
-    sampling = SamplingConfig(steps=3, method="dpmpp_2m", lowres_noise=0.1)
     return StageConfig(image_px=image_px, unet=unet, lowres_px=lowres_px, sampling=sampling)
 
 
-def tiny_cascades(channels: int) -> list[CascadeConfig]:
+def tiny_cascades(channels: int, sampling: SamplingConfig = SAMPLING) -> list[CascadeConfig]:
     return [
-        CascadeConfig((tiny_stage(8, None, 0), tiny_stage(16, 8, 0))),
-        CascadeConfig((tiny_stage(8, None, channels), tiny_stage(16, 8, channels))),  # with a base model of its own
-        CascadeConfig((tiny_stage(16, 4, channels),)),  # from its parent's own pixels
+        CascadeConfig((tiny_stage(8, None, 0, sampling), tiny_stage(16, 8, 0, sampling))),
+        # with a base model of its own
+        CascadeConfig((tiny_stage(8, None, channels, sampling), tiny_stage(16, 8, channels, sampling))),
+        CascadeConfig((tiny_stage(16, 4, channels, sampling),)),  # from its parent's own pixels
     ]
 
 
@@ -47,12 +52,13 @@ def make_model() -> MakeModel:
         tissue: TissueRule | None = None,
         context: str = "centre",
         weights: int = 0,
+        sampling: SamplingConfig = SAMPLING,
     ) -> Urcdm:
         config = UrcdmConfig(
             levels, mpp=0.5, overlap=overlap, context=context, tissue=tissue or TissueRule.everything()
         )
         with torch.random.fork_rng():
             torch.manual_seed(weights)
-            return Urcdm(config, [Cascade(cascade) for cascade in tiny_cascades(config.context_channels(1))])
+            return Urcdm(config, [Cascade(cascade) for cascade in tiny_cascades(config.context_channels(1), sampling)])
 
     return make

@@ -85,14 +85,14 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_a_damaged_patch_is_named(tmp_path: Path, damage: str) -> None:
     canvas = stage(tmp_path)
     canvas.write((1, 1), np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
-    chunk = tmp_path / "high-16" / "c" / "1" / "1" / "0" / "0" / "0"
+    chunk = tmp_path / "high-16" / "c.1.1.0.0.0"
     data = bytearray(chunk.read_bytes())
     if damage == "cut":
         data = data[: len(data) // 2]
     else:
         data[len(data) // 2] ^= 0xFF
     chunk.write_bytes(bytes(data))
-    with pytest.raises(CanvasError, match=r"c/1/1: this patch is damaged"):
+    with pytest.raises(CanvasError, match=r"c\.1\.1\.0\.0\.0: this patch is damaged"):
         stage(tmp_path).picture(0, 0, 40, 28)
 
 

@@ -127,7 +127,7 @@ def test_patches_hold_their_neighbours_where_they_overlap(model: Urcdm, tmp_path
     geometry = model.geometry(SIZE_L0)[-1]
     canvas = Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
     patches = open_stage(canvas, geometry, 16)
-    left, right = patches._patch((0, 0)), patches._patch((0, 1))
+    left, right = patches.store.load((0, 0)), patches.store.load((0, 1))
     overlap = 16 - geometry.grid.xs[1]
     apart = np.abs(left[:, -overlap:].astype(int) - right[:, :overlap]).mean()
     unrelated = np.abs(left[:, -overlap:].astype(int) - right[:, -overlap:]).mean()

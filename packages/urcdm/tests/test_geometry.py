@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from urcdm import Canvas, Level, PatchTask, RunSettings, SlideSizeError, Urcdm, generate
+from urcdm import Canvas, Level, PatchTask, RunSettings, SerialExecutor, SlideSizeError, Urcdm, generate
 from urcdm.generate import open_stage
 from urcdm.geometry import LevelGeometry, plan_geometry
 from wsi_tiling import TissueRule
@@ -24,7 +24,7 @@ QUARTERS = (Level("low", 256, 16), Level("medium", 64, 16), Level("high", 16, 16
 UNEVEN = (Level("low", 400, 16), Level("medium", 65, 16), Level("high", 12, 16))  # as in the study: no whole zoom
 
 
-class MapMaker:
+class MapMaker(SerialExecutor):
     """Draws the map at the first level, and at the others what the context shows of the patch's own place."""
 
     def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:

@@ -23,13 +23,34 @@ def area(grid: Grid, cell: tuple[int, int]) -> set[tuple[int, int]]:
 
 @given(patch_grids(), st.integers(1, 9))
 def test_every_patch_becomes_ready_once(order: PatchGrid, batch: int) -> None:
-    skipped = {(r, c) for r, c in order.grid if order.skipped[r, c]}
-    done = set(skipped)
-    while ready := order.ready(done)[:batch]:
+    done = {(r, c) for r, c in order.grid if order.skipped[r, c]}
+    front = order.front()
+    while ready := front.take(batch):
         for cell in ready:
             assert set(order.needs(cell)) <= done
+            assert cell not in done
         done.update(ready)
+        for cell in ready:
+            front.finish(cell)
     assert done == set(order.grid)
+
+
+@given(patch_grids(), st.integers(0, 1000))
+def test_what_is_left_becomes_ready_after_any_stop(order: PatchGrid, seed: int) -> None:
+    rng, done = np.random.default_rng(seed), set()
+    front = order.front()
+    while len(front) and rng.random() < 0.9:
+        (cell,) = front.take(1)
+        done.add(cell)
+        front.finish(cell)
+    resumed = order.front(done)
+    while cells := resumed.take(3):
+        for cell in cells:
+            assert cell not in done
+            assert set(order.needs(cell)) <= done
+            done.add(cell)
+            resumed.finish(cell)
+    assert done == {(r, c) for r, c in order.grid if not order.skipped[r, c]}
 
 
 @given(patch_grids())
@@ -46,10 +67,10 @@ def test_no_pixel_is_drawn_freely_by_two_patches(order: PatchGrid) -> None:
 def test_work_starts_in_the_corner_that_leaves_most_patches_ready() -> None:
     grid = Grid((80, 80), 16, 0.0)
     skipped = np.zeros((5, 5), bool)
-    assert len(PatchGrid(grid, skipped).ready(set())) == 1
+    assert len(PatchGrid(grid, skipped).front()) == 1
     skipped[np.tril_indices(5, -1)] = True  # a staircase whose steps look to the lower left
     order = PatchGrid(grid, skipped)
-    assert len(order.ready(set())) == 5
+    assert len(order.front()) == 5
     assert order.corner == (-1, 1)
 
 

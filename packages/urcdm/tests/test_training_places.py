@@ -16,6 +16,7 @@ from urcdm import (
     NetworkPlan,
     PatchTask,
     RunSettings,
+    SerialExecutor,
     TrainingPlan,
     Urcdm,
     generate,
@@ -40,10 +41,11 @@ class Watched(ArraySlide):
         return super().read(xy_l0, field_l0, size_px)
 
 
-class RealPixels:
+class RealPixels(SerialExecutor):
     """An executor that gives a slide's own pixels, and remembers what it was asked for."""
 
     def __init__(self, slide: ArraySlide, model: Urcdm, geometries: Sequence[LevelGeometry]) -> None:
+        super().__init__()
         self.slide, self.model, self.geometries = slide, model, geometries
         self.visited: list[tuple[float, float]] = []
 

@@ -53,25 +53,19 @@ def sample_stage(
         ValueError: The stage enlarges an image or is conditioned on one, or on an embedding, and none is given, or
             another than it takes.
     """
-    _check_conditions(config, lowres, cond_images, embedding)
     device = next(unet.parameters()).device
-    count, shape = len(generators), (3, config.image_px, config.image_px)
-    conditions = Conditions(None if cond_images is None else _channels_last(cond_images))
-    if lowres is not None:
-        t = torch.full((count,), config.sampling.lowres_noise, device=device)
-        if lowres_is_noised:
-            noised, log_snr = enlarge(config, lowres * 2 - 1), Schedule(config.lowres_schedule).log_snr(t)
-        else:
-            lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
-            noised, log_snr = noised_lowres(config, lowres * 2 - 1, t, lowres_noise)
-        conditions = replace(conditions, lowres=_channels_last(noised), lowres_log_snr=log_snr)
-    if config.unet.text_embed_dim is not None:
-        given = torch.full((count,), embedding is not None, device=device)
-        absent = torch.zeros(count, config.unet.text_embed_dim, device=device)
-        conditions = replace(
-            conditions, embedding=absent if embedding is None else embedding.to(device), embedding_given=given
-        )
-    denoiser = Denoiser(unet, config, conditions)
+    shape, lowres_noise = (3, config.image_px, config.image_px), None
+    if lowres is not None and not lowres_is_noised:
+        lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
+    denoiser = stage_denoiser(
+        unet,
+        config,
+        len(generators),
+        lowres=lowres,
+        lowres_noise=lowres_noise,
+        cond_images=cond_images,
+        embedding=embedding,
+    )
     x = sample(
         denoiser,
         _channels_last(draw_noise(shape, generators, device)),
@@ -87,6 +81,51 @@ def sample_stage(
         jump=jump,
     )
     return ((x if until > 0 else x.clamp(-1, 1)) + 1) / 2
+
+
+def stage_denoiser(
+    unet: nn.Module,
+    config: StageConfig,
+    count: int,
+    *,
+    lowres: Tensor | None = None,
+    lowres_noise: Tensor | None = None,
+    cond_images: Tensor | None = None,
+    embedding: Tensor | None = None,
+) -> Denoiser:
+    """Binds a network to the conditions of a batch.
+
+    Args:
+        unet: The stage's network.
+        config: The stage.
+        count: Number of images, B.
+        lowres: Images of the stage before in [0, 1], (B, 3, s, s); for a stage that enlarges.
+        lowres_noise: Standard normal, (B, 3, n, n) with n as `noise_px` tells, for their noise of
+            `config.sampling.lowres_noise`; None if they have it already.
+        cond_images: Contexts or masks in [0, 1], (B, C, S, S).
+        embedding: Of a tissue type or the like, (B, D); none is told to the network as such.
+
+    Raises:
+        ValueError: The stage enlarges an image or is conditioned on one, or on an embedding, and none is given, or
+            another than it takes.
+    """
+    _check_conditions(config, lowres, cond_images, embedding)
+    device = next(unet.parameters()).device
+    conditions = Conditions(None if cond_images is None else _channels_last(cond_images))
+    if lowres is not None:
+        t = torch.full((count,), config.sampling.lowres_noise, device=device)
+        if lowres_noise is None:
+            noised, log_snr = enlarge(config, lowres * 2 - 1), Schedule(config.lowres_schedule).log_snr(t)
+        else:
+            noised, log_snr = noised_lowres(config, lowres * 2 - 1, t, lowres_noise)
+        conditions = replace(conditions, lowres=_channels_last(noised), lowres_log_snr=log_snr)
+    if config.unet.text_embed_dim is not None:
+        given = torch.full((count,), embedding is not None, device=device)
+        absent = torch.zeros(count, config.unet.text_embed_dim, device=device)
+        conditions = replace(
+            conditions, embedding=absent if embedding is None else embedding.to(device), embedding_given=given
+        )
+    return Denoiser(unet, config, conditions)
 
 
 def _channels_last(images: Tensor) -> Tensor:

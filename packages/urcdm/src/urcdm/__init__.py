@@ -4,6 +4,7 @@ from urcdm.canvas import Canvas
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
 from urcdm.errors import CanvasError, SlideSizeError, TilesError
 from urcdm.examples import LevelExamples
+from urcdm.executors import Executor, InProcessExecutor, SerialExecutor
 from urcdm.export import write_preview, write_slide
 from urcdm.generate import Progress, RunSettings, generate
 from urcdm.imagen_import import import_imagen
@@ -11,11 +12,12 @@ from urcdm.model import Urcdm
 from urcdm.order import PatchGrid
 from urcdm.quality import seam, sharpness
 from urcdm.shard_examples import ShardExamples
-from urcdm.tasks import Executor, InProcessExecutor, PatchTask, StageKey, stage_batch
+from urcdm.tasks import DenoiseTask, PatchTask, StageKey, Task, stage_batch
 
 __all__ = [
     "Canvas",
     "CanvasError",
+    "DenoiseTask",
     "Executor",
     "InProcessExecutor",
     "Level",
@@ -25,9 +27,11 @@ __all__ = [
     "PatchTask",
     "Progress",
     "RunSettings",
+    "SerialExecutor",
     "ShardExamples",
     "SlideSizeError",
     "StageKey",
+    "Task",
     "TilesError",
     "TrainingPlan",
     "Urcdm",

@@ -10,6 +10,8 @@ from wsi_tiling import TissueRule
 
 ContextKind = Literal["centre", "plain"]
 CONTEXT_CHANNELS: dict[ContextKind, int] = {"centre": 6, "plain": 3}
+SHARED = "shared"
+"""Stands for all levels above the first where they share their networks: in plans, and as the folder in the model."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -50,10 +52,12 @@ class UrcdmConfig:
         pad_augment: Share of the training examples in which the fill colour covers the context from some edge on, as
             beyond the edge of a slide. For pictures without a background colour whose tiles rarely lie at an edge.
         tissue: Where there is tissue, in tiling, training and sampling alike.
+        weights: 'separate' has networks for each level; with 'shared' all levels above the first have the same, which
+            are told the level by an embedding.
 
     Raises:
-        ValueError: Fewer than two levels, two of one name, fields that do not shrink, an overlap outside [0, 0.5], or
-            an augmentation outside its range.
+        ValueError: Fewer than two levels, two of one name, fields that do not shrink, an overlap outside [0, 0.5], an
+            augmentation outside its range, or levels that cannot share networks.
     """
 
     levels: tuple[Level, ...]
@@ -66,6 +70,7 @@ class UrcdmConfig:
     max_context_blur: float = 0.0
     pad_augment: float = 0.0
     tissue: TissueRule = TissueRule()
+    weights: Literal["separate", "shared"] = "separate"
 
     def __post_init__(self) -> None:
         if len(self.levels) < 2:
@@ -80,6 +85,25 @@ class UrcdmConfig:
         for name in ("max_context_blur", "pad_augment"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
+        if self.weights == "shared":
+            if len({level.image_px for level in self.levels[1:]}) > 1:
+                raise ValueError("levels that share their networks have images of one size")
+            if any(level.name == SHARED for level in self.levels):
+                raise ValueError(f"weights = 'shared': no level can have the name '{SHARED}'")
+
+    def cascade_name(self, level: int) -> str:
+        """What the cascade of a level is called in plans, and its folder in a model."""
+        return SHARED if self.shares(level) else self.levels[level].name
+
+    def shares(self, level: int) -> bool:
+        """Whether a level has the networks that all levels above the first share."""
+        return self.weights == "shared" and level > 0
+
+    def embedding(self, level: int) -> tuple[float, ...] | None:
+        """What tells shared networks the level, one number for each level above the first; None for others."""
+        if not self.shares(level):
+            return None
+        return tuple(float(each == level) for each in range(1, len(self.levels)))
 
     def context_channels(self, level: int) -> int:
         """Channels of the images that the networks of a level are conditioned on."""
@@ -98,6 +122,11 @@ class UrcdmConfig:
                     f"level '{name}': cond_images_channels is {stage.unet.cond_images_channels}, "
                     f"context = '{self.context}' wants {self.context_channels(level)}"
                 )
+            if self.shares(level) and stage.unet.text_embed_dim != len(self.levels) - 1:
+                raise ValueError(
+                    f"networks shared by {len(self.levels) - 1} levels want text_embed_dim = {len(self.levels) - 1}, "
+                    f"got {stage.unet.text_embed_dim}"
+                )
         if level == 0 and stages[0].lowres_px is not None:
             raise ValueError(f"level '{name}' is the first: its cascade needs a base model")
 
@@ -107,7 +136,7 @@ class NetworkPlan:
     """One network to train.
 
     Args:
-        level: Name of its level.
+        level: Name of its level; 'shared' for all levels above the first, if they share their networks.
         stage: What it is.
         training: How it is trained.
     """
@@ -138,18 +167,18 @@ class TrainingPlan:
     networks: tuple[NetworkPlan, ...]
 
     def __post_init__(self) -> None:
-        names = [level.name for level in self.urcdm.levels]
+        names = list(dict.fromkeys(self.urcdm.cascade_name(level) for level in range(len(self.urcdm.levels))))
         for network in self.networks:
             if network.level not in names:
                 raise ValueError(f"a network of level '{network.level}', but the levels are {', '.join(names)}")
-        for i, name in enumerate(names):
+        for i in range(len(self.urcdm.levels)):
             if not self.of_level(i):
-                raise ValueError(f"level '{name}' has no network")
+                raise ValueError(f"level '{self.urcdm.cascade_name(i)}' has no network")
             self.urcdm.check_cascade(i, self.cascade(i))
 
     def of_level(self, level: int) -> tuple[NetworkPlan, ...]:
         """The networks of a level, in the order of their stages."""
-        name = self.urcdm.levels[level].name
+        name = self.urcdm.cascade_name(level)
         return tuple(network for network in self.networks if network.level == name)
 
     def cascade(self, level: int) -> CascadeConfig:

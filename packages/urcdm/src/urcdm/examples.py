@@ -1,13 +1,14 @@
 """Training examples from real slides: a patch, and the context that sampling would give it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cdm_core.examples import Examples
 from urcdm.augment import augmented_parent
 from urcdm.config import Level, TrainingPlan
 from urcdm.context import read_context
@@ -141,6 +142,7 @@ class MakeExample:
         self.config, self.level = plan.urcdm, plan.urcdm.levels[level]
         self.parent = plan.urcdm.levels[level - 1] if level else None
         self.stage = plan.of_level(level)[stage].stage
+        self.embedding = plan.urcdm.embedding(level)
         self.starts_from_parent = level > 0 and stage == 0 and self.stage.lowres_px is not None
 
     def __call__(
@@ -182,4 +184,22 @@ class MakeExample:
             example["cond_images"] = images
             if context.centre is not None:
                 example["lowres"] = tensor(context.centre)
+        if self.embedding is not None:
+            example["embedding"] = torch.tensor(self.embedding)
         return example
+
+
+class InTurn:
+    """Examples of several levels in turn, for networks that the levels share.
+
+    Args:
+        parts: The examples of each.
+    """
+
+    def __init__(self, parts: Sequence[Examples]) -> None:
+        self.parts = tuple(parts)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """Returns the example of a draw, see `cdm_core.training.Examples`."""
+        turn, number = divmod(draw, len(self.parts))
+        return self.parts[number][turn]

@@ -1,20 +1,18 @@
 """A slide from noise: level by level, stage by stage over the whole grid, ready patches together."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, replace
 
 from cdm_core.inference import Precision
 from urcdm.canvas import Canvas, StageCanvas
 from urcdm.config import UrcdmConfig
-from urcdm.context import read_context
+from urcdm.executors import Executor, work_off
 from urcdm.geometry import LevelGeometry
+from urcdm.joint import JointStage
+from urcdm.level_run import LevelRun
 from urcdm.model import Urcdm
-from urcdm.order import Cell, PatchGrid
-from urcdm.tasks import Executor, PatchTask, StageKey, patch_seed
-from wsi_tiling import tissue_mask
+from urcdm.order import Cell
+from urcdm.tasks import PatchTask, StageKey
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,8 @@ class RunSettings:
         seed: Of all noise.
         steps: Denoising steps of every stage; each stage's own if None.
         resample: How often each step is run where pixels are held; more costs time and joins patches better.
+        joint: Sample all patches of a stage together, step by step, their predictions averaged where they overlap
+            (`urcdm.joint`), instead of one after the other, each holding what its neighbours have drawn.
         precision: What the executor's networks calculate in. Two precisions on one canvas would differ by more than
             rounding where patches meet; whether networks are compiled, and the batch, change no more than that.
     """
@@ -34,7 +34,12 @@ class RunSettings:
     seed: int = 0
     steps: int | None = None
     resample: int = 1
+    joint: bool = False
     precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.joint and self.resample > 1:
+            raise ValueError("joint sampling holds no pixels, so there is nothing to resample: give resample=1")
 
     def identity(self, model: Urcdm) -> dict[str, str | int | float]:
         """Returns what a canvas remembers, so that only the same run resumes from it.
@@ -49,6 +54,7 @@ class RunSettings:
             "height": self.size_l0[1],
             "steps": self.steps or "default",
             "resample": self.resample,
+            "joint": self.joint,
             "precision": self.precision,
         }
 
@@ -85,19 +91,19 @@ def generate(
         Progress at the start of every stage, and after every batch.
 
     Raises:
+        ValueError: Joint sampling with a solver that it does not take.
         SlideSizeError: The slide is larger than the field of the first level.
         CanvasError: The canvas cannot be read or written.
     """
     parent: StageCanvas | None = None
     geometries = model.geometry(settings.size_l0)
-    for number, geometry in enumerate(geometries):
-        level = _LevelRun(model, number, geometries, parent, settings)
+    for number in range(len(geometries)):
+        level = LevelRun(model, number, geometries, parent, settings.seed)
         below: StageCanvas | None = None
-        for stage, config in enumerate(model.cascades[number].config.stages):
-            stage_canvas = open_stage(canvas, geometry, config.image_px)
-            together = batch if isinstance(batch, int) else batch[number, stage]
-            yield from level.run_stage(stage, stage_canvas, below, executor, together)
-            below = stage_canvas
+        for index in range(len(level.config.stages)):
+            stage = _Stage(level, index, canvas, below, settings)
+            yield from stage.run(executor, batch if isinstance(batch, int) else batch[number, index])
+            below = stage.picture
         parent = below
 
 
@@ -106,96 +112,54 @@ def open_stage(canvas: Canvas, geometry: LevelGeometry, image_px: int) -> StageC
     return canvas.stage(f"{geometry.level.name}-{image_px}", geometry.grid, image_px)
 
 
-class _LevelRun:
-    """The work of one level: which patches are drawn, in which order, and what each needs."""
+class _Stage:
+    """One stage of one level: its patches without tissue, then the others in order or jointly."""
 
     def __init__(
         self,
-        model: Urcdm,
-        number: int,
-        geometries: tuple[LevelGeometry, ...],
-        parent: StageCanvas | None,
+        level: LevelRun,
+        stage: int,
+        canvas: Canvas,
+        below: StageCanvas | None,
         settings: RunSettings,
     ) -> None:
-        self.model, self.number, self.settings, self.parent = model, number, settings, parent
-        self.geometry = geometries[number]
-        self.parent_geometry = geometries[number - 1] if number else None
-        self.order = PatchGrid(self.geometry.grid, self._without_tissue())
+        self.level, self.stage, self.canvas, self.below, self.settings = level, stage, canvas, below, settings
+        self.image_px = level.config.stages[stage].image_px
+        self.picture = open_stage(canvas, level.geometry, self.image_px)
 
-    def run_stage(
-        self, stage: int, canvas: StageCanvas, below: StageCanvas | None, executor: Executor, batch: int
-    ) -> Iterator[Progress]:
-        image_px = self.model.cascades[self.number].config.stages[stage].image_px
-        skipped = [(int(row), int(col)) for row, col in np.argwhere(self.order.skipped)]
+    def run(self, executor: Executor, batch: int) -> Iterator[Progress]:
+        skipped = self.level.skipped
         for cell in skipped:
-            if cell not in canvas.done:
-                canvas.write(cell, self._enlarged_parent(cell, image_px))
-        total = len(self.order.grid) - len(skipped)
+            if cell not in self.picture.done:
+                self.picture.write(cell, self.level.enlarged_parent(cell, self.image_px))
+        total = len(self.level.order.grid) - len(skipped)
+        name = self.level.geometry.level.name
+        yield Progress(name, self.image_px, len(self.picture.done) - len(skipped), total, len(skipped))
+        if len(self.picture.done) < len(self.level.order.grid):
+            jointly = self.settings.joint and total > 1
+            for done in self._jointly(executor, batch) if jointly else self._in_order(executor, batch):
+                yield Progress(name, self.image_px, done, total, len(skipped))
 
-        def progress() -> Progress:
-            done = len(canvas.done) - len(skipped)
-            return Progress(self.geometry.level.name, image_px, done, total, len(skipped))
+    def _in_order(self, executor: Executor, batch: int) -> Iterator[int]:
+        """Samples patches as they become ready; yields how many are done."""
+        skipped = len(self.level.skipped)
+        for finished in work_off(executor, self.level.order.front(self.picture.done), self._task, batch):
+            for cell, pixels in finished:
+                self.picture.write(cell, pixels)
+            yield len(self.picture.done) - skipped
 
-        yield progress()
-        while ready := self.order.ready(canvas.done)[:batch]:
-            tasks = [self._task(stage, cell, canvas, below) for cell in ready]
-            for cell, pixels in zip(ready, executor.run(tasks), strict=True):
-                canvas.write(cell, pixels)
-            yield progress()
+    def _jointly(self, executor: Executor, batch: int) -> Iterator[int]:
+        """Samples all patches step by step; yields how many patches' worth of steps are done."""
+        joint = JointStage(self.level, self.stage, self.canvas, self.picture, self.below, self.settings.steps)
+        return joint.run(executor, batch)
 
-    def _task(self, stage: int, cell: Cell, canvas: StageCanvas, below: StageCanvas | None) -> PatchTask:
-        config = self.model.cascades[self.number].config.stages[stage]
-        starts_from_parent = stage == 0 and config.lowres_px is not None
-        context = lowres = known = known_mask = None
-        if self.parent is not None and self.parent_geometry is not None:
-            x0, y0, x1, y1 = self.parent_geometry.to_px(self.geometry.box_l0(*cell))
-            read = read_context(
-                self.parent.read,
-                ((x0 + x1) / 2, (y0 + y1) / 2),
-                self.model.config,
-                self.parent_geometry.level,
-                self.geometry.level,
-                config.image_px,
-                config.lowres_px if starts_from_parent else None,
-            )
-            context, lowres = read.images, read.centre
-        if below is not None:
-            lowres = below.patch_of(cell)
-        if len(self.order.grid) > 1:
-            known, known_mask = canvas.held(cell, self.order.held(cell))
-        return PatchTask(
-            level=self.number,
-            stage=stage,
-            cell=cell,
-            seed=patch_seed(self.settings.seed, self.number, stage, cell),
-            context=context,
-            lowres=lowres,
-            known=known,
-            known_mask=known_mask,
-            steps=self.settings.steps,
-            resample=self.settings.resample,
-        )
-
-    def _enlarged_parent(self, cell: Cell, image_px: int) -> NDArray[np.uint8]:
-        """Returns the parent's picture at a patch's place, (S, S, 3)."""
-        if self.parent is None or self.parent_geometry is None:
-            raise ValueError("the first level has no parent")
-        return self.parent.read(self.parent_geometry.to_px(self.geometry.box_l0(*cell)), image_px)
-
-    def _without_tissue(self) -> NDArray[np.bool_]:
-        """Marks the patches whose place on the parent's canvas holds no tissue, (rows, cols) bool."""
-        grid = self.geometry.grid
-        without = np.zeros((grid.rows, grid.cols), bool)
-        if self.parent is None or self.parent_geometry is None:
-            return without
-        width, height = self.parent.size_px
-        picture, scale_l0 = self.parent.picture(0, 0, width, height), self.parent_geometry.level.scale
-        mask = tissue_mask(picture, self.model.config.tissue, scale_l0)
-        for row, col in grid:
-            x0, y0, x1, y1 = self.parent_geometry.to_px(self.geometry.box_l0(row, col))
-            left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)
-            without[row, col] = not mask[top : int(np.ceil(y1)), left : int(np.ceil(x1))].any()
-        return without
+    def _task(self, cell: Cell) -> PatchTask:
+        task = self.level.conditions(self.stage, cell, self.below)
+        known = known_mask = None
+        if len(self.level.order.grid) > 1:
+            known, known_mask = self.picture.held(cell, self.level.order.held(cell))
+        settings = self.settings
+        return replace(task, known=known, known_mask=known_mask, steps=settings.steps, resample=settings.resample)
 
 
 def slide_size_px(config: UrcdmConfig, size_l0: tuple[int, int]) -> tuple[int, int]:

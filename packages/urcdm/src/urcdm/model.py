@@ -18,7 +18,7 @@ class Urcdm:
 
     Args:
         config: Its levels.
-        cascades: One a level.
+        cascades: One a level; the same for levels that share their networks.
         provenance: Where the weights come from: data, steps, date, code version.
 
     Raises:
@@ -35,6 +35,8 @@ class Urcdm:
             raise ValueError(f"wanted a cascade for each of {len(config.levels)} levels, got {len(cascades)}")
         for i, cascade in enumerate(cascades):
             config.check_cascade(i, cascade.config)
+            if config.shares(i) and cascade is not cascades[1]:
+                raise ValueError("weights = 'shared' wants one cascade for all levels above the first, got several")
         self.config = config
         self.cascades = tuple(cascades)
         self.provenance = dict(provenance or {})
@@ -61,15 +63,15 @@ class Urcdm:
         return digest.hexdigest()[:16]
 
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Writes the model: `model.toml`, and a cascade folder named after each level.
+        """Writes the model: `model.toml`, and a cascade folder named after each level, or one that levels share.
 
         Args:
             folder: Where to; made if missing.
             dtype: In which precision the weights are stored.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for level, cascade in zip(self.config.levels, self.cascades, strict=True):
-            cascade.save(folder / level.name, dtype=dtype)
+        for name, cascade in {self.config.cascade_name(i): each for i, each in enumerate(self.cascades)}.items():
+            cascade.save(folder / name, dtype=dtype)
         write_settings(folder, self.config, self.provenance)
 
     @classmethod
@@ -83,9 +85,10 @@ class Urcdm:
         values = read_model_file(folder, kind="urcdm")
         provenance = values.pop("provenance", {})
         config = parse_config(UrcdmConfig, values, str(folder / MODEL_FILE))
-        cascades = [Cascade.load(folder / level.name) for level in config.levels]
+        names = [config.cascade_name(level) for level in range(len(config.levels))]
+        cascades = {name: Cascade.load(folder / name) for name in dict.fromkeys(names)}
         try:
-            return cls(config, cascades, provenance)
+            return cls(config, [cascades[name] for name in names], provenance)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
 

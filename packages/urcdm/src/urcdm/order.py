@@ -1,5 +1,7 @@
 """Which patches can be sampled now: each waits for the neighbours whose overlap it holds."""
 
+import heapq
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,8 +34,8 @@ class PatchGrid:
     def corner(self) -> tuple[int, int]:
         """Direction in which rows and columns are worked, each 1 or -1."""
         corners = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-        nothing = frozenset[Cell]()
-        return max(corners, key=lambda corner: len(self._ready(nothing, corner)))
+        sampled = [cell for cell in self.grid if not self.skipped[cell]]
+        return max(corners, key=lambda corner: sum(not self.needs(cell, corner) for cell in sampled))
 
     def needs(self, cell: Cell, corner: tuple[int, int] | None = None) -> list[Cell]:
         """The sampled patches that a patch waits for."""
@@ -42,9 +44,10 @@ class PatchGrid:
         rows, cols = range(self.grid.rows), range(self.grid.cols)
         return [(r, c) for r, c in before if r in rows and c in cols and not self.skipped[r, c]]
 
-    def ready(self, done: frozenset[Cell] | set[Cell]) -> list[Cell]:
-        """The patches that can be sampled once those in `done` are, row by row."""
-        return self._ready(done, self.corner)
+    def front(self, done: Collection[Cell] = ()) -> "Front":
+        """The patches that are still to be sampled, once those in `done` are."""
+        left = [cell for cell in self.grid if cell not in done and not self.skipped[cell]]
+        return Front({cell: [need for need in self.needs(cell) if need not in done] for cell in left})
 
     def held(self, cell: Cell) -> list[Cell]:
         """The patches whose pixels a patch holds where they overlap: those it waits for, and all that are skipped."""
@@ -55,9 +58,34 @@ class PatchGrid:
         skipped = [(r, c) for r in rows for c in cols if self.skipped[r, c] and (r, c) != cell]
         return self.needs(cell) + skipped
 
-    def _ready(self, done: frozenset[Cell] | set[Cell], corner: tuple[int, int]) -> list[Cell]:
-        return [
-            cell
-            for cell in self.grid
-            if cell not in done and not self.skipped[cell] and all(n in done for n in self.needs(cell, corner))
-        ]
+
+class Front:
+    """Patches to hand out, each once all that it waits for are finished, row by row.
+
+    Args:
+        waits_for: For each patch that is to be handed out, those among them that it waits for.
+    """
+
+    def __init__(self, waits_for: Mapping[Cell, Iterable[Cell]]) -> None:
+        self._missing = {cell: set(needs) for cell, needs in waits_for.items()}
+        self._followers: dict[Cell, list[Cell]] = {}
+        for cell, needs in self._missing.items():
+            for need in needs:
+                self._followers.setdefault(need, []).append(cell)
+        self._ready = [cell for cell, needs in self._missing.items() if not needs]
+        heapq.heapify(self._ready)
+
+    def __len__(self) -> int:
+        """How many are ready."""
+        return len(self._ready)
+
+    def take(self, most: int) -> list[Cell]:
+        """Hands out the first of those that are ready, at most so many."""
+        return [heapq.heappop(self._ready) for _ in range(min(most, len(self._ready)))]
+
+    def finish(self, cell: Cell) -> None:
+        """Notes that a patch is finished."""
+        for follower in self._followers.pop(cell, ()):
+            self._missing[follower].discard(cell)
+            if not self._missing[follower]:
+                heapq.heappush(self._ready, follower)

@@ -1,8 +1,8 @@
-"""One patch to sample, with everything that it takes: whoever samples it needs the model and nothing else."""
+"""Patches to sample, with everything that it takes: whoever samples them needs the model and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from cdm_core import draw_noise, sample_stage
 from cdm_core.batch_size import BatchSize, best_batch_size, time_batch
+from cdm_core.lowres import noise_px
 from cdm_core.pictures import to_uint8
+from cdm_core.stage import stage_denoiser
 from urcdm.config import UrcdmConfig
 from urcdm.model import Urcdm
 from urcdm.order import Cell
@@ -49,30 +51,44 @@ class PatchTask:
     resample: int = 1
 
 
-class Executor(Protocol):
-    """Samples batches of patches, here or elsewhere."""
+@dataclass(frozen=True)
+class DenoiseTask:
+    """A patch whose clean picture is to be predicted from a noisy one: one step of sampling all patches jointly.
 
-    def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
-        """Samples patches of one stage of one level together; gives (S, S, 3) for each, in their order."""
-        ...
+    Args:
+        patch: Its conditions; nothing is held.
+        noisy: x_t at the patch's place, (S, S, 3) float16.
+        t: Its time.
+    """
+
+    patch: PatchTask
+    noisy: NDArray[np.float16]
+    t: float
 
 
-class InProcessExecutor:
-    """Samples in this process.
+Task = PatchTask | DenoiseTask
+
+
+def stage_of(task: Task) -> StageKey:
+    """The stage that a task belongs to."""
+    patch = task.patch if isinstance(task, DenoiseTask) else task
+    return patch.level, patch.stage
+
+
+def run_tasks(model: Urcdm, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+    """Works off tasks of one kind and stage as one batch.
 
     Args:
         model: The model, on the device to use.
-        full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
-            one size only.
+        tasks: The tasks.
+
+    Returns:
+        For each task, in their order, a sampled patch, (S, S, 3) uint8, or x0 in [-1, 1], (S, S, 3) float16.
     """
-
-    def __init__(self, model: Urcdm, *, full: Mapping[StageKey, int] | None = None) -> None:
-        self.model, self.full = model, dict(full or {})
-
-    def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
-        """Samples patches of one stage of one level together; gives (S, S, 3) for each, in their order."""
-        missing = self.full.get((tasks[0].level, tasks[0].stage), 0) - len(tasks)
-        return sample_patches(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
+    noisy = [task for task in tasks if isinstance(task, DenoiseTask)]
+    if noisy:
+        return denoise_patches(model, noisy)
+    return sample_patches(model, [task for task in tasks if isinstance(task, PatchTask)])
 
 
 def patch_seed(seed: int, level: int, stage: int, cell: Cell) -> int:
@@ -81,35 +97,46 @@ def patch_seed(seed: int, level: int, stage: int, cell: Cell) -> int:
 
 
 def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
-    """Samples patches of one stage of one level as one batch.
-
-    Args:
-        model: The model.
-        tasks: The patches.
-
-    Returns:
-        One (S, S, 3) for each task, in their order.
-    """
-    first = tasks[0]
-    cascade = model.cascades[first.level]
-    device = cascade.device
+    """Samples patches of one stage of one level as one batch; gives (S, S, 3) for each."""
+    first, cascade = tasks[0], model.cascades[tasks[0].level]
     generators = [torch.Generator().manual_seed(task.seed) for task in tasks]
-    context = _stacked([task.context for task in tasks], device)
-    if context is not None:
-        context = noised_centre(context, model.config, generators)
     masks = [torch.from_numpy(task.known_mask) for task in tasks if task.known_mask is not None]
     images = sample_stage(
         cascade.unets[first.stage],
         cascade.config.stages[first.stage],
         generators=generators,
-        lowres=_stacked([task.lowres for task in tasks], device),
-        cond_images=context,
-        known=_stacked([task.known for task in tasks], device),
-        known_mask=torch.stack(masks)[:, None].to(device) if masks else None,
+        cond_images=_contexts(model, tasks, generators),
+        lowres=_stacked([task.lowres for task in tasks], cascade.device),
+        known=_stacked([task.known for task in tasks], cascade.device),
+        known_mask=torch.stack(masks)[:, None].to(cascade.device) if masks else None,
         steps=first.steps,
         resample=first.resample,
     )
     return list(to_uint8(images))
+
+
+@torch.no_grad()
+def denoise_patches(model: Urcdm, tasks: Sequence[DenoiseTask]) -> list[NDArray[np.float16]]:
+    """Predicts x0 for patches of one stage of one level as one batch; gives (S, S, 3) in [-1, 1] for each."""
+    patches = [task.patch for task in tasks]
+    cascade, stage = model.cascades[patches[0].level], patches[0].stage
+    config, device = cascade.config.stages[stage], cascade.device
+    # The conditions' noise is that of the patch, the same at every step.
+    generators = [torch.Generator().manual_seed(patch.seed) for patch in patches]
+    context = _contexts(model, patches, generators)
+    lowres = _stacked([patch.lowres for patch in patches], device)
+    side = noise_px(config)
+    denoiser = stage_denoiser(
+        cascade.unets[stage],
+        config,
+        len(tasks),
+        lowres=lowres,
+        lowres_noise=None if lowres is None else draw_noise((3, side, side), generators, device),
+        cond_images=context,
+    )
+    noisy = torch.from_numpy(np.stack([task.noisy for task in tasks])).to(device).permute(0, 3, 1, 2).float()
+    x0 = denoiser(noisy, torch.full((len(tasks),), tasks[0].t, device=device))
+    return list(x0.permute(0, 2, 3, 1).to(torch.float16).cpu().numpy())
 
 
 def stage_batch(model: Urcdm, key: StageKey, *, limit: int, size: int | None = None) -> BatchSize:
@@ -148,6 +175,12 @@ def noised_centre(context: Tensor, config: UrcdmConfig, generators: Sequence[tor
         return context
     noise = draw_noise((3, *context.shape[2:]), generators, context.device)
     return torch.cat([context[:, :3], context[:, 3:] + config.context_noise * noise], dim=1)
+
+
+def _contexts(model: Urcdm, tasks: Sequence[PatchTask], generators: Sequence[torch.Generator]) -> Tensor | None:
+    """The contexts of patches with their centres noised, (B, C, S, S), or None if there are none."""
+    context = _stacked([task.context for task in tasks], model.cascades[tasks[0].level].device)
+    return None if context is None else noised_centre(context, model.config, generators)
 
 
 def _stacked(pictures: Sequence[NDArray[np.uint8] | None], device: torch.device) -> Tensor | None:

@@ -3,8 +3,8 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -18,10 +18,10 @@ class TileCache:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
-        self._tiles: OrderedDict[Hashable, NDArray[np.uint8]] = OrderedDict()
+        self._tiles: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable) -> NDArray[np.uint8] | None:
+    def get(self, key: Hashable) -> NDArray[Any] | None:
         """The array of a key, None if it is not kept (any more)."""
         with self._lock:
             tile = self._tiles.get(key)
@@ -29,7 +29,7 @@ class TileCache:
                 self._tiles.move_to_end(key)
             return tile
 
-    def put(self, key: Hashable, tile: NDArray[np.uint8]) -> None:
+    def put(self, key: Hashable, tile: NDArray[Any]) -> None:
         """Keeps an array, which nobody may change any more, and lets go of those left alone longest."""
         if tile.nbytes > self.max_bytes:
             return

@@ -70,6 +70,13 @@ class TissueRule:
         """The rule for pictures without a background: all of it counts."""
         return cls(min_hue=-1.0, min_saturation=-1.0)
 
+    def shrunk(self, factor: float) -> "TissueRule":
+        """The same rule for a picture that is smaller by a factor: it erodes and dilates by fewer pixels."""
+        erode_px, dilate_px = (
+            side and 2 * round((side / factor - 1) / 2) + 1 for side in (self.erode_px, self.dilate_px)
+        )
+        return replace(self, erode_px=max(erode_px, 0), dilate_px=max(dilate_px, 0))
+
     @property
     def accepts_everything(self) -> bool:
         """Whether no pixel can fail the rule."""

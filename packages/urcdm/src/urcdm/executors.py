@@ -1,0 +1,114 @@
+"""Who works off batches of patches: the seam between a slide's order and the devices that draw it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from numpy.typing import NDArray
+
+from urcdm.model import Urcdm
+from urcdm.order import Cell, Front
+from urcdm.tasks import StageKey, Task, run_tasks, stage_of
+
+Finished = list[NDArray[Any]]
+
+
+class Executor(Protocol):
+    """Works off batches of tasks, here or elsewhere; see `urcdm.tasks.run_tasks`."""
+
+    @property
+    def workers(self) -> int:
+        """How many batches are worked on at a time; one more for each may wait for its turn."""
+        ...
+
+    def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
+        """Hands out tasks of one kind and stage as one batch; what comes of them is in their order."""
+        ...
+
+
+class SerialExecutor(ABC):
+    """Works off batches in this process, one at a time, while whoever hands them out prepares the next.
+
+    A context manager: it ends when its last batch has.
+    """
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="urcdm")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
+        """Hands out tasks of one kind and stage as one batch."""
+        return self._thread.submit(self.run, tasks)
+
+    @abstractmethod
+    def run(self, tasks: Sequence[Task]) -> Finished:
+        """Works off a batch now."""
+
+
+class InProcessExecutor(SerialExecutor):
+    """Works with a model of this process.
+
+    Args:
+        model: The model, on the device to use.
+        full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
+            one size only.
+    """
+
+    def __init__(self, model: Urcdm, *, full: Mapping[StageKey, int] | None = None) -> None:
+        super().__init__()
+        self.model, self.full = model, dict(full or {})
+
+    def run(self, tasks: Sequence[Task]) -> Finished:
+        """Works off a batch now."""
+        missing = self.full.get(stage_of(tasks[0]), 0) - len(tasks)
+        return run_tasks(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
+
+
+def work_off(
+    executor: Executor, front: Front, make: Callable[[Cell], Task], batch: int
+) -> Iterator[list[tuple[Cell, NDArray[Any]]]]:
+    """Works off the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
+
+    Whoever is idle gets its share of what is ready; a batch is prepared in advance only if it is full, since patches
+    that become ready meanwhile would fill it. What is yielded counts as finished when the next batch is asked for.
+
+    Args:
+        executor: Who works.
+        front: The patches, and which wait for which.
+        make: Makes the task of a patch; all that it waits for are finished then.
+        batch: Most patches of a batch.
+    """
+    pending: dict[Future[Finished], list[Cell]] = {}
+    try:
+        while True:
+            while count := _batch(executor.workers, len(pending), len(front), batch):
+                cells = front.take(count)
+                pending[executor.submit([make(cell) for cell in cells])] = cells
+            if not pending:
+                return
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                cells = pending.pop(future)
+                yield list(zip(cells, future.result(), strict=True))
+                for cell in cells:
+                    front.finish(cell)
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _batch(workers: int, pending: int, ready: int, batch: int) -> int:
+    """How many of the patches that are ready to hand out as the next batch."""
+    if pending < workers:
+        return min(batch, -(-ready // (workers - pending)))
+    return batch if pending < 2 * workers and ready >= batch else 0

@@ -1,0 +1,180 @@
+"""Joint sampling: all patches of a stage take each step together, their predictions averaged where they overlap.
+
+One noisy picture covers the whole canvas. At every step each patch predicts x0 from its window of that picture; where
+windows overlap the predictions are blended; and the picture takes the step. It needs no order, and no patch has to fit
+what another has already drawn.
+
+The noisy picture is never whole in memory. Each patch keeps its own window of it on disk, and its prediction; its next
+window follows from these and from its neighbours' predictions, and agrees with theirs wherever they overlap.
+
+Source: Bar-Tal et al. 2023, 'MultiDiffusion', section 3, with predictions of x0 averaged in place of whole steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdm_core.schedule import Schedule
+from cdm_core.solver import step_weights
+from urcdm.canvas import Canvas, StageCanvas
+from urcdm.executors import Executor, work_off
+from urcdm.level_run import LevelRun
+from urcdm.order import Cell, Front
+from urcdm.patch_store import PatchStore
+from urcdm.place_noise import noise_key, place_noise
+from urcdm.tasks import DenoiseTask, PatchTask
+
+CONDITIONS_BYTES = 256 * 2**20
+"""Contexts and low-resolution images of so many bytes are kept from step to step; others are read again."""
+
+
+class JointStage:
+    """One stage of one level, sampled jointly.
+
+    Args:
+        level: The level.
+        stage: Number of the stage, from 0.
+        canvas: Where the run keeps what it has done.
+        picture: The stage's part of it; the patches without tissue are there already.
+        below: The finished stage before, None for the first.
+        steps: Denoising steps; the stage's own if None.
+
+    Raises:
+        ValueError: The stage's solver takes more than one prediction a step.
+    """
+
+    def __init__(
+        self,
+        level: LevelRun,
+        stage: int,
+        canvas: Canvas,
+        picture: StageCanvas,
+        below: StageCanvas | None,
+        steps: int | None,
+    ) -> None:
+        self.level, self.stage, self.canvas, self.picture, self.below = level, stage, canvas, picture, below
+        config = level.config.stages[stage]
+        sampling, schedule = config.sampling, Schedule(config.schedule)
+        if sampling.method == "heun":
+            raise ValueError("joint sampling takes a solver with one prediction a step: not heun")
+        self.steps = steps or sampling.steps
+        self.keeps_mean = sampling.method == "dpmpp_2m"
+        self.times: list[float] = np.linspace(1, 0, self.steps + 1).tolist()
+        self.weights = [
+            step_weights(schedule, self.times, step, method=sampling.method, eta=sampling.eta)
+            for step in range(self.steps)
+        ]
+        self.cells = [cell for cell in level.geometry.grid if not level.order.skipped[cell]]
+        kept = CONDITIONS_BYTES // (9 * config.image_px**2)
+        self._conditions = lru_cache(max(1, kept))(self._read_conditions)
+
+    def run(self, executor: Executor, batch: int) -> Iterator[int]:
+        """Takes the steps that are left and writes the patches; yields after every batch.
+
+        Yields:
+            How many patches' worth of predictions have been made.
+        """
+        begun = [step for step in range(self.steps) if self.canvas.has_scratch(self._name(step, "x0"))]
+        number = max(begun, default=0)
+        before = self._open(number - 1) if number else None
+        while True:
+            now = self._open(number)
+            yield self._progress(now)
+            yield from self._predict(now, before, executor, batch)
+            if number:
+                self._drop(number - 1)
+            if number == self.steps - 1:
+                break
+            number, before = number + 1, now
+        for cell in self.cells:
+            if cell not in self.picture.done:
+                clean = self._step(now, cell)[0].clip(-1, 1)
+                self.picture.write(cell, np.rint((clean + 1) * 127.5).astype(np.uint8))
+        self._drop(number)
+
+    def _predict(self, now: "_Step", before: "_Step | None", executor: Executor, batch: int) -> Iterator[int]:
+        """Makes the predictions of a step that are not there yet."""
+        left = [cell for cell in self.cells if cell not in now.x0.done]
+
+        def task(cell: Cell) -> DenoiseTask:
+            if before is None:
+                x = place_noise(self._key(0), self._window(cell))
+            else:
+                x, mean = self._step(before, cell)
+                if now.mean is not None:
+                    now.mean.write(cell, mean.astype(np.float16))
+            noisy = x.astype(np.float16)
+            now.x.write(cell, noisy)
+            return DenoiseTask(self._conditions(cell), noisy, self.times[now.number])
+
+        for predicted in work_off(executor, Front(dict.fromkeys(left, ())), task, batch):
+            for cell, x0 in predicted:
+                now.x0.write(cell, x0)
+            yield self._progress(now)
+
+    def _step(self, step: "_Step", cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Takes a step at a patch's place; gives the next x there and the mean of the predictions, (S, S, 3) each."""
+        weights, mosaic = self.weights[step.number], self.picture.mosaic
+        window = self._window(cell)
+        patches = (
+            (other, self._known if self.level.order.skipped[other] else step.x0.load)
+            for other in mosaic.cells_at(*window)
+        )
+        mean, _ = mosaic.blend(window, patches)
+        direction = mean
+        if weights.other and step.mean is not None:
+            direction = mean + weights.other * (step.mean.load(cell) - mean)
+        x = weights.x * step.x.load(cell).astype(np.float32) + weights.x0 * direction
+        if weights.noise:
+            x += weights.noise * place_noise(self._key(1 + step.number), window)
+        return x, mean
+
+    def _known(self, cell: Cell) -> NDArray[np.float32]:
+        """A patch without tissue, in [-1, 1]."""
+        return self.picture.store.load(cell).astype(np.float32) / 127.5 - 1
+
+    def _read_conditions(self, cell: Cell) -> PatchTask:
+        return self.level.conditions(self.stage, cell, self.below)
+
+    def _window(self, cell: Cell) -> tuple[int, int, int, int]:
+        side = self.picture.image_px
+        return (*self.picture.mosaic.origin(cell), side, side)
+
+    def _key(self, purpose: int) -> int:
+        return noise_key(self.level.seed, self.level.number, self.stage, purpose)
+
+    def _progress(self, step: "_Step") -> int:
+        return (step.number * len(self.cells) + len(step.x0.done)) // self.steps
+
+    def _name(self, step: int, what: str) -> str:
+        return f"{self.level.geometry.level.name}-{self.picture.image_px}-step-{step}-{what}"
+
+    def _open(self, number: int) -> "_Step":
+        kinds = ("x", "mean", "x0") if self.keeps_mean and number else ("x", "x0")
+        grid, side = self.level.geometry.grid, self.picture.image_px
+        stores = {kind: self.canvas.scratch(self._name(number, kind), grid, side) for kind in kinds}
+        return _Step(number, stores["x"], stores["x0"], stores.get("mean"))
+
+    def _drop(self, number: int) -> None:
+        for kind in ("x0", "mean", "x"):
+            self.canvas.drop_scratch(self._name(number, kind))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is kept of a step: each patch's window of the noisy picture, and its prediction.
+
+    Args:
+        number: Which step, from 0.
+        x: The noisy picture at the step's begin.
+        x0: The predictions; a patch that is there has its other numbers too.
+        mean: The blended predictions of the step before, where the solver needs them.
+    """
+
+    number: int
+    x: PatchStore
+    x0: PatchStore
+    mean: PatchStore | None

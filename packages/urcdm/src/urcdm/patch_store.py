@@ -1,0 +1,108 @@
+"""Patches on disk, one chunk of a zarr array each: a patch is there whole, or not at all."""
+
+import errno
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from urcdm.errors import CanvasError
+from urcdm.order import Cell
+from wsi_tiling.tile_cache import TileCache
+
+CACHED_BYTES = 64 * 2**20
+_CHUNK = re.compile(r"c\.(\d+)\.(\d+)\.0\.0\.0")
+
+
+class PatchStore:
+    """The patches of a grid, (S, S, 3) each.
+
+    Args:
+        group: zarr group that it belongs to.
+        name: Its name in the group, such as 'high-128'.
+        path: Folder of the group.
+        shape: Rows and columns of the grid, and S.
+        dtype: 'uint8' or 'float16'; the first is compressed.
+        cached: How many bytes of patches are kept in memory.
+
+    Raises:
+        CanvasError: It cannot be made, for instance because the disk is full.
+    """
+
+    def __init__(
+        self,
+        group: zarr.Group,
+        name: str,
+        path: Path,
+        shape: tuple[int, int, int],
+        dtype: str = "uint8",
+        cached: int = CACHED_BYTES,
+    ) -> None:
+        rows, cols, side = shape
+        self.path = path / name
+        try:
+            self._array: Any = group[name] if name in group else _new_array(group, name, (rows, cols, side), dtype)
+        except (OSError, ValueError, KeyError) as error:
+            raise told(self.path, error, "cannot be opened; delete the canvas or choose another") from error
+        self._cache = TileCache(cached)
+        self.done = self._find_done()
+
+    def write(self, cell: Cell, pixels: NDArray[Any]) -> None:
+        """Stores a finished patch, (S, S, 3), whole or not at all; nobody may change the array any more.
+
+        Raises:
+            CanvasError: The disk is full, or it cannot be written.
+        """
+        try:
+            self._array[cell[0], cell[1]] = pixels
+        except OSError as error:
+            raise told(self.path, error, "cannot be written") from error
+        self._cache.put(cell, pixels)
+        self.done.add(cell)
+
+    def load(self, cell: Cell) -> NDArray[Any]:
+        """Gives a finished patch, (S, S, 3), which is not to be changed.
+
+        Raises:
+            CanvasError: It is damaged.
+        """
+        pixels = self._cache.get(cell)
+        if pixels is None:
+            pixels = self._read(cell)
+            self._cache.put(cell, pixels)
+        return pixels
+
+    def _read(self, cell: Cell) -> NDArray[Any]:
+        try:
+            return np.asarray(self._array[cell[0], cell[1]])
+        except (OSError, RuntimeError, ValueError) as error:
+            place = self.path / f"c.{cell[0]}.{cell[1]}.0.0.0"
+            raise CanvasError(f"{place}: this patch is damaged ({error}); delete it and resume") from error
+
+    def _find_done(self) -> set[Cell]:
+        matches = (_CHUNK.fullmatch(path.name) for path in self.path.iterdir())
+        return {(int(match[1]), int(match[2])) for match in matches if match}
+
+
+def told(path: Path, error: Exception, otherwise: str) -> CanvasError:
+    """Makes a CanvasError of what went wrong at a path."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CanvasError(f"{path}: the disk is full; free some space and resume, nothing that was done is lost")
+    return CanvasError(f"{path}: {otherwise} ({error})")
+
+
+def _new_array(group: zarr.Group, name: str, shape: tuple[int, int, int], dtype: str) -> Any:
+    rows, cols, side = shape
+    return group.create_array(
+        name,
+        shape=(rows, cols, side, side, 3),
+        chunks=(1, 1, side, side, 3),
+        dtype=dtype,
+        chunk_key_encoding={"name": "default", "separator": "."},  # no folders, which take long to remove
+        compressors=ZstdCodec(level=1, checksum=True) if dtype == "uint8" else None,  # noise does not shrink
+        config={"write_empty_chunks": True},  # a patch is done if its chunk is there, black ones too
+    )

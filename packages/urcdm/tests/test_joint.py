@@ -1,0 +1,161 @@
+"""Joint sampling against the one loop of cdm-core, run over the whole canvas with predictions averaged."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cdm_core import SamplingConfig, sample
+from cdm_core.schedule import Schedule
+from urcdm import Canvas, InProcessExecutor, RunSettings, SerialExecutor, Task, Urcdm, generate
+from urcdm.generate import open_stage
+from urcdm.place_noise import noise_key, place_noise
+from urcdm.tasks import DenoiseTask
+from wsi_tiling import TissueRule
+
+SIZE_L0 = (96, 64)
+MakeModel = Callable[..., Urcdm]
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> Urcdm:
+    return make_model()
+
+
+def draw(
+    model: Urcdm, folder: Path, executor: SerialExecutor | None = None, batch: int = 8, **settings: Any
+) -> NDArray[np.uint8]:
+    run = RunSettings(SIZE_L0, joint=True, **settings)
+    canvas = Canvas(folder, run.identity(model), model.config)
+    for _ in generate(model, canvas, executor or InProcessExecutor(model), run, batch=batch):
+        pass
+    geometry = model.geometry(SIZE_L0)[-1]
+    return open_stage(canvas, geometry, geometry.level.image_px).picture(0, 0, *geometry.canvas_px)
+
+
+class Shrinks(SerialExecutor):
+    """A network that takes every window for the sum of a known picture and noise, and is wrong by its place in it."""
+
+    def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+        return [self._one(task) for task in tasks]
+
+    def _one(self, task: Task) -> NDArray[Any]:
+        if not isinstance(task, DenoiseTask):
+            side = 16 if task.stage or task.level == 2 else 8
+            return np.full((side, side, 3), 128, np.uint8)
+        return shrunk(task.noisy.astype(np.float32)).astype(np.float16)
+
+
+def shrunk(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `Shrinks` predicts: linear, and not the same for a place that lies elsewhere in the window."""
+    place = np.linspace(-0.3, 0.3, noisy.shape[0], dtype=np.float32)
+    return 0.4 * noisy + place[:, None, None] + place[None, :, None] ** 2
+
+
+@pytest.mark.parametrize("sampling", [("dpmpp_2m", 0.0), ("ddim", 0.0)])
+def test_it_is_the_one_loop_run_over_the_whole_canvas(
+    make_model: MakeModel, tmp_path: Path, sampling: tuple[str, float]
+) -> None:
+    model = make_model(sampling=SamplingConfig(steps=5, method=sampling[0], eta=sampling[1], lowres_noise=0.1))
+    found = draw(model, tmp_path, Shrinks())
+
+    geometry = model.geometry(SIZE_L0)[-1]
+    canvas = Canvas(tmp_path / "geometry", {}, model.config)
+    mosaic = open_stage(canvas, geometry, 16).mosaic
+    width, height = mosaic.size_px
+
+    def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        whole = x[0].permute(1, 2, 0).numpy()
+
+        def window(cell: tuple[int, int]) -> NDArray[np.float32]:
+            left, top = mosaic.origin(cell)
+            return shrunk(whole[top : top + 16, left : left + 16])
+
+        mean, _ = mosaic.blend((0, 0, width, height), ((cell, window) for cell in geometry.grid))
+        return torch.from_numpy(mean).permute(2, 0, 1)[None]
+
+    noise = place_noise(noise_key(0, 2, 0, 0), (0, 0, width, height))
+    wanted = sample(
+        denoise,
+        torch.from_numpy(noise.copy()).permute(2, 0, 1)[None],
+        schedule=Schedule(model.cascades[2].config.stages[0].schedule),
+        steps=5,
+        method=sampling[0],
+    )
+    pixels = (wanted[0].permute(1, 2, 0).numpy().clip(-1, 1) + 1) * 127.5
+    assert np.abs(found - pixels).max() <= 1.5  # half precision on disk, and rounding to whole grey values
+
+
+def test_noise_of_every_step_is_that_of_its_place(make_model: MakeModel, tmp_path: Path) -> None:
+    """A stochastic solver gives patches the same noise where they overlap: windows of one picture stay that."""
+    model = make_model(sampling=SamplingConfig(steps=4, method="ddpm", lowres_noise=0.1))
+    draw(model, tmp_path, Shrinks())
+    geometry = model.geometry(SIZE_L0)[-1]
+    picture = open_stage(Canvas(tmp_path, RunSettings(SIZE_L0, joint=True).identity(model), model.config), geometry, 16)
+    left, right = picture.store.load((0, 0)), picture.store.load((0, 1))
+    overlap = 16 - picture.mosaic.xs[1]
+    assert np.abs(left[:, -overlap:].astype(int) - right[:, :overlap]).max() <= 1
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_the_batch_does_not_change_the_slide(model: Urcdm, tmp_path: Path, batch: int) -> None:
+    wanted, found = draw(model, tmp_path / "eight"), draw(model, tmp_path / "other", batch=batch)
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+class Dies(InProcessExecutor):
+    def __init__(self, model: Urcdm, batches: int) -> None:
+        super().__init__(model)
+        self.left = batches
+
+    def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+        if self.left == 0:
+            raise ConnectionError("the worker is lost")
+        self.left -= 1
+        return super().run(tasks)
+
+
+@pytest.mark.parametrize("batches", [3, 5, 8, 13, 21])
+def test_a_run_that_broke_off_goes_on_within_a_step(model: Urcdm, tmp_path: Path, batches: int) -> None:
+    wanted = draw(model, tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        draw(model, tmp_path / "broken", Dies(model, batches), batch=4)
+    assert np.abs(draw(model, tmp_path / "broken").astype(int) - wanted).max() <= 1
+    assert not list((tmp_path / "broken").glob("*-step-*"))
+
+
+def test_patches_without_tissue_are_their_parents_and_join(make_model: MakeModel, tmp_path: Path) -> None:
+    class Halves(Shrinks):
+        """Draws tissue on the left half of the medium level, so the right half of the high level has none."""
+
+        def _one(self, task: Task) -> NDArray[Any]:
+            colour = np.array([0.4, -0.4, 0.3]) if self._is_left(task) else np.array([0.9, 0.9, 0.9])
+            side = 16 if isinstance(task, DenoiseTask) and task.noisy.shape[0] == 16 else 8
+            if isinstance(task, DenoiseTask):
+                return np.broadcast_to(colour, task.noisy.shape).astype(np.float16)
+            side = 16 if task.stage or task.level == 2 else 8
+            return np.rint((np.broadcast_to(colour, (side, side, 3)) + 1) * 127.5).astype(np.uint8)
+
+        def _is_left(self, task: Task) -> bool:
+            patch = task.patch if isinstance(task, DenoiseTask) else task
+            return patch.level == 0 or patch.cell[1] == 0
+
+    model = make_model(tissue=TissueRule(min_hue=0.5, min_saturation=0.05))
+    picture = draw(model, tmp_path, Halves())
+    assert np.abs(np.diff(picture[40].astype(int), axis=0)).max() < 100
+    assert (picture[:, -8:] > 200).all()
+
+
+def test_a_solver_of_two_predictions_a_step_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model(sampling=SamplingConfig(steps=2, method="heun", lowres_noise=0.1))
+    with pytest.raises(ValueError, match="not heun"):
+        draw(model, tmp_path)
+
+
+def test_there_is_nothing_to_resample() -> None:
+    with pytest.raises(ValueError, match="nothing to resample"):
+        RunSettings(SIZE_L0, joint=True, resample=2)
