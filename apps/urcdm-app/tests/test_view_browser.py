@@ -223,6 +223,16 @@ def test_the_keyboard_does_all_that_the_mouse_does(open_page: Open, slides: list
     assert near(page.place(0), page.place(1))
 
 
+def test_keys_are_for_the_slide_that_the_tab_key_has_reached(open_page: Open, slides: list[ShownSlide]) -> None:
+    page = open_page(slides)
+    page.press("l")
+    before = page.um_px(0), page.um_px(1)
+    page.press("Tab")
+    page.press("+")
+    assert page.um_px(0) == before[0]
+    assert page.um_px(1) == pytest.approx(before[1] / 1.5, abs=2 * UM_A_SHADE / 120)
+
+
 def test_magnification_and_scale_bar_tell_the_scale(open_page: Open, slides: list[ShownSlide]) -> None:
     page = open_page(slides)
     page.press("1")

@@ -1,10 +1,9 @@
-// Panes that move together. The pane that was touched last leads; the others follow it frame by frame.
+// Panes that move together. The pane that was touched or focused last leads; the others follow it frame by frame.
 
 const TOUCHES = [
   "canvas-press",
   "canvas-scroll",
   "canvas-pinch",
-  "canvas-focus",
   "canvas-key",
   "navigator-click",
   "navigator-drag",
@@ -19,6 +18,7 @@ export class Link {
     this.apart = new Map(panes.map((pane) => [pane, new OpenSeadragon.Point(0, 0)]));
     this.lead(panes[0]);
     for (const pane of panes) {
+      pane.section.addEventListener("focusin", () => this.lead(pane));
       for (const touch of TOUCHES) pane.viewer.addHandler(touch, () => this.lead(pane));
       pane.viewer.addHandler("viewport-change", () => {
         if (pane === this.leader) this.follow();
