@@ -27,6 +27,7 @@ def model(make_model: MakeModel) -> Urcdm:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         cascade = Cascade(shared)
+        torch.nn.init.normal_(cascade.unets[0].final_conv.weight, std=0.2)  # fresh networks end in zeros
     return Urcdm(replace(separate.config, weights="shared"), [separate.cascades[0], cascade, cascade])
 
 

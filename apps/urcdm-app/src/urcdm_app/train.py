@@ -15,10 +15,11 @@ from cdm_core.examples import Examples
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
+from urcdm.examples import InTurn
 from urcdm_app.console import progress_bars, remove, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
-from urcdm_app.training_data import open_data
+from urcdm_app.training_data import TrainingData, open_data
 
 
 def run_train(
@@ -66,7 +67,7 @@ def run_train(
     for name, level, stage in chosen:
         network = plan.of_level(level)[stage]
         check_training(network.stage, network.training, processes=int(os.environ.get("WORLD_SIZE", "1")))
-        data[name] = source.examples(level, stage, network.training.seed)
+        data[name] = _examples(plan, source, level, stage)
     if main:
         if not resume:
             for part in parts_of_run:
@@ -102,6 +103,16 @@ def run_train(
         return
     _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+
+def _examples(plan: TrainingPlan, source: TrainingData, level: int, stage: int) -> tuple[Examples, Examples | None]:
+    """The examples of a network, to train on and to measure the loss on; of all levels that share it."""
+    seed = plan.of_level(level)[stage].training.seed
+    if not plan.urcdm.shares(level):
+        return source.examples(level, stage, seed)
+    parts = [source.examples(each, stage, seed) for each in range(1, len(plan.urcdm.levels))]
+    held_out = [part for _, part in parts if part is not None]
+    return InTurn([part for part, _ in parts]), InTurn(held_out) if held_out else None
 
 
 def _note(event: TrainingEvent, validation_loss: float | None) -> str:
@@ -150,14 +161,18 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
 
 
 def _assemble(plan: TrainingPlan, out: Path, slides: list[str]) -> Urcdm:
-    cascades, steps = [], []
-    for level in range(len(plan.urcdm.levels)):
+    cascades: dict[str, Cascade] = {}
+    steps = []
+    names = [plan.urcdm.cascade_name(level) for level in range(len(plan.urcdm.levels))]
+    for level, cascade_name in enumerate(names):
+        if cascade_name in cascades:
+            continue
         unets = []
         for network in plan.of_level(level):
             unet, done = load_trained(out / network.name / "state.pt", network.stage)
             unets.append(unet)
             steps.append(f"{network.name} {done} x {network.training.batch_size}")
-        cascades.append(Cascade(plan.cascade(level), unets))
+        cascades[cascade_name] = Cascade(plan.cascade(level), unets)
     provenance = {
         "data": ", ".join(slides),
         "trained_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
@@ -165,4 +180,4 @@ def _assemble(plan: TrainingPlan, out: Path, slides: list[str]) -> Urcdm:
         "weights": "running mean (EMA), half precision",
         "date": datetime.date.today().isoformat(),
     }
-    return Urcdm(plan.urcdm, cascades, provenance)
+    return Urcdm(plan.urcdm, [cascades[name] for name in names], provenance)

@@ -106,6 +106,7 @@ def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.
         cascade.config.stages[first.stage],
         generators=generators,
         cond_images=_contexts(model, tasks, generators),
+        embedding=_embeddings(model, tasks),
         lowres=_stacked([task.lowres for task in tasks], cascade.device),
         known=_stacked([task.known for task in tasks], cascade.device),
         known_mask=torch.stack(masks)[:, None].to(cascade.device) if masks else None,
@@ -133,6 +134,7 @@ def denoise_patches(model: Urcdm, tasks: Sequence[DenoiseTask]) -> list[NDArray[
         lowres=lowres,
         lowres_noise=None if lowres is None else draw_noise((3, side, side), generators, device),
         cond_images=context,
+        embedding=_embeddings(model, patches),
     )
     noisy = torch.from_numpy(np.stack([task.noisy for task in tasks])).to(device).permute(0, 3, 1, 2).float()
     x0 = denoiser(noisy, torch.full((len(tasks),), tasks[0].t, device=device))
@@ -181,6 +183,14 @@ def _contexts(model: Urcdm, tasks: Sequence[PatchTask], generators: Sequence[tor
     """The contexts of patches with their centres noised, (B, C, S, S), or None if there are none."""
     context = _stacked([task.context for task in tasks], model.cascades[tasks[0].level].device)
     return None if context is None else noised_centre(context, model.config, generators)
+
+
+def _embeddings(model: Urcdm, tasks: Sequence[PatchTask]) -> Tensor | None:
+    """What tells a network that levels share the level, (B, D), or None for any other."""
+    embedding = model.config.embedding(tasks[0].level)
+    if embedding is None:
+        return None
+    return torch.tensor([embedding] * len(tasks), device=model.cascades[tasks[0].level].device)
 
 
 def _stacked(pictures: Sequence[NDArray[np.uint8] | None], device: torch.device) -> Tensor | None:
