@@ -1,6 +1,7 @@
 """Models from checkpoints of imagen-pytorch, against the models that the weights are of."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,19 @@ def test_a_file_of_each_level_makes_the_model(model: Urcdm, plan: TrainingPlan, 
         save_imagen_checkpoint(cascade, tmp_path / f"{level.name}.pt")
     list(import_imagen(plan, files, tmp_path / "model"))
     assert Urcdm.load(tmp_path / "model").fingerprint() == model.fingerprint()
+
+
+def test_levels_that_share_their_networks_take_one_file(model: Urcdm, plan: TrainingPlan, tmp_path: Path) -> None:
+    (stage,) = model.cascades[2].config.stages
+    last = replace(plan.networks[-1], level="shared", stage=replace(stage, unet=replace(stage.unet, text_embed_dim=2)))
+    shared = TrainingPlan(replace(plan.urcdm, weights="shared"), (*plan.of_level(0), last))
+    cascades = [model.cascades[0], Cascade(shared.cascade(1))]
+    files = {name: [tmp_path / f"{name}.pt"] for name in ("low", "shared")}
+    for cascade, (path,) in zip(cascades, files.values(), strict=True):
+        save_imagen_checkpoint(cascade, path)
+    assert list(import_imagen(shared, files, tmp_path / "model")) == ["low-8", "low-16", "shared-16"]
+    wanted = Urcdm(shared.urcdm, [*cascades, cascades[1]])
+    assert Urcdm.load(tmp_path / "model").fingerprint() == wanted.fingerprint()
 
 
 def test_weights_are_stored_in_the_precision_asked_for(

@@ -57,7 +57,7 @@ def files_by_level(plan: TrainingPlan, checkpoints: Sequence[str]) -> dict[str, 
     Raises:
         UsageError: A text of another form, a network that is missing, unknown or named twice, or no such file.
     """
-    levels = {level.name: plan.of_level(i) for i, level in enumerate(plan.urcdm.levels)}
+    levels = {plan.urcdm.cascade_name(i): plan.of_level(i) for i in range(len(plan.urcdm.levels))}
     known = [network.name for networks in levels.values() for network in networks]
     given: dict[str, Path] = {}
     for text in checkpoints:

@@ -26,7 +26,8 @@ def import_imagen(
 
     Args:
         plan: The levels and their networks, which the files do not tell.
-        files: For each level, by name: one file with all its networks, or one for each, in order.
+        files: For each level, by name: one file with all its networks, or one for each, in order. Levels that share
+            their networks are one, named 'shared'.
         folder: The model; it appears when it is whole.
         weights: 'ema' takes the running means, which the study samples with, 'raw' what was trained last.
         dtype: In which precision the weights are stored.
@@ -43,10 +44,10 @@ def import_imagen(
         FileExistsError: The folder is there.
         ValueError: Other levels than the plan's, or not as many files as networks.
     """
-    levels = plan.urcdm.levels
-    if {level.name for level in levels} != files.keys():
-        wanted, got = ", ".join(level.name for level in levels), ", ".join(files) or "none"
-        raise ValueError(f"wanted files for the levels {wanted}, got {got}")
+    config = plan.urcdm
+    levels = {config.cascade_name(i): i for i in range(len(config.levels))}
+    if levels.keys() != files.keys():
+        raise ValueError(f"wanted files for the levels {', '.join(levels)}, got {', '.join(files) or 'none'}")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists")
     told = dict(provenance or {})
@@ -54,17 +55,17 @@ def import_imagen(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         model = Path(temporary, "model")
         model.mkdir()
-        for i, level in enumerate(levels):
+        for name, level in levels.items():
             written = import_imagen_checkpoint(
-                files[level.name], plan.cascade(i), model / level.name, weights=weights, dtype=dtype
+                files[name], plan.cascade(level), model / name, weights=weights, dtype=dtype
             )
             try:
-                for origin, network in zip(written, plan.of_level(i), strict=True):
+                for origin, network in zip(written, plan.of_level(level), strict=True):
                     told[network.name] = _line(origin)
                     yield network.name
             except CheckpointError as error:
-                raise CheckpointError(f"level '{level.name}': {error}") from None
-        write_settings(model, plan.urcdm, told)
+                raise CheckpointError(f"level '{name}': {error}") from None
+        write_settings(model, config, told)
         if folder.exists():
             folder.rename(Path(temporary, "replaced"))
         model.rename(folder)
