@@ -19,6 +19,7 @@ def run_sample(
     seed: int,
     steps: int | None,
     resample: int,
+    joint: bool,
     batch: str,
     precision: str,
     compiled: bool | None,
@@ -40,7 +41,9 @@ def run_sample(
     together, torch_device = resolve_batch(batch), resolve_device(device)
     number_format = resolve_precision(precision, torch_device)
     model = urcdm.Urcdm.load(fetch_model(model_source)).to(torch_device)
-    settings = urcdm.RunSettings(_size_l0(size, model), seed, steps, resample, number_format)
+    settings = urcdm.RunSettings(
+        _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=number_format
+    )
     model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
     out.parent.mkdir(parents=True, exist_ok=True)
     if not resume:

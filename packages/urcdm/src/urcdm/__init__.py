@@ -2,7 +2,7 @@
 
 from urcdm.canvas import Canvas
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
-from urcdm.errors import CanvasError, SlideSizeError, TilesError
+from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError
 from urcdm.examples import LevelExamples
 from urcdm.executors import Executor, InProcessExecutor, SerialExecutor
 from urcdm.export import write_preview, write_slide
@@ -28,6 +28,7 @@ __all__ = [
     "Progress",
     "RunSettings",
     "SerialExecutor",
+    "SettingsError",
     "ShardExamples",
     "SlideSizeError",
     "StageKey",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from cdm_core.inference import Precision
 from urcdm.canvas import Canvas, StageCanvas
 from urcdm.config import UrcdmConfig
+from urcdm.errors import SettingsError
 from urcdm.executors import Executor, work_off
 from urcdm.geometry import LevelGeometry
 from urcdm.joint import JointStage
@@ -28,6 +29,9 @@ class RunSettings:
             (`urcdm.joint`), instead of one after the other, each holding what its neighbours have drawn.
         precision: What the executor's networks calculate in. Two precisions on one canvas would differ by more than
             rounding where patches meet; whether networks are compiled, and the batch, change no more than that.
+
+    Raises:
+        SettingsError: Joint sampling with resampling.
     """
 
     size_l0: tuple[int, int]
@@ -39,7 +43,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.joint and self.resample > 1:
-            raise ValueError("joint sampling holds no pixels, so there is nothing to resample: give resample=1")
+            raise SettingsError("joint sampling holds no pixels, so there is nothing to resample: give resample=1")
 
     def identity(self, model: Urcdm) -> dict[str, str | int | float]:
         """Returns what a canvas remembers, so that only the same run resumes from it.
@@ -91,7 +95,7 @@ def generate(
         Progress at the start of every stage, and after every batch.
 
     Raises:
-        ValueError: Joint sampling with a solver that it does not take.
+        SettingsError: Joint sampling with a solver that it does not take.
         SlideSizeError: The slide is larger than the field of the first level.
         CanvasError: The canvas cannot be read or written.
     """

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cdm_core.schedule import Schedule
 from cdm_core.solver import step_weights
 from urcdm.canvas import Canvas, StageCanvas
+from urcdm.errors import SettingsError
 from urcdm.executors import Executor, work_off
 from urcdm.level_run import LevelRun
 from urcdm.order import Cell, Front
@@ -43,7 +44,7 @@ class JointStage:
         steps: Denoising steps; the stage's own if None.
 
     Raises:
-        ValueError: The stage's solver takes more than one prediction a step.
+        SettingsError: The stage's solver takes more than one prediction a step.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class JointStage:
         config = level.config.stages[stage]
         sampling, schedule = config.sampling, Schedule(config.schedule)
         if sampling.method == "heun":
-            raise ValueError("joint sampling takes a solver with one prediction a step: not heun")
+            raise SettingsError("joint sampling takes a solver with one prediction a step: not heun")
         self.steps = steps or sampling.steps
         self.keeps_mean = sampling.method == "dpmpp_2m"
         self.times: list[float] = np.linspace(1, 0, self.steps + 1).tolist()
