@@ -240,6 +240,9 @@ def test_a_process_killed_while_it_puts_the_file_together_leaves_nothing_under_i
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".slide.tif.")
     assert left.suffix == ".partial"
+    with PyramidWriter(tmp_path / "slide.tif", (512, 512), mpp=1.0):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["slide.tif"]
 
 
 def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path: Path) -> None:

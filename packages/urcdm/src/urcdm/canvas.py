@@ -1,5 +1,6 @@
 """The canvas of a run: every finished patch on disk. It is the run's only state, so a run resumes from it."""
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,11 +15,12 @@ from urcdm.errors import CanvasError
 from urcdm.geometry import Box
 from urcdm.mosaic import Mosaic
 from urcdm.order import Cell
-from urcdm.patch_store import PatchStore, told
+from urcdm.patch_store import UNREADABLE, PatchStore, told
 from wsi_tiling import Grid
 from wsi_tiling.region import resample
 
 FORMAT = 2
+_UNFINISHED = re.compile(r"zarr\.[0-9a-f]+\.partial")
 
 
 class Canvas:
@@ -37,10 +39,11 @@ class Canvas:
         self.path = path
         self.config = config
         wanted: dict[str, JSON] = {"format": FORMAT, **identity}
-        new = not path.exists() or not any(path.iterdir())
+        # A run that was killed at its very begin leaves at most zarr's unfinished note of the identity.
+        new = not path.exists() or all(_UNFINISHED.fullmatch(child.name) for child in path.iterdir())
         try:
             self._group = zarr.open_group(path, mode="w" if new else "r+", attributes=wanted if new else None)
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             raise told(path, error, "cannot be opened as a canvas; delete it or choose another") from error
         found = dict(self._group.attrs)
         for name in wanted.keys() | found.keys():
@@ -70,7 +73,7 @@ class Canvas:
 
     def has_scratch(self, name: str) -> bool:
         """Whether such a store has been made."""
-        return name in self._group
+        return (self.path / name / "zarr.json").exists()
 
     def drop_scratch(self, name: str) -> None:
         """Removes such a store, if it is there."""

@@ -78,9 +78,7 @@ class JointStage:
         Yields:
             How many patches' worth of predictions have been made.
         """
-        begun = [step for step in range(self.steps) if self.canvas.has_scratch(self._name(step, "x0"))]
-        number = max(begun, default=0)
-        before = self._open(number - 1) if number else None
+        number, before = self._resumed(), None
         while True:
             now = self._open(number)
             yield self._progress(now)
@@ -96,20 +94,31 @@ class JointStage:
                 self.picture.write(cell, np.rint((clean + 1) * 127.5).astype(np.uint8))
         self._drop(number)
 
+    def _resumed(self) -> int:
+        """The step to go on at: the last whose noisy picture is whole, since a prediction follows from it alone.
+
+        The step after it may have been begun; and of the steps before it, files may be left. If the noisy picture is
+        not whole anywhere, as after a damaged file of it has been deleted, the stage begins anew.
+        """
+        begun = [step for step in range(self.steps) if self.canvas.has_scratch(self._name(step, "x0"))]
+        return max((step for step in begun if self._open(step).noisy >= set(self.cells)), default=0)
+
     def _predict(self, now: "_Step", before: "_Step | None", executor: Executor, batch: int) -> Iterator[int]:
         """Makes the predictions of a step that are not there yet."""
-        left = [cell for cell in self.cells if cell not in now.x0.done]
+        noisy = now.noisy  # as the step begins
+        predicted_already = now.x0.done & noisy
+        left = [cell for cell in self.cells if cell not in predicted_already]
 
         def task(cell: Cell) -> DenoiseTask:
-            if before is None:
-                x = place_noise(self._key(0), self._window(cell))
-            else:
-                x, mean = self._step(before, cell)
-                if now.mean is not None:
-                    now.mean.write(cell, mean.astype(np.float16))
-            noisy = x.astype(np.float16)
-            now.x.write(cell, noisy)
-            return DenoiseTask(self._conditions(cell), noisy, self.times[now.number])
+            if cell not in noisy:
+                if before is None:
+                    x = place_noise(self._key(0), self._window(cell))
+                else:
+                    x, mean = self._step(before, cell)
+                    if now.mean is not None:
+                        now.mean.write(cell, mean.astype(np.float16))
+                now.x.write(cell, x.astype(np.float16))
+            return DenoiseTask(self._conditions(cell), now.x.load(cell), self.times[now.number])
 
         for predicted in work_off(executor, Front(dict.fromkeys(left, ())), task, batch):
             for cell, x0 in predicted:
@@ -171,7 +180,7 @@ class _Step:
     Args:
         number: Which step, from 0.
         x: The noisy picture at the step's begin.
-        x0: The predictions; a patch that is there has its other numbers too.
+        x0: The predictions.
         mean: The blended predictions of the step before, where the solver needs them.
     """
 
@@ -179,3 +188,8 @@ class _Step:
     x: PatchStore
     x0: PatchStore
     mean: PatchStore | None
+
+    @property
+    def noisy(self) -> set[Cell]:
+        """The patches whose windows are there."""
+        return self.x.done if self.mean is None else self.x.done & self.mean.done

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from urcdm.errors import CanvasError
 from urcdm.order import Cell
 from wsi_tiling.tile_cache import TileCache
 
 CACHED_BYTES = 64 * 2**20
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What zarr raises when a file of its own notes is damaged: whatever its parser stumbles over."""
 _CHUNK = re.compile(r"c\.(\d+)\.(\d+)\.0\.0\.0")
 
 
@@ -26,7 +28,7 @@ class PatchStore:
         name: Its name in the group, such as 'high-128'.
         path: Folder of the group.
         shape: Rows and columns of the grid, and S.
-        dtype: 'uint8' or 'float16'; the first is compressed.
+        dtype: 'uint8' or 'float16'; the first is compressed. Both carry a checksum.
         cached: How many bytes of patches are kept in memory.
 
     Raises:
@@ -46,7 +48,7 @@ class PatchStore:
         self.path = path / name
         try:
             self._array: Any = group[name] if name in group else _new_array(group, name, (rows, cols, side), dtype)
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             raise told(self.path, error, "cannot be opened; delete the canvas or choose another") from error
         self._cache = TileCache(cached)
         self.done = self._find_done()
@@ -103,6 +105,6 @@ def _new_array(group: zarr.Group, name: str, shape: tuple[int, int, int], dtype:
         chunks=(1, 1, side, side, 3),
         dtype=dtype,
         chunk_key_encoding={"name": "default", "separator": "."},  # no folders, which take long to remove
-        compressors=ZstdCodec(level=1, checksum=True) if dtype == "uint8" else None,  # noise does not shrink
+        compressors=ZstdCodec(level=1, checksum=True) if dtype == "uint8" else Crc32cCodec(),  # noise does not shrink
         config={"write_empty_chunks": True},  # a patch is done if its chunk is there, black ones too
     )

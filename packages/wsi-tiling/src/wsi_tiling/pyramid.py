@@ -1,6 +1,7 @@
 """Writing slides: a tiled pyramidal TIFF file from tiles that come in any order."""
 
 import errno
+import glob
 import math
 import os
 import uuid
@@ -101,6 +102,8 @@ class PyramidWriter:
 
     def __enter__(self) -> Self:
         with self._told_errors():
+            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.{'[0-9a-f]' * 8}.partial"):
+                left.unlink(missing_ok=True)  # by a process that was killed while it put this file together
             self._encoded = EncodedTiles(self.path.parent)
             self._unfinished = RawTiles(self.path.parent, self.tile_px, max(1, _HELD_BYTES // self._blank.nbytes))
         count = min(os.cpu_count() or 1, _MAX_THREADS)
