@@ -1,6 +1,7 @@
 """Ultra-resolution cascades: diffusion models at several magnifications, stitched into one whole slide."""
 
 from urcdm.canvas import Canvas
+from urcdm.canvas_quality import LevelQuality, level_quality
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
 from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError
 from urcdm.examples import LevelExamples
@@ -10,7 +11,7 @@ from urcdm.generate import Progress, RunSettings, generate
 from urcdm.imagen_import import import_imagen
 from urcdm.model import Urcdm
 from urcdm.order import PatchGrid
-from urcdm.quality import seam, sharpness
+from urcdm.quality import coherence, seam, sharpness
 from urcdm.shard_examples import ShardExamples
 from urcdm.tasks import DenoiseTask, PatchTask, StageKey, Task, stage_batch
 
@@ -22,6 +23,7 @@ __all__ = [
     "InProcessExecutor",
     "Level",
     "LevelExamples",
+    "LevelQuality",
     "NetworkPlan",
     "PatchGrid",
     "PatchTask",
@@ -37,8 +39,10 @@ __all__ = [
     "TrainingPlan",
     "Urcdm",
     "UrcdmConfig",
+    "coherence",
     "generate",
     "import_imagen",
+    "level_quality",
     "seam",
     "sharpness",
     "stage_batch",

@@ -1,9 +1,11 @@
-"""Figures that tell how good a generated slide is."""
+"""Figures that tell how good a generated slide is, of pictures; `urcdm.canvas_quality` has those of a whole canvas."""
 
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wsi_tiling.region import read_region
 
 TISSUE_BELOW = 200
 
@@ -20,8 +22,11 @@ def sharpness(image: NDArray[np.uint8]) -> float:
     Raises:
         ValueError: There is no tissue in the picture.
     """
-    steps, tissue = _steps_in_tissue(image)
-    return float(steps[tissue].mean())
+    steps = StepSum()
+    steps.add(image)
+    if steps.sharpness is None:
+        raise ValueError("no tissue in the picture: every grey value is 200 or more")
+    return steps.sharpness
 
 
 def seam(image: NDArray[np.uint8], borders_px: Iterable[int]) -> float:
@@ -36,18 +41,99 @@ def seam(image: NDArray[np.uint8], borders_px: Iterable[int]) -> float:
     Raises:
         ValueError: There is no tissue at the borders, or none elsewhere.
     """
-    steps, tissue = _steps_in_tissue(image)
-    across = np.zeros(steps.shape[1], bool)
-    across[[column - 1 for column in borders_px if 0 < column < image.shape[1]]] = True
-    if not (tissue[:, across].any() and tissue[:, ~across].any()):
+    steps = StepSum()
+    steps.add(image, borders_px)
+    if steps.seam is None:
         raise ValueError("no tissue at the borders, or none elsewhere")
-    return float(steps[:, across][tissue[:, across]].mean() / steps[:, ~across][tissue[:, ~across]].mean())
+    return steps.seam
 
 
-def _steps_in_tissue(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Returns the steps between horizontal neighbours, (H, W - 1), and which of them are in tissue."""
-    grey = image.astype(np.float32).mean(axis=2)
-    tissue = grey[:, 1:] < TISSUE_BELOW
-    if not tissue.any():
-        raise ValueError("no tissue in the picture: every grey value is 200 or more")
-    return np.abs(np.diff(grey, axis=1)), tissue
+def coherence(picture: NDArray[np.uint8], parent: NDArray[np.uint8]) -> float:
+    """Returns the share of the parent's contrast inside tissue that a picture, seen at the parent's scale, agrees with.
+
+    It is 1 - sum (picture - parent)^2 / sum (parent - its mean colour)^2, over all three colours: it falls where
+    structures move and where colours drift. 1 is perfect, and what a real slide has: two of its magnifications give
+    0.9997 or more, and what is missing is rounding. 0 is no better than the parent's mean colour all over. Unrelated
+    tissue of the same colours has -1 or less. Tissue is where either shows a grey value under 200, so what only one of
+    them shows counts.
+
+    Args:
+        picture: A level's picture, (H, W, 3) uint8.
+        parent: The same field in the level above, (h, w, 3) uint8, with h <= H and w <= W. The picture is reduced to
+            this size, antialiased.
+
+    Raises:
+        ValueError: There is no tissue, or the parent is of one colour there.
+    """
+    sums = CoherenceSum()
+    height, width = picture.shape[:2]
+    sums.add(read_region(picture, (0, 0, width, height), parent.shape[1::-1], (0, 0, 0)), parent)
+    if sums.coherence is None:
+        raise ValueError("no tissue, or a parent of one colour: there is no contrast to agree with")
+    return sums.coherence
+
+
+class StepSum:
+    """Steps of grey values between horizontal neighbours inside tissue, summed over any number of pictures."""
+
+    def __init__(self) -> None:
+        self._sum = np.zeros(2)
+        self._count = np.zeros(2)
+
+    def add(self, image: NDArray[np.uint8], borders_px: Iterable[int] = (), left_out_px: Iterable[int] = ()) -> None:
+        """Adds a picture.
+
+        Args:
+            image: Picture, (H, W, 3) uint8.
+            borders_px: Columns whose step from the column before is one across a border; others than (0, W) are none.
+            left_out_px: Columns whose step counts nowhere.
+        """
+        grey = image.astype(np.float32).mean(axis=2)
+        tissue = grey[:, 1:] < TISSUE_BELOW
+        steps = np.abs(np.diff(grey, axis=1))
+        kind = np.zeros(steps.shape[1], np.uint8)
+        for number, columns in ((1, borders_px), (2, left_out_px)):
+            kind[[column - 1 for column in columns if 0 < column < image.shape[1]]] = number
+        for number in (0, 1):
+            found = steps[:, kind == number][tissue[:, kind == number]]
+            self._sum[number] += found.sum(dtype=np.float64)
+            self._count[number] += found.size
+
+    @property
+    def sharpness(self) -> float | None:
+        """See `sharpness`; None without tissue."""
+        return float(self._sum.sum() / self._count.sum()) if self._count.any() else None
+
+    @property
+    def seam(self) -> float | None:
+        """See `seam`; None without tissue at borders, or without any elsewhere."""
+        if not (self._count.all() and self._sum[0]):
+            return None
+        elsewhere, across = self._sum / self._count
+        return float(across / elsewhere)
+
+
+class CoherenceSum:
+    """Differences of pictures and their parents inside tissue, summed over any number of pictures."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._difference = 0.0
+        self._sum, self._squares = np.zeros(3), np.zeros(3)
+
+    def add(self, picture: NDArray[np.uint8], parent: NDArray[np.uint8]) -> None:
+        """Adds a picture and its parent, both of the same field at the parent's scale, (h, w, 3) uint8."""
+        tissue = np.minimum(picture.mean(axis=2), parent.mean(axis=2)) < TISSUE_BELOW
+        found, wanted = picture[tissue].astype(np.float64), parent[tissue].astype(np.float64)
+        self._count += len(wanted)
+        self._difference += float(((found - wanted) ** 2).sum())
+        self._sum += wanted.sum(axis=0)
+        self._squares += (wanted**2).sum(axis=0)
+
+    @property
+    def coherence(self) -> float | None:
+        """See `coherence`; None where there is no contrast to agree with."""
+        if not self._count:
+            return None
+        contrast = float((self._squares - self._sum**2 / self._count).sum())
+        return 1 - self._difference / contrast if contrast > 0 else None

@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from urcdm import Canvas, CanvasError, RunSettings, Urcdm, level_quality
+from urcdm.canvas import StageCanvas
+from urcdm.canvas_quality import LevelQuality
+from urcdm.generate import open_stage
+from wsi_tiling import TissueRule
+from wsi_tiling.region import read_region
+
+MakeModel = Callable[..., Urcdm]
+SIDE = 256
+SETTINGS = RunSettings((SIDE, SIDE))
+Pixels = NDArray[np.uint8]
+
+
+def texture(seed: int = 0, sigma: float = 24) -> Pixels:
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=(SIDE, SIDE, 3)), (sigma, sigma, 0))
+    return np.clip(110 + 25 * noise / noise.std(), 0, 190).astype(np.uint8)
+
+
+def reduced(picture: Pixels, side: int) -> Pixels:
+    return read_region(picture, (0, 0, *picture.shape[1::-1]), side, (0, 0, 0))
+
+
+def paint(model: Urcdm, folder: Path, low: Pixels, medium: Pixels, high: Pixels, shade: Pixels | None = None) -> Canvas:
+    """A canvas whose levels are these pictures of 16, 64 and 256 px; `shade` is added to each patch of the last."""
+    canvas = Canvas(folder, SETTINGS.identity(model), model.config)
+    for geometry, picture in zip(model.geometry(SETTINGS.size_l0), (low, medium, high), strict=True):
+        stage = open_stage(canvas, geometry, geometry.level.image_px)
+        for cell in geometry.grid:
+            x, y = geometry.grid.origin(*cell)
+            patch = picture[y : y + 16, x : x + 16]
+            stage.write(cell, patch + shade[cell] if picture is high and shade is not None else patch)
+    return canvas
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> Urcdm:
+    return make_model()
+
+
+def test_a_picture_without_patches_has_no_seams_and_agrees_with_itself(model: Urcdm, tmp_path: Path) -> None:
+    picture = texture()
+    canvas = paint(model, tmp_path, reduced(picture, 16), reduced(picture, 64), picture)
+    low, medium, high = level_quality(model, canvas, SETTINGS)
+    assert (low.seam_columns, low.seam_rows, low.coherence, low.glass_step) == (None,) * 4
+    assert (low.sampled, medium.sampled, high.sampled) == (1, 25, 441)
+    assert high.looked_at == 441
+    for level in (medium, high):
+        assert level.coherence == pytest.approx(1, abs=0.002)
+        assert level.glass_step is None
+    assert high.seam_columns == pytest.approx(1, abs=0.05)
+    assert high.seam_rows == pytest.approx(1, abs=0.05)
+
+
+def test_every_pixel_counts_once(model: Urcdm, tmp_path: Path) -> None:
+    picture = texture(sigma=1)
+    high = level_quality(model, paint(model, tmp_path, picture, picture, picture), SETTINGS)[-1]
+    assert high.sharpness == pytest.approx(float(np.abs(np.diff(picture.astype(np.float32).mean(axis=2))).mean()))
+
+
+def test_patches_of_other_shades_show_by_as_much_as_they_differ(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model(overlap=0.0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    chequered = np.repeat(np.where((x + y) % 2, 110, 100)[..., None], 3, axis=2).astype(np.uint8)
+    darker_columns = np.broadcast_to(np.where(np.arange(16) % 2, 30, 0).astype(np.uint8), (16, 16))
+    canvas = paint(model, tmp_path, chequered, chequered, chequered, darker_columns)
+    high = level_quality(model, canvas, SETTINGS)[-1]
+    # steps of 10 everywhere; at 15 borders 30 more or less 10, as the two shades meet
+    assert high.seam_columns == pytest.approx(3, abs=0.05)
+    assert high.seam_rows == 1
+
+
+def test_another_picture_in_a_level_does_not_agree(model: Urcdm, tmp_path: Path) -> None:
+    picture = texture()
+    canvas = paint(model, tmp_path, reduced(picture, 16), reduced(texture(seed=1), 64), picture)
+    _, medium, high = level_quality(model, canvas, SETTINGS)
+    assert medium.coherence is not None and medium.coherence < 0  # noqa: PT018
+    assert high.coherence is not None and high.coherence < 0  # noqa: PT018
+
+
+def half_glass(make_model: MakeModel, folder: Path, glass: int) -> tuple[LevelQuality, ...]:
+    """Figures of a slide with tissue on the left; sampled patches show the glass beside it in another shade."""
+    model = make_model(tissue=TissueRule(min_hue=0.5, min_saturation=0.05, erode_px=1, dilate_px=5))
+    left = np.arange(SIDE)[None, :, None] < 96
+    tint = np.array([160, 80, 150])
+    low, high = (
+        np.where(left, tint, np.array([shade] * 3)).repeat(SIDE, axis=0).astype(np.uint8) for shade in (230, glass)
+    )
+    medium = reduced(low, 64)
+    canvas = paint(model, folder, reduced(low, 16), medium, low)
+    geometry = model.geometry(SETTINGS.size_l0)[-1]
+    stage = open_stage(canvas, geometry, 16)
+    for cell in geometry.grid:
+        x, y = geometry.grid.origin(*cell)
+        if x < 104:  # a patch that holds tissue, or lies less than two pixels of the level above beside it
+            stage.write(cell, high[y : y + 16, x : x + 16])
+    return level_quality(model, canvas, SETTINGS)
+
+
+def test_another_colour_of_the_glass_shows_and_is_no_seam(make_model: MakeModel, tmp_path: Path) -> None:
+    same, darker = (half_glass(make_model, tmp_path / str(glass), glass)[-1] for glass in (230, 220))
+    assert same.sampled == 9 * 21
+    assert (same.glass_step, darker.glass_step) == (0, 10)
+    assert same.seam_columns == darker.seam_columns
+
+
+def test_few_patches_are_looked_at_and_always_the_same(
+    model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = texture()
+    canvas = paint(model, tmp_path, reduced(picture, 16), reduced(picture, 64), picture)
+    read: list[tuple[int, int, int, int]] = []
+    whole = StageCanvas.picture
+
+    def spy(self: StageCanvas, *window: int) -> Pixels:
+        if self.size_px == (SIDE, SIDE):
+            read.append(window)
+        return whole(self, *window)
+
+    monkeypatch.setattr(StageCanvas, "picture", spy)
+    first = level_quality(model, canvas, SETTINGS, most_px=10 * 16 * 16)
+    windows, read[:] = list(read), []
+    assert level_quality(model, canvas, SETTINGS, most_px=10 * 16 * 16) == first
+    assert read == windows
+    assert first[-1].looked_at == 10
+    assert len(windows) == 20  # for steps, and for coherence
+    assert max(width * height for _, _, width, height in windows) <= 28**2
+    assert len({window[:2] for window in windows[::2]}) == 10
+
+
+def test_a_canvas_that_is_not_finished_is_refused(model: Urcdm, tmp_path: Path) -> None:
+    canvas = Canvas(tmp_path, SETTINGS.identity(model), model.config)
+    with pytest.raises(CanvasError, match="level 'low' is not finished"):
+        level_quality(model, canvas, SETTINGS)
