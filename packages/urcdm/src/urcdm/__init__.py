@@ -3,13 +3,14 @@
 from urcdm.canvas import Canvas
 from urcdm.canvas_quality import LevelQuality, level_quality
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
-from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError
+from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError, WorkerError
 from urcdm.examples import LevelExamples
 from urcdm.executors import Executor, InProcessExecutor, SerialExecutor
 from urcdm.export import write_preview, write_slide
 from urcdm.generate import Progress, RunSettings, generate
 from urcdm.imagen_import import import_imagen
 from urcdm.model import Urcdm
+from urcdm.on_ray import RayExecutor
 from urcdm.order import PatchGrid
 from urcdm.quality import coherence, seam, sharpness
 from urcdm.shard_examples import ShardExamples
@@ -28,6 +29,7 @@ __all__ = [
     "PatchGrid",
     "PatchTask",
     "Progress",
+    "RayExecutor",
     "RunSettings",
     "SerialExecutor",
     "SettingsError",
@@ -39,6 +41,7 @@ __all__ = [
     "TrainingPlan",
     "Urcdm",
     "UrcdmConfig",
+    "WorkerError",
     "coherence",
     "generate",
     "import_imagen",

@@ -15,3 +15,7 @@ class SlideSizeError(ValueError):
 
 class TilesError(ValueError):
     """A tile table that does not fit the plan or the slides."""
+
+
+class WorkerError(ValueError):
+    """Workers that cannot be had, or are lost again and again."""

@@ -1,0 +1,122 @@
+"""The same slide from one process and from the workers of a real Ray cluster on this machine."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from urcdm import (
+    Canvas,
+    Executor,
+    InProcessExecutor,
+    RayExecutor,
+    RunSettings,
+    SerialExecutor,
+    Task,
+    Urcdm,
+    WorkerError,
+    generate,
+    on_ray,
+)
+from urcdm.generate import open_stage
+from urcdm.tasks import stage_of
+
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else, under `uv run`, workers get environments of their own
+ray = pytest.importorskip("ray", reason="the extra urcdm[ray] is not installed")
+
+SIZE_L0 = (96, 64)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker can import this file
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model(make_model: Callable[..., Urcdm]) -> Urcdm:
+    return make_model()
+
+
+def draw(model: Urcdm, folder: Path, executor: Executor, batch: int, joint: bool = False) -> NDArray[np.uint8]:
+    run = RunSettings(SIZE_L0, joint=joint)
+    canvas = Canvas(folder, run.identity(model), model.config)
+    for _ in generate(model, canvas, executor, run, batch=batch):
+        pass
+    geometry = model.geometry(SIZE_L0)[-1]
+    return open_stage(canvas, geometry, geometry.level.image_px).picture(0, 0, *geometry.canvas_px)
+
+
+class Mortal(SerialExecutor):
+    """A worker whose process is killed while it works on a batch, if there is a file that says so."""
+
+    def __init__(self, folder: Path, death: Path) -> None:
+        super().__init__()
+        self.inner, self.death = InProcessExecutor(Urcdm.load(folder)), death
+
+    def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+        if self.death.exists() and stage_of(tasks[0]) == (2, 0):
+            self.death.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.inner.run(tasks)
+
+
+def test_two_workers_draw_the_slide_of_one_process_and_so_they_do_when_one_is_killed(
+    cluster: None, model: Urcdm, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "model")
+    death = tmp_path / "death"
+    wanted = {
+        joint: draw(model, tmp_path / f"one-{joint}", InProcessExecutor(model), 8, joint) for joint in (False, True)
+    }
+    with RayExecutor(workers=2) as executor:
+        executor.use(partial(Mortal, tmp_path / "model", death))
+        for batch, joint, killed in ((1, False, 0), (4, False, 0), (16, False, 0), (4, True, 0), (4, False, 1)):
+            if killed:
+                death.touch()
+            found = draw(model, tmp_path / f"{batch}-{joint}-{killed}", executor, batch, joint)
+            assert np.abs(found.astype(int) - wanted[joint]).max() <= 1
+            assert executor.lost == killed
+
+
+class Fails(SerialExecutor):
+    """A worker that raises an error at its first batch, and dies at its second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+
+    def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+        self.batches += 1
+        if self.batches > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise KeyError("what it cannot do")
+
+
+def test_errors_of_workers_come_as_they_are_and_a_deadly_batch_ends_the_run(
+    cluster: None, model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "MOST_LOST", 1)
+    with RayExecutor(workers=1) as executor:
+        with pytest.raises(ValueError, match="invalid literal"):
+            executor.use(partial(int, "x"))
+        executor.use(Fails)
+        with pytest.raises(KeyError, match="what it cannot do"):
+            draw(model, tmp_path / "error", executor, 2)
+        assert executor.lost == 0
+        with pytest.raises(WorkerError, match="1 workers were lost with one batch"):
+            draw(model, tmp_path / "death", executor, 2)
+
+
+def test_more_workers_than_processors_are_refused(cluster: None) -> None:
+    with pytest.raises(WorkerError, match="wanted 1 to 2 workers"):
+        RayExecutor(workers=3)
