@@ -1,10 +1,9 @@
-"""The built-in slide beside the real one: time, memory, sharpness, seams, and a picture of both at three zooms.
+"""The built-in slide beside the real one: time, memory, its report's figures, and a picture of both at three zooms.
 
     uv run python tests/benchmarks/builtin_slide.py REAL_SLIDE OUT_FOLDER [--seed N]
 
 Draws the built-in slide with `urcdm-app sample` in a process of its own. Sharpness is that of `urcdm.sharpness`, as a
-share of the real slide's. Seams are those of `urcdm.seam`, across the columns and rows where a patch of the last level
-begins or ends; 1 is perfect.
+share of the real slide's. The other figures of quality are those of the run's report, see `urcdm.level_quality`.
 """
 
 import argparse
@@ -19,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from urcdm import Urcdm, seam, sharpness
-from urcdm_app import builtin
+from urcdm import sharpness
 from wsi_tiling import open_slide
 from wsi_tiling.region import Image as Pixels
 from wsi_tiling.slide import Slide
@@ -57,16 +55,6 @@ def three_zooms(slide: Slide) -> Pixels:
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
 
 
-def seams(picture: Pixels) -> tuple[float, float]:
-    """The seam figures of the built-in model's last level, across columns and across rows."""
-    height, width = picture.shape[:2]
-    grid = Urcdm.load(builtin.MODEL).geometry((width, height))[-1].grid
-    columns, rows = (
-        [edge for origin in origins for edge in (origin, origin + grid.patch_px)] for origins in (grid.xs, grid.ys)
-    )
-    return seam(picture, columns), seam(picture.transpose(1, 0, 2), rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("real", type=Path)
@@ -95,7 +83,7 @@ def main() -> None:
             "seconds": round(seconds, 1),
             "peak_memory_gib": round(memory, 2),
             "cores": len(os.sched_getaffinity(0)),
-            "seams": [round(figure, 3) for figure in seams(whole(fake))],
+            "quality": json.loads(drawn.with_suffix(".json").read_text(encoding="utf-8"))["quality"],
             "sharpness_generated": round(sharpness(whole(fake)), 2),
             "sharpness_real": round(sharpness(whole(real)), 2),
         }

@@ -185,7 +185,7 @@ def test_an_unfinished_run_is_neither_dropped_nor_mixed_with_another(
     refused(run_app(*arguments), "slide.canvas", "--resume", "--overwrite")
     refused(run_app(*arguments, "--resume", "--seed", "1"), "seed = 0, not 1")
     assert run_app(*arguments, "--resume").code == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["slide.png", "slide.tiff"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["slide.html", "slide.json", "slide.png", "slide.tiff"]
     assert run_app(*arguments, "--overwrite").code == 0
 
 

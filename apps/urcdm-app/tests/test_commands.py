@@ -39,7 +39,7 @@ def test_tile_train_and_sample_work_one_after_the_other(
     sampled = run_app("sample", "--model", run / "model", "--out", out, "--size", "48x32", "--device", "cpu")
     assert sampled.code == 0, sampled.err
     assert openslide.OpenSlide(out).dimensions == (48, 32)
-    assert sorted(p.name for p in out.parent.iterdir()) == ["new.png", "new.tiff"]
+    assert sorted(p.name for p in out.parent.iterdir()) == ["new.html", "new.json", "new.png", "new.tiff"]
 
 
 def test_training_goes_on_where_it_stopped(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> None:

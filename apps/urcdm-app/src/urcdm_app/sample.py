@@ -8,6 +8,8 @@ import urcdm
 from cdm_core import fetch_model
 from urcdm_app.console import progress_bars, refuse_existing, remove, resolve_device, say
 from urcdm_app.errors import UsageError
+from urcdm_app.report import FinishedRun, write_report
+from urcdm_app.run_record import RunRecord
 from urcdm_app.speed import prepare, resolve_batch, resolve_precision, telling_of_compilation
 
 
@@ -32,10 +34,12 @@ def run_sample(
     Raises:
         UsageError: A file is in the way, or the size, the batch or the precision cannot be read.
     """
-    preview, canvas_path = out.with_suffix(".png"), out.with_suffix(".canvas")
+    canvas_path = out.with_suffix(".canvas")
+    files = [out, *(out.with_suffix(suffix) for suffix in (".png", ".html", ".json"))]
     if out.suffix.lower() not in (".tiff", ".tif"):
         raise UsageError(f"--out {out}: the slide is a TIFF; give a name that ends in .tiff")
-    refuse_existing([out, preview], overwrite=overwrite)
+    record = RunRecord.resume(canvas_path) if resume else RunRecord()
+    refuse_existing([path for path in files if path.name not in record.files], overwrite=overwrite)
     if canvas_path.exists() and not (resume or overwrite):
         raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
     together, torch_device = resolve_batch(batch), resolve_device(device)
@@ -48,7 +52,8 @@ def run_sample(
     out.parent.mkdir(parents=True, exist_ok=True)
     if not resume:
         remove(canvas_path)
-    canvas = urcdm.Canvas(canvas_path, settings.identity(model), model.config)
+    identity = settings.identity(model)
+    canvas = urcdm.Canvas(canvas_path, identity, model.config)
     batches = prepare(model, settings, batch=together, compiled=compiled)
     executor = urcdm.InProcessExecutor(model, full=batches.full)
     if batches.full:
@@ -56,16 +61,22 @@ def run_sample(
     with progress_bars() as bars, telling_of_compilation():
         stages: dict[tuple[str, int], TaskID] = {}
         for event in urcdm.generate(model, canvas, executor, settings, batch=batches.size):
+            record.note(event, canvas_path)
             _show(bars, stages, event)
-        writing = bars.add_task("writing", note="")
+        writing, replace = bars.add_task("writing", note=""), overwrite or out.name in record.files
+        record.claim(files, canvas_path)
         for done, total in urcdm.write_slide(
-            model, canvas, settings, out, description=_description(model_source, settings), overwrite=overwrite
+            model, canvas, settings, out, description=_description(model_source, settings), overwrite=replace
         ):
             bars.update(writing, completed=done, total=total)
+    _, preview, page, figures = files
     urcdm.write_preview(out, preview)
+    name = Path(model_source).name
+    run = FinishedRun(model, name, identity, settings, canvas, record, batches, torch_device, out, preview)
+    write_report(run, page, figures)
     remove(canvas_path)
     width, height = settings.size_l0
-    say(f"{out} (slide) and {preview} (preview): {width} x {height} px, seed {seed}")
+    say(f"{out} (slide), {preview} (preview) and {page} (report): {width} x {height} px, seed {seed}")
 
 
 def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:

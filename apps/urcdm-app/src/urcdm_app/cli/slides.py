@@ -15,7 +15,9 @@ def sample(
     model: Annotated[
         str, typer.Option(help=f"{MODEL_KINDS[0].upper()}{MODEL_KINDS[1:]}.", show_default="the built-in one")
     ] = str(builtin.MODEL),
-    out: Annotated[Path, typer.Option(help="The slide; a preview .png is written beside it.")] = Path("slide.tiff"),
+    out: Annotated[
+        Path, typer.Option(help="The slide; a preview .png and a report .html are written beside it.")
+    ] = Path("slide.tiff"),
     size: Annotated[
         str | None,
         typer.Option(help="Side, or WIDTHxHEIGHT, in level-0 pixels.", show_default="the model's whole field"),
@@ -53,7 +55,7 @@ def sample(
     overwrite: Overwrite = False,
     resume: Resume = False,
 ) -> None:
-    """Draw a new slide: a pyramidal TIFF that OpenSlide and QuPath open, and a preview.
+    """Draw a new slide: a pyramidal TIFF that OpenSlide and QuPath open, a preview, and a report.
 
     First the whole slide small, then its magnifications patch by patch. What is done is kept in a folder beside the
     slide (.canvas) until the slide is whole: an interrupted run goes on with **--resume**.

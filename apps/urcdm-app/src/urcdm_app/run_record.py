@@ -1,0 +1,100 @@
+"""What a run remembers in its canvas besides the pixels: the time that each stage took, and the files it writes."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from urcdm import Progress
+from urcdm_app.errors import UsageError
+
+RECORD = "record.json"
+
+
+@dataclass
+class StageTime:
+    """The time of one stage over all sittings of a run.
+
+    Args:
+        level: Name of the level.
+        image_px: Side of the stage's images.
+        patches: Patches that are sampled.
+        skipped: Patches without tissue, which take their parent's picture.
+        timed: How many of the sampled patches the time is of: a batch that was lost to a kill is not.
+        seconds: The time.
+    """
+
+    level: str
+    image_px: int
+    patches: int
+    skipped: int
+    timed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def seconds_per_patch(self) -> float | None:
+        """None if the time of no patch is known."""
+        return self.seconds / self.timed if self.timed else None
+
+
+@dataclass
+class RunRecord:
+    """The record of a run.
+
+    Args:
+        stages: Time by stage, in the order in which they are drawn.
+        sittings: How often the run was started or resumed.
+        files: Names of the files that the run writes, or may have written before it was stopped.
+    """
+
+    stages: list[StageTime] = field(default_factory=list)
+    sittings: int = 1
+    files: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._last: float | None = None
+        self._done: dict[tuple[str, int], int] = {}
+
+    @classmethod
+    def resume(cls, canvas: Path) -> "RunRecord":
+        """Reads the record of a run that goes on; a new one if it has none.
+
+        Raises:
+            UsageError: It cannot be understood.
+        """
+        path = canvas / RECORD
+        if not path.exists():
+            return cls()
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            stages = [StageTime(**stage) for stage in found["stages"]]
+            return cls(stages, int(found["sittings"]) + 1, [str(name) for name in found["files"]])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"{path} is damaged ({error}); delete it: only the times of the run are lost") from None
+
+    def note(self, event: Progress, canvas: Path) -> None:
+        """Adds the time since the event before to an event's stage, and saves the record in the canvas.
+
+        Time starts with the first event of a sitting: what loading a model takes belongs to no stage.
+        """
+        now, key = time.monotonic(), (event.level, event.image_px)
+        stage = next((stage for stage in self.stages if (stage.level, stage.image_px) == key), None)
+        if stage is None:
+            stage = StageTime(event.level, event.image_px, event.total, event.skipped)
+            self.stages.append(stage)
+        drawn = event.done - self._done.get(key, event.done)
+        stage.timed = min(stage.timed + drawn, stage.patches)
+        stage.seconds += now - (self._last or now)
+        self._last, self._done[key] = now, event.done
+        self._save(canvas)
+
+    def claim(self, files: Iterable[Path], canvas: Path) -> None:
+        """Remembers the files that are written now: the run may replace them if it is stopped and resumed."""
+        self.files = [path.name for path in files]
+        self._save(canvas)
+
+    def _save(self, canvas: Path) -> None:
+        temporary = canvas / f".{RECORD}.tmp"
+        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        temporary.replace(canvas / RECORD)

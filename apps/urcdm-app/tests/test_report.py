@@ -1,0 +1,175 @@
+import base64
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from urcdm import Progress, Urcdm
+from urcdm_app.errors import UsageError
+from urcdm_app.report_pictures import crop_places
+from urcdm_app.run_record import RunRecord
+
+RunApp = Callable[..., Any]
+SIZE = "64x48"
+
+
+@pytest.fixture
+def sample(run_app: RunApp, model: Path, tmp_path: Path) -> RunApp:
+    """Draws a small slide with the tiny model."""
+    arguments = ("sample", "--model", model, "--out", tmp_path / "slide.tiff", "--size", SIZE, "--device", "cpu")
+    return lambda *more: run_app(*arguments, *more)
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "slide.json").read_text(encoding="utf-8"))
+    return found
+
+
+class Page(HTMLParser):
+    """The tags of a page, and whether each that is opened is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_run_leaves_a_page_that_stands_alone_and_its_figures(sample: RunApp, model: Path, tmp_path: Path) -> None:
+    drawn = sample("--seed", "5", "--steps", "1")
+    assert drawn.code == 0, drawn.err
+    assert "slide.html (report)" in drawn.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slide.html", "slide.json", "slide.png", "slide.tiff"]
+
+    found = figures(tmp_path)
+    assert found["model"]["name"] == "tiny"
+    assert found["model"]["fingerprint"] == Urcdm.load(model).fingerprint()
+    assert found["settings"]["seed"] == 5
+    assert found["settings"]["size_l0"] == [64, 48]
+    assert {"python", "torch", "urcdm"} <= found["versions"].keys()
+    assert [(stage["level"], stage["image_px"]) for stage in found["stages"]] == [
+        ("low", 16),
+        ("medium", 16),
+        ("high", 16),
+    ]
+    assert all(stage["timed"] == stage["patches"] and stage["seconds"] > 0 for stage in found["stages"])
+    assert [level["level"] for level in found["quality"]] == ["low", "medium", "high"]
+    assert found["quality"][0]["coherence"] is None
+
+    text = (tmp_path / "slide.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.open
+    assert not {"script", "iframe"} & {tag for tag, _ in page.found}
+    assert not re.search(r"https?://|url\(", text)
+    sources = [attributes["src"] for tag, attributes in page.found if tag == "img"]
+    assert all(source is not None and source.startswith("data:image/jpeg;base64,") for source in sources)
+    places = text.count('<section class="place">')
+    assert len(sources) == 1 + 4 * places  # a pair at each of two levels
+    with Image.open(io.BytesIO(base64.b64decode(str(sources[0]).partition(",")[2]))) as thumbnail:
+        assert thumbnail.size == (64, 48)
+    assert "tiny" in text
+    assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("name", ["slide.html", "slide.json"])
+def test_a_report_that_is_there_is_kept(sample: RunApp, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    refused = sample()
+    assert (refused.code, f"{name} exists" in refused.err) == (1, True)
+    assert (tmp_path / name).read_text() == "mine"
+    assert sample("--overwrite").code == 0
+    assert (tmp_path / name).read_text() != "mine"
+
+
+def test_a_report_that_fails_does_not_lose_the_slide(
+    sample: RunApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("urcdm_app.report.urcdm.level_quality", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        failed = sample()
+    assert failed.code == 1
+    assert "--resume" in failed.err
+    assert (tmp_path / "slide.tiff").exists()
+    assert (tmp_path / "slide.canvas").exists()
+
+    resumed = sample("--resume")
+    assert resumed.code == 0, resumed.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["slide.html", "slide.json", "slide.png", "slide.tiff"]
+    found = figures(tmp_path)
+    assert found["sittings"] == 2
+    assert all(stage["timed"] == stage["patches"] for stage in found["stages"])
+    assert "in 2 sittings" in (tmp_path / "slide.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_was_stopped_does_not_replace_what_was_put_there_since(
+    sample: RunApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("urcdm.generate", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert sample().code == 130
+    (tmp_path / "slide.tiff").write_text("mine")
+    refused = sample("--resume")
+    assert (refused.code, "slide.tiff exists" in refused.err) == (1, True)
+
+
+def test_time_goes_to_the_stage_that_took_it_over_all_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def event(level: str, done: int, total: int) -> Progress:
+        return Progress(level, 16, done, total, 3)
+
+    first = RunRecord()
+    for level, done, total, at in (("low", 0, 1, 100), ("low", 1, 1, 102), ("high", 0, 9, 103), ("high", 4, 9, 111)):
+        now = at
+        first.note(event(level, done, total), tmp_path)
+    now = 500.0  # killed, a batch lost
+    second = RunRecord.resume(tmp_path)
+    for level, done, total, at in (("low", 1, 1, 600), ("high", 6, 9, 601), ("high", 9, 9, 607)):
+        now = at
+        second.note(event(level, done, total), tmp_path)
+    low, high = second.stages
+    assert (low.seconds, low.timed, low.patches, low.skipped) == (2, 1, 1, 3)
+    assert (high.seconds, high.timed, high.patches) == (
+        1 + 8 + 1 + 6,
+        7,
+        9,
+    )  # two patches before the kill were not told
+    assert high.seconds_per_patch == pytest.approx(16 / 7)
+    assert second.sittings == 2
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    assert RunRecord.resume(tmp_path).stages == []
+    (tmp_path / "record.json").write_text('{"stages": [{}]}')
+    with pytest.raises(UsageError, match=r"record\.json is damaged"):
+        RunRecord.resume(tmp_path)
+
+
+def test_places_lie_in_tissue_and_are_the_same_every_time() -> None:
+    picture = np.full((100, 200, 3), 240, np.uint8)
+    picture[20:80, 50:120] = (160, 80, 150)
+    places = crop_places(picture, 0.05)
+    assert len(set(places)) == 3
+    for x, y in places:
+        assert 50 <= 200 * x <= 120
+        assert 20 <= 100 * y <= 80
+    assert [y for _, y in places] == sorted(y for _, y in places)
+    assert crop_places(picture, 0.05) == places
+    assert crop_places(np.full((10, 10, 3), 255, np.uint8), 1.0) == [(0.5, 0.5)]
