@@ -1,43 +1,42 @@
-"""A run that is killed in the middle goes on to the same slide."""
+"""A run that is killed, at any moment and as often as you like, goes on to the same slide."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 
-from wsi_tiling import open_slide
-
-SIZE = "512x384"
+KILLS = 10
 
 
-def sample(out: Path, *more: str) -> list[str]:
-    """The command; one patch at a time, so that a patch is computed alike whatever was done before it."""
-    command = [sys.executable, "-m", "urcdm_app", "sample", "--out", str(out), "--size", SIZE]
-    return [*command, "--steps", "2", "--batch", "1", "--device", "cpu", *more]
+def nothing_is_left_over(folder: Path) -> bool:
+    """Whether the canvas and all temporary files are gone."""
+    return not [path for path in folder.iterdir() if path.name == "slide.canvas" or path.name.startswith(".")]
 
 
-@pytest.mark.timeout(300)
-def test_a_slide_killed_in_the_middle_and_resumed_has_the_same_pixels(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole.tiff", tmp_path / "killed.tiff"
-    subprocess.run(sample(whole), check=True, capture_output=True)
+def test_a_run_killed_ten_times_ends_with_the_same_pixels(app: Any, undisturbed: Any, way: str, tmp_path: Path) -> None:
+    rng, out = np.random.default_rng(len(way)), tmp_path / "slide.tiff"
+    for moment in np.sort(rng.choice(undisturbed.patches * 4 // 5, KILLS, replace=False)):
+        killed = app.sample(out, way, "--resume", kill_at=moment, delay_s=rng.uniform(0, 0.02))
+        assert killed.code == -signal.SIGKILL, killed.err
+        assert [path.name for path in tmp_path.iterdir()] == ["slide.canvas"]
 
-    run = subprocess.Popen(sample(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    patches = tmp_path / "killed.canvas" / "high-128"
-    deadline = time.monotonic() + 120
-    while len(list(patches.glob("c.*"))) < 8 and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(run.pid, signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
-    assert not killed.exists()
-    assert not killed.with_suffix(".png").exists()
+    resumed = app.sample(out, way, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert len(resumed.done) < undisturbed.batches  # what was done is not done again
+    assert undisturbed.equals(out)
+    assert nothing_is_left_over(tmp_path)
 
-    subprocess.run(sample(killed, "--resume"), check=True, capture_output=True)
-    with open_slide(whole) as one, open_slide(killed) as other:
-        size = one.size_l0
-        assert size == other.size_l0 == (512, 384)
-        assert np.array_equal(one.read((0, 0), size, size), other.read((0, 0), size, size))
+
+def test_a_run_killed_while_the_slide_is_written_leaves_nothing_under_its_name(
+    app: Any, undisturbed: Any, way: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "slide.tiff"
+    assert app.sample(out, way, "halt").code == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".slide.tiff.*.partial"))) == 1
+    assert not out.exists()
+
+    resumed = app.sample(out, way, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert undisturbed.equals(out)
+    assert nothing_is_left_over(tmp_path)

@@ -1,0 +1,78 @@
+"""Runs `urcdm-app` commands, each in a process of its own that is forked from this one and so need not import anything.
+
+A line of JSON on standard input is a command's arguments. Lines on standard output tell of it: `pid`, then `done`
+whenever patches are, `written` when the slide's file is whole but has no name yet, and at last `code`, the exit code
+or the negative number of a signal, with `err`, what the command wrote to standard error. With the argument 'halt' the
+command waits for its end as soon as the file is whole.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import urcdm
+import wsi_tiling.pyramid
+from urcdm_app.cli import main
+
+REPORTS = os.dup(1)
+
+
+def report(**what: Any) -> None:
+    os.write(REPORTS, json.dumps(what).encode() + b"\n")
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command; gives its exit code."""
+    halt, sys.argv = "halt" in arguments, ["urcdm-app", *(word for word in arguments if word != "halt")]
+    generate, write_tiff = urcdm.generate, wsi_tiling.pyramid.write_tiff
+
+    def telling(*given: Any, **settings: Any) -> Iterator[urcdm.Progress]:
+        done: dict[tuple[str, int], int] = {}
+        for event in generate(*given, **settings):
+            done[event.level, event.image_px] = event.done
+            report(done=sum(done.values()))
+            yield event
+
+    def halting(*given: Any, **settings: Any) -> None:
+        write_tiff(*given, **settings)
+        report(written=True)
+        time.sleep(300 if halt else 0)
+
+    urcdm.generate, wsi_tiling.pyramid.write_tiff = telling, halting
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def serve(model: Path) -> None:
+    torch.set_num_threads(1)  # a fork has none of its parent's threads
+    urcdm.Urcdm.load(model)  # imports what a model needs
+    for line in sys.stdin:
+        with tempfile.TemporaryFile() as errors, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(errors.fileno(), 2)
+                code = 70
+                try:
+                    code = run(json.loads(line))
+                finally:
+                    sys.stderr.flush()
+                    os._exit(code)
+            report(pid=pid)
+            status = os.waitpid(pid, 0)[1]
+            errors.seek(0)
+            report(code=os.waitstatus_to_exitcode(status), err=errors.read().decode())
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
