@@ -62,7 +62,7 @@ def test_settings_that_do_not_fit_are_told_in_one_line(
 @pytest.mark.parametrize(
     ("levels", "message"),
     [
-        ((Level("low", 256, 16),), "two levels or more"),
+        ((), "a level or more"),
         ((Level("low", 256, 16), Level("low", 64, 16)), "same name"),
         ((Level("low", 256, 16), Level("high", 256, 16)), "must show less"),
         ((Level("low", 256, 64), Level("high", 64, 16)), "show it larger"),

@@ -139,6 +139,7 @@ def _page(run: FinishedRun, figures: dict[str, Any]) -> str:
         }
         for name, centre in zip(string.ascii_uppercase, crop_places(thumbnail, field_share), strict=False)
         for crops in [crops_at(run.model, run.canvas, run.settings, centre)]
+        if crops  # a level that is alone has none above to be shown beside
     ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("urcdm_app"),

@@ -1,5 +1,6 @@
-"""`urcdm-app sample`: a new slide from a model."""
+"""`urcdm-app sample` and `urcdm-app outpaint`: a new slide from a model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
@@ -28,8 +29,9 @@ def run_sample(
     device: str,
     overwrite: bool,
     resume: bool,
+    load: Callable[[Path], urcdm.Urcdm] = urcdm.Urcdm.load,
 ) -> None:
-    """Draws a slide; see `urcdm_app.cli.slides.sample` for the arguments.
+    """Draws a slide; see `urcdm_app.cli.slides.sample` for the arguments, and `load` reads the model's folder.
 
     Raises:
         UsageError: A file is in the way, or the size, the batch or the precision cannot be read.
@@ -44,7 +46,7 @@ def run_sample(
         raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
     together, torch_device = resolve_batch(batch), resolve_device(device)
     number_format = resolve_precision(precision, torch_device)
-    model = urcdm.Urcdm.load(fetch_model(model_source)).to(torch_device)
+    model = load(fetch_model(model_source)).to(torch_device)
     settings = urcdm.RunSettings(
         _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=number_format
     )

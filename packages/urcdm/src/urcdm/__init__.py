@@ -12,6 +12,7 @@ from urcdm.imagen_import import import_imagen
 from urcdm.model import Urcdm
 from urcdm.on_ray import RayExecutor
 from urcdm.order import PatchGrid
+from urcdm.outpainting import outpainting
 from urcdm.quality import coherence, seam, sharpness
 from urcdm.shard_examples import ShardExamples
 from urcdm.tasks import DenoiseTask, PatchTask, StageKey, Task, stage_batch
@@ -46,6 +47,7 @@ __all__ = [
     "generate",
     "import_imagen",
     "level_quality",
+    "outpainting",
     "seam",
     "sharpness",
     "stage_batch",

@@ -39,7 +39,8 @@ class UrcdmConfig:
     """An ultra-resolution cascade.
 
     Args:
-        levels: Magnifications, from the whole slide down to single cells.
+        levels: Magnifications, from the whole slide down to single cells. One alone is drawn by outpainting: patches
+            that know nothing but what their neighbours have drawn, see `urcdm.outpainting`.
         mpp: Micrometres a level-0 pixel.
         overlap: Share of a patch that overlaps the next.
         fill: Colour outside the slide, and of bare glass.
@@ -56,7 +57,7 @@ class UrcdmConfig:
             are told the level by an embedding.
 
     Raises:
-        ValueError: Fewer than two levels, two of one name, fields that do not shrink, an overlap outside [0, 0.5], an
+        ValueError: No level, two of one name, fields that do not shrink, an overlap outside [0, 0.5], an
             augmentation outside its range, or levels that cannot share networks.
     """
 
@@ -73,8 +74,8 @@ class UrcdmConfig:
     weights: Literal["separate", "shared"] = "separate"
 
     def __post_init__(self) -> None:
-        if len(self.levels) < 2:
-            raise ValueError(f"wanted two levels or more, got {len(self.levels)}; for one, use a cascade by itself")
+        if not self.levels:
+            raise ValueError("wanted a level or more, got none")
         if len({level.name for level in self.levels}) < len(self.levels):
             raise ValueError("two levels have the same name")
         for parent, level in zip(self.levels, self.levels[1:], strict=False):

@@ -56,7 +56,7 @@ def plan_geometry(
     """Lays out the canvases of a slide.
 
     The first level is one image, centred on the slide. Every other canvas begins at the slide's corner and is as large
-    as the slide, or as one patch if the slide is smaller.
+    as the slide, or as one patch if the slide is smaller; so does that of a level that is alone.
 
     Args:
         config: The ultra-resolution cascade.
@@ -64,18 +64,20 @@ def plan_geometry(
         size_l0: Width and height of the slide, level-0 px.
 
     Raises:
-        SlideSizeError: The slide is empty, or larger than the field of the first level.
+        SlideSizeError: The slide is empty, or larger than the field of the first level of several.
     """
-    first = config.levels[0]
-    if min(size_l0) < 1 or max(size_l0) > first.field_l0:
+    first, alone = config.levels[0], len(config.levels) == 1
+    if alone and min(size_l0) < 1:
+        raise SlideSizeError(f"wanted a slide of 1 px a side or more; got {size_l0[0]} x {size_l0[1]}")
+    if not alone and (min(size_l0) < 1 or max(size_l0) > first.field_l0):
         raise SlideSizeError(
             f"wanted a slide of 1 to {first.field_l0:g} px a side, the field of level '{first.name}'; "
             f"got {size_l0[0]} x {size_l0[1]}"
         )
     corner = ((size_l0[0] - first.field_l0) / 2, (size_l0[1] - first.field_l0) / 2)
     whole = Grid((first.image_px, first.image_px), first.image_px, 0.0)
-    geometries = [LevelGeometry(first, whole, corner)]
-    for level, cascade in zip(config.levels[1:], cascades[1:], strict=True):
+    geometries = [] if alone else [LevelGeometry(first, whole, corner)]
+    for level, cascade in list(zip(config.levels, cascades, strict=True))[len(geometries) :]:
         multiple = first_stage_pixel(cascade)
         sides = [max(level.image_px, math.ceil(side / level.scale / multiple) * multiple) for side in size_l0]
         grid = Grid((sides[0], sides[1]), level.image_px, config.overlap, multiple)

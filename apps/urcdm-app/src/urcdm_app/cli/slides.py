@@ -7,7 +7,20 @@ import typer
 
 from urcdm_app import builtin
 from urcdm_app.cli.app import app
-from urcdm_app.cli.options import MODEL_KINDS, Device, Overwrite, Resume
+from urcdm_app.cli.options import (
+    MODEL_KINDS,
+    Batch,
+    Compiled,
+    Device,
+    Joint,
+    Out,
+    Overwrite,
+    Precision,
+    Resample,
+    Resume,
+    Seed,
+    Steps,
+)
 
 
 @app.command()
@@ -15,42 +28,18 @@ def sample(
     model: Annotated[
         str, typer.Option(help=f"{MODEL_KINDS[0].upper()}{MODEL_KINDS[1:]}.", show_default="the built-in one")
     ] = str(builtin.MODEL),
-    out: Annotated[
-        Path, typer.Option(help="The slide; a preview .png and a report .html are written beside it.")
-    ] = Path("slide.tiff"),
+    out: Out = Path("slide.tiff"),
     size: Annotated[
         str | None,
         typer.Option(help="Side, or WIDTHxHEIGHT, in level-0 pixels.", show_default="the model's whole field"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another slide.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Denoising steps of every stage.", show_default="as the model says")
-    ] = None,
-    resample: Annotated[
-        int, typer.Option(min=1, help="Run each step this often where patches join (RePaint); slower, smoother.")
-    ] = 1,
-    joint: Annotated[
-        bool,
-        typer.Option(
-            "--joint/--in-order",
-            help="All patches take each step together, averaged where they overlap; or one after the other, each "
-            "holding what its neighbours drew.",
-        ),
-    ] = False,
-    batch: Annotated[
-        str, typer.Option(help="Patches sampled together, which does not change the slide; auto measures on a GPU.")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="'auto', 'fp32' or 'bf16'; auto takes bf16 on GPUs that have it.")
-    ] = "auto",
-    compiled: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile",
-            help="Compile the networks first, which takes minutes.",
-            show_default="those with minutes of work, on a GPU",
-        ),
-    ] = None,
+    seed: Seed = 0,
+    steps: Steps = None,
+    resample: Resample = 1,
+    joint: Joint = False,
+    batch: Batch = "auto",
+    precision: Precision = "auto",
+    compiled: Compiled = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -79,6 +68,64 @@ def sample(
         device=device,
         overwrite=overwrite,
         resume=resume,
+    )
+
+
+@app.command()
+def outpaint(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A cascade's folder, a zip of one, or the id of a repository; it must be unconditional.",
+            show_default=False,
+        ),
+    ],
+    size: Annotated[
+        str, typer.Option(help="Side, or WIDTHxHEIGHT, in pixels of the cascade's images.", show_default=False)
+    ],
+    out: Out = Path("slide.tiff"),
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="Micrometres a pixel of the cascade's images.", show_default="as the cascade says"),
+    ] = None,
+    overlap: Annotated[float, typer.Option(min=0, max=0.5, help="Share of a patch that overlaps the next.")] = 0.125,
+    seed: Seed = 0,
+    steps: Steps = None,
+    resample: Resample = 1,
+    joint: Joint = False,
+    batch: Batch = "auto",
+    precision: Precision = "auto",
+    compiled: Compiled = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Draw a slide by outpainting: one cascade, patch after patch, each held to its neighbours and to nothing else.
+
+    What an ultra-resolution cascade is compared with. Such a slide has no plan: tissue goes on without an outline.
+
+    Example: **urcdm-app outpaint --model cascade --mpp 0.5 --size 1024x1024 --out outpainted.tiff**
+    """
+    from functools import partial
+
+    from urcdm_app.outpaint import load_outpainting
+    from urcdm_app.sample import run_sample
+
+    run_sample(
+        model_source=model,
+        out=out,
+        size=size,
+        seed=seed,
+        steps=steps,
+        resample=resample,
+        joint=joint,
+        batch=batch,
+        precision=precision,
+        compiled=compiled,
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+        load=partial(load_outpainting, mpp=mpp, overlap=overlap),
     )
 
 
