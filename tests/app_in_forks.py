@@ -1,9 +1,9 @@
 """Runs `urcdm-app` commands, each in a process of its own that is forked from this one and so need not import anything.
 
-A line of JSON on standard input is a command's arguments. Lines on standard output tell of it: `pid`, then `done`
-whenever patches are, `written` when the slide's file is whole but has no name yet, and at last `code`, the exit code
-or the negative number of a signal, with `err`, what the command wrote to standard error. With the argument 'halt' the
-command waits for its end as soon as the file is whole.
+It first makes a tiny model in the folder that is its argument. A line of JSON on standard input is a command's
+arguments. Lines on standard output tell of it: `pid`, then `done` whenever patches are, `written` when the slide's file
+is whole but has no name yet, and at last `code`, the exit code or the negative number of a signal, with `err`, what the
+command wrote to standard error. With the argument 'halt' the command waits for its end as soon as the file is whole.
 """
 
 import json
@@ -19,9 +19,39 @@ import torch
 
 import urcdm
 import wsi_tiling.pyramid
+from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
+from urcdm import Level, Urcdm, UrcdmConfig
 from urcdm_app.cli import main
+from wsi_tiling import TissueRule
 
 REPORTS = os.dup(1)
+
+
+def tiny_stage(image_px: int, lowres_px: int | None, cond_images_channels: int) -> StageConfig:
+    unet = UnetConfig(
+        dim=8,
+        dim_mults=(1, 2),
+        cond_dim=8,
+        layer_attns=False,
+        layer_cross_attns=False,
+        attn_heads=2,
+        attn_dim_head=8,
+        attend_at_middle=False,
+        init_cross_embed=False,
+        init_conv_kernel_size=3,
+        cond_images_channels=cond_images_channels,
+    )
+    sampling = SamplingConfig(steps=3, method="dpmpp_2m", lowres_noise=0.1)
+    return StageConfig(image_px=image_px, unet=unet, lowres_px=lowres_px, sampling=sampling)
+
+
+def make_model(folder: Path) -> None:
+    """Makes a model with random weights: fields of 128 and 32 px, images of 16 px."""
+    config = UrcdmConfig((Level("low", 128, 16), Level("high", 32, 16)), mpp=0.5, tissue=TissueRule.everything())
+    torch.manual_seed(0)
+    low = CascadeConfig((tiny_stage(8, None, 0), tiny_stage(16, 8, 0)))
+    high = CascadeConfig((tiny_stage(16, 4, 6),))
+    Urcdm(config, [Cascade(low), Cascade(high)]).save(folder)
 
 
 def report(**what: Any) -> None:
@@ -55,7 +85,7 @@ def run(arguments: list[str]) -> int:
 
 def serve(model: Path) -> None:
     torch.set_num_threads(1)  # a fork has none of its parent's threads
-    urcdm.Urcdm.load(model)  # imports what a model needs
+    make_model(model)
     for line in sys.stdin:
         with tempfile.TemporaryFile() as errors, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
             pid = os.fork()

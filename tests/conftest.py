@@ -11,43 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
-from urcdm import Level, Urcdm, UrcdmConfig
-from wsi_tiling import TissueRule, open_slide
-
-
-def tiny_stage(image_px: int, lowres_px: int | None, cond_images_channels: int) -> StageConfig:
-    unet = UnetConfig(
-        dim=8,
-        dim_mults=(1, 2),
-        cond_dim=8,
-        layer_attns=False,
-        layer_cross_attns=False,
-        attn_heads=2,
-        attn_dim_head=8,
-        attend_at_middle=False,
-        init_cross_embed=False,
-        init_conv_kernel_size=3,
-        cond_images_channels=cond_images_channels,
-    )
-    sampling = SamplingConfig(steps=3, method="dpmpp_2m", lowres_noise=0.1)
-    return StageConfig(image_px=image_px, unet=unet, lowres_px=lowres_px, sampling=sampling)
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a model with random weights: fields of 128 and 32 px, images of 16 px."""
-    config = UrcdmConfig((Level("low", 128, 16), Level("high", 32, 16)), mpp=0.5, tissue=TissueRule.everything())
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        low = CascadeConfig((tiny_stage(8, None, 0), tiny_stage(16, 8, 0)))
-        high = CascadeConfig((tiny_stage(16, 4, 6),))
-        Urcdm(config, [Cascade(low), Cascade(high)]).save(folder)
-    return folder
+from wsi_tiling import open_slide
 
 
 @dataclass(frozen=True)
@@ -66,7 +32,7 @@ class Ended:
 
 
 class AppInForks:
-    """`urcdm-app sample` with the tiny model, as often as wanted, in processes that can be killed.
+    """`urcdm-app sample` with a tiny model, as often as wanted, in processes that can be killed.
 
     One patch at a time, so that a patch is computed alike whatever was done before it.
     """
@@ -98,10 +64,11 @@ class AppInForks:
 
 
 @pytest.fixture(scope="session")
-def app(tiny_model: Path) -> Iterator[AppInForks]:
-    command = [sys.executable, str(Path(__file__).with_name("app_in_forks.py")), str(tiny_model)]
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppInForks]:
+    model = tmp_path_factory.mktemp("tiny") / "model"
+    command = [sys.executable, str(Path(__file__).with_name("app_in_forks.py")), str(model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield AppInForks(process, tiny_model)
+        yield AppInForks(process, model)
         assert process.stdin is not None
         process.stdin.close()
 
