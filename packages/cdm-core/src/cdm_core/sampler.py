@@ -99,6 +99,7 @@ def sample(
     batch = noise.shape[0]
     places = torch.linspace(1.0, until, steps + 1, dtype=torch.float64).tolist()
     times = torch.tensor(places, device=noise.device)
+    steps_weights = step_weights(schedule, places, method=method, eta=eta)
     x = noise
     x0_before: Tensor | None = None
     for i, j in _path(steps, resample if known is not None else 1, jump):
@@ -109,7 +110,7 @@ def sample(
             continue
         x = with_known(x, t)
         x0 = denoise(x, t)
-        weights = step_weights(schedule, places, i, method=method, eta=eta)
+        weights = steps_weights[i]
         direction, other = x0, x0_before if method == "dpmpp_2m" else None
         if method == "heun" and weights.other:
             other = denoise(with_known(weights.x * x + weights.x0 * x0, t_next), t_next)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -33,9 +34,9 @@ class StepWeights:
 
 
 def step_weights(
-    schedule: Schedule, times: Sequence[float], step: int, *, method: Method = "ddim", eta: float = 0.0
-) -> StepWeights:
-    """Returns the weights of the step from `times[step]` down to `times[step + 1]`.
+    schedule: Schedule, times: Sequence[float], *, method: Method = "ddim", eta: float = 0.0
+) -> list[StepWeights]:
+    """Returns the weights of the steps from each time down to the next.
 
     The last step to t = 0 gives the posterior's mean, without noise, for every method: there the schedule still has a
     little sigma, which is not to stay in the image.
@@ -43,30 +44,30 @@ def step_weights(
     Args:
         schedule: The forward process.
         times: Falling times from 1.
-        step: Which step, from 0.
         method: See `cdm_core.sample`; the share of another prediction is that of the method wherever there is one.
         eta: For 'ddim', the share of the noise that each step renews; 'ddpm' renews all of it.
 
     Source: Song et al. 2021, equation 12; Lu et al. 2022, 'DPM-Solver++', algorithm 2; Hochbruck and Ostermann 2010,
         'Exponential integrators', section 2.2, for an x0 that is linear in half the log-SNR.
     """
-    last = times[step + 1] == 0
-    eta = 1.0 if method == "ddpm" or last else eta
     # In the precision in which networks are told the time: the cosine schedule's log-SNR at t = 1 depends on it.
     log_snrs = schedule.log_snr(torch.tensor(times)).tolist()
-    log_snr, log_snr_next = log_snrs[step], log_snrs[step + 1]
-    (alpha, sigma), (alpha_next, sigma_next) = _alpha_sigma(log_snr), _alpha_sigma(log_snr_next)
-    renewed = -math.expm1(log_snr - log_snr_next)  # 1 - snr(t) / snr(t_next)
-    x = sigma_next / sigma * math.sqrt(1 - eta**2 * renewed)
-    noise = 0.0 if last else eta * sigma_next * math.sqrt(renewed)
-    other = 0.0
-    h = (log_snr_next - log_snr) / 2
-    if method == "dpmpp_2m" and step and not last:
-        other = -h / (log_snr - log_snrs[step - 1])
-    elif method == "heun" and not last:
-        share = -math.expm1(-h)
-        other = (1 - share / h) / share  # 1/2 for short steps, towards 1 for long ones
-    return StepWeights(x, alpha_next - x * alpha, noise, other)
+    weights = []
+    for step, (log_snr, log_snr_next) in enumerate(pairwise(log_snrs)):
+        last = times[step + 1] == 0
+        renewal = 1.0 if method == "ddpm" or last else eta
+        (alpha, sigma), (alpha_next, sigma_next) = _alpha_sigma(log_snr), _alpha_sigma(log_snr_next)
+        renewed = -math.expm1(log_snr - log_snr_next)  # 1 - snr(t) / snr(t_next)
+        x = sigma_next / sigma * math.sqrt(1 - renewal**2 * renewed)
+        noise = 0.0 if last else renewal * sigma_next * math.sqrt(renewed)
+        other, h = 0.0, (log_snr_next - log_snr) / 2
+        if method == "dpmpp_2m" and step and not last:
+            other = -h / (log_snr - log_snrs[step - 1])
+        elif method == "heun" and not last:
+            share = -math.expm1(-h)
+            other = (1 - share / h) / share  # 1/2 for short steps, towards 1 for long ones
+        weights.append(StepWeights(x, alpha_next - x * alpha, noise, other))
+    return weights
 
 
 def _alpha_sigma(log_snr: float) -> tuple[float, float]:

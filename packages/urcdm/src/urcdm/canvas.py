@@ -130,15 +130,12 @@ class StageCanvas:
         Returns:
             Pixels, (S, S, 3) uint8, and the hold, (S, S) in [0, 1].
         """
-        pixels, weight = self._blend(self._window(cell), held)
+        pixels, weight = self._blend(self.mosaic.window(cell), held)
         return pixels, np.asarray(weight / (weight + self.mosaic.weights(cell)), np.float32)
 
     def patch_of(self, cell: Cell) -> NDArray[np.uint8]:
         """Returns the picture at a patch's place, (S, S, 3): the patch, blended with its neighbours."""
-        return self.picture(*self._window(cell))
-
-    def _window(self, cell: Cell) -> tuple[int, int, int, int]:
-        return (*self.mosaic.origin(cell), self.image_px, self.image_px)
+        return self.picture(*self.mosaic.window(cell))
 
     def _blend(
         self, window: tuple[int, int, int, int], cells: Iterable[Cell]

@@ -64,16 +64,13 @@ class JointStage:
         self.steps = steps or sampling.steps
         self.keeps_mean = sampling.method == "dpmpp_2m"
         self.times: list[float] = np.linspace(1, 0, self.steps + 1).tolist()
-        self.weights = [
-            step_weights(schedule, self.times, step, method=sampling.method, eta=sampling.eta)
-            for step in range(self.steps)
-        ]
-        self.cells = [cell for cell in level.geometry.grid if not level.order.skipped[cell]]
+        self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
+        self.cells = level.order.sampled
         kept = CONDITIONS_BYTES // (9 * config.image_px**2)
         self._conditions = lru_cache(max(1, kept))(self._read_conditions)
 
     def run(self, executor: Executor, batch: int) -> Iterator[int]:
-        """Takes the steps that are left and writes the patches; yields after every batch.
+        """Takes the steps that are left, writes the patches, and yields after every batch and at the end.
 
         Yields:
             How many patches' worth of predictions have been made.
@@ -93,6 +90,7 @@ class JointStage:
                 clean = self._step(now, cell)[0].clip(-1, 1)
                 self.picture.write(cell, np.rint((clean + 1) * 127.5).astype(np.uint8))
         self._drop(number)
+        yield len(self.cells)
 
     def _resumed(self) -> int:
         """The step to go on at: the last whose noisy picture is whole, since a prediction follows from it alone.
@@ -112,7 +110,7 @@ class JointStage:
         def task(cell: Cell) -> DenoiseTask:
             if cell not in noisy:
                 if before is None:
-                    x = place_noise(self._key(0), self._window(cell))
+                    x = place_noise(self._key(0), self.picture.mosaic.window(cell))
                 else:
                     x, mean = self._step(before, cell)
                     if now.mean is not None:
@@ -128,7 +126,7 @@ class JointStage:
     def _step(self, step: "_Step", cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Takes a step at a patch's place; gives the next x there and the mean of the predictions, (S, S, 3) each."""
         weights, mosaic = self.weights[step.number], self.picture.mosaic
-        window = self._window(cell)
+        window = self.picture.mosaic.window(cell)
         patches = (
             (other, self._known if self.level.order.skipped[other] else step.x0.load)
             for other in mosaic.cells_at(*window)
@@ -148,10 +146,6 @@ class JointStage:
 
     def _read_conditions(self, cell: Cell) -> PatchTask:
         return self.level.conditions(self.stage, cell, self.below)
-
-    def _window(self, cell: Cell) -> tuple[int, int, int, int]:
-        side = self.picture.image_px
-        return (*self.picture.mosaic.origin(cell), side, side)
 
     def _key(self, purpose: int) -> int:
         return noise_key(self.level.seed, self.level.number, self.stage, purpose)

@@ -32,6 +32,10 @@ class Mosaic:
         """Upper left corner (x, y) of a patch."""
         return self.xs[cell[1]], self.ys[cell[0]]
 
+    def window(self, cell: Cell) -> tuple[int, int, int, int]:
+        """Where a patch lies: x, y, width and height."""
+        return (*self.origin(cell), self.image_px, self.image_px)
+
     def weights(self, cell: Cell) -> NDArray[np.float32]:
         """How much a patch counts, (S, S) in [0, 1]; two neighbours' weights add up to 1 all over their overlap."""
         return np.asarray(self._y_weights[cell[0]][:, None] * self._x_weights[cell[1]][None, :], np.float32)

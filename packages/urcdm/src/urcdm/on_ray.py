@@ -1,6 +1,5 @@
 """Batches of patches worked off by the GPUs and machines of a Ray cluster: the extra `urcdm[ray]`."""
 
-import importlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,8 @@ from typing import Any, Self, TypeVar
 from urcdm.errors import WorkerError
 from urcdm.executors import Finished, SerialExecutor
 from urcdm.tasks import Task
+from wsi_tiling.errors import first_line
+from wsi_tiling.on_ray import connect
 
 STARTING_S = 120
 MOST_LOST = 3
@@ -36,20 +37,12 @@ class RayExecutor:
         lost: How many have been lost so far.
 
     Raises:
-        WorkerError: Ray is not installed, there is no cluster at the address, or it has fewer GPUs.
+        SlideError: Ray is not installed, or there is no cluster at the address.
+        WorkerError: The cluster has fewer GPUs.
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
-        self._ray = _ray()
-        self._connects = not self._ray.is_initialized()
-        if self._connects:
-            try:
-                self._ray.init(
-                    address=address, log_to_driver=False, include_dashboard=False if address is None else None
-                )
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = str(error).strip().partition("\n")[0]
-                raise WorkerError(f"no Ray cluster at '{address}': {reason}") from error
+        self._ray, self._connects = connect(address)
         resources = self._ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         self.gpus_each, self.workers = int(gpus > 0), workers or max(1, gpus)
@@ -129,7 +122,7 @@ class RayExecutor:
                 self._actors.put(actor)
                 raise error.cause from None
             except self._ray.exceptions.RayError as error:
-                reason = str(error).strip().partition("\n")[0]
+                reason = first_line(error)
                 if self._closed.is_set():
                     break
                 self.lost += 1
@@ -153,7 +146,7 @@ class RayExecutor:
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
-            raise WorkerError(f"Ray lost a process: {str(error).strip().partition(chr(10))[0]}") from error
+            raise WorkerError(f"Ray lost a process: {first_line(error)}") from error
 
     def _disconnect(self) -> None:
         if self._connects:
@@ -175,10 +168,3 @@ class _Worker:
 
 def _call(function: Callable[[], Answer]) -> Answer:
     return function()
-
-
-def _ray() -> Any:
-    try:
-        return importlib.import_module("ray")
-    except ImportError:
-        raise WorkerError("Ray is not installed: pip install 'urcdm[ray]'") from None

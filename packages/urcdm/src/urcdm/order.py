@@ -31,11 +31,15 @@ class PatchGrid:
     skipped: NDArray[np.bool_]
 
     @cached_property
+    def sampled(self) -> list[Cell]:
+        """The patches that are sampled, row by row."""
+        return [cell for cell in self.grid if not self.skipped[cell]]
+
+    @cached_property
     def corner(self) -> tuple[int, int]:
         """Direction in which rows and columns are worked, each 1 or -1."""
         corners = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-        sampled = [cell for cell in self.grid if not self.skipped[cell]]
-        return max(corners, key=lambda corner: sum(not self.needs(cell, corner) for cell in sampled))
+        return max(corners, key=lambda corner: sum(not self.needs(cell, corner) for cell in self.sampled))
 
     def needs(self, cell: Cell, corner: tuple[int, int] | None = None) -> list[Cell]:
         """The sampled patches that a patch waits for."""
@@ -46,7 +50,7 @@ class PatchGrid:
 
     def front(self, done: Collection[Cell] = ()) -> "Front":
         """The patches that are still to be sampled, once those in `done` are."""
-        left = [cell for cell in self.grid if cell not in done and not self.skipped[cell]]
+        left = [cell for cell in self.sampled if cell not in done]
         return Front({cell: [need for need in self.needs(cell) if need not in done] for cell in left})
 
     def held(self, cell: Cell) -> list[Cell]:

@@ -37,13 +37,7 @@ class RayExecutor:
         Raises:
             SlideError: Ray is not installed, or there is no cluster at the address.
         """
-        ray = _ray()
-        connects = not ray.is_initialized()
-        if connects:
-            try:
-                ray.init(address=self.address, log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise SlideError(f"no Ray cluster at '{self.address}': {first_line(error)}") from error
+        ray, connects = connect(self.address)
         try:
             yield from self._run(ray, work, tasks)
         finally:
@@ -83,8 +77,20 @@ def _outcome(ray: Any, task: Any, number: int) -> Any:
         return Failed(number, "died", f"Ray lost it: {first_line(error)}")
 
 
-def _ray() -> Any:
+def connect(address: str | None) -> tuple[Any, bool]:
+    """Connects to a Ray cluster, unless the program has already; returns the module, and whether this connected.
+
+    Raises:
+        SlideError: Ray is not installed, or there is no cluster at the address.
+    """
     try:
-        return importlib.import_module("ray")
+        ray = importlib.import_module("ray")
     except ImportError:
         raise SlideError("Ray is not installed: pip install 'wsi-tiling[ray]'") from None
+    if ray.is_initialized():
+        return ray, False
+    try:
+        ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SlideError(f"no Ray cluster at '{address}': {first_line(error)}") from error
+    return ray, True
