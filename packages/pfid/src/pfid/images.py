@@ -1,0 +1,216 @@
+"""What is measured: images in memory, and anything that is read by region, such as slides."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from pfid.errors import PfidError
+
+Image: TypeAlias = NDArray[np.uint8]
+"""(H, W, 3) 8-bit RGB."""
+
+_LANCZOS_LOBES = 3
+_SHOWN = 5
+
+
+class ImageError(PfidError):
+    """Images that cannot be used: none there, damaged, or of a kind that is not read."""
+
+
+class ImageSource(Protocol):
+    """An image that is read by region."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        ...
+
+    def read(self, xy: tuple[float, float], field: float, size_px: int, /) -> Image:
+        """Reads a square region, antialiased.
+
+        Args:
+            xy: Its upper left corner (x, y), pixels of the image; fractions are meant.
+            field: Its side, pixels of the image.
+            size_px: Side of the result.
+
+        Returns:
+            (size_px, size_px, 3) uint8.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image in memory, read by Lanczos.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Raises:
+        ImageError: The pixels have another shape or type.
+    """
+
+    pixels: Image
+
+    def __post_init__(self) -> None:
+        shape, kind = self.pixels.shape, self.pixels.dtype
+        if len(shape) != 3 or shape[2] != 3 or kind != np.uint8 or not self.pixels.size:
+            raise ImageError(f"wanted an image (H, W, 3) of uint8, got {shape} of {kind}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def read(self, xy: tuple[float, float], field: float, size_px: int, /) -> Image:
+        """Reads a square region: what resizing the whole picture by Lanczos and cropping gives, but for rounding.
+
+        Pillow keeps the corners of a region in single precision, so that some values differ by one grey level.
+
+        Args:
+            xy: Its upper left corner (x, y), pixels.
+            field: Its side, pixels.
+            size_px: Side of the result.
+
+        Returns:
+            (size_px, size_px, 3) uint8.
+
+        Raises:
+            ImageError: The region is empty or leaves the picture.
+        """
+        spans, box = [], []
+        # The filter reaches so many pixels beyond the region, and no further: the rest need not be looked at.
+        margin = _LANCZOS_LOBES * max(1.0, field / size_px) + 1
+        for begin, length in zip(xy, self.size, strict=True):
+            if not (field > 0 and size_px > 0 and begin >= 0 and begin + field <= length + 1e-6):
+                raise ImageError(
+                    f"wanted a square region inside {self.size[0]} x {self.size[1]} px, got {field} at {xy}"
+                )
+            first, last = max(0, int(begin - margin)), min(length, int(begin + field + margin) + 1)
+            spans.append(slice(first, last))
+            box.append((begin - first, min(begin + field, length) - first))
+        window = PIL.Image.fromarray(np.ascontiguousarray(self.pixels[spans[1], spans[0]]))
+        corners = (box[0][0], box[1][0], box[0][1], box[1][1])
+        return np.asarray(window.resize((size_px, size_px), PIL.Image.Resampling.LANCZOS, box=corners))
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images of one side of a comparison.
+
+    Args:
+        names: What they are called in crop plans, each once.
+        sizes: Width and height of each, pixels.
+        places: What `open` is called with, one for each.
+        open: Opens an image; to be used in worker processes it has to be picklable, as are the places.
+        notes: What is worth knowing of them, a line each.
+        skip_unreadable: Whether images that turn out to be damaged are left out instead of refused.
+
+    Raises:
+        ImageError: There are none, or two of one name.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    places: tuple[Any, ...]
+    open: Callable[[Any], ImageSource]
+    notes: tuple[str, ...] = ()
+    skip_unreadable: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ImageError("wanted one image or more, got none")
+        if not len(self.names) == len(self.sizes) == len(self.places):
+            raise ImageError("wanted a name, a size and a place for each image")
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
+        if twice:
+            raise ImageError(f"wanted images of different names, got {listed(twice)} more than once")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def source(self, number: int) -> ImageSource:
+        """Opens an image."""
+        return self.open(self.places[number])
+
+    def pixels(self, number: int) -> Image:
+        """All of an image, (H, W, 3).
+
+        Raises:
+            ImageError: It is damaged, or one that is only read by region.
+        """
+        source = self.source(number)
+        if not isinstance(source, Picture):
+            raise ImageError(f"{self.names[number]} is read by region, not whole: measure it by crops")
+        return source.pixels
+
+    def whole(self) -> Iterator[tuple[int, Image]]:
+        """Yields the number and all pixels (H, W, 3) of each image, in their order.
+
+        Raises:
+            ImageError: Told at the end, of all unreadable images, unless they are to be skipped; or if none is left.
+        """
+        bad: list[str] = []
+        for number in range(len(self)):
+            try:
+                pixels = self.pixels(number)
+            except ImageError as error:
+                bad.append(str(error))
+            else:
+                yield number, pixels
+        if bad and (not self.skip_unreadable or len(bad) == len(self)):
+            raise unreadable(bad, len(self))
+
+
+def region_images(paths: Iterable[str | Path], open: Callable[[Path], ImageSource]) -> Images:  # noqa: A002
+    """Images in files that are read by region, such as slides: each is opened once for its size.
+
+    Args:
+        paths: The files. In crop plans they go by their names, without folders.
+        open: Opens a file, such as `wsi_tiling.open_slide`.
+
+    Raises:
+        ImageError: There are no files, or two of one name.
+    """
+    places = tuple(map(Path, paths))
+    sizes = []
+    for place in places:
+        source = open(place)
+        sizes.append(source.size)
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+    return Images(tuple(place.name for place in places), tuple(sizes), places, open)
+
+
+def array_images(arrays: Mapping[str, Image] | Sequence[Image] | Image) -> Images:
+    """Images in memory, each (H, W, 3) uint8; those without names are called by their number.
+
+    Raises:
+        ImageError: There are none, or one has another shape or type.
+    """
+    if not isinstance(arrays, Mapping):
+        arrays = {f"{number:06d}": array for number, array in enumerate(arrays)}
+    pictures = tuple(map(Picture, arrays.values()))
+    return Images(tuple(arrays), tuple(picture.size for picture in pictures), pictures, _itself)
+
+
+def _itself(picture: Picture) -> Picture:
+    return picture
+
+
+def unreadable(bad: Sequence[str], count: int) -> ImageError:
+    """The error that tells of unreadable images, of so many in all."""
+    return ImageError(f"{len(bad)} of {count} images cannot be read: {listed(bad)}")
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The first few of many lines in one, and how many more there are."""
+    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return "; ".join(lines[:_SHOWN]) + more
