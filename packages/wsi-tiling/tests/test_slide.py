@@ -32,7 +32,7 @@ def test_whole_pixels_of_level_0_are_openslides_own(tiled_tiff: Path) -> None:
 
 
 def test_a_slide_tells_its_size_scale_and_levels(pyramid: Slide) -> None:
-    assert pyramid.size_l0 == (2048, 1280)
+    assert pyramid.size_l0 == pyramid.size == (2048, 1280)
     assert pyramid.levels == ((2048, 1280), (1024, 640), (512, 320), (256, 160))
     assert pyramid.require_mpp() == 0.5
 

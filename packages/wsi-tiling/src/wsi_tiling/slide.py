@@ -40,6 +40,11 @@ class Slide(ABC):
         """Width and height of level 0."""
         return self.levels[0]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The same as `size_l0`, under the name that readers of any image ask for, as `pfid` does."""
+        return self.size_l0
+
     @cached_property
     def background(self) -> Colour:
         """Colour of the bare glass: what the file states, else the commonest bright grey, else DEFAULT_BACKGROUND."""
