@@ -1,6 +1,6 @@
 """A slide of 40,000 x 40,000 px with the study's geometry, its networks replaced by a stand-in that takes no time.
 
-    uv run python tests/benchmarks/whole_slide.py [--size 40000] [--joint] [--seconds 0.1] [--batch 16] [--json FILE]
+    uv run python tests/benchmarks/whole_slide.py [--size 40000] [--joint] [--seconds 0.1] [--batch N] [--json FILE]
 
 Everything else is what a real run has: contexts, order, canvas, executor, tissue, the pyramid. The stand-in returns the
 part of the context that a patch enlarges, after a sleep of `--seconds` a patch of the last stage, and a sixteenth of it
@@ -31,6 +31,8 @@ from wsi_tiling import TissueRule
 
 SIZES = (64, 256, 1024)
 LEVELS = (Level("low", 40_000, 1024), Level("medium", 6_500, 1024), Level("high", 1_024, 1024))
+BATCHES = (64, 32, 4)
+"""Patches together in each stage, as full-size networks on a GPU of 80 GB take them."""
 STEPS = 8
 
 
@@ -96,7 +98,7 @@ def section() -> NDArray[np.uint8]:
     return np.where(inside, tissue, (242, 243, 242)).astype(np.uint8)
 
 
-def run(size: int, joint: bool, seconds: float, batch: int, folder: Path) -> dict[str, Any]:
+def run(size: int, joint: bool, seconds: float, batches: Sequence[int], folder: Path) -> dict[str, Any]:
     before = peak_mib()
     model = stand_in_model()
     settings = RunSettings((size, size), joint=joint)
@@ -104,6 +106,7 @@ def run(size: int, joint: bool, seconds: float, batch: int, folder: Path) -> dic
     begin = time.perf_counter()
     with StandIn(seconds) as executor:
         canvas = Canvas(folder / "canvas", settings.identity(model), model.config)
+        batch = {(level, stage): number for level in range(len(LEVELS)) for stage, number in enumerate(batches)}
         for event in generate(model, canvas, executor, settings, batch=batch):
             now = time.perf_counter() - begin
             stage = stages.setdefault(f"{event.level} {event.image_px}", [now, now, event.total])
@@ -120,7 +123,7 @@ def run(size: int, joint: bool, seconds: float, batch: int, folder: Path) -> dic
     return {
         "size_px": size,
         "joint": joint,
-        "batch": batch,
+        "batches": list(batches),
         "patches": patches,
         "stages": {
             name: {"seconds": round(end - start, 1), "ms_a_patch": round(1000 * (end - start) / total, 1)}
@@ -145,11 +148,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=40_000)
     parser.add_argument("--joint", action="store_true")
     parser.add_argument("--seconds", type=float, default=0.0)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, help="in every stage")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    batches = [options.batch] * len(SIZES) if options.batch else BATCHES
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.size, options.joint, options.seconds, options.batch, Path(folder))
+        found = run(options.size, options.joint, options.seconds, batches, Path(folder))
     text = json.dumps(found, indent=1)
     print(text)
     if options.json:

@@ -76,7 +76,7 @@ def test_it_is_the_one_loop_run_over_the_whole_canvas(
             left, top = mosaic.origin(cell)
             return shrunk(whole[top : top + 16, left : left + 16])
 
-        mean, _ = mosaic.blend((0, 0, width, height), ((cell, window) for cell in geometry.grid))
+        mean = mosaic.blend((0, 0, width, height), list(geometry.grid), window, np.float32)
         return torch.from_numpy(mean).permute(2, 0, 1)[None]
 
     noise = place_noise(noise_key(0, 2, 0, 0), (0, 0, width, height))
@@ -161,7 +161,7 @@ def test_patches_without_tissue_hold_their_share_of_the_overlaps(make_model: Mak
 
     for cell in level.order.sampled:
         window = high.mosaic.window(cell)
-        wanted, _ = high.mosaic.blend(window, ((other, pixels) for other in high.mosaic.cells_at(*window)))
+        wanted = high.mosaic.blend(window, high.mosaic.cells_at(*window), pixels, np.float32)
         assert np.abs(high.store.load(cell) - wanted).max() <= 1.5
 
 

@@ -18,8 +18,12 @@ from urcdm.order import Cell
 from urcdm.patch_store import UNREADABLE, PatchStore, told
 from wsi_tiling import Grid
 from wsi_tiling.region import resample
+from wsi_tiling.tile_cache import TileCache
 
 FORMAT = 2
+BLOCK_PX = 512
+"""Side of the blocks of a finished picture that are kept once blended: contexts of neighbours share most of theirs."""
+CACHED_BYTES = 64 * 2**20
 _UNFINISHED = re.compile(r"zarr\.[0-9a-f]+\.partial")
 
 
@@ -92,6 +96,7 @@ class StageCanvas:
     def __init__(self, store: PatchStore, mosaic: Mosaic, fill: tuple[int, int, int]) -> None:
         self.store, self.mosaic, self.fill = store, mosaic, fill
         self.image_px, self.size_px = mosaic.image_px, mosaic.size_px
+        self._blocks = TileCache(CACHED_BYTES)
 
     @property
     def done(self) -> set[Cell]:
@@ -112,8 +117,15 @@ class StageCanvas:
         Raises:
             CanvasError: A patch on disk is damaged.
         """
-        cells = (cell for cell in self.mosaic.cells_at(x, y, width, height) if cell in self.done)
-        return self._blend((x, y, width, height), cells)[0]
+        pixels = np.empty((height, width, 3), np.uint8)
+        for top in range(y // BLOCK_PX * BLOCK_PX, y + height, BLOCK_PX):
+            for left in range(x // BLOCK_PX * BLOCK_PX, x + width, BLOCK_PX):
+                x0, x1 = max(x, left), min(x + width, left + BLOCK_PX)
+                y0, y1 = max(y, top), min(y + height, top + BLOCK_PX)
+                pixels[y0 - y : y1 - y, x0 - x : x1 - x] = self._block(left, top)[
+                    y0 - top : y1 - top, x0 - left : x1 - left
+                ]
+        return pixels
 
     def read(self, box: Box, size_px: int | tuple[int, int]) -> NDArray[np.uint8]:
         """Reads any box of the picture, in stage px, resampled to a square or to width and height; fill outside."""
@@ -130,15 +142,21 @@ class StageCanvas:
         Returns:
             Pixels, (S, S, 3) uint8, and the hold, (S, S) in [0, 1].
         """
-        pixels, weight = self._blend(self.mosaic.window(cell), held)
-        return pixels, np.asarray(weight / (weight + self.mosaic.weights(cell)), np.float32)
+        window, cells = self.mosaic.window(cell), frozenset(held)
+        weight = self.mosaic.weight(window, cells)
+        hold = np.asarray(weight / (weight + self.mosaic.weights(cell)), np.float32)
+        return self.mosaic.blend(window, cells, self.store.load, np.uint8), hold
 
     def patch_of(self, cell: Cell) -> NDArray[np.uint8]:
         """Returns the picture at a patch's place, (S, S, 3): the patch, blended with its neighbours."""
         return self.picture(*self.mosaic.window(cell))
 
-    def _blend(
-        self, window: tuple[int, int, int, int], cells: Iterable[Cell]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        mean, weight = self.mosaic.blend(window, ((cell, self.store.load) for cell in cells))
-        return np.rint(mean).astype(np.uint8), weight
+    def _block(self, x: int, y: int) -> NDArray[np.uint8]:
+        """A block of the picture, (BLOCK_PX, BLOCK_PX, 3), which is not to be changed; kept if it is finished."""
+        block = self._blocks.get((x, y))
+        if block is None:
+            window = (x, y, BLOCK_PX, BLOCK_PX)
+            block = self.mosaic.blend(window, self.done, self.store.load, np.uint8)
+            if self.done.issuperset(self.mosaic.cells_at(*window)):
+                self._blocks.put((x, y), block)
+        return block

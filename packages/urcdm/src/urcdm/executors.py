@@ -1,6 +1,7 @@
 """Who works off batches of patches: the seam between a slide's order and the devices that draw it."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -12,6 +13,8 @@ from urcdm.model import Urcdm
 from urcdm.order import Cell, Front
 from urcdm.tasks import StageKey, Task, run_tasks, stage_of
 
+MAKERS = 4
+"""Threads that make tasks: enlarging and blending pictures leaves the interpreter free most of the time."""
 Finished = list[NDArray[Any]]
 
 
@@ -80,29 +83,39 @@ def work_off(
 ) -> Iterator[list[tuple[Cell, NDArray[Any]]]]:
     """Works off the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
 
-    Whoever is idle gets its share of what is ready; a batch is prepared in advance only if it is full, since patches
-    that become ready meanwhile would fill it. What is yielded counts as finished when the next batch is asked for.
+    Whoever is idle gets its share of what is ready; a batch is handed out in advance only if it is full, since patches
+    that become ready meanwhile would fill it. Tasks are made ahead by threads. What is yielded counts as finished when
+    the next batch is asked for.
 
     Args:
         executor: Who works.
         front: The patches, and which wait for which.
-        make: Makes the task of a patch; all that it waits for are finished then.
+        make: Makes the task of a patch, in any of several threads; all that it waits for are finished then.
         batch: Most patches of a batch.
     """
     pending: dict[Future[Finished], list[Cell]] = {}
+    made: deque[tuple[Cell, Future[Task]]] = deque()
+    makers = ThreadPoolExecutor(MAKERS, thread_name_prefix="urcdm-make")
+
+    def make_ahead(count: int) -> None:
+        made.extend((cell, makers.submit(make, cell)) for cell in front.take(count - len(made)))
+
     try:
         while True:
-            while count := _batch(executor.workers, len(pending), len(front), batch):
-                cells = front.take(count)
-                pending[executor.submit([make(cell) for cell in cells])] = cells
+            while count := _batch(executor.workers, len(pending), len(front) + len(made), batch):
+                make_ahead(count)
+                chosen = [made.popleft() for _ in range(count)]
+                pending[executor.submit([task.result() for _, task in chosen])] = [cell for cell, _ in chosen]
             if not pending:
                 return
+            make_ahead(batch)
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 cells = pending.pop(future)
                 yield list(zip(cells, future.result(), strict=True))
                 for cell in cells:
                     front.finish(cell)
     finally:
+        makers.shutdown(cancel_futures=True)
         for future in pending:
             future.cancel()
 

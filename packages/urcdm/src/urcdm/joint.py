@@ -13,6 +13,7 @@ Source: Bar-Tal et al. 2023, 'MultiDiffusion', section 3, with predictions of x0
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,12 +127,12 @@ class JointStage:
     def _step(self, step: "_Step", cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Takes a step at a patch's place; gives the next x there and the mean of the predictions, (S, S, 3) each."""
         weights, mosaic = self.weights[step.number], self.picture.mosaic
-        window = self.picture.mosaic.window(cell)
-        patches = (
-            (other, self._known if self.level.order.skipped[other] else step.x0.load)
-            for other in mosaic.cells_at(*window)
-        )
-        mean, _ = mosaic.blend(window, patches)
+        window = mosaic.window(cell)
+
+        def predicted(other: Cell) -> NDArray[Any]:
+            return self._known(other) if self.level.order.skipped[other] else step.x0.load(other)
+
+        mean = mosaic.blend(window, mosaic.cells_at(*window), predicted, np.float32)
         direction = mean
         if weights.other and step.mean is not None:
             direction = mean + weights.other * (step.mean.load(cell) - mean)

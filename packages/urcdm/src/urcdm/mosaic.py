@@ -1,7 +1,8 @@
 """How overlapping patches make one picture: blended linearly, from one to the next across the whole overlap."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,11 @@ from wsi_tiling import Grid
 
 Load = Callable[[Cell], NDArray[Any]]
 """Gives a patch, (S, S, 3)."""
+Number = TypeVar("Number", np.uint8, np.float32)
+Window = tuple[int, int, int, int]
+"""x, y, width and height."""
+Box = tuple[int, int, int, int]
+"""x0, y0, x1 and y1."""
 
 
 class Mosaic:
@@ -32,7 +38,7 @@ class Mosaic:
         """Upper left corner (x, y) of a patch."""
         return self.xs[cell[1]], self.ys[cell[0]]
 
-    def window(self, cell: Cell) -> tuple[int, int, int, int]:
+    def window(self, cell: Cell) -> Window:
         """Where a patch lies: x, y, width and height."""
         return (*self.origin(cell), self.image_px, self.image_px)
 
@@ -46,30 +52,73 @@ class Mosaic:
         cols = [c for c, x0 in enumerate(self.xs) if x0 < x + width and x < x0 + self.image_px]
         return [(row, col) for row in rows for col in cols]
 
-    def blend(
-        self, window: tuple[int, int, int, int], patches: Iterable[tuple[Cell, Load]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Blends patches in a window of x, y, width and height.
+    def blend(self, window: Window, cells: Collection[Cell], load: Load, dtype: type[Number]) -> NDArray[Number]:
+        """Blends patches in a window.
+
+        Args:
+            window: x, y, width and height.
+            cells: The patches.
+            load: Gives the pixels of a patch.
+            dtype: Of the result; uint8 is rounded.
 
         Returns:
-            The mean, (height, width, 3), 0 where there is no patch; and the sum of the weights, (height, width).
+            The weighted mean, (height, width, 3), 0 where there is no patch.
         """
         x, y, width, height = window
-        total = np.zeros((height, width, 3), np.float32)
-        weight = np.zeros((height, width, 1), np.float32)
-        for cell, load in patches:
+        pixels = {cell: load(cell) for cell in self.cells_at(*window) if cell in cells}
+        mean = np.zeros((height, width, 3), dtype)
+        for (left, right), cols in _pieces(x, width, self.xs, self.image_px):
+            for (top, bottom), rows in _pieces(y, height, self.ys, self.image_px):
+                there = {(row, col): pixels[row, col] for row in rows for col in cols if (row, col) in pixels}
+                box, part = (left, top, right, bottom), (slice(top - y, bottom - y), slice(left - x, right - x))
+                if len(there) == 1:  # most of the area: nothing to average
+                    [(cell, patch)] = there.items()
+                    mean[part] = patch[self._inside(cell, box)]
+                elif there:
+                    piece = self._mean(there, box)
+                    mean[part] = np.rint(piece) if dtype is np.uint8 else piece
+        return mean
+
+    def weight(self, window: Window, cells: Iterable[Cell]) -> NDArray[np.float32]:
+        """Sums the weights of patches in a window of x, y, width and height, (height, width)."""
+        x, y, width, height = window
+        total = np.zeros((height, width), np.float32)
+        for cell in cells:
             x0, y0 = self.origin(cell)
-            left, right = max(x, x0), min(x + width, x0 + self.image_px)
-            top, bottom = max(y, y0), min(y + height, y0 + self.image_px)
-            if left >= right or top >= bottom:
-                continue
-            inside = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
-            part = (slice(top - y, bottom - y), slice(left - x, right - x))
-            share = self._y_weights[cell[0]][inside[0], None, None] * self._x_weights[cell[1]][None, inside[1], None]
-            total[part] += share * load(cell)[inside]
-            weight[part] += share
-        total /= np.where(weight > 0, weight, 1)
-        return total, weight[..., 0]
+            box = (max(x, x0), max(y, y0), min(x + width, x0 + self.image_px), min(y + height, y0 + self.image_px))
+            if box[0] < box[2] and box[1] < box[3]:
+                total[box[1] - y : box[3] - y, box[0] - x : box[2] - x] += self._share(cell, box)
+        return total
+
+    def _mean(self, patches: Mapping[Cell, NDArray[Any]], box: Box) -> NDArray[np.float32]:
+        """The weighted mean of patches in a box that all of them cover, (height, width, 3)."""
+        left, top, right, bottom = box
+        total = np.zeros((bottom - top, right - left, 3), np.float32)
+        weight = np.zeros((bottom - top, right - left, 1), np.float32)
+        for cell, patch in patches.items():
+            share = self._share(cell, box)[..., None]
+            total += share * patch[self._inside(cell, box)]
+            weight += share
+        return total / weight
+
+    def _share(self, cell: Cell, box: Box) -> NDArray[np.float32]:
+        """How much a patch counts in a box that it covers, (height, width)."""
+        rows, cols = self._inside(cell, box)
+        return self._y_weights[cell[0]][rows, None] * self._x_weights[cell[1]][None, cols]
+
+    def _inside(self, cell: Cell, box: Box) -> tuple[slice, slice]:
+        """A box in the patch's own rows and columns."""
+        x0, y0 = self.origin(cell)
+        return slice(box[1] - y0, box[3] - y0), slice(box[0] - x0, box[2] - x0)
+
+
+def _pieces(begin: int, length: int, origins: Sequence[int], side: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Cuts one axis of a window where patches begin and end; yields each piece and the patches that cover it."""
+    end = begin + length
+    touching = [i for i, origin in enumerate(origins) if origin < end and begin < origin + side]
+    edges = {begin, end, *(edge for i in touching for edge in (origins[i], origins[i] + side) if begin < edge < end)}
+    for first, last in pairwise(sorted(edges)):
+        yield (first, last), [i for i in touching if origins[i] <= first and last <= origins[i] + side]
 
 
 def _ramps(origins: Sequence[int], side: int) -> list[NDArray[np.float32]]:

@@ -140,15 +140,21 @@ def resample(
         PIL.Image.Resampling.HAMMING if reduces else PIL.Image.Resampling.BILINEAR,
         box=(x0, y0, x1, y1),
     )
-    inside = np.asarray(picture)
-    covered = down.cover[:, None, None] * across.cover[None, :, None]
-    if covered.min() < 1:
-        inside = np.rint(inside * covered + np.asarray(fill) * (1 - covered)).astype(np.uint8)
+    inside = _over_fill(np.array(picture), down.cover, across.cover, fill)
     if inside_px == size_px:
-        return np.array(inside)
+        return inside
     result[:] = fill
     result[down.first : down.last, across.first : across.last] = inside
     return result
+
+
+def _over_fill(image: Image, down: NDArray[np.float64], across: NDArray[np.float64], fill: Colour) -> Image:
+    """Mixes the fill colour, in place, into the rows and columns that a picture covers in part: those at its edges."""
+    rows, cols = np.flatnonzero(down < 1), np.flatnonzero(across < 1)
+    for part in (np.ix_(rows, np.arange(len(across))), np.ix_(np.flatnonzero(down == 1), cols)):
+        covered = (down[part[0]] * across[part[1]])[..., None]
+        image[part] = np.rint(image[part] * covered + np.asarray(fill) * (1 - covered))
+    return image
 
 
 def _whole(begin: float, end: float, count: int, source: int, extent: float) -> tuple[int, int] | None:
