@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pfid.errors import ImageError
 from pfid.image_files import folder_images, open_picture
-from pfid.images import Image, ImageError, Picture, array_images, region_images
+from pfid.images import Image, Picture, array_images, region_images
 
 LANCZOS = PIL.Image.Resampling.LANCZOS
 

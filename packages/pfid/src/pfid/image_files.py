@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from pfid.images import Image, ImageError, Images, Picture, listed, unreadable
+from pfid.errors import ImageError
+from pfid.images import LANCZOS, Image, Images, Picture, listed, unreadable
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """How the names of a folder's images end, in small or capital letters."""
@@ -62,6 +63,7 @@ def folder_images(folder: str | Path, *, skip_unreadable: bool = False) -> Image
         tuple(sizes.values()),
         tuple(paths[name] for name in sizes),
         open_picture,
+        LANCZOS,
         tuple(notes),
         skip_unreadable=skip_unreadable,
     )

@@ -10,17 +10,15 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from pfid.errors import PfidError
+from pfid.errors import ImageError
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) 8-bit RGB."""
 
+LANCZOS = "Lanczos"
+"""How a `Picture` reads regions."""
 _LANCZOS_LOBES = 3
 _SHOWN = 5
-
-
-class ImageError(PfidError):
-    """Images that cannot be used: none there, damaged, or of a kind that is not read."""
 
 
 class ImageSource(Protocol):
@@ -109,6 +107,7 @@ class Images:
         sizes: Width and height of each, pixels.
         places: What `open` is called with, one for each.
         open: Opens an image; to be used in worker processes it has to be picklable, as are the places.
+        reading: How regions are read, in words: figures of different readings are not compared.
         notes: What is worth knowing of them, a line each.
         skip_unreadable: Whether images that turn out to be damaged are left out instead of refused.
 
@@ -120,6 +119,7 @@ class Images:
     sizes: tuple[tuple[int, int], ...]
     places: tuple[Any, ...]
     open: Callable[[Any], ImageSource]
+    reading: str = LANCZOS
     notes: tuple[str, ...] = ()
     skip_unreadable: bool = field(default=False, kw_only=True)
 
@@ -186,7 +186,9 @@ def region_images(paths: Iterable[str | Path], open: Callable[[Path], ImageSourc
         close = getattr(source, "close", None)
         if close is not None:
             close()
-    return Images(tuple(place.name for place in places), tuple(sizes), places, open)
+    opener = getattr(open, "func", open)  # a `functools.partial` goes by the name of its function
+    reading = f"{opener.__module__.partition('.')[0]}.{opener.__qualname__}"
+    return Images(tuple(place.name for place in places), tuple(sizes), places, open, reading)
 
 
 def array_images(arrays: Mapping[str, Image] | Sequence[Image] | Image) -> Images:
