@@ -1,0 +1,142 @@
+"""Figures of folders, arrays and files of statistics."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from pfid.errors import FeatureError
+from pfid.extractors import Extractor
+from pfid.features import check_dimensions
+from pfid.figures import Figure
+from pfid.frechet import frechet_distance
+from pfid.image_features import Features, feature_batches, notes_on
+from pfid.image_files import folder_images
+from pfid.images import Images
+from pfid.kernel import kid
+from pfid.neighbours import Device, prdc
+from pfid.statistics import FeatureStatistics, StatisticsAccumulator
+
+Side: TypeAlias = str | Path | Images | Features | FeatureStatistics
+"""A folder of images or a file of statistics (`.npz`), or what is in memory already."""
+SAME_IMAGES = "both sides are the same images"
+
+
+def fid(
+    *,
+    real: Side,
+    fake: Side,
+    extractor: Extractor,
+    batch: int = 32,
+    device: Device = None,
+    allow_few: bool = False,
+) -> Figure:
+    """Returns the FID of two sets of whole images.
+
+    Images are read once, and no more than a batch of them is held.
+
+    Args:
+        real: The real images: a folder, a file of statistics, or images, features or statistics in memory.
+        fake: The generated ones, likewise.
+        extractor: What gives features; of Inception's, the distance is the FID.
+        batch: Most images to give it at a time.
+        device: Where to calculate the distance; the CPU if not told. (The extractor has its own.)
+        allow_few: Allows as many images as there are features, or fewer. FID is larger the fewer images there are.
+
+    Raises:
+        ImageError: A folder without images, or with unreadable ones.
+        FeatureError: Too few images, damaged statistics, or statistics of another extractor.
+    """
+    note = [SAME_IMAGES] if _same(real, fake) else []
+    sides = []
+    for side, name in ((real, "real"), (fake, "generated")):
+        statistics, notes = _statistics(side, extractor, batch)
+        _check_origin(statistics.extractor, statistics.resize, extractor, name)
+        if statistics.extractor is None:
+            notes = (*notes, "statistics that do not tell their extractor")
+        note += [f"{name}: {line}" for line in notes]
+        sides.append(statistics)
+    value = frechet_distance(real=sides[0], fake=sides[1], device=device, allow_few=allow_few)
+    counts = sides[0].count, sides[1].count
+    return Figure("FID", value, extractor.name, extractor.resize, *counts, note="; ".join(note) or None)
+
+
+def feature_figures(
+    *,
+    real: Features,
+    fake: Features,
+    generator: np.random.Generator,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    k: int = 5,
+    device: Device = None,
+    allow_few: bool = False,
+) -> tuple[Figure, ...]:
+    """Returns FID, KID, precision, recall, density and coverage of the features of two sets of images.
+
+    Args:
+        real: Features of the real images.
+        fake: Features of the generated ones, of the same extractor.
+        generator: Draws the subsets of KID.
+        subsets: Number of subsets of KID.
+        subset_size: Images of each side in one; all, where there are fewer. The figure's name tells.
+        k: Which neighbour the balls of precision, recall, density and coverage reach to.
+        device: Where to calculate; the CPU if not told.
+        allow_few: Allows an FID of as many images as there are features, or fewer.
+
+    Raises:
+        FeatureError: Features of different extractors, not finite, or too few.
+    """
+    if (real.extractor, real.resize) != (fake.extractor, fake.resize):
+        raise FeatureError(f"features of different extractors: {real.extractor} and {fake.extractor}")
+    check_dimensions(real.values.shape[1], fake.values.shape[1])
+    left, right = real.values, fake.values
+    size = min(subset_size, len(left), len(right))
+    distance = frechet_distance(real=left, fake=right, device=device, allow_few=allow_few)
+    kernel = kid(real=left, fake=right, generator=generator, subsets=subsets, subset_size=size, device=device)
+    near = prdc(real=left, fake=right, k=k, device=device)
+    note = [SAME_IMAGES] if left.shape == right.shape and (left == right).all() else []
+    note += [f"{name}: {line}" for name, side in (("real", real), ("generated", fake)) for line in side.notes]
+    values = {
+        "FID": distance,
+        f"KID ({subsets} subsets of {size:,})": kernel.value,
+        f"precision (k = {k})": near.precision,
+        f"recall (k = {k})": near.recall,
+        f"density (k = {k})": near.density,
+        f"coverage (k = {k})": near.coverage,
+    }
+    return tuple(
+        Figure(name, value, real.extractor, real.resize, len(left), len(right), note="; ".join(note) or None)
+        for name, value in values.items()
+    )
+
+
+def _statistics(side: Side, extractor: Extractor, batch: int) -> tuple[FeatureStatistics, tuple[str, ...]]:
+    """Returns the statistics of a side, and the notes on its images."""
+    if isinstance(side, FeatureStatistics):
+        return side, ()
+    if isinstance(side, Features):
+        return side.statistics(), side.notes
+    if isinstance(side, Images):
+        total = StatisticsAccumulator(extractor.dimensions)
+        for part in feature_batches(side, extractor, batch=batch):
+            total.add(part.values)
+        return total.statistics(extractor=extractor.name, resize=extractor.resize), notes_on(side, total.count)
+    path = Path(side)
+    if path.suffix.lower() == ".npz":
+        return FeatureStatistics.load(path), ()
+    return _statistics(folder_images(path), extractor, batch)
+
+
+def _check_origin(name: str | None, resize: str | None, extractor: Extractor, side: str) -> None:
+    for its, wanted in ((name, extractor.name), (resize, extractor.resize)):
+        if its is not None and its != wanted:
+            raise FeatureError(f"the {side} side has features of '{its}', wanted '{wanted}'")
+
+
+def _same(real: Side, fake: Side) -> bool:
+    if isinstance(real, str | Path) and isinstance(fake, str | Path):
+        return Path(real).resolve() == Path(fake).resolve()
+    if isinstance(real, Images) and isinstance(fake, Images):
+        return real is fake or real.places == fake.places
+    return real is fake
