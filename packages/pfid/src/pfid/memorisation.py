@@ -114,6 +114,6 @@ def memorisation(
     found, distances = nearest(fake, train, device=device)
     _, real_distances = nearest(real, train, leave_self_out=held_out is None, device=device)
     # One of the distances and not a value between two, so that this share of the real images has it or less.
-    threshold = np.quantile(real_distances, quantile, method="inverted_cdf")
+    threshold = np.quantile(real_distances, quantile, method="lower")
     p_value = mannwhitneyu(distances, real_distances, alternative="less").pvalue
     return Memorisation(found, distances, real_distances, against, quantile, float(threshold), float(p_value))

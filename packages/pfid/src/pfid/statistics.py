@@ -95,15 +95,15 @@ class FeatureStatistics:
             FeatureError: It is no such file, or what is in it is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                if not isinstance(file, np.lib.npyio.NpzFile) or not {"mu", "sigma"} <= set(file.files):
-                    raise FeatureError(f"{path}: statistics are an .npz file with 'mu' and 'sigma'")
-                own = {key: file[key].item() for key in ("count", "extractor", "resize") if key in file.files}
-                return cls(file["mu"], file["sigma"], **own)
-        except FeatureError as error:
-            raise FeatureError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+            with Path(path).open("rb") as file:
+                found = np.load(file, allow_pickle=False)
+                if not isinstance(found, np.lib.npyio.NpzFile) or not {"mu", "sigma"} <= set(found.files):
+                    raise FeatureError("wanted an .npz file with 'mu' and 'sigma'")
+                own = {key: found[key].item() for key in ("count", "extractor", "resize") if key in found.files}
+                return cls(found["mu"], found["sigma"], **own)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise FeatureError(f"{path}: cannot be read as statistics: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise FeatureError(f"{path}: cannot be read as statistics: {reason}") from None
 
 
 class StatisticsAccumulator:
