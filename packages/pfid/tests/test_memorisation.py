@@ -29,7 +29,7 @@ def test_a_model_that_copies_nothing_has_the_share_that_real_images_have(quantil
     left_out = memorisation(train=train, fake=fake, quantile=quantile)
     for found in (held_out, left_out):
         # Two training images can be each other's nearest, at the same distance.
-        assert (found.real_distances <= found.threshold).mean() == pytest.approx(quantile, abs=1 / 1000)
+        assert (found.real_distances <= found.threshold).mean() == pytest.approx(quantile, abs=0.0015)
         assert found.share == pytest.approx(quantile, rel=0.35)
         assert found.p_value > 1e-3
     assert (held_out.against, left_out.against) == ("held-out", "training")
