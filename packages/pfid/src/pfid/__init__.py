@@ -1,5 +1,9 @@
 """FID, patch-FID, KID and their kin: figures that can be trusted and repeated."""
 
+from pfid.crop_features import CropFeatures, Progress, measure_crops
+from pfid.crop_planning import plan_crops
+from pfid.crop_reading import CropBatch, read_crops
+from pfid.crops import Crop, CropPlan, WhiteRule
 from pfid.errors import ExtractorError, FeatureError, FigureError, ImageError, PfidError, PlanError
 from pfid.extractors import CallableExtractor, Extractor
 from pfid.figures import Figure
@@ -14,10 +18,15 @@ from pfid.light import Light
 from pfid.memorisation import Memorisation, Pair, memorisation
 from pfid.neighbours import Prdc, nearest, prdc
 from pfid.pair_picture import closest_pairs_picture
+from pfid.patch_figures import PatchFid, ScaleFigure, patch_fid, patch_figures
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
 
 __all__ = [
     "CallableExtractor",
+    "Crop",
+    "CropBatch",
+    "CropFeatures",
+    "CropPlan",
     "Extractor",
     "ExtractorError",
     "FeatureBatch",
@@ -34,11 +43,15 @@ __all__ = [
     "Light",
     "Memorisation",
     "Pair",
+    "PatchFid",
     "PfidError",
     "Picture",
     "PlanError",
     "Prdc",
+    "Progress",
+    "ScaleFigure",
     "StatisticsAccumulator",
+    "WhiteRule",
     "array_images",
     "closest_pairs_picture",
     "collect_features",
@@ -50,9 +63,14 @@ __all__ = [
     "folder_images",
     "frechet_distance",
     "kid",
+    "measure_crops",
     "memorisation",
     "nearest",
     "open_picture",
+    "patch_fid",
+    "patch_figures",
+    "plan_crops",
     "prdc",
+    "read_crops",
     "region_images",
 ]
