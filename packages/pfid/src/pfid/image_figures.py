@@ -10,7 +10,7 @@ from pfid.extractors import Extractor
 from pfid.features import check_dimensions
 from pfid.figures import Figure
 from pfid.frechet import frechet_distance
-from pfid.image_features import Features, feature_batches, notes_on
+from pfid.image_features import Features, extract_features, feature_batches, notes_on
 from pfid.image_files import folder_images
 from pfid.images import Images
 from pfid.kernel import kid
@@ -48,17 +48,16 @@ def fid(
         FeatureError: Too few images, damaged statistics, or statistics of another extractor.
     """
     note = [SAME_IMAGES] if _same(real, fake) else []
-    sides = []
+    sides, counts = [], []
     for side, name in ((real, "real"), (fake, "generated")):
-        statistics, notes = _statistics(side, extractor, batch)
-        _check_origin(statistics.extractor, statistics.resize, extractor, name)
-        if statistics.extractor is None:
-            notes = (*notes, "statistics that do not tell their extractor")
+        measured, notes = _measured(side, extractor, batch)
+        _check_origin(measured, extractor, name)
         note += [f"{name}: {line}" for line in notes]
-        sides.append(statistics)
+        sides.append(measured.values if isinstance(measured, Features) else measured)
+        counts.append(len(measured.values) if isinstance(measured, Features) else measured.count)
     value = frechet_distance(real=sides[0], fake=sides[1], device=device, allow_few=allow_few)
-    counts = sides[0].count, sides[1].count
-    return Figure("FID", value, extractor.name, extractor.resize, *counts, note="; ".join(note) or None)
+    n_real, n_fake = counts
+    return Figure("FID", value, extractor.name, extractor.resize, n_real, n_fake, note="; ".join(note) or None)
 
 
 def feature_figures(
@@ -111,27 +110,29 @@ def feature_figures(
     )
 
 
-def _statistics(side: Side, extractor: Extractor, batch: int) -> tuple[FeatureStatistics, tuple[str, ...]]:
-    """Returns the statistics of a side, and the notes on its images."""
+def _measured(side: Side, extractor: Extractor, batch: int) -> tuple[Features | FeatureStatistics, tuple[str, ...]]:
+    """Returns the features of a side with few images, or else its statistics, and the notes on it."""
     if isinstance(side, FeatureStatistics):
-        return side, ()
+        return side, () if side.extractor else ("statistics that do not tell their extractor",)
+    if isinstance(side, str | Path):
+        path = Path(side)
+        found = FeatureStatistics.load(path) if path.suffix.lower() == ".npz" else folder_images(path)
+        return _measured(found, extractor, batch)
+    # Features of so few images take no more room than their covariance would, and give the distance sooner.
+    if isinstance(side, Images) and len(side) <= extractor.dimensions:
+        side = extract_features(side, extractor, batch=batch)
     if isinstance(side, Features):
-        return side.statistics(), side.notes
-    if isinstance(side, Images):
-        total = StatisticsAccumulator(extractor.dimensions)
-        for part in feature_batches(side, extractor, batch=batch):
-            total.add(part.values)
-        return total.statistics(extractor=extractor.name, resize=extractor.resize), notes_on(side, total.count)
-    path = Path(side)
-    if path.suffix.lower() == ".npz":
-        return FeatureStatistics.load(path), ()
-    return _statistics(folder_images(path), extractor, batch)
+        return side, side.notes
+    total = StatisticsAccumulator(extractor.dimensions)
+    for part in feature_batches(side, extractor, batch=batch):
+        total.add(part.values)
+    return total.statistics(extractor=extractor.name, resize=extractor.resize), notes_on(side, total.count)
 
 
-def _check_origin(name: str | None, resize: str | None, extractor: Extractor, side: str) -> None:
-    for its, wanted in ((name, extractor.name), (resize, extractor.resize)):
+def _check_origin(side: Features | FeatureStatistics, extractor: Extractor, name: str) -> None:
+    for its, wanted in ((side.extractor, extractor.name), (side.resize, extractor.resize)):
         if its is not None and its != wanted:
-            raise FeatureError(f"the {side} side has features of '{its}', wanted '{wanted}'")
+            raise FeatureError(f"the {name} side has features of '{its}', wanted '{wanted}'")
 
 
 def _same(real: Side, fake: Side) -> bool:
