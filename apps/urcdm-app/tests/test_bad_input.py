@@ -198,3 +198,11 @@ def test_a_folder_with_a_model_that_is_no_run_is_left_alone(
     outcome = run_app("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu")
     refused(outcome, "holds a run", "--overwrite")
     assert (run / "model").exists()
+
+
+def test_only_what_can_go_on_says_so_when_it_is_stopped(
+    run_app: RunApp, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urcdm_app.view.run.open_to_show", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    stopped = run_app("view", picture)
+    assert (stopped.code, stopped.err.strip()) == (130, "stopped")

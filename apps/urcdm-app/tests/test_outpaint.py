@@ -57,13 +57,15 @@ def test_what_is_no_unconditional_cascade_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_outpainting_goes_on_only_with_the_same_overlap(
+def test_an_outpainting_goes_on_only_with_the_same_overlap_and_scale(
     run_app: RunApp, arguments: tuple[str | Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("urcdm.write_slide", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run_app(*arguments, "--mpp", "0.5").code == 130
     other = run_app(*arguments, "--mpp", "0.5", "--resume", "--overlap", "0.25")
-    assert (other.code, "model = " in other.err) == (1, True)
+    assert (other.code, "overlap = 0.125, not 0.25" in other.err) == (1, True)
+    other = run_app(*arguments, "--mpp", "0.25", "--resume")
+    assert (other.code, "mpp = 0.5, not 0.25" in other.err) == (1, True)
     assert run_app(*arguments, "--mpp", "0.5", "--resume").code == 0
     assert not (tmp_path / "o.canvas").exists()

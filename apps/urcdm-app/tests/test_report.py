@@ -71,6 +71,8 @@ def test_a_run_leaves_a_page_that_stands_alone_and_its_figures(sample: RunApp, m
     assert all(stage["timed"] == stage["patches"] and stage["seconds"] > 0 for stage in found["stages"])
     assert [level["level"] for level in found["quality"]] == ["low", "medium", "high"]
     assert found["quality"][0]["coherence"] is None
+    assert (found["workers"], found["lost_workers"]) == (1, 0)
+    assert found["writing_seconds"] > 0
 
     text = (tmp_path / "slide.html").read_text(encoding="utf-8")
     page = Page(text)

@@ -47,26 +47,33 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch, seconds: float, compiler: bool 
     return measured
 
 
-def test_on_a_cpu_nothing_is_measured_or_compiled(
-    loaded: urcdm.Urcdm, compiled: list[torch.nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_cpu_nothing_is_measured_or_compiled(loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urcdm, "stage_batch", None)
     settings = urcdm.RunSettings((256, 256))
-    batches = speed.prepare(loaded, settings, batch=None, compiled=None)
+    batches = speed.choose_batches(loaded, settings, batch=None, compiled=None)
     assert batches.size == {(0, 0): 1, (1, 0): 5, (2, 0): 8}
-    assert (batches.full, compiled) == ({}, [])
-    assert speed.prepare(loaded, settings, batch=3, compiled=None).size == {(0, 0): 1, (1, 0): 3, (2, 0): 3}
+    assert batches.full == {}
+    assert speed.choose_batches(loaded, settings, batch=3, compiled=None).size == {(0, 0): 1, (1, 0): 3, (2, 0): 3}
 
 
 def test_on_a_gpu_batches_are_measured(loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = pretend_gpu(monkeypatch, seconds=0.0)
     settings = urcdm.RunSettings((64, 64))
-    batches = speed.prepare(loaded, settings, batch=None, compiled=None)
+    batches = speed.choose_batches(loaded, settings, batch=None, compiled=None)
     assert measured == [((0, 0), 1, None), ((1, 0), 1, None), ((2, 0), 5, None)]
     assert batches.size == {(0, 0): 1, (1, 0): 1, (2, 0): 5}
     measured.clear()
-    speed.prepare(loaded, settings, batch=4, compiled=None)
+    speed.choose_batches(loaded, settings, batch=4, compiled=None)
     assert measured == [((0, 0), 1, 1), ((1, 0), 1, 1), ((2, 0), 5, 4)]
+
+
+def test_workers_share_what_is_ready_and_the_time(loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = urcdm.RunSettings((64, 64))
+    assert speed.choose_batches(loaded, settings, batch=None, compiled=None, workers=2).size[2, 0] == 3  # of 5
+    measured = pretend_gpu(monkeypatch, seconds=7.0)
+    batches = speed.choose_batches(loaded, settings, batch=None, compiled=None, workers=2)
+    assert measured[-1] == ((2, 0), 3, None)
+    assert batches.full == {}  # 350 seconds, shared by two
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,8 @@ def test_on_a_gpu_networks_with_minutes_of_work_are_compiled(
     networks: list[urcdm.StageKey],
 ) -> None:
     pretend_gpu(monkeypatch, seconds, compiler)
-    batches = speed.prepare(loaded, urcdm.RunSettings((64, 64)), batch=None, compiled=chosen)
+    batches = speed.choose_batches(loaded, urcdm.RunSettings((64, 64)), batch=None, compiled=chosen)
+    speed.compile_networks(loaded, batches)
     assert compiled == [loaded.cascades[level].unets[stage] for level, stage in networks]
     assert batches.full == {key: batches.size[key] for key in networks}
 

@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 import numpy as np
 import PIL.Image
-import torch
 
 import urcdm
 from urcdm_app.report_pictures import Box, crop_places, crop_px, crops_at, data_uri
@@ -36,6 +35,9 @@ class FinishedRun:
         record: Its times.
         batches: Patches sampled together, in this sitting.
         device: Where they were.
+        workers: How many shared them, in this sitting.
+        lost_workers: How many of these were lost and replaced.
+        writing_seconds: What it took to write the slide.
         slide: The file of the slide.
         preview: A picture of the whole slide.
     """
@@ -47,7 +49,10 @@ class FinishedRun:
     canvas: urcdm.Canvas
     record: RunRecord
     batches: Batches
-    device: torch.device
+    device: str
+    workers: int
+    lost_workers: int
+    writing_seconds: float
     slide: Path
     preview: Path
 
@@ -99,7 +104,9 @@ def _figures(run: FinishedRun) -> dict[str, Any]:
             ],
         },
         "settings": asdict(settings),
-        "device": _device_name(run.device),
+        "device": run.device,
+        "workers": run.workers,
+        "lost_workers": run.lost_workers,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "sittings": run.record.sittings,
         "stages": [
@@ -110,6 +117,7 @@ def _figures(run: FinishedRun) -> dict[str, Any]:
             }
             for stage in run.record.stages
         ],
+        "writing_seconds": run.writing_seconds,
         "quality": [asdict(level) for level in urcdm.level_quality(model, run.canvas, settings)],
     }
 
@@ -163,12 +171,6 @@ def _share(box: Box, whole: Box) -> dict[str, float]:
         "width": 100 * (box[2] - box[0]) / width,
         "height": 100 * (box[3] - box[1]) / height,
     }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
 def _duration(seconds: float) -> str:

@@ -1,17 +1,21 @@
 """`urcdm-app sample` and `urcdm-app outpaint`: a new slide from a model."""
 
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
 import urcdm
 from cdm_core import fetch_model
-from urcdm_app.console import progress_bars, refuse_existing, remove, resolve_device, say
+from urcdm_app.console import progress_bars, refuse_existing, remove, say
+from urcdm_app.drawing import Drawer, ThisProcess, batches_there, look_at_device, model_for, open_drawers
 from urcdm_app.errors import UsageError
 from urcdm_app.report import FinishedRun, write_report
 from urcdm_app.run_record import RunRecord
-from urcdm_app.speed import prepare, resolve_batch, resolve_precision, telling_of_compilation
+from urcdm_app.speed import resolve_batch
 
 
 def run_sample(
@@ -27,6 +31,8 @@ def run_sample(
     precision: str,
     compiled: bool | None,
     device: str,
+    workers: int | None,
+    ray: str | None,
     overwrite: bool,
     resume: bool,
     load: Callable[[Path], urcdm.Urcdm] = urcdm.Urcdm.load,
@@ -35,6 +41,7 @@ def run_sample(
 
     Raises:
         UsageError: A file is in the way, or the size, the batch or the precision cannot be read.
+        WorkerError: There are not so many workers, or they are lost again and again.
     """
     canvas_path = out.with_suffix(".canvas")
     files = [out, *(out.with_suffix(suffix) for suffix in (".png", ".html", ".json"))]
@@ -44,39 +51,65 @@ def run_sample(
     refuse_existing([path for path in files if path.name not in record.files], overwrite=overwrite)
     if canvas_path.exists() and not (resume or overwrite):
         raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-    together, torch_device = resolve_batch(batch), resolve_device(device)
-    number_format = resolve_precision(precision, torch_device)
-    model = load(fetch_model(model_source)).to(torch_device)
-    settings = urcdm.RunSettings(
-        _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=number_format
-    )
-    model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        remove(canvas_path)
-    identity = settings.identity(model)
-    canvas = urcdm.Canvas(canvas_path, identity, model.config)
-    batches = prepare(model, settings, batch=together, compiled=compiled)
-    executor = urcdm.InProcessExecutor(model, full=batches.full)
-    if batches.full:
-        say(f"compiling {len(batches.full)} networks, each when its turn comes; the first patches then take minutes")
-    with progress_bars() as bars, telling_of_compilation():
-        stages: dict[tuple[str, int], TaskID] = {}
-        for event in urcdm.generate(model, canvas, executor, settings, batch=batches.size):
-            record.note(event, canvas_path)
-            _show(bars, stages, event)
-        writing, replace = bars.add_task("writing", note=""), overwrite or out.name in record.files
-        record.claim(files, canvas_path)
-        for done, total in urcdm.write_slide(
-            model, canvas, settings, out, description=_description(model_source, settings), overwrite=replace
-        ):
-            bars.update(writing, completed=done, total=total)
+    together, folder = resolve_batch(batch), fetch_model(model_source)
+    with ExitStack() as drawing:
+        drawers = open_drawers(workers, ray, device)
+        drawing.enter_context(drawers)
+        seat = drawers.once(partial(look_at_device, device, precision))
+        if not isinstance(drawers, ThisProcess):
+            say(f"workers: {drawers.workers}, each on {seat.device}")
+        model = load(folder)
+        settings = urcdm.RunSettings(
+            _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=seat.precision
+        )
+        model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            remove(canvas_path)
+        identity = settings.identity(model)
+        canvas = urcdm.Canvas(canvas_path, identity, model.config)
+        get_model = model_for(drawers, model, model_source, load, str(identity["model"]))
+        batches = drawers.once(partial(batches_there, get_model, device, settings, together, compiled, drawers.workers))
+        drawers.use(partial(Drawer, get_model, device, settings.precision, batches))
+        if batches.full:
+            say(
+                f"compiling {len(batches.full)} networks, each when its turn comes; the first patches then take minutes"
+            )
+        with progress_bars() as bars:
+            stages: dict[tuple[str, int], TaskID] = {}
+            for event in urcdm.generate(model, canvas, drawers, settings, batch=batches.size):
+                record.note(event, canvas_path)
+                _show(bars, stages, event)
+            drawing.close()  # no GPU is held while the slide is written
+            writing, replaces = bars.add_task("writing", note=""), overwrite or out.name in record.files
+            record.claim(files, canvas_path)
+            started = time.monotonic()
+            for done, total in urcdm.write_slide(
+                model, canvas, settings, out, description=_description(model_source, settings), overwrite=replaces
+            ):
+                bars.update(writing, completed=done, total=total)
+            writing_seconds = time.monotonic() - started
     _, preview, page, figures = files
     urcdm.write_preview(out, preview)
-    name = Path(model_source).name
-    run = FinishedRun(model, name, identity, settings, canvas, record, batches, torch_device, out, preview)
+    run = FinishedRun(
+        model=model,
+        model_name=Path(model_source).name,
+        identity=identity,
+        settings=settings,
+        canvas=canvas,
+        record=record,
+        batches=batches,
+        device=seat.device,
+        workers=drawers.workers,
+        lost_workers=drawers.lost,
+        writing_seconds=writing_seconds,
+        slide=out,
+        preview=preview,
+    )
     write_report(run, page, figures)
     remove(canvas_path)
+    if drawers.lost:
+        say(f"{drawers.lost} workers were lost on the way; others did their patches")
     width, height = settings.size_l0
     say(f"{out} (slide), {preview} (preview) and {page} (report): {width} x {height} px, seed {seed}")
 

@@ -52,32 +52,48 @@ def resolve_batch(text: str) -> int | None:
     return int(text)
 
 
-def prepare(model: urcdm.Urcdm, settings: urcdm.RunSettings, *, batch: int | None, compiled: bool | None) -> Batches:
-    """Makes a model ready to draw a slide, in place; on a GPU batch sizes are measured.
+def make_ready(model: urcdm.Urcdm, device: torch.device, precision: Precision) -> urcdm.Urcdm:
+    """Moves a model's networks to a device, makes them ready to sample there, in place, and returns the model."""
+    model.to(device)
+    for cascade in model.cascades:
+        for unet in cascade.unets:
+            prepare_for_sampling(unet, precision=precision)
+    return model
+
+
+def choose_batches(
+    model: urcdm.Urcdm, settings: urcdm.RunSettings, *, batch: int | None, compiled: bool | None, workers: int = 1
+) -> Batches:
+    """Decides how the patches of a slide are sampled; on a GPU by measuring.
 
     Args:
-        model: The model, on the device to use.
+        model: The model, made ready on the device to use.
         settings: The slide.
         batch: Patches together; None finds out.
         compiled: Compile every network, or none; None compiles those that have minutes of work ahead on a GPU.
+        workers: How many share the slide, all on devices like this one.
     """
     on_gpu, batches = model.cascades[0].device.type == "cuda", Batches()
     for level, geometry in enumerate(model.geometry(settings.size_l0)):
-        cascade, grid = model.cascades[level], geometry.grid
-        most = min(grid.rows, grid.cols)  # so many patches are ready at once
-        for stage, config in enumerate(cascade.config.stages):
+        grid = geometry.grid
+        most = -(-min(grid.rows, grid.cols) // workers)  # so many patches are ready at once for each
+        for stage, config in enumerate(model.cascades[level].config.stages):
             key = (level, stage)
-            prepare_for_sampling(cascade.unets[stage], precision=settings.precision)
             size, seconds = min(batch or CPU_BATCH, most), 0.0
             if on_gpu:
                 measured = urcdm.stage_batch(model, key, limit=most, size=size if batch else None)
                 steps = (settings.steps or config.sampling.steps) * settings.resample
-                size, seconds = measured.size, measured.seconds_per_image * len(grid) * steps
+                size, seconds = measured.size, measured.seconds_per_image * len(grid) * steps / workers
             batches.size[key] = size
             if compiled or (compiled is None and seconds > COMPILING_PAYS_S and _has_compiler()):
-                compile_in_place(cascade.unets[stage])
                 batches.full[key] = size
     return batches
+
+
+def compile_networks(model: urcdm.Urcdm, batches: Batches) -> None:
+    """Compiles the networks that are to be, in place."""
+    for level, stage in batches.full:
+        compile_in_place(model.cascades[level].unets[stage])
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Canvas:
         except UNREADABLE as error:
             raise told(path, error, "cannot be opened as a canvas; delete it or choose another") from error
         found = dict(self._group.attrs)
-        for name in wanted.keys() | found.keys():
+        for name in [*wanted, *found]:  # the first difference is told
             if found.get(name) != wanted.get(name):
                 raise CanvasError(
                     f"{path}: the canvas was started with {name} = {found.get(name)}, not {wanted.get(name)}; "

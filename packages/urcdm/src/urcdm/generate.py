@@ -52,6 +52,8 @@ class RunSettings:
             model: The model as it was loaded, before its networks are prepared in a precision.
         """
         return {
+            "overlap": model.config.overlap,  # the model's own, but given by hand when outpainting, as is the scale:
+            "mpp": model.config.mpp,  # before the fingerprint, so that a canvas names what is different
             "model": model.fingerprint(),
             "seed": self.seed,
             "width": self.size_l0[0],

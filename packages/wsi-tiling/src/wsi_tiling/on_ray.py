@@ -1,12 +1,18 @@
 """Tasks worked off by the machines of a Ray cluster: the extra `wsi-tiling[ray]`."""
 
 import importlib
+import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wsi_tiling.errors import SlideError, first_line
 from wsi_tiling.executors import Done, Failed, Result, Task, attempt, checked_timeout
+
+ANSWER_S = 10
+"""A cluster that takes longer to answer is taken for none."""
 
 
 class RayExecutor:
@@ -90,7 +96,16 @@ def connect(address: str | None) -> tuple[Any, bool]:
     if ray.is_initialized():
         return ray, False
     try:
-        ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise SlideError(f"no Ray cluster at '{address}': {first_line(error)}") from error
     return ray, True
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError if nobody answers at HOST:PORT: Ray itself would go on trying for more than ten minutes."""
+    place = os.environ.get("RAY_ADDRESS", "") if address in (None, "auto") else str(address)
+    host, _, port = place.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()

@@ -1,6 +1,9 @@
 """The command line."""
 
+import os
 import sys
+
+import typer.main
 
 from urcdm_app.cli import slides, training
 from urcdm_app.cli.app import app
@@ -15,11 +18,15 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Runs the command line; what a user can mend is told in one line, with exit code 1."""
+    # Else Ray, under `uv run`, makes each worker an environment of its own, which takes minutes and lacks extras. Ray
+    # reads this when it is imported.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         app()
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            errors.print("stopped; what is done is kept, go on with --resume", style="yellow")
+            kept = "; what is done is kept, go on with --resume" if _resumes() else ""
+            errors.print(f"stopped{kept}", style="yellow")
         raise
     except Exception as error:
         message = user_message(error)
@@ -27,3 +34,9 @@ def main() -> None:
             raise
         errors.print(f"urcdm-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def _resumes() -> bool:
+    """Whether the command that was called can go on where it was stopped."""
+    command = typer.main.get_group(app).commands.get(next(iter(sys.argv[1:]), ""))
+    return command is not None and any(parameter.name == "resume" for parameter in command.params)

@@ -12,7 +12,7 @@ app = typer.Typer(
 
 Start with **urcdm-app sample**: it draws a slide with the small built-in model, in about two minutes on two CPU cores.
 
-For your own slides: **tile** finds the tissue, **train** trains a model on it, **sample** draws from that model.
-**export** makes image files of tiles, for other trainers.
+For your own slides: **tile** finds the tissue, **train** trains a model on it, **sample** draws from that model,
+**view** shows slides side by side in the browser. **export** makes image files of tiles, for other trainers.
 """,
 )

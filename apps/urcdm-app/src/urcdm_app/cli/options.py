@@ -50,3 +50,12 @@ Workers = Annotated[
 Ray = Annotated[
     str | None, typer.Option(help="Work on a Ray cluster: 'auto', or its address.", show_default="this machine")
 ]
+Drawers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Share the patches among workers on Ray: each has a GPU, or an even share of the processors.",
+        show_default="1; on a Ray cluster one for each GPU",
+    ),
+]
