@@ -1,4 +1,10 @@
-"""FID, patch-FID, KID and their kin: figures that can be trusted and repeated."""
+"""FID, patch-FID, KID and their kin: figures that can be trusted and repeated.
+
+What needs torch is imported when it is first asked for: the processes that read crops start and stay small.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pfid.crop_features import CropFeatures, Progress, measure_crops
 from pfid.crop_planning import plan_crops
@@ -7,19 +13,21 @@ from pfid.crops import Crop, CropPlan, WhiteRule
 from pfid.errors import ExtractorError, FeatureError, FigureError, ImageError, PfidError, PlanError
 from pfid.extractors import CallableExtractor, Extractor
 from pfid.figures import Figure
-from pfid.frechet import frechet_distance
 from pfid.image_features import FeatureBatch, Features, collect_features, extract_features, feature_batches
-from pfid.image_figures import feature_figures, fid
 from pfid.image_files import folder_images, open_picture
 from pfid.images import Images, ImageSource, Picture, array_images, region_images
-from pfid.inception import Inception, download_inception
-from pfid.kernel import Kid, kid
-from pfid.light import Light
-from pfid.memorisation import Memorisation, Pair, memorisation
-from pfid.neighbours import Prdc, nearest, prdc
-from pfid.pair_picture import closest_pairs_picture
-from pfid.patch_figures import PatchFid, ScaleFigure, patch_fid, patch_figures
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
+
+if TYPE_CHECKING:
+    from pfid.copies import Memorisation, Pair, memorisation
+    from pfid.crop_figures import PatchFid, ScaleFigure, patch_fid, patch_figures
+    from pfid.frechet import frechet_distance
+    from pfid.image_figures import feature_figures, fid
+    from pfid.inception import Inception, download_inception
+    from pfid.kernel import Kid, kid
+    from pfid.light import Light
+    from pfid.neighbours import Prdc, nearest, prdc
+    from pfid.pair_picture import closest_pairs_picture
 
 __all__ = [
     "CallableExtractor",
@@ -74,3 +82,32 @@ __all__ = [
     "read_crops",
     "region_images",
 ]
+
+_WITH_TORCH = {
+    "Memorisation": "copies",
+    "Pair": "copies",
+    "memorisation": "copies",
+    "frechet_distance": "frechet",
+    "feature_figures": "image_figures",
+    "fid": "image_figures",
+    "Inception": "inception",
+    "download_inception": "inception",
+    "Kid": "kernel",
+    "kid": "kernel",
+    "Light": "light",
+    "Prdc": "neighbours",
+    "nearest": "neighbours",
+    "prdc": "neighbours",
+    "closest_pairs_picture": "pair_picture",
+    "PatchFid": "crop_figures",
+    "ScaleFigure": "crop_figures",
+    "patch_fid": "crop_figures",
+    "patch_figures": "crop_figures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module 'pfid' has no attribute '{name}'")
+    found = globals()[name] = getattr(import_module(f"pfid.{_WITH_TORCH[name]}"), name)
+    return found

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+from pfid.copies import Memorisation
 from pfid.images import Image, Images
-from pfid.memorisation import Memorisation
 
 MARGIN_PX = 8
 CAPTION_PX = 32

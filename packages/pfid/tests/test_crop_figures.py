@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from pfid.crop_features import CropFeatures, Progress, measure_crops
+from pfid.crop_figures import PatchFid, patch_fid, patch_figures
 from pfid.crop_planning import plan_crops
 from pfid.crops import CropPlan, WhiteRule
 from pfid.errors import FeatureError, FigureError, PlanError
 from pfid.extractors import CallableExtractor
 from pfid.frechet import frechet_distance
 from pfid.images import Image, Images, array_images
-from pfid.patch_figures import PatchFid, patch_fid, patch_figures
 
 LANCZOS = PIL.Image.Resampling.LANCZOS
 
