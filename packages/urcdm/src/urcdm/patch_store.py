@@ -14,7 +14,7 @@ from urcdm.errors import CanvasError
 from urcdm.order import Cell
 from wsi_tiling.tile_cache import TileCache
 
-CACHED_BYTES = 64 * 2**20
+CACHED_BYTES = 32 * 2**20
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What zarr raises when a file of its own notes is damaged: whatever its parser stumbles over."""
 _CHUNK = re.compile(r"c\.(\d+)\.(\d+)\.0\.0\.0")
