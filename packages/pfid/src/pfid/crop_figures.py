@@ -134,7 +134,7 @@ def patch_figures(
     rng = np.random.default_rng(features.plan.seed)
 
     def distance(real_rows: Rows, fake_rows: Rows) -> float:
-        sides = statistics_of(features.real, real_rows), statistics_of(features.fake, fake_rows)
+        sides = measured(features.real, real_rows), measured(features.fake, fake_rows)
         return frechet_distance(real=sides[0], fake=sides[1], device=device, allow_few=True)
 
     value = distance(kept, kept)
@@ -175,10 +175,18 @@ def check_count(crops: int, dimensions: int, allow_few: bool) -> None:
         raise FeatureError(f"{crops:,} crops: a patch-FID of {dimensions:,} features takes {needed:,} or more{more}")
 
 
-def statistics_of(values: NDArray[np.float32], rows: Rows) -> FeatureStatistics:
-    """Mean and covariance of some rows of features, which may be on disk; a row may come several times."""
-    total = StatisticsAccumulator(values.shape[1])
+def measured(values: NDArray[np.float32], rows: Rows) -> FeatureStatistics | NDArray[np.float32]:
+    """Mean and covariance of some rows of features, which may be on disk; the rows themselves where they are few.
+
+    Args:
+        values: Features, (N, D).
+        rows: Which of them; a row may come several times.
+    """
+    dimensions = values.shape[1]
     rows = np.sort(rows)
+    if len(rows) <= dimensions:
+        return values[rows]
+    total = StatisticsAccumulator(dimensions)
     for start in range(0, len(rows), _CHUNK):
         total.add(values[rows[start : start + _CHUNK]])
     return total.statistics()
