@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
@@ -23,18 +22,6 @@ def test_the_figures_are_their_definitions_in_chunks_of_any_size(
     assert found.recall == pytest.approx((across <= fake_radii).any(1).mean())
     assert found.density == pytest.approx(inside.sum() / (k * n_fake))
     assert found.coverage == pytest.approx((across.min(1) <= real_radii).mean())
-
-
-def test_precision_and_recall_agree_with_torch_fidelity() -> None:
-    peer = pytest.importorskip("torch_fidelity.metric_prc")
-    rng = np.random.default_rng(0)
-    real, fake = rng.normal(size=(200, 6)), rng.normal(size=(150, 6)) * 0.8 + 0.2
-    expected = peer.prc_features_to_metric(
-        torch.from_numpy(fake), torch.from_numpy(real), prc_neighborhood=3, verbose=False
-    )
-    found = prdc(real=real, fake=fake, k=3)
-    assert found.precision == pytest.approx(expected["precision"], abs=1e-6)
-    assert found.recall == pytest.approx(expected["recall"], abs=1e-6)
 
 
 def test_a_collapsed_set_is_precise_and_covers_little() -> None:

@@ -95,9 +95,11 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
     np.savez(tmp_path / "shapes.npz", mu=np.zeros(3), sigma=np.eye(4))
     np.savez(tmp_path / "nan.npz", mu=np.array([0, np.nan]), sigma=np.eye(2))
     np.savez(tmp_path / "objects.npz", mu=np.array([None]), sigma=np.eye(1), allow_pickle=True)
+    np.savez(tmp_path / "skew.npz", mu=np.zeros(2), sigma=np.array([[1, 0.5], [0, 1]]))
+    np.savez(tmp_path / "count.npz", mu=np.zeros(2), sigma=np.eye(2), count="many")
     with (tmp_path / "array.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    for name in ("cut", "text", "keys", "shapes", "nan", "objects", "array", "missing"):
+    for name in ("cut", "text", "keys", "shapes", "nan", "objects", "array", "missing", "skew", "count"):
         with pytest.raises(FeatureError) as error:
             FeatureStatistics.load(tmp_path / f"{name}.npz")
         assert str(error.value).count(f"{name}.npz") == 1

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from pfid.errors import FeatureError
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Larger features count as infinite. In float64, neither squares nor kernels of smaller ones overflow."""
+
 
 def checked_features(features: NDArray[Any], what: str = "features", least: int = 1) -> NDArray[np.float64]:
     """Returns features as float64, or says what is wrong with them.
@@ -17,14 +20,15 @@ def checked_features(features: NDArray[Any], what: str = "features", least: int 
         least: How many images it takes.
 
     Raises:
-        FeatureError: They are no table of numbers, are not finite (it counts how many), or are too few.
+        FeatureError: They are no table of numbers, are not finite in single precision (it counts how many), or are too
+            few.
     """
     found = np.asarray(features)
     if found.ndim != 2 or not found.shape[1] or found.dtype.kind not in "fiu":
         raise FeatureError(f"{what}: wanted numbers, one row an image, not {found.dtype} of shape {found.shape}")
     if len(found) < least:
         raise FeatureError(f"{what}: {len(found)} of the {least} images or more that it takes")
-    finite = np.isfinite(found)
+    finite = np.abs(found) <= LARGEST
     if not finite.all():
         rows = int((~finite).any(1).sum())
         count = int(finite.size - finite.sum())

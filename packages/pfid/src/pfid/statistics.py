@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfid.errors import FeatureError
-from pfid.features import check_dimensions, checked_features
+from pfid.features import LARGEST, check_dimensions, checked_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class FeatureStatistics:
             raise FeatureError(
                 f"statistics: wanted a mean (D,) and a covariance (D, D), not {mean.shape} and {covariance.shape}"
             )
-        damaged = int((~np.isfinite(mean)).sum() + (~np.isfinite(covariance)).sum())
+        damaged = mean.size - int((np.abs(mean) <= LARGEST).sum())
+        damaged += covariance.size - int((np.abs(covariance) <= LARGEST**2).sum())
         if damaged:
             raise FeatureError(f"statistics: {damaged:,} values that are not finite")
         if self.count is not None and self.count < 2:
@@ -100,8 +101,12 @@ class FeatureStatistics:
                 if not isinstance(found, np.lib.npyio.NpzFile) or not {"mu", "sigma"} <= set(found.files):
                     raise FeatureError("wanted an .npz file with 'mu' and 'sigma'")
                 own = {key: found[key].item() for key in ("count", "extractor", "resize") if key in found.files}
-                return cls(found["mu"], found["sigma"], **own)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                loaded = cls(found["mu"], found["sigma"], **own)
+            largest = np.abs(loaded.covariance).max(initial=0)
+            if not np.allclose(loaded.covariance, loaded.covariance.T, rtol=0, atol=1e-5 * largest):
+                raise FeatureError("'sigma' is not symmetric")
+            return loaded
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise FeatureError(f"{path}: cannot be read as statistics: {reason}") from None
 
