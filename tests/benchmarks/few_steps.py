@@ -47,10 +47,12 @@ RUNS: tuple[tuple[Method, int], ...] = (
 )
 
 
-def patches_of(slide: Slide, model: Urcdm, level: int, count: int) -> tuple[list[PatchTask], Images]:
-    """Tasks for random patches full of tissue at a level, and the real patches, (count, S, S, 3)."""
+def patches_of(
+    slide: Slide, model: Urcdm, level: int, count: int, *, number: int = 0
+) -> tuple[list[PatchTask], Images]:
+    """Tasks for random patches full of tissue at a stage of a level, and the real patches, (count, S, S, 3)."""
     parent, own = model.config.levels[level - 1 : level + 1]
-    stage = model.cascades[level].config.stages[0]
+    stage = model.cascades[level].config.stages[number]
     rng = np.random.default_rng(0)
     tasks, real = [], []
     while len(tasks) < count:
@@ -66,7 +68,7 @@ def patches_of(slide: Slide, model: Urcdm, level: int, count: int) -> tuple[list
             return read_region(around, box, size, model.config.fill)
 
         context = read_context(read, centre, model.config, parent, own, stage.image_px, stage.lowres_px)
-        tasks.append(PatchTask(level, 0, (0, len(tasks)), 0, context.images, context.centre))
+        tasks.append(PatchTask(level, number, (0, len(tasks)), 0, context.images, context.centre))
         real.append(patch)
     return tasks, np.stack(real)
 

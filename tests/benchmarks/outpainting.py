@@ -19,16 +19,17 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from cdm_core import Cascade, TrainingConfig
+from cdm_core import Cascade, StageConfig, TrainingConfig
+from cdm_core.examples import Examples
 from cdm_core.training import train_stage
 from cdm_core.training_state import load_trained
 from urcdm import LevelExamples, Urcdm, outpainting, sharpness, stage_batch
@@ -80,23 +81,28 @@ def train(slides: Mapping[str, Slide], tiles: Path, out: Path, steps: int) -> No
     unets, done = [], []
     for stage, unet in zip(begun.config.stages, begun.unets, strict=True):
         side = stage.image_px
-        training = TrainingConfig(
-            steps=steps * (STEPS_32 if side == 32 else 1),
-            batch_size=BATCH[side],
-            learning_rate=3e-4,
-            warmup_steps=20,
-            ema_decay=0.99,
-            checkpoint_every=100,
-            sample_every=10**6,
-        )
-        folder = out / f"patches-{side}"
-        for event in train_stage(stage, training, examples, folder, device="cpu", initial=unet, resume=True):
-            if event.step % 50 == 0:
-                print(f"{side} px, step {event.step} of {training.steps}: loss {event.loss:.4f}", flush=True)
-        unets.append(load_trained(folder / "state.pt", stage)[0])
-        done.append(f"{training.steps} x {training.batch_size}")
+        steps_here = steps * (STEPS_32 if side == 32 else 1)
+        unets.append(trained(stage, steps_here, examples, out / f"patches-{side}", unet))
+        done.append(f"{steps_here} x {BATCH[side]}")
     provenance = {"mpp": plan.urcdm.mpp, "data": ", ".join(slides), "steps": "; ".join(done)}
     Cascade(begun.config, unets, provenance).save(out / "cascade", dtype=torch.float16)
+
+
+def trained(stage: StageConfig, steps: int, examples: Examples, folder: Path, initial: nn.Module) -> nn.Module:
+    """Trains a network on, from where it was stopped if it was; gives the running mean of its weights."""
+    training = TrainingConfig(
+        steps=steps,
+        batch_size=BATCH[stage.image_px],
+        learning_rate=3e-4,
+        warmup_steps=20,
+        ema_decay=0.99,
+        checkpoint_every=100,
+        sample_every=10**6,
+    )
+    for event in train_stage(stage, training, examples, folder, device="cpu", initial=initial, resume=True):
+        if event.step % 50 == 0:
+            print(f"{folder.name}, step {event.step} of {steps}: loss {event.loss:.4f}", flush=True)
+    return load_trained(folder / "state.pt", stage)[0]
 
 
 def pixels(path: Path, side: int | None = None) -> Pixels:
@@ -106,6 +112,31 @@ def pixels(path: Path, side: int | None = None) -> Pixels:
         if side is None:
             return slide.read((0, 0), (width, height), (width, height))
         return slide.read(((width - side) // 2, (height - side) // 2), side, side)
+
+
+def drawn(command: str, model: Path, way: str, slide: Path, *, seed: int = 0) -> Path:
+    """Draws a slide unless it is there, and gives its path."""
+    if not slide.exists():
+        size = f"{SIDE_PX}x{SIDE_PX}"
+        arguments = ("--model", model, "--size", size, way, "--seed", str(seed), "--out", slide)
+        app(command, *arguments, "--device", "cpu", "--resume")
+    return slide
+
+
+def quality(slide: Path, real: Pixels) -> dict[str, float | None]:
+    """Seams, coherence and sharpness of the last level, from the report of the run that drew the slide."""
+    found = json.loads(slide.with_suffix(".json").read_text())["quality"][-1]
+    figures = {key: found[key] for key in ("seam_columns", "seam_rows", "coherence")}
+    return figures | {"sharpness": found["sharpness"] / sharpness(real)}
+
+
+def side_by_side(rows: Sequence[Sequence[Pixels]]) -> Image.Image:
+    """One picture of rows of pictures of one size, with white gaps."""
+    height, _, colours = rows[0][0].shape
+    down = np.full((height, GAP_PX, colours), 255, np.uint8)
+    strips = [np.concatenate([row[0], *(part for one in row[1:] for part in (down, one))], axis=1) for row in rows]
+    across = np.full((GAP_PX, strips[0].shape[1], colours), 255, np.uint8)
+    return Image.fromarray(np.concatenate([strips[0], *(part for one in strips[1:] for part in (across, one))]))
 
 
 def far(picture: Pixels) -> float:
@@ -161,14 +192,8 @@ def main() -> None:
     figures: dict[str, dict[str, float | None]] = {"real": {"far": far(real)}}
     panels = [pixels(arguments.real, CROP_PX)]
     for name, (command, model, way) in WAYS.items():
-        slide = out / f"{name.replace(', ', '-').replace(' ', '-')}.tiff"
-        if not slide.exists():
-            size = f"{SIDE_PX}x{SIDE_PX}"
-            app(command, "--model", out / model, "--size", size, way, "--out", slide, "--device", "cpu", "--resume")
-        quality = json.loads(slide.with_suffix(".json").read_text())["quality"][-1]
-        figures[name] = {key: quality[key] for key in ("seam_columns", "seam_rows", "coherence")}
-        figures[name]["sharpness"] = quality["sharpness"] / sharpness(real)
-        figures[name]["far"] = far(pixels(slide))
+        slide = drawn(command, out / model, way, out / f"{name.replace(', ', '-').replace(' ', '-')}.tiff")
+        figures[name] = quality(slide, real) | {"far": far(pixels(slide))}
         panels.append(pixels(slide, CROP_PX))
         print(name, json.dumps(figures[name]), flush=True)
     cascade = outpainting(Cascade.load(out / "cascade"), mpp=built_in.config.mpp)
@@ -176,11 +201,7 @@ def main() -> None:
     (out / "figures.json").write_text(json.dumps({"figures": figures, "seconds_a_patch": times}, indent=2) + "\n")
     print(json.dumps(times))
 
-    down, across = (
-        np.full(side, 255, np.uint8) for side in ((CROP_PX, GAP_PX, 3), (GAP_PX, 3 * CROP_PX + 2 * GAP_PX, 3))
-    )
-    rows = [np.concatenate([a, down, b, down, c], axis=1) for a, b, c in (panels[:3], panels[3:])]
-    Image.fromarray(np.concatenate([rows[0], across, rows[1]])).save(out / "side-by-side.jpg", quality=76)
+    side_by_side((panels[:3], panels[3:])).save(out / "side-by-side.jpg", quality=76)
 
 
 if __name__ == "__main__":
