@@ -1,0 +1,94 @@
+"""`eval-app memorise`: whether generated images are copies of training images."""
+
+from pathlib import Path
+
+import PIL.Image
+
+from eval_app.console import progress_bars, resolve_device, say
+from eval_app.extractors import ExtractorChoice
+from eval_app.outputs import refuse_existing, whole_file
+from eval_app.results import FILE_NAMES, MeasuredSide, Neighbour, Result, side_name
+from eval_app.sides import of_names, whole_images
+from eval_app.whole import measured_features
+from pfid import Figure, closest_pairs_picture, memorisation
+
+PICTURE = "pairs.png"
+
+
+def run_memorise(
+    *,
+    train: Path,
+    fake: Path,
+    held_out: Path | None,
+    out: Path,
+    name: str | None,
+    quantile: float,
+    pairs: int,
+    choice: ExtractorChoice,
+    device: str,
+    batch: int,
+    skip_unreadable: bool,
+    overwrite: bool,
+) -> None:
+    """Finds copies; see `eval_app.cli.measuring.memorise` for the arguments.
+
+    Raises:
+        UsageError: A file is in the way.
+        PfidError: Images or the extractor cannot be used, or there are too few images.
+    """
+    refuse_existing((out / FILE_NAMES["memorise"], out / PICTURE), overwrite=overwrite)
+    given = {"training": train, "generated": fake} | ({} if held_out is None else {"held out": held_out})
+    images = {what: whole_images(place, skip_unreadable=skip_unreadable) for what, place in given.items()}
+    where = resolve_device(device)
+    extractor = choice.load(where)
+    with progress_bars() as bars:
+        features = {
+            what: measured_features(side, extractor, batch=batch, bars=bars, what=what) for what, side in images.items()
+        }
+    found = memorisation(
+        train=features["training"].values,
+        fake=features["generated"].values,
+        held_out=features["held out"].values if held_out is not None else None,
+        quantile=quantile,
+        device=where if where.type == "cuda" else None,
+    )
+    # Images that turned out to be damaged were left out: the rest are numbered anew.
+    left = {what: of_names(side, features[what].names) for what, side in images.items()}
+    picture = closest_pairs_picture(found, train=left["training"], fake=left["generated"], count=pairs)
+    with whole_file(out / PICTURE) as partial:
+        PIL.Image.fromarray(picture).save(partial, "png")
+
+    rule = f"nearer than all but {quantile:.3g} of {found.against} images"
+    note = "; ".join(f"{what}: {line}" for what in features for line in features[what].notes) or None
+    counts = len(left["training"]), len(left["generated"])
+    figures = tuple(
+        Figure(title, float(value), extractor.name, extractor.resize, *counts, note=note)
+        for title, value in (
+            (f"share of copies ({rule})", found.share),
+            (f"p of being as far as {found.against} images (Mann-Whitney)", found.p_value),
+        )
+    )
+    copies = set(found.copies.tolist())
+    result = Result(
+        "memorise",
+        side_name(name, [fake]),
+        MeasuredSide.of([train], left["training"]),
+        MeasuredSide.of([fake], left["generated"]),
+        figures,
+        neighbours=tuple(
+            Neighbour(
+                left["generated"].names[pair.fake],
+                left["training"].names[pair.train],
+                pair.distance,
+                pair.fake in copies,
+            )
+            for pair in found.closest(counts[1])
+        ),
+        picture=PICTURE,
+        caption="Generated images, each on the left of the training image nearest to it; the nearest pairs come first.",
+    )
+    result.save(out / FILE_NAMES["memorise"])
+    say(f"{len(copies)} of {counts[1]} generated images count as copies: they are {rule} from a training image")
+    for figure in figures:
+        say(str(figure))
+    say(f"{out / FILE_NAMES['memorise']}, {out / PICTURE} (the closest pairs)")

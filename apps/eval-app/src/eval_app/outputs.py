@@ -1,0 +1,30 @@
+"""Files that are written: refused where something is there already, and under their names only when they are whole."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eval_app.errors import UsageError
+
+
+def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Raises UsageError if one of the paths is there already, unless it may be overwritten."""
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} exists; give another name, or --overwrite to replace it")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside a path; the file has the path's name once all is written.
+
+    Args:
+        path: The file; folders that it lies in are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
