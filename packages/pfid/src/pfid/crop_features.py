@@ -1,6 +1,7 @@
 """Features of the crops of a plan: worked out once, kept on disk, used for every figure."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def measure_crops(
     Raises:
         PlanError: The images are not those of the plan.
         ImageError: A crop cannot be read.
-        FeatureError: The folder has features already.
+        FeatureError: The folder has features already, or no room for them.
         PfidError: A worker process ended unasked.
     """
     folder = Path(folder)
@@ -123,8 +124,7 @@ def measure_crops(
         plan.side(side).check(images, side)
     white = np.zeros((2, len(plan)), np.bool_)
     for row, (side, images) in enumerate(sides.items()):
-        shape = (len(plan), extractor.dimensions)
-        values = np.lib.format.open_memmap(folder / f"{side}.npy", "w+", np.float32, shape)
+        values = _on_disk(folder / f"{side}.npy", (len(plan), extractor.dimensions))
         done = 0
         for batch in read_crops(images, plan, side, batch_size=batch_size, workers=workers):
             values[batch.numbers] = extractor(batch.patches)
@@ -145,6 +145,18 @@ def measure_crops(
     partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / _TOLD)
     yield CropFeatures.load(folder)
+
+
+def _on_disk(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An array in a file that has its place on the disk: a full disk is told of now, not when values are written."""
+    try:
+        values: NDArray[np.float32] = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise FeatureError(f"{path}: no room for the features: {error.strerror or error}") from None
+    return values
 
 
 def _reading(real: Images, fake: Images) -> str:

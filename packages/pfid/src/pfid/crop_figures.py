@@ -218,10 +218,7 @@ class _Resampling:
 
     def __init__(self, plan: CropPlan, kept: Rows) -> None:
         self._kept = kept
-        self._images = [
-            [rows for number in range(len(planned.names)) if len(rows := kept[planned.image[kept] == number])]
-            for planned in (plan.real, plan.fake)
-        ]
+        self._images = [_by_image(planned.image[kept], kept) for planned in (plan.real, plan.fake)]
 
     def draw(self, rng: np.random.Generator) -> tuple[Rows, Rows]:
         """Rows of both sides. Where each side is one image, pairs are drawn, so that scales still match."""
@@ -240,6 +237,12 @@ class _Resampling:
             for images, name in zip(self._images, ("real", "generated"), strict=True)
         ]
         return f"over {' and '.join(sides)}"
+
+
+def _by_image(image: NDArray[np.int32], rows: Rows) -> list[Rows]:
+    """The rows of each image that has any."""
+    order = np.argsort(image, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(image[order])) + 1)
 
 
 def _interval(value: float, samples: list[float]) -> tuple[float, float]:

@@ -133,18 +133,21 @@ class CropPlan:
 
     def regions(self, side: Side) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Upper left corners (x, y), (N, 2), and sides, (N,), of all regions, pixels of their images."""
-        planned = self.side(side)
-        square = planned.square.astype(np.int64)
-        # Whole numbers are multiplied before they are divided, so that what is not resized lies on whole pixels.
-        shift = self.window_xy * square[:, None] / self.scale_px[:, None]
-        return planned.square_xy + shift, self.patch_px * square / self.scale_px
+        return self._regions(self.side(side), slice(None))
 
     def crop(self, side: Side, number: int) -> Crop:
         """Tells one crop."""
-        corners, fields = self.regions(side)
-        planned, (x, y) = self.side(side), corners[number]
+        planned = self.side(side)
+        corners, fields = self._regions(planned, slice(number, number + 1))
+        corner = float(corners[0, 0]), float(corners[0, 1])
         name = planned.names[planned.image[number]]
-        return Crop(name, (float(x), float(y)), float(fields[number]), self.patch_px, int(self.scale_px[number]))
+        return Crop(name, corner, float(fields[0]), self.patch_px, int(self.scale_px[number]))
+
+    def _regions(self, planned: PlannedSide, numbers: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        square, scale = planned.square[numbers].astype(np.int64), self.scale_px[numbers]
+        # Whole numbers are multiplied before they are divided, so that what is not resized lies on whole pixels.
+        shift = self.window_xy[numbers] * square[:, None] / scale[:, None]
+        return planned.square_xy[numbers] + shift, self.patch_px * square / scale
 
     @cached_property
     def reduction(self) -> NDArray[np.float64]:
