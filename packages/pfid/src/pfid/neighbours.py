@@ -112,7 +112,7 @@ def nearest(
 def _sides(left: NDArray[np.float64], right: NDArray[np.float64], device: Device) -> tuple[Tensor, Tensor]:
     """Moves both sides so that their mean is 0: distances stay, and less is lost in their products."""
     centre = right.mean(0)
-    return torch.tensor(left - centre, device=device), torch.tensor(right - centre, device=device)
+    return torch.from_numpy(left - centre).to(device), torch.from_numpy(right - centre).to(device)
 
 
 def _squared_distances(left: Tensor, right: Tensor, chunk: int) -> Iterator[tuple[slice, Tensor]]:
