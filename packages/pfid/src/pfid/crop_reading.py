@@ -16,7 +16,7 @@ from pfid.crops import CropPlan, Side
 from pfid.errors import ImageError, PfidError
 from pfid.images import Image, Images, ImageSource
 
-_AHEAD = 3
+_AHEAD = 2
 """Batches under way or waiting for each worker: memory is bounded by these, not by the number of crops."""
 _BAND_PATCHES = 4
 
