@@ -72,9 +72,8 @@ def patch_fid(
 ) -> PatchFid:
     """Returns the patch-FID of two sets of images, whole slides among them.
 
-    To see it come, or to keep the features, use `measure_crops` and `patch_figures`, which this puts together. Meanwhile
-    the features lie in the system's temporary folder: 4 bytes for each feature of each crop, 820 MB for 50,000 crops of
-    2,048 features on both sides.
+    To see it come, or to keep the features, use `measure_crops` and `patch_figures`, which this puts together.
+    Meanwhile the features lie in the system's temporary folder: 820 MB for 50,000 crops of 2,048 features a side.
 
     Args:
         real: The real images of the plan.
