@@ -1,0 +1,61 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+RunApp = Callable[..., Any]
+
+
+@pytest.fixture
+def copied(pictures: Path, tmp_path: Path) -> Path:
+    """Generated images of which a quarter are training images, hardly changed."""
+    folder = tmp_path / "copied"
+    shutil.copytree(pictures / "other", folder)
+    for seed in range(6):
+        pixels = np.asarray(PIL.Image.open(pictures / "real" / f"{seed:03d}.png"))
+        PIL.Image.fromarray(pixels ^ 1).save(folder / f"{100 + seed}.png")
+    return folder
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_copies_are_found_and_shown(
+    run_app: RunApp, pictures: Path, copied: Path, network: Path, tmp_path: Path, held_out: bool
+) -> None:
+    out = tmp_path / "memorise"
+    more = ("--held-out", pictures / "other") if held_out else ()
+    arguments = ("memorise", "--train", pictures / "real", "--fake", copied, *more, "--extractor", network)
+    done = run_app(*arguments, "--out", out)
+    assert done.code == 0, done.err
+    told = json.loads((out / "memorise.json").read_text())
+    nearest = {pair["fake"]: pair for pair in told["neighbours"]}
+    assert len(nearest) == 24
+    for seed in range(6):
+        pair = nearest[f"{100 + seed}.png"]
+        assert (pair["train"], pair["copy"]) == (f"{seed:03d}.png", True)
+    assert [pair["fake"] for pair in told["neighbours"][:6]] == sorted(
+        (f"{100 + seed}.png" for seed in range(6)), key=lambda name: nearest[name]["distance"]
+    )
+    share, p = (figure["value"] for figure in told["figures"])
+    assert share >= 6 / 24
+    assert 0 < p < 1
+    with PIL.Image.open(out / "pairs.png") as picture:
+        assert picture.width > 400
+
+
+def test_damaged_images_that_are_left_out_do_not_shift_the_others(
+    run_app: RunApp, pictures: Path, copied: Path, network: Path, tmp_path: Path
+) -> None:
+    data = (copied / "100.png").read_bytes()
+    (copied / "000.png").write_bytes(data[: len(data) // 2])  # it opens, but has no pixels
+    arguments = ("memorise", "--train", pictures / "real", "--fake", copied, "--extractor", network)
+    done = run_app(*arguments, "--out", tmp_path / "memorise", "--skip-unreadable")
+    assert done.code == 0, done.err
+    told = json.loads((tmp_path / "memorise" / "memorise.json").read_text())
+    nearest = {pair["fake"]: pair["train"] for pair in told["neighbours"]}
+    assert nearest["103.png"] == "003.png"
+    assert "000.png" not in nearest
