@@ -8,7 +8,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from eval_app.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
+
+    from pfid import Figure
 
 console = Console()
 errors = Console(stderr=True)
@@ -17,6 +21,13 @@ errors = Console(stderr=True)
 def say(text: str) -> None:
     """Prints a line as it is, however long, so that a path in it can be copied."""
     console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def show_figures(figures: "Sequence[Figure]") -> None:
+    """Prints figures of one measurement: all about the first, then the values of the others."""
+    say(str(figures[0]))
+    for figure in figures[1:]:
+        say(f"{figure.name} {figure.value:.5g}")
 
 
 def progress_bars() -> Progress:

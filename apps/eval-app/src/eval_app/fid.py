@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_app.console import progress_bars, resolve_device, say
+from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.errors import UsageError
 from eval_app.extractors import ExtractorChoice
 from eval_app.outputs import refuse_existing
@@ -70,8 +70,7 @@ def run_fid(
     else:
         say("one side is statistics: FID only")
         figures = (fid(real=left, fake=right, extractor=extractor, device=calculator, allow_few=allow_few),)
-    for figure in figures:
-        say(str(figure))
+    show_figures(figures)
     if save_statistics is not None and isinstance(left, Features):
         save_statistics.parent.mkdir(parents=True, exist_ok=True)
         left.statistics().save(save_statistics)

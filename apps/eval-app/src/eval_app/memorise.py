@@ -4,7 +4,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from eval_app.console import progress_bars, resolve_device, say
+from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.extractors import ExtractorChoice
 from eval_app.outputs import refuse_existing, whole_file
 from eval_app.results import FILE_NAMES, MeasuredSide, Neighbour, Result, side_name
@@ -89,6 +89,5 @@ def run_memorise(
     )
     result.save(out / FILE_NAMES["memorise"])
     say(f"{len(copies)} of {counts[1]} generated images count as copies: they are {rule} from a training image")
-    for figure in figures:
-        say(str(figure))
+    show_figures(figures)
     say(f"{out / FILE_NAMES['memorise']}, {out / PICTURE} (the closest pairs)")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import PIL.Image
 
-from eval_app.console import progress_bars, resolve_device, say
+from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.contact_sheet import contact_sheet
 from eval_app.errors import UsageError
 from eval_app.extractors import ExtractorChoice
@@ -102,8 +102,7 @@ def run_pfid(
         caption="Crops of the plan: real above, generated below at the same scale; the finest on the left.",
     )
     result.save(out / FILE_NAMES["pfid"])
-    for figure in figures:
-        say(str(figure))
+    show_figures(figures)
     for group in found.by_scale:
         low, high = group.reduction
         say(f"{group.figure.value:10.5g}  at 1/{low:.3g} to 1/{high:.3g} of the real images' resolution")
