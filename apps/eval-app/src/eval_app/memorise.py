@@ -58,14 +58,13 @@ def run_memorise(
     with whole_file(out / PICTURE) as partial:
         PIL.Image.fromarray(picture).save(partial, "png")
 
-    rule = f"nearer than all but {quantile:.3g} of {found.against} images"
     note = "; ".join(f"{what}: {line}" for what in features for line in features[what].notes) or None
     counts = len(left["training"]), len(left["generated"])
     figures = tuple(
         Figure(title, float(value), extractor.name, extractor.resize, *counts, note=note)
         for title, value in (
-            (f"share of copies ({rule})", found.share),
-            (f"p of being as far as {found.against} images (Mann-Whitney)", found.p_value),
+            (f"share of copies ({100 * quantile:.3g} % of {found.against} images are as near)", found.share),
+            (f"p of being no nearer than {found.against} images (Mann-Whitney)", found.p_value),
         )
     )
     copies = set(found.copies.tolist())
@@ -88,6 +87,9 @@ def run_memorise(
         caption="Generated images, each on the left of the training image nearest to it; the nearest pairs come first.",
     )
     result.save(out / FILE_NAMES["memorise"])
-    say(f"{len(copies)} of {counts[1]} generated images count as copies: they are {rule} from a training image")
+    say(
+        f"{len(copies)} of {counts[1]} generated images count as copies: they are as near to a training image as the "
+        f"nearest {100 * quantile:.3g} % of {found.against} images are"
+    )
     show_figures(figures)
     say(f"{out / FILE_NAMES['memorise']}, {out / PICTURE} (the closest pairs)")

@@ -144,7 +144,8 @@ def _measured(
         return kept
     titles = {"real crops": "real crops", "fake crops": "generated crops"}
     with progress_bars() as bars:
-        tasks = {work: bars.add_task(title, total=len(plan)) for work, title in titles.items()}
+        tasks = {work: bars.add_task(title, total=len(plan), start=False) for work, title in titles.items()}
+        bars.start_task(tasks["real crops"])
         for event in measure_crops(
             real=sides[0],
             fake=sides[1],
@@ -157,6 +158,8 @@ def _measured(
             if isinstance(event, CropFeatures):
                 return event
             bars.update(tasks[event.work], completed=event.done)
+            if event.work == "real crops" and event.done == event.total:
+                bars.start_task(tasks["fake crops"])
     raise PlanError("no crops were measured")
 
 

@@ -18,7 +18,6 @@ from eval_app.results import Result, result_file
 from pfid import Figure, FigureError
 
 JPEG_QUALITY = 90
-CLOSEST = 10
 _TITLES = {"fid": "Whole images", "pfid": "Crops", "memorise": "Copies of training images"}
 
 
@@ -133,7 +132,6 @@ def _page(tables: list[Table], results: list[Result], pictures: list[str | None]
     return environment.get_template("report.html").render(
         shown=shown,
         pictured=[(result, picture) for result, picture in zip(results, pictures, strict=True) if picture],
-        closest=CLOSEST,
         results=results,
     )
 
