@@ -26,6 +26,7 @@ from PIL import Image
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
 from urcdm import Canvas, Level, RunSettings, SerialExecutor, Task, Urcdm, UrcdmConfig, generate, write_slide
+from urcdm.fixed_point import pack
 from urcdm.tasks import DenoiseTask
 from wsi_tiling import TissueRule
 
@@ -76,7 +77,7 @@ class StandIn(SerialExecutor):
 
     def _one(self, task: Task) -> NDArray[Any]:
         if isinstance(task, DenoiseTask):
-            return (self._one(task.patch).astype(np.float32) / 127.5 - 1).astype(np.float16)
+            return pack(self._one(task.patch).astype(np.float32) / 127.5 - 1)
         side = SIZES[task.stage]
         if task.context is None:
             return np.asarray(Image.fromarray(section()).resize((side, side)))

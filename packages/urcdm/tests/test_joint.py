@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cdm_core import SamplingConfig, sample
 from cdm_core.schedule import Schedule
 from urcdm import Canvas, InProcessExecutor, RunSettings, SerialExecutor, Task, Urcdm, generate
+from urcdm.fixed_point import pack, unpack
 from urcdm.generate import open_stage
 from urcdm.level_run import LevelRun
 from urcdm.place_noise import noise_key, place_noise
@@ -48,7 +49,7 @@ class Shrinks(SerialExecutor):
         if not isinstance(task, DenoiseTask):
             side = 16 if task.stage or task.level == 2 else 8
             return np.full((side, side, 3), 128, np.uint8)
-        return shrunk(task.noisy.astype(np.float32)).astype(np.float16)
+        return pack(shrunk(unpack(task.noisy)))
 
 
 def shrunk(noisy: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,7 +138,7 @@ class HalfGlass(Shrinks):
         side = 8 if patch.stage == 0 and patch.level < 2 else 16
         pixels = np.broadcast_to(GLASS if patch.level == 1 and patch.cell[1] else TISSUE, (side, side, 3))
         if isinstance(task, DenoiseTask):
-            return pixels.astype(np.float16)
+            return pack(pixels.astype(np.float32))
         return np.rint((pixels + 1) * 127.5).astype(np.uint8)
 
 

@@ -20,10 +20,10 @@ from wsi_tiling import Grid
 from wsi_tiling.region import resample
 from wsi_tiling.tile_cache import TileCache
 
-FORMAT = 2
+FORMAT = 3
 BLOCK_PX = 512
 """Side of the blocks of a finished picture that are kept once blended: contexts of neighbours share most of theirs."""
-CACHED_BYTES = 64 * 2**20
+CACHED_BYTES = 48 * 2**20
 _UNFINISHED = re.compile(r"zarr\.[0-9a-f]+\.partial")
 
 
@@ -71,9 +71,16 @@ class Canvas:
         store = PatchStore(self._group, name, self.path, (grid.rows, grid.cols, image_px))
         return StageCanvas(store, Mosaic(grid, image_px), self.config.fill)
 
-    def scratch(self, name: str, grid: Grid, image_px: int) -> PatchStore:
-        """Opens or makes a store of numbers, (S, S, 3) float16 a patch, that a stage needs until it is done."""
-        return PatchStore(self._group, name, self.path, (grid.rows, grid.cols, image_px), "float16")
+    def scratch(self, name: str, grid: Grid, image_px: int, cached: int) -> PatchStore:
+        """Opens or makes a store of numbers, (S, S, 3) int16 a patch, that a stage needs until it is done.
+
+        Args:
+            name: Its name.
+            grid: The patches.
+            image_px: Side S of the stage's images.
+            cached: How many bytes of it are kept in memory.
+        """
+        return PatchStore(self._group, name, self.path, (grid.rows, grid.cols, image_px), "int16", cached)
 
     def has_scratch(self, name: str) -> bool:
         """Whether such a store has been made."""

@@ -13,7 +13,7 @@ from urcdm.model import Urcdm
 from urcdm.order import Cell, Front
 from urcdm.tasks import StageKey, Task, run_tasks, stage_of
 
-MAKERS = 4
+MAKERS = 2
 """Threads that make tasks: enlarging and blending pictures leaves the interpreter free most of the time."""
 Finished = list[NDArray[Any]]
 

@@ -13,7 +13,6 @@ Source: Bar-Tal et al. 2023, 'MultiDiffusion', section 3, with predictions of x0
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,20 @@ from cdm_core.solver import step_weights
 from urcdm.canvas import Canvas, StageCanvas
 from urcdm.errors import SettingsError
 from urcdm.executors import Executor, work_off
+from urcdm.fixed_point import pack, unpack
 from urcdm.level_run import LevelRun
 from urcdm.order import Cell, Front
 from urcdm.patch_store import PatchStore
 from urcdm.place_noise import noise_key, place_noise
 from urcdm.tasks import DenoiseTask, PatchTask
 
-CONDITIONS_BYTES = 256 * 2**20
+CONDITIONS_BYTES = 64 * 2**20
 """Contexts and low-resolution images of so many bytes are kept from step to step; others are read again."""
+STRIP_COLS = 2
+"""Patches are worked off in strips of so many columns: a patch needs the predictions of the neighbours around it, which
+are still in memory then."""
+CACHED_BYTES = {"x": 16 * 2**20, "mean": 16 * 2**20, "x0": 80 * 2**20}
+"""What of each store is kept in memory; of the predictions three rows of a strip and its neighbours, of 1,024 px."""
 
 
 class JointStage:
@@ -66,7 +71,7 @@ class JointStage:
         self.keeps_mean = sampling.method == "dpmpp_2m"
         self.times: list[float] = np.linspace(1, 0, self.steps + 1).tolist()
         self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
-        self.cells = level.order.sampled
+        self.cells = sorted(level.order.sampled, key=lambda cell: (cell[1] // STRIP_COLS, cell))
         kept = CONDITIONS_BYTES // (9 * config.image_px**2)
         self._conditions = lru_cache(max(1, kept))(self._read_conditions)
 
@@ -115,8 +120,8 @@ class JointStage:
                 else:
                     x, mean = self._step(before, cell)
                     if now.mean is not None:
-                        now.mean.write(cell, mean.astype(np.float16))
-                now.x.write(cell, x.astype(np.float16))
+                        now.mean.write(cell, pack(mean))
+                now.x.write(cell, pack(x))
             return DenoiseTask(self._conditions(cell), now.x.load(cell), self.times[now.number])
 
         for predicted in work_off(executor, Front(dict.fromkeys(left, ())), task, batch):
@@ -129,21 +134,22 @@ class JointStage:
         weights, mosaic = self.weights[step.number], self.picture.mosaic
         window = mosaic.window(cell)
 
-        def predicted(other: Cell) -> NDArray[Any]:
+        def predicted(other: Cell) -> NDArray[np.int16]:
             return self._known(other) if self.level.order.skipped[other] else step.x0.load(other)
 
-        mean = mosaic.blend(window, mosaic.cells_at(*window), predicted, np.float32)
+        mean = unpack(mosaic.blend(window, mosaic.cells_at(*window), predicted, np.float32))
         direction = mean
         if weights.other and step.mean is not None:
-            direction = mean + weights.other * (step.mean.load(cell) - mean)
-        x = weights.x * step.x.load(cell).astype(np.float32) + weights.x0 * direction
+            direction = mean + weights.other * (unpack(step.mean.load(cell)) - mean)
+        x = weights.x * unpack(step.x.load(cell))
+        x += weights.x0 * direction
         if weights.noise:
             x += weights.noise * place_noise(self._key(1 + step.number), window)
         return x, mean
 
-    def _known(self, cell: Cell) -> NDArray[np.float32]:
-        """A patch without tissue, in [-1, 1]."""
-        return self.picture.store.load(cell).astype(np.float32) / 127.5 - 1
+    def _known(self, cell: Cell) -> NDArray[np.int16]:
+        """A patch without tissue, in [-1, 1], packed as predictions are."""
+        return pack(self.picture.store.load(cell).astype(np.float32) / 127.5 - 1)
 
     def _read_conditions(self, cell: Cell) -> PatchTask:
         return self.level.conditions(self.stage, cell, self.below)
@@ -160,7 +166,7 @@ class JointStage:
     def _open(self, number: int) -> "_Step":
         kinds = ("x", "mean", "x0") if self.keeps_mean and number else ("x", "x0")
         grid, side = self.level.geometry.grid, self.picture.image_px
-        stores = {kind: self.canvas.scratch(self._name(number, kind), grid, side) for kind in kinds}
+        stores = {kind: self.canvas.scratch(self._name(number, kind), grid, side, CACHED_BYTES[kind]) for kind in kinds}
         return _Step(number, stores["x"], stores["x0"], stores.get("mean"))
 
     def _drop(self, number: int) -> None:

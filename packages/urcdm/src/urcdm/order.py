@@ -64,7 +64,7 @@ class PatchGrid:
 
 
 class Front:
-    """Patches to hand out, each once all that it waits for are finished, row by row.
+    """Patches to hand out, each once all that it waits for are finished, in the order that they are given in.
 
     Args:
         waits_for: For each patch that is to be handed out, those among them that it waits for.
@@ -76,8 +76,8 @@ class Front:
         for cell, needs in self._missing.items():
             for need in needs:
                 self._followers.setdefault(need, []).append(cell)
-        self._ready = [cell for cell, needs in self._missing.items() if not needs]
-        heapq.heapify(self._ready)
+        self._place = {cell: place for place, cell in enumerate(self._missing)}
+        self._ready = [(self._place[cell], cell) for cell, needs in self._missing.items() if not needs]
 
     def __len__(self) -> int:
         """How many are ready."""
@@ -85,11 +85,11 @@ class Front:
 
     def take(self, most: int) -> list[Cell]:
         """Hands out the first of those that are ready, at most so many."""
-        return [heapq.heappop(self._ready) for _ in range(min(most, len(self._ready)))]
+        return [heapq.heappop(self._ready)[1] for _ in range(min(most, len(self._ready)))]
 
     def finish(self, cell: Cell) -> None:
         """Notes that a patch is finished."""
         for follower in self._followers.pop(cell, ()):
             self._missing[follower].discard(cell)
             if not self._missing[follower]:
-                heapq.heappush(self._ready, follower)
+                heapq.heappush(self._ready, (self._place[follower], follower))

@@ -28,7 +28,7 @@ class PatchStore:
         name: Its name in the group, such as 'high-128'.
         path: Folder of the group.
         shape: Rows and columns of the grid, and S.
-        dtype: 'uint8' or 'float16'; the first is compressed. Both carry a checksum.
+        dtype: 'uint8' or 'int16'; the first is compressed. Both carry a checksum.
         cached: How many bytes of patches are kept in memory.
 
     Raises:

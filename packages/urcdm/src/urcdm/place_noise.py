@@ -30,7 +30,6 @@ def place_noise(key: int, window: tuple[int, int, int, int]) -> NDArray[np.float
     """
     x, y, width, height = window
     spans = ((x, width), (y, height))
-    spans = ((x, width), (y, height))
     cols, rows = (range(start // BLOCK_PX, -(-(start + length) // BLOCK_PX)) for start, length in spans)
     noise = np.empty((len(rows) * BLOCK_PX, len(cols) * BLOCK_PX, 3), np.float32)
     for row in rows:

@@ -15,6 +15,7 @@ from cdm_core.lowres import noise_px
 from cdm_core.pictures import to_uint8
 from cdm_core.stage import stage_denoiser
 from urcdm.config import UrcdmConfig
+from urcdm.fixed_point import pack_tensor, unpack_tensor
 from urcdm.model import Urcdm
 from urcdm.order import Cell
 
@@ -57,12 +58,12 @@ class DenoiseTask:
 
     Args:
         patch: Its conditions; nothing is held.
-        noisy: x_t at the patch's place, (S, S, 3) float16.
+        noisy: x_t at the patch's place, (S, S, 3), packed as in `urcdm.fixed_point`.
         t: Its time.
     """
 
     patch: PatchTask
-    noisy: NDArray[np.float16]
+    noisy: NDArray[np.int16]
     t: float
 
 
@@ -83,7 +84,8 @@ def run_tasks(model: Urcdm, tasks: Sequence[Task]) -> list[NDArray[Any]]:
         tasks: The tasks.
 
     Returns:
-        For each task, in their order, a sampled patch, (S, S, 3) uint8, or x0 in [-1, 1], (S, S, 3) float16.
+        For each task, in their order, a sampled patch, (S, S, 3) uint8, or x0, (S, S, 3), packed as the
+        noisy picture was.
     """
     noisy = [task for task in tasks if isinstance(task, DenoiseTask)]
     if noisy:
@@ -117,8 +119,8 @@ def sample_patches(model: Urcdm, tasks: Sequence[PatchTask]) -> list[NDArray[np.
 
 
 @torch.no_grad()
-def denoise_patches(model: Urcdm, tasks: Sequence[DenoiseTask]) -> list[NDArray[np.float16]]:
-    """Predicts x0 for patches of one stage of one level as one batch; gives (S, S, 3) in [-1, 1] for each."""
+def denoise_patches(model: Urcdm, tasks: Sequence[DenoiseTask]) -> list[NDArray[np.int16]]:
+    """Predicts x0 for patches of one stage of one level as one batch; gives (S, S, 3), packed, for each."""
     patches = [task.patch for task in tasks]
     cascade, stage = model.cascades[patches[0].level], patches[0].stage
     config, device = cascade.config.stages[stage], cascade.device
@@ -136,9 +138,9 @@ def denoise_patches(model: Urcdm, tasks: Sequence[DenoiseTask]) -> list[NDArray[
         cond_images=context,
         embedding=_embeddings(model, patches),
     )
-    noisy = torch.from_numpy(np.stack([task.noisy for task in tasks])).to(device).permute(0, 3, 1, 2).float()
+    noisy = unpack_tensor(torch.from_numpy(np.stack([task.noisy for task in tasks])).to(device)).permute(0, 3, 1, 2)
     x0 = denoiser(noisy, torch.full((len(tasks),), tasks[0].t, device=device))
-    return list(x0.permute(0, 2, 3, 1).to(torch.float16).cpu().numpy())
+    return list(pack_tensor(x0.permute(0, 2, 3, 1)).cpu().numpy())
 
 
 def stage_batch(model: Urcdm, key: StageKey, *, limit: int, size: int | None = None) -> BatchSize:
