@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -46,8 +46,7 @@ def plot_values(named: Sequence[tuple[str, Figure]]) -> str | None:
             axes.annotate(f"{figure.value:.4g}", (figure.value, row), (0, 7), textcoords="offset points", ha="center")
         axes.set_yticks(range(len(named)), [name for name, _ in named])
         axes.set_ylim(len(named) - 0.4, -0.7)
-        axes.set_xlim(left=0)
-        axes.margins(x=0.08)
+        axes.set_xlim(0, _beyond(max(figure.interval or (figure.value,)) for _, figure in named))
         axes.grid(axis="x", color="#d5d9de")
         axes.set_axisbelow(True)
         axes.set_xlabel(named[0][1].name)
@@ -77,13 +76,18 @@ def plot_magnifications(named: Sequence[tuple[str, Sequence[ScaleFigure]]]) -> s
                 axes.plot([low, high], [value, value], color=colour, alpha=0.35, linewidth=4)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"1/{value:.3g}")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, _beyond(each.figure.value for _, figures in named for each in figures))
         axes.grid(color="#d5d9de")
         axes.set_axisbelow(True)
         axes.set_xlabel("scale of the crops, as a share of the real images' resolution")
         axes.set_ylabel("patch-FID of these crops")
         axes.legend(frameon=False)
         return _source(drawing)
+
+
+def _beyond(values: Iterable[float]) -> float:
+    """Where an axis ends: a little beyond the largest value."""
+    return 1.1 * max(values) or 1.0
 
 
 def _source(drawing: Any) -> str:
