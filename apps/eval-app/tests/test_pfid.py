@@ -148,3 +148,11 @@ def test_unreadable_slides_are_counted(measure: RunApp, slides: Path, tmp_path: 
     done = measure(slides / "a.tiff", folder, "--out", tmp_path / "pfid", "--skip-unreadable")
     assert done.code == 0, done.err
     assert "left out as unreadable" in done.out
+
+
+def test_files_of_others_are_kept(measure: RunApp, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.png").write_text("mine")
+    for more in ((), ("--resume",)):
+        refused = measure(pictures / "real", pictures / "dark", "--out", tmp_path, *more)
+        assert (refused.code, "pairs.png exists" in refused.err) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.png"]

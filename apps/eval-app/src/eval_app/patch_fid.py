@@ -111,7 +111,7 @@ def run_pfid(
 
 def _refuse(out: Path, *, overwrite: bool, resume: bool) -> None:
     there = [out / each for each in OWN_FILES if (out / each).exists()]
-    if resume or overwrite or not there:
+    if overwrite or not there or (resume and (out / PLAN).exists()):
         return
     if (out / PLAN).exists() and not (out / FILE_NAMES["pfid"]).exists():
         raise UsageError(f"{out} holds an unfinished run; go on with --resume, or drop it with --overwrite")
