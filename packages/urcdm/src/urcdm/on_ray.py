@@ -13,7 +13,7 @@ from urcdm.tasks import Task
 from wsi_tiling.errors import first_line
 from wsi_tiling.on_ray import connect
 
-STARTING_S = 120
+STARTING_S = 300
 MOST_LOST = 3
 """A batch that so many workers in a row were lost with is taken for the cause."""
 Answer = TypeVar("Answer")
