@@ -39,10 +39,10 @@ def plot_values(named: Sequence[tuple[str, Figure]]) -> str | None:
     with mpl.rc_context(_STYLE):
         drawing = mpl.figure.Figure((_WIDTH_INCH, 0.8 + 0.38 * len(named)), layout="constrained")
         axes = drawing.add_subplot()
-        for row, (_, figure) in enumerate(named):
+        for row, ((_, figure), colour) in enumerate(zip(named, cycle(_COLOURS), strict=False)):
             low, high = figure.interval or (figure.value, figure.value)
-            axes.plot([low, high], [row, row], color=_COLOURS[0], linewidth=2)
-            axes.plot(figure.value, row, "o", color=_COLOURS[0], markersize=7)
+            axes.plot([low, high], [row, row], color=colour, linewidth=2)
+            axes.plot(figure.value, row, "o", color=colour, markersize=7)
             axes.annotate(f"{figure.value:.4g}", (figure.value, row), (0, 7), textcoords="offset points", ha="center")
         axes.set_yticks(range(len(named)), [name for name, _ in named])
         axes.set_ylim(len(named) - 0.4, -0.7)
