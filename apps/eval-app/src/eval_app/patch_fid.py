@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import PIL.Image
 
@@ -25,6 +25,9 @@ from pfid import (
     patch_figures,
     plan_crops,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 PLAN, FEATURES, PICTURE = "plan.npz", "features.json", "pairs.png"
 OWN_FILES = (PLAN, FEATURES, "real.npy", "fake.npy", "white.npy", FILE_NAMES["pfid"], PICTURE)
@@ -87,7 +90,7 @@ def run_pfid(
             (out / each).unlink(missing_ok=True)
     plan.save(out / PLAN)
     features = _measured(sides, plan, extractor, out, batch, workers)
-    found = _figures(features, resamples, device if where.type == "cuda" else None, allow_few)
+    found = _figures(features, resamples, where if where.type == "cuda" else None, allow_few)
     with whole_file(out / PICTURE) as partial:
         PIL.Image.fromarray(contact_sheet(features, *sides)).save(partial, "png")
     figures = found.figure, *(() if found.extrapolated is None else (found.extrapolated,))
@@ -163,7 +166,7 @@ def _measured(
     raise PlanError("no crops were measured")
 
 
-def _figures(features: CropFeatures, resamples: int, device: str | None, allow_few: bool) -> PatchFid:
+def _figures(features: CropFeatures, resamples: int, device: "torch.device | None", allow_few: bool) -> PatchFid:
     with progress_bars() as bars:
         task = bars.add_task("interval", total=resamples, visible=resamples > 0)
         for event in patch_figures(features, resamples=resamples, device=device, allow_few=allow_few):
