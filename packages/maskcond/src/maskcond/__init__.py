@@ -1,10 +1,17 @@
-"""Masks and images of histology: read, turned from one form into another, augmented, and compared."""
+"""Masks and images of histology: read, turned from one form into another, compared, and images drawn from masks.
+
+What needs torch is imported when it is first asked for: measuring and converting do without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from maskcond.annotated_images import AnnotatedImage, AnnotatedImages, ImageRecord, read_image, read_instances
 from maskcond.annotation_files import read_outlines, write_outlines
 from maskcond.area import resize_by_area
 from maskcond.arrays import Channels, Image, Instances, Labels
 from maskcond.augmentation import Augmentation, augment
+from maskcond.class_balance import ClassBalance
 from maskcond.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet, MaskClass
 from maskcond.codec import MaskCodec
 from maskcond.conditions import KUMAR_CONDITIONS, Category, Conditions, Number
@@ -18,20 +25,38 @@ from maskcond.instances import (
     split_parts,
 )
 from maskcond.kumar import read_kumar
+from maskcond.labelled_images import (
+    LabelledImage,
+    LabelledImages,
+    labelled,
+    labels_of_instances,
+    picture_folder,
+    read_labels,
+)
 from maskcond.metrics import PanopticQuality, SegmentationScores, aji, aji_plus, dice, mean_scores, pq, score
 from maskcond.outlines import Outline, Polygon, draw_instances, draw_labels, trace_outlines
+
+if TYPE_CHECKING:
+    from maskcond.mask_cascade import MaskCascade, MaskInput
+    from maskcond.mask_examples import MaskExamples, mask_channels
+    from maskcond.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
+    from maskcond.mask_training import MaskTrainingEvent, train_mask_cascade
+    from maskcond.sampling import SampledImage, sample_images
+    from maskcond.widening import add_embedding, widen_for_masks
 
 __all__ = [
     "KIDNEY",
     "KUMAR",
     "KUMAR_BORDER",
     "KUMAR_CONDITIONS",
+    "MASK_PLANS",
     "AnnotatedImage",
     "AnnotatedImages",
     "AnnotationError",
     "Augmentation",
     "Category",
     "Channels",
+    "ClassBalance",
     "ClassSet",
     "ConditionError",
     "Conditions",
@@ -39,16 +64,26 @@ __all__ = [
     "ImageRecord",
     "ImageSetError",
     "Instances",
+    "LabelledImage",
+    "LabelledImages",
     "Labels",
+    "MaskCascade",
     "MaskClass",
     "MaskCodec",
     "MaskError",
+    "MaskExamples",
+    "MaskInput",
+    "MaskNetworkPlan",
+    "MaskPlan",
+    "MaskTrainingEvent",
     "MaskcondError",
     "Number",
     "Outline",
     "PanopticQuality",
     "Polygon",
+    "SampledImage",
     "SegmentationScores",
+    "add_embedding",
     "aji",
     "aji_plus",
     "augment",
@@ -58,17 +93,52 @@ __all__ = [
     "draw_instances",
     "draw_labels",
     "instances_from_borders",
+    "labelled",
+    "labels_of_instances",
+    "mask_channels",
+    "mask_plan_text",
     "mean_scores",
+    "picture_folder",
     "pq",
     "read_image",
     "read_instances",
     "read_kumar",
+    "read_labels",
+    "read_mask_plan",
     "read_outlines",
     "relabel",
     "remove_fragments",
     "resize_by_area",
+    "sample_images",
     "score",
     "split_parts",
     "trace_outlines",
+    "train_mask_cascade",
+    "widen_for_masks",
     "write_outlines",
 ]
+
+_WITH_TORCH = {
+    "MaskCascade": "mask_cascade",
+    "MaskInput": "mask_cascade",
+    "MaskExamples": "mask_examples",
+    "mask_channels": "mask_examples",
+    "MASK_PLANS": "mask_plan",
+    "MaskNetworkPlan": "mask_plan",
+    "MaskPlan": "mask_plan",
+    "mask_plan_text": "mask_plan",
+    "read_mask_plan": "mask_plan",
+    "MaskTrainingEvent": "mask_training",
+    "train_mask_cascade": "mask_training",
+    "SampledImage": "sampling",
+    "sample_images": "sampling",
+    "add_embedding": "widening",
+    "widen_for_masks": "widening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module 'maskcond' has no attribute '{name}'")
+    found = globals()[name] = getattr(import_module(f"maskcond.{_WITH_TORCH[name]}"), name)
+    return found
