@@ -1,0 +1,24 @@
+"""The loss that segmentation networks are trained with."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def dice_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy, weighted by class, plus 1 - the soft Dice of the classes, the background left out.
+
+    Args:
+        logits: (B, C, H, W), the background first.
+        labels: Numbers, (B, H, W), int64.
+        class_weights: Of the cross-entropy, (C,); all 1 if not given.
+
+    Returns:
+        The loss, (). Dice is that of the whole batch, so that a crop without a class does no harm.
+
+    Source: Isensee et al. 2021, 'nnU-Net'; soft Dice of Milletari et al. 2016, 'V-Net', without squares.
+    """
+    shares = logits.softmax(dim=1)[:, 1:]
+    truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:].to(shares.dtype)
+    common = (shares * truth).sum(dim=(0, 2, 3))
+    dice = (2 * common + 1e-5) / (shares.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3)) + 1e-5)
+    return F.cross_entropy(logits, labels, class_weights) + 1 - dice.mean()

@@ -1,0 +1,123 @@
+"""What a model folder says of itself: `model.toml`, written before training begins."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from cdm_core.config_file import dump_config, parse_config
+from cdm_core.errors import ConfigError
+from maskcond.classes import ClassSet
+from maskcond.segmentation.errors import SegmentationError
+
+MODEL_FILE = "model.toml"
+WEIGHTS_FILE = "network.safetensors"
+"""There as soon as the training is done, and not before."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """How a model was made; trained again alike, it has the same.
+
+    Args:
+        kind: The kind of model.
+        classes: Of its labels.
+        settings: Of its network and training, as plain values.
+        seed: Of its training.
+        pairs: How many it learned from.
+        pairs_sha256: Their digest, see `check_pairs`.
+        start_sha256: Digest of the weights that it started with; empty if it began from nothing.
+        plans_sha256: Digest of the plans that it was given; empty for a model without.
+    """
+
+    kind: str
+    classes: ClassSet
+    settings: dict[str, Any]
+    seed: int
+    pairs: int
+    pairs_sha256: str
+    start_sha256: str = ""
+    plans_sha256: str = ""
+
+
+def claim_folder(folder: Path, record: ModelRecord) -> None:
+    """Writes a record into a new folder, or makes sure that the one there is the same, so that its training can go on.
+
+    Raises:
+        SegmentationError: The folder has another record, or files but no record.
+    """
+    if (folder / MODEL_FILE).exists():
+        found, wanted = dump_config(read_record(folder, record.kind)), dump_config(record)
+        for key, value in wanted.items():
+            if found[key] != value:
+                changed = _difference(found[key], value, key)
+                raise SegmentationError(
+                    f"{folder} has a model that was trained otherwise ({changed}); take another folder"
+                )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise SegmentationError(f"{folder} is not empty, and has no {MODEL_FILE}; take another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{MODEL_FILE}.tmp"
+    temporary.write_text(tomli_w.dumps(dump_config(record)), encoding="utf-8")
+    temporary.replace(folder / MODEL_FILE)
+
+
+def read_record(folder: Path, kind: str) -> ModelRecord:
+    """Reads the record of a model of some kind.
+
+    Raises:
+        SegmentationError: There is none, it cannot be read, or it is of another kind.
+    """
+    path = folder / MODEL_FILE
+    try:
+        record = parse_config(ModelRecord, tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError:
+        raise SegmentationError(f"{folder}: no segmentation model, it has no {MODEL_FILE}") from None
+    except (ConfigError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SegmentationError(f"{path}: cannot be read ({error})") from None
+    if record.kind != kind:
+        raise SegmentationError(f"{folder} has a model of kind '{record.kind}', wanted '{kind}'")
+    return record
+
+
+def check_start(folder: Path, kind: str, classes: ClassSet, settings: dict[str, Any], same: tuple[str, ...]) -> Path:
+    """Finds the weights of another model to start from.
+
+    Args:
+        folder: That model's.
+        kind: Of the model that starts.
+        classes: Of the model that starts.
+        settings: Of the model that starts.
+        same: Settings in which the two have to agree.
+
+    Returns:
+        The weights.
+
+    Raises:
+        SegmentationError: There is no trained model, or one of another kind, other classes or another network.
+    """
+    record = read_record(folder, kind)
+    if not (folder / WEIGHTS_FILE).exists():
+        raise SegmentationError(f"{folder}: the model to start from is not trained to its end")
+    if record.classes != classes:
+        raise SegmentationError(
+            f"{folder}: the model to start from knows {', '.join(record.classes.names)}, "
+            f"wanted {', '.join(classes.names)}"
+        )
+    for key in same:
+        if record.settings.get(key) != settings[key]:
+            raise SegmentationError(
+                f"{folder}: the model to start from has {key} {record.settings.get(key)}, wanted {settings[key]}"
+            )
+    return folder / WEIGHTS_FILE
+
+
+def _difference(found: Any, wanted: Any, name: str) -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in found.keys() | wanted.keys():
+            if found.get(key) != wanted.get(key):
+                return _difference(found.get(key), wanted.get(key), f"{name}.{key}")
+    return f"{name} was {found}, now {wanted}"

@@ -1,0 +1,51 @@
+"""The pairs that a model is trained on: checked, and known again by their digest."""
+
+import hashlib
+
+from maskcond.arrays import check_image
+from maskcond.classes import ClassSet
+from maskcond.codec import MaskCodec
+from maskcond.errors import MaskError
+from maskcond.segmentation.errors import SegmentationError
+from maskcond.segmentation.model import Pairs
+
+
+def check_pairs(pairs: Pairs, classes: ClassSet, *, min_side_px: int = 1) -> str:
+    """Makes sure that pairs can be learned from; reads all of them once.
+
+    Args:
+        pairs: Images with labels.
+        classes: What the labels' numbers mean.
+        min_side_px: Smallest width and height.
+
+    Returns:
+        The SHA-256, in hex, of all pixels and labels in their order.
+
+    Raises:
+        SegmentationError: There is no pair, or the one that it names has no labels, or labels of another size or with
+            unknown numbers, or is too small; or all of them are background.
+    """
+    codec, digest, foreground = MaskCodec(classes), hashlib.sha256(), False
+    for pair in pairs:
+        if pair.labels is None:
+            raise SegmentationError(f"{pair.name}: no labels; a segmentation model learns from labelled images only")
+        try:
+            check_image(pair.image)
+            codec.check(pair.labels)
+        except MaskError as error:
+            raise SegmentationError(f"{pair.name}: {error}") from None
+        height, width = pair.image.shape[:2]
+        if pair.labels.shape != (height, width):
+            wrong = pair.labels.shape
+            raise SegmentationError(
+                f"{pair.name}: the labels are {wrong[1]} x {wrong[0]} px, the image {width} x {height} px"
+            )
+        if min(height, width) < min_side_px:
+            raise SegmentationError(f"{pair.name}: {width} x {height} px, smaller than the crops of {min_side_px} px")
+        foreground = foreground or bool(pair.labels.any())
+        digest.update(f"{height} {width} ".encode() + pair.image.tobytes() + pair.labels.astype("uint8").tobytes())
+    if not len(pairs):
+        raise SegmentationError("wanted at least one labelled image, got none")
+    if not foreground:
+        raise SegmentationError("no pixel of any label is of a class: there is nothing to learn")
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""Weights of networks as safetensors: never a pickle, and loaded strictly."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from cdm_core.model_folder import save_weights
+from maskcond.segmentation.errors import SegmentationError
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Writes a network's weights, under a temporary name until they are whole."""
+    # nnU-Net's modules go by several names each; this lists every weight once
+    save_weights(dict(network.named_parameters()), path, dtype=torch.float32)
+
+
+def load_network(network: nn.Module, path: Path) -> None:
+    """Reads weights into a network.
+
+    Raises:
+        SegmentationError: There is no such file, it is damaged, or a weight is missing, surplus or of another shape.
+    """
+    try:
+        found = load_file(path)
+    except FileNotFoundError:
+        raise SegmentationError(f"{path}: no such weights; the model is not trained") from None
+    except (SafetensorError, OSError) as error:
+        raise SegmentationError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    wanted = dict(network.named_parameters())
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
+            raise SegmentationError(f"{path}: not the weights of this network, {name} is missing, surplus or differs")
+    with torch.no_grad():
+        for name, weight in wanted.items():
+            weight.copy_(found[name])
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

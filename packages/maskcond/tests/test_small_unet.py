@@ -1,0 +1,200 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskcond import KUMAR, Augmentation, dice
+from maskcond.labelled_images import LabelledImage
+from maskcond.segmentation import SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
+
+pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")
+
+SETTINGS = SmallUnetSettings(
+    features=(8, 16, 32),
+    steps=40,
+    batch_size=4,
+    learning_rate=1e-2,
+    augmentation=Augmentation(crop_px=32, rotation_degrees=20, colour=0.1),
+)
+
+
+def blobs(count: int, seed: int, size: tuple[int, int] = (48, 64)) -> list[LabelledImage]:
+    """Dark discs on a bright ground, both noisy; another noise is everywhere, so that no single pixel tells."""
+    generator = np.random.default_rng(seed)
+    rows, cols = np.indices(size)
+    pairs = []
+    for number in range(count):
+        labels = np.zeros(size, np.uint8)
+        for _ in range(5):
+            row, col, radius = generator.uniform((0, 0, 4), (*size, 9))
+            labels[(rows - row) ** 2 + (cols - col) ** 2 < radius**2] = 1
+        light = np.where(labels[..., None] > 0, 100, 160) + generator.normal(0, 40, (*size, 3))
+        pairs.append(LabelledImage(f"blobs-{number}", light.clip(0, 255).astype(np.uint8), labels))
+    return pairs
+
+
+def run(model: SegmentationModel, pairs: Sequence[LabelledImage], **told: int | Path) -> list[float]:
+    return [progress.loss for progress in model.fit(pairs, **told)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> SmallUnet:
+    model = SmallUnet(tmp_path_factory.mktemp("models") / "first", KUMAR, SETTINGS)
+    run(model, blobs(6, seed=0))
+    return model
+
+
+def weights(model: SmallUnet) -> bytes:
+    return (model.folder / "network.safetensors").read_bytes()
+
+
+def test_learns_what_it_is_shown(trained: SmallUnet) -> None:
+    unseen = blobs(4, seed=1)
+    predicted = list(trained.predict(pair.image for pair in unseen))
+    figures = [dice(truth=pair.labels, predicted=labels) for pair, labels in zip(unseen, predicted, strict=True)]
+    # all foreground, the best of guesses that look at nothing
+    chance = [dice(truth=pair.labels, predicted=np.ones_like(pair.labels)) for pair in unseen]
+    assert np.mean(figures) > 0.85 > np.mean(chance) + 0.2
+
+
+def test_opened_again_it_predicts_the_same(trained: SmallUnet) -> None:
+    images = [pair.image for pair in blobs(2, seed=2, size=(37, 91))]
+    again = SmallUnet.open(trained.folder)
+    assert again.settings == SETTINGS
+    for first, second in zip(trained.predict(images), again.predict(images), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (64, 64), (33, 200)])
+def test_images_of_any_size(trained: SmallUnet, size: tuple[int, int]) -> None:
+    (labels,) = trained.predict([np.full((*size, 3), 160, np.uint8)])
+    assert labels.shape == size
+    assert labels.dtype == np.uint8
+
+
+def test_interrupted_and_resumed_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    settings, pairs = replace(SETTINGS, steps=6), blobs(2, seed=0)
+    undisturbed = SmallUnet(tmp_path / "undisturbed", KUMAR, settings)
+    losses = run(undisturbed, pairs, seed=3)
+    disturbed = SmallUnet(tmp_path / "disturbed", KUMAR, settings, checkpoint_every=2)
+    training = disturbed.fit(pairs, seed=3)
+    for _ in range(5):
+        next(training)
+    training.close()
+    assert not disturbed.is_trained
+    assert run(disturbed, pairs, seed=3) == losses[4:]
+    assert weights(disturbed) == weights(undisturbed)
+    assert run(disturbed, pairs, seed=3) == []
+
+
+def test_the_seed_makes_the_model(tmp_path: Path) -> None:
+    settings, pairs = replace(SETTINGS, steps=2), blobs(2, seed=0)
+    models = [SmallUnet(tmp_path / str(number), KUMAR, settings) for number in range(3)]
+    before = torch.random.get_rng_state()
+    for model, seed in zip(models, (1, 1, 2), strict=True):
+        run(model, pairs, seed=seed)
+    assert weights(models[0]) == weights(models[1]) != weights(models[2])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_fine_tuning_starts_where_the_other_ended(trained: SmallUnet, tmp_path: Path) -> None:
+    tuned = SmallUnet(tmp_path / "tuned", KUMAR, replace(SETTINGS, steps=1, learning_rate=1e-12, final_learning_rate=0))
+    run(tuned, blobs(3, seed=5), start_from=trained.folder)
+    images = [pair.image for pair in blobs(2, seed=6)]
+    for first, second in zip(trained.predict(images), tuned.predict(images), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_class_weights_move_the_balance(tmp_path: Path) -> None:
+    pairs, found = blobs(2, seed=0), []
+    for number, weight in enumerate((0.05, 20.0)):
+        settings = replace(SETTINGS, steps=15, class_weights=(1.0, weight))
+        model = SmallUnet(tmp_path / str(number), KUMAR, settings)
+        run(model, pairs)
+        found.append(np.mean([labels.mean() for labels in model.predict(pair.image for pair in pairs)]))
+    assert found[0] < found[1]
+
+
+def test_trained_otherwise_is_refused(trained: SmallUnet) -> None:
+    with pytest.raises(SegmentationError, match=r"trained otherwise \(seed was 0, now 1\)"):
+        run(trained, blobs(6, seed=0), seed=1)
+    with pytest.raises(SegmentationError, match=r"trained otherwise \(pairs was 6, now 5\)"):
+        run(trained, blobs(5, seed=0))
+    with pytest.raises(SegmentationError, match=r"settings\.steps was 40, now 41"):
+        run(SmallUnet(trained.folder, KUMAR, replace(SETTINGS, steps=41)), blobs(6, seed=0))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(SegmentationError, match="is not empty"):
+        run(SmallUnet(tmp_path, KUMAR, SETTINGS), blobs(1, seed=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_untrained_models_are_refused(trained: SmallUnet, tmp_path: Path) -> None:
+    model = SmallUnet(tmp_path / "new", KUMAR, SETTINGS)
+    with pytest.raises(SegmentationError, match="the model is not trained"):
+        next(model.predict([np.zeros((8, 8, 3), np.uint8)]))
+    with pytest.raises(SegmentationError, match="no segmentation model"):
+        run(model, blobs(1, seed=0), start_from=tmp_path / "nowhere")
+    other = SmallUnet(tmp_path / "other", KUMAR, replace(SETTINGS, features=(8, 16)))
+    with pytest.raises(SegmentationError, match="has features"):
+        run(other, blobs(1, seed=0), start_from=trained.folder)
+
+
+def test_weights_of_another_network_are_refused(trained: SmallUnet) -> None:
+    model = SmallUnet(trained.folder, KUMAR, replace(SETTINGS, features=(4, 8, 16)))
+    with pytest.raises(SegmentationError, match="not the weights of this network"):
+        next(model.predict([np.zeros((8, 8, 3), np.uint8)]))
+
+
+def spoiled(**changed: object) -> list[LabelledImage]:
+    return [*blobs(1, seed=0), replace(blobs(1, seed=1)[0], name="second", **changed)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([], "at least one labelled image"),
+        (spoiled(labels=None), "second: no labels"),
+        (spoiled(labels=np.zeros((48, 48), np.uint8)), "second: the labels are 48 x 48 px, the image 64 x 48 px"),
+        (spoiled(labels=np.full((48, 64), 7, np.uint8)), "second: unknown class numbers 7"),
+        (spoiled(image=np.zeros((48, 64), np.uint8)), "second: wanted an image of shape"),
+        (blobs(1, seed=0, size=(48, 31)), "31 x 48 px, smaller than the crops of 32 px"),
+        ([replace(blobs(1, seed=0)[0], labels=np.zeros((48, 64), np.uint8))], "nothing to learn"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused(pairs: list[LabelledImage], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SegmentationError, match=message):
+        run(SmallUnet(tmp_path / "model", KUMAR, SETTINGS), pairs)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"features": (8,)}, "two resolutions"),
+        ({"steps": 0}, "steps and batch_size"),
+        ({"learning_rate": 1e-6, "final_learning_rate": 1e-5}, "learning rates that fall"),
+        ({"augmentation": Augmentation(crop_px=30)}, "multiple of 4 px"),
+        ({"augmentation": Augmentation()}, "got 0"),
+        ({"class_weights": (1.0, 0.0)}, "positive class weights"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(SegmentationError, match=message):
+        replace(SETTINGS, **changed)
+
+
+def test_arguments_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SegmentationError, match="wanted 2 class weights"):
+        SmallUnet(tmp_path, KUMAR, replace(SETTINGS, class_weights=(1.0, 1.0, 1.0)))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, learning_rate=1e30, steps=20)
+    with pytest.raises(SegmentationError, match="lower the learning rate"):
+        run(SmallUnet(tmp_path / "model", KUMAR, settings), blobs(1, seed=0))
