@@ -38,9 +38,18 @@ from maskcond.outlines import Outline, Polygon, draw_instances, draw_labels, tra
 
 if TYPE_CHECKING:
     from maskcond.mask_cascade import MaskCascade, MaskInput
+    from maskcond.mask_diffusion import (
+        MaskDiffusion,
+        MaskPictureExamples,
+        MaskPictures,
+        instances_of_labels,
+        sample_masks,
+    )
+    from maskcond.mask_diffusion_training import MaskDiffusionNetwork, MaskDiffusionPlan, train_mask_diffusion
     from maskcond.mask_examples import MaskExamples, mask_channels
     from maskcond.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
-    from maskcond.mask_training import MaskTrainingEvent, train_mask_cascade
+    from maskcond.mask_training import train_mask_cascade
+    from maskcond.network_training import NetworkEvent
     from maskcond.sampling import SampledImage, sample_images
     from maskcond.widening import add_embedding, widen_for_masks
 
@@ -70,13 +79,18 @@ __all__ = [
     "MaskCascade",
     "MaskClass",
     "MaskCodec",
+    "MaskDiffusion",
+    "MaskDiffusionNetwork",
+    "MaskDiffusionPlan",
     "MaskError",
     "MaskExamples",
     "MaskInput",
     "MaskNetworkPlan",
+    "MaskPictureExamples",
+    "MaskPictures",
     "MaskPlan",
-    "MaskTrainingEvent",
     "MaskcondError",
+    "NetworkEvent",
     "Number",
     "Outline",
     "PanopticQuality",
@@ -93,6 +107,7 @@ __all__ = [
     "draw_instances",
     "draw_labels",
     "instances_from_borders",
+    "instances_of_labels",
     "labelled",
     "labels_of_instances",
     "mask_channels",
@@ -110,15 +125,26 @@ __all__ = [
     "remove_fragments",
     "resize_by_area",
     "sample_images",
+    "sample_masks",
     "score",
     "split_parts",
     "trace_outlines",
     "train_mask_cascade",
+    "train_mask_diffusion",
     "widen_for_masks",
     "write_outlines",
 ]
 
 _WITH_TORCH = {
+    "MaskDiffusion": "mask_diffusion",
+    "MaskPictureExamples": "mask_diffusion",
+    "MaskPictures": "mask_diffusion",
+    "instances_of_labels": "mask_diffusion",
+    "sample_masks": "mask_diffusion",
+    "MaskDiffusionNetwork": "mask_diffusion_training",
+    "MaskDiffusionPlan": "mask_diffusion_training",
+    "train_mask_diffusion": "mask_diffusion_training",
+    "NetworkEvent": "network_training",
     "MaskCascade": "mask_cascade",
     "MaskInput": "mask_cascade",
     "MaskExamples": "mask_examples",
@@ -128,7 +154,6 @@ _WITH_TORCH = {
     "MaskPlan": "mask_plan",
     "mask_plan_text": "mask_plan",
     "read_mask_plan": "mask_plan",
-    "MaskTrainingEvent": "mask_training",
     "train_mask_cascade": "mask_training",
     "SampledImage": "sampling",
     "sample_images": "sampling",

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
 from cdm_core.pictures import to_uint8
 from maskcond.arrays import Image, Labels
 from maskcond.conditions import Given
 from maskcond.errors import ConditionError, MaskError
 from maskcond.mask_cascade import MaskCascade
+from maskcond.seeds import image_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +77,10 @@ def sample_images(
         batch = wanted[start : start + batch_size]
         images = model.sample(
             [masks[mask] for mask, _ in batch],
-            [_generator(seeds[mask], variant) for mask, variant in batch],
+            [image_generator(seeds[mask], variant) for mask, variant in batch],
             given=None if given is None else [given[mask] for mask, _ in batch],
             steps=steps,
             guidance=guidance,
         )
         for (mask, variant), image in zip(batch, to_uint8(images), strict=True):
             yield SampledImage(mask, variant, None if given is None else given[mask], image)
-
-
-def _generator(seed: int, variant: int) -> torch.Generator:
-    """On the CPU, so that an image is the same on every device."""
-    state = np.random.SeedSequence([seed, variant]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))

@@ -1,0 +1,124 @@
+"""The networks of a cascade trained one after the other, each in one phase or in several; resumable."""
+
+import datetime
+import importlib.metadata
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from cdm_core import Cascade, CascadeConfig, ConfigError, TrainingConfig
+from cdm_core.examples import Examples
+from cdm_core.training import TrainingEvent, check_training, train_stage
+from cdm_core.training_state import load_trained
+
+Phases = Mapping[str, TrainingConfig]
+"""How a network is trained, by the names of the phases, in their order."""
+ExamplesOf = Callable[[str, TrainingConfig], tuple[Examples, Examples | None]]
+"""Makes the examples of a phase, and held-out ones if there are any."""
+
+
+@dataclass(frozen=True)
+class NetworkEvent:
+    """A step of one network.
+
+    Args:
+        network: Side of its images and phase, such as '64-pairs'; its folder in the run.
+        steps: How many it is trained for.
+        training: What happened.
+    """
+
+    network: str
+    steps: int
+    training: TrainingEvent
+
+
+def train_networks(
+    cascade: CascadeConfig,
+    phases: Sequence[Phases],
+    examples_of: ExamplesOf,
+    out_dir: Path,
+    *,
+    initial: Sequence[nn.Module] | None = None,
+    device: Literal["cpu", "auto"] = "auto",
+    resume: bool = False,
+) -> Generator[NetworkEvent, None, Cascade]:
+    """Trains the stages of a cascade; each phase begins with the averaged weights of the one before.
+
+    Args:
+        cascade: The stages.
+        phases: Of each stage, one or more.
+        examples_of: Where examples come from.
+        out_dir: Gets a folder for each stage and phase, as of `cdm_core.train_stage`.
+        initial: Networks to begin with; fresh weights if not given.
+        device: 'auto' takes an accelerator where there is one.
+        resume: Go on with what is in `out_dir`.
+
+    Yields:
+        An event a step.
+
+    Returns:
+        The cascade with the averaged weights; its provenance tells the steps and the date.
+
+    Raises:
+        CheckpointError, ConfigError, TrainingError, ValueError: As of `cdm_core.train_stage`.
+    """
+    unets, steps = [], []
+    for i, (stage, of_stage) in enumerate(zip(cascade.stages, phases, strict=True)):
+        unet = None if initial is None else initial[i]
+        for phase, training in of_stage.items():
+            name = f"{stage.image_px}-{phase}"
+            examples, validation = examples_of(phase, training)
+            for event in train_stage(
+                stage,
+                training,
+                examples,
+                out_dir / name,
+                validation=validation,
+                device=device,
+                initial=unet,
+                resume=resume,
+            ):
+                yield NetworkEvent(name, training.steps, event)
+            unet, done = load_trained(out_dir / name / "state.pt", stage)
+            steps.append(f"{name} {done} x {training.batch_size}")
+        if unet is None:
+            raise ConfigError(f"the stage of {stage.image_px} px has no phase of training")
+        unets.append(unet)
+    provenance = {
+        "trained_by": f"maskcond {importlib.metadata.version('maskcond')}",
+        "steps": "; ".join(steps),
+        "weights": "running mean (EMA)",
+        "date": datetime.date.today().isoformat(),
+    }
+    return Cascade(cascade, unets, provenance)
+
+
+def open_run(plan_text: str, out_dir: Path, *, resume: bool) -> None:
+    """Leaves the plan, as TOML, in the folder of a run as `plan.toml`, or makes sure that it is the run's.
+
+    Raises:
+        ConfigError: The folder holds a run that is not to be resumed, or one of another plan.
+    """
+    saved = out_dir / "plan.toml"
+    if saved.exists() and not resume:
+        raise ConfigError(f"{out_dir} holds a run; resume it, or use another folder")
+    if saved.exists() and saved.read_text(encoding="utf-8") != plan_text:
+        raise ConfigError(f"{out_dir} was started with another plan, which is {saved}; resume it with that one")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    temporary = saved.with_name(f".{saved.name}.tmp")
+    temporary.write_text(plan_text, encoding="utf-8")
+    temporary.replace(saved)
+
+
+def check_phases(cascade: CascadeConfig, phases: Sequence[Phases]) -> None:
+    """Makes sure that the networks can be trained so, before anything is written.
+
+    Raises:
+        ConfigError: See `cdm_core.training.check_training`.
+    """
+    for stage, of_stage in zip(cascade.stages, phases, strict=True):
+        for training in of_stage.values():
+            check_training(stage, training)
