@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,27 @@ def test_a_reader_that_is_left_early_leaves_no_process(folder: Path, plan: CropP
     batches = read_crops(folder_images(folder), plan, "real", batch_size=4, workers=1)
     assert len(next(batches).numbers) == 4
     batches.close()  # type: ignore[attr-defined]
+
+
+KILLED = """
+import os, signal
+import numpy as np
+from pfid import array_images, plan_crops, read_crops
+
+if __name__ == "__main__":
+    images = array_images([np.zeros((64, 64, 3), np.uint8)])
+    plan = plan_crops(real=images, fake=images, count=100, patch_px=32)
+    next(read_crops(images, plan, "real", batch_size=4, workers=1))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    # The pipe is open as long as a worker lives.
+    ended = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_other_images_are_refused(plan: CropPlan) -> None:

@@ -1,7 +1,9 @@
 """Reading the crops of a plan, in worker processes, while what is read is worked on."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -163,7 +165,16 @@ _reader: CropReader
 def _start(images: Images, patch_px: int) -> None:
     global _reader
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    # A process that is killed cannot end its workers, which would wait for ever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _reader = CropReader(images, patch_px)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _read(task: _Task) -> CropBatch:
