@@ -1,0 +1,215 @@
+"""nnU-Net v2, called in its Python interface."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cdm_core.config_file import dump_config, parse_config
+from maskcond.arrays import Image, Labels, check_image
+from maskcond.classes import ClassSet
+from maskcond.segmentation.errors import SegmentationError
+from maskcond.segmentation.extras import import_extra
+from maskcond.segmentation.model import FitProgress, Pairs
+from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
+from maskcond.segmentation.nnunet_dataset import export_nnunet_dataset
+from maskcond.segmentation.nnunet_session import nnunet_session
+from maskcond.segmentation.nnunet_settings import NnUnetSettings
+from maskcond.segmentation.pairs import check_pairs
+from maskcond.segmentation.weights import file_sha256, load_network, save_network
+
+KIND = "nnunet"
+PLANS_FILE, DATASET_FILE = "plans.json", "dataset.json"
+WORK_FOLDER = "nnunet"
+"""What nnU-Net writes while it trains; removed afterwards, but for its log."""
+
+
+class NnUnet:
+    """nnU-Net v2, two-dimensional, trained on all pairs; a `SegmentationModel`.
+
+    A model that is to be fine-tuned later needs plans that fit the pairs of the fine-tuning: make them beforehand with
+    `plan_nnunet`, and give them to every model that has a part in it.
+
+    Args:
+        folder: Where it lives; made by `fit`.
+        classes: Of its labels.
+        settings: Planning and training.
+        plans: Plans to train by; its own, made from its pairs, if not given. One that starts from another has that
+            one's.
+        device: Where it runs, 'cpu' or 'cuda'.
+        checkpoint_every: Epochs between checkpoints of a training.
+        workers: Processes that augment crops, and threads that preprocess; 0 for none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classes: ClassSet,
+        settings: NnUnetSettings = NnUnetSettings(),  # noqa: B008 - frozen
+        *,
+        plans: Path | None = None,
+        device: str | torch.device = "cpu",
+        checkpoint_every: int = 10,
+        workers: int = 0,
+    ) -> None:
+        self.folder = Path(folder)
+        self.classes = classes
+        self.settings = settings
+        self.plans = plans
+        self.device = torch.device(device)
+        self.checkpoint_every = checkpoint_every
+        self.workers = workers
+
+    @classmethod
+    def open(cls, folder: Path, *, device: str | torch.device = "cpu") -> "NnUnet":
+        """Opens a model that was trained, or is being trained, in a folder.
+
+        Raises:
+            SegmentationError: There is none, or it is of another kind.
+        """
+        record = read_record(Path(folder), KIND)
+        return cls(folder, record.classes, parse_config(NnUnetSettings, record.settings, str(folder)), device=device)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it can predict."""
+        return (self.folder / WEIGHTS_FILE).exists()
+
+    def fit(self, pairs: Pairs, *, seed: int = 0, start_from: Path | None = None) -> Iterator[FitProgress]:
+        """Trains it, epoch by epoch; see `SegmentationModel.fit`.
+
+        With a start, all of its weights are taken, those of the last layer too, since the classes are the same:
+        nnU-Net's own loader leaves the last layer out.
+        """
+        _check_installed()
+        settings = dump_config(self.settings)
+        network = ("base_features", "patch_px")
+        start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, network)
+        plans = self.plans if start is None else self._plans_of(start)
+        record = ModelRecord(
+            kind=KIND,
+            classes=self.classes,
+            settings=settings,
+            seed=seed,
+            pairs=len(pairs),
+            pairs_sha256=check_pairs(pairs, self.classes),
+            start_sha256="" if start is None else file_sha256(start),
+            plans_sha256="" if plans is None else _plans_sha256(plans),
+        )
+        claim_folder(self.folder, record)
+        if not self.is_trained:
+            self._prepare(pairs, plans)
+            yield from self._train(seed, start)
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
+        """Labels images of any size; see `SegmentationModel.predict`."""
+        _check_installed()
+        if not self.is_trained:
+            raise SegmentationError(f"{self.folder}: the model is not trained")
+        from maskcond.segmentation.nnunet_prediction import make_predictor, predict_labels
+
+        with self._session(0):
+            predictor = make_predictor(self.folder / PLANS_FILE, self.folder / DATASET_FILE, self.device)
+            load_network(predictor.network, self.folder / WEIGHTS_FILE)
+            predictor.list_of_parameters = [predictor.network.state_dict()]
+        for image in images:
+            check_image(image)
+            with self._session(0):
+                labels = predict_labels(predictor, image)
+            yield labels
+
+    def _session(self, *number: int) -> AbstractContextManager[None]:
+        return nnunet_session(self.folder / WORK_FOLDER, seed=number, device=self.device, workers=self.workers)
+
+    def _plans_of(self, start: Path) -> Path:
+        plans = start.parent / PLANS_FILE
+        if self.plans is not None and _plans_sha256(self.plans) != _plans_sha256(plans):
+            raise SegmentationError(f"{start.parent}: the model to start from has other plans than {self.plans}")
+        return plans
+
+    def _prepare(self, pairs: Pairs, plans: Path | None) -> None:
+        """Exports, plans and preprocesses the pairs, unless that was done before."""
+        if (self.folder / PLANS_FILE).exists():
+            return
+        from maskcond.segmentation.nnunet_planning import DATASET, plan, preprocess, take_plans
+
+        work = self.folder / WORK_FOLDER
+        shutil.rmtree(work, ignore_errors=True)
+        with nnunet_session(work, seed=(0,), device=self.device):
+            export_nnunet_dataset(pairs, work / "raw" / DATASET, self.classes)
+            made = plan(work, self.settings) if plans is None else take_plans(work, plans)
+            preprocess(work, made, self.workers)
+        shutil.copyfile(work / "raw" / DATASET / DATASET_FILE, self.folder / DATASET_FILE)
+        shutil.rmtree(work / "raw")
+        temporary = self.folder / f".{PLANS_FILE}.tmp"
+        shutil.copyfile(made, temporary)
+        temporary.replace(self.folder / PLANS_FILE)
+
+    def _train(self, seed: int, start: Path | None) -> Iterator[FitProgress]:
+        from maskcond.segmentation.nnunet_planning import DATASET, PLANS
+        from maskcond.segmentation.nnunet_trainer import MaskcondTrainer
+
+        work = self.folder / WORK_FOLDER
+        with self._session(seed, 0):
+            trainer = MaskcondTrainer.make(
+                work / "preprocessed" / DATASET / f"{PLANS}.json",
+                self.settings,
+                device=self.device,
+                checkpoint_every=self.checkpoint_every,
+            )
+            if trainer.latest_checkpoint.exists():
+                trainer.load_checkpoint(str(trainer.latest_checkpoint))
+            elif start is not None:
+                load_network(trainer.plain_network, start)
+            trainer.on_train_start()
+        while trainer.current_epoch < self.settings.epochs:
+            with self._session(seed, trainer.current_epoch + 1):
+                loss = trainer.run_epoch()
+            if not np.isfinite(loss):
+                raise SegmentationError(
+                    f"the loss was not finite in epoch {trainer.current_epoch}; lower the learning rate"
+                )
+            yield FitProgress(trainer.current_epoch, self.settings.epochs, loss, trainer.rate)
+        with self._session(seed, self.settings.epochs + 1):
+            trainer.on_train_end()
+        save_network(trainer.plain_network, self.folder / WEIGHTS_FILE)
+        for part in ("preprocessed", "results"):
+            shutil.rmtree(work / part)
+
+
+def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSettings) -> None:
+    """Makes nnU-Net's plans for pairs and writes them to a file, which must not exist.
+
+    Raises:
+        SegmentationError: The file exists, pairs cannot be learned from, or nnU-Net is not installed.
+    """
+    _check_installed()
+    if path.exists():
+        raise SegmentationError(f"{path} exists; take another name")
+    from maskcond.segmentation.nnunet_planning import DATASET, plan
+
+    work = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    with nnunet_session(work, seed=(0,), device=torch.device("cpu")):
+        export_nnunet_dataset(pairs, work / "raw" / DATASET, classes)
+        plan(work, settings).replace(path)
+    shutil.rmtree(work)
+
+
+def _plans_sha256(plans: Path) -> str:
+    """The digest of what plans say of network and preprocessing, whatever data set they are of."""
+    try:
+        read = json.loads(plans.read_text(encoding="utf-8"))
+        said = json.dumps(read["configurations"], sort_keys=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SegmentationError(f"{plans}: no plans of nnU-Net that can be read ({error})") from None
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _check_installed() -> None:
+    import_extra("nnunetv2", extra="nnunet", use="nnU-Net")

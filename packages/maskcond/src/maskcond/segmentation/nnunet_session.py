@@ -1,0 +1,70 @@
+"""The surroundings in which nnU-Net is called: it has its way in them, and leaves nothing behind."""
+
+import contextlib
+import os
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+LOG_FILE = "nnunet.log"
+
+
+@contextlib.contextmanager
+def nnunet_session(folder: Path, *, seed: tuple[int, ...], device: torch.device, workers: int = 1) -> Iterator[None]:
+    """Lets nnU-Net read its folders from the environment, print, warn, and draw from the global random generators.
+
+    What it prints and warns of goes to a log in the folder. Afterwards the environment, and the generators, are as they
+    were. Not for several threads at once: all of this belongs to the process.
+
+    Args:
+        folder: What nnU-Net writes is below it: `raw`, `preprocessed`, `results`.
+        seed: Of the random generators; each call has its own.
+        device: Where the network runs.
+        workers: Processes that augment crops; 0 for none, which nnU-Net's planning does not take.
+    """
+    paths = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_environment({**paths, "nnUNet_n_proc_DA": str(workers)}))
+        stack.enter_context(_generators(seed, device))
+        log = stack.enter_context((folder / LOG_FILE).open("a", encoding="utf-8"))
+        stack.enter_context(contextlib.redirect_stdout(log))
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            log.writelines(f"{each.category.__name__}: {each.message}\n" for each in caught)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _generators(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    python, legacy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[0] if device.type == "cuda" else []):
+        random.seed(drawn)
+        np.random.seed(drawn)
+        torch.manual_seed(drawn)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)

@@ -1,0 +1,47 @@
+"""Settings of nnU-Net."""
+
+from dataclasses import dataclass
+
+from maskcond.segmentation.errors import SegmentationError
+from maskcond.segmentation.learning_rate import check_learning_rates
+
+
+@dataclass(frozen=True)
+class NnUnetSettings:
+    """How nnU-Net is planned and trained: as in the study, on KUMAR, if nothing is said.
+
+    nnU-Net's own augmentation turns, flips, scales and crops, and changes noise, blur, contrast and the brightness of
+    each colour by itself; elastic deformation is added to it.
+
+    Args:
+        epochs: Epochs of training; the study fine-tunes for 100, and takes 200 and 25 for the kidney.
+        steps_per_epoch: Steps an epoch.
+        learning_rate: The first.
+        final_learning_rate: The last.
+        patch_px: Largest side of the crops; below it, the size of the images decides.
+        batch_size: Crops a step.
+        base_features: Channels at the image's own resolution; they double downwards, up to 512.
+        elastic_share: Share of the crops that are deformed.
+
+    Raises:
+        SegmentationError: A number is out of range.
+    """
+
+    epochs: int = 800
+    steps_per_epoch: int = 250
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 3e-6
+    patch_px: int = 256
+    batch_size: int = 12
+    base_features: int = 32
+    elastic_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_learning_rates(self.learning_rate, self.final_learning_rate)
+        for name in ("epochs", "steps_per_epoch", "batch_size", "base_features"):
+            if getattr(self, name) < 1:
+                raise SegmentationError(f"wanted {name} of at least 1, got {getattr(self, name)}")
+        if self.patch_px < 16:
+            raise SegmentationError(f"wanted a patch_px of at least 16, got {self.patch_px}")
+        if not 0 <= self.elastic_share <= 1:
+            raise SegmentationError(f"wanted an elastic_share in 0 to 1, got {self.elastic_share}")

@@ -1,0 +1,107 @@
+"""nnU-Net's trainer, with the study's learning rate and augmentation. Imports nnU-Net."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from maskcond.segmentation.learning_rate import learning_rate
+from maskcond.segmentation.nnunet_planning import CONFIGURATION
+from maskcond.segmentation.nnunet_settings import NnUnetSettings
+
+
+class FallingRate:
+    """The learning rate of an epoch, in the form in which nnU-Net asks for it."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer, settings: NnUnetSettings) -> None:
+        self.optimiser = optimiser
+        self.settings = settings
+
+    def step(self, epoch: int) -> None:
+        """Sets the rate of an epoch, counted from 0."""
+        told = self.settings
+        share = epoch / max(1, told.epochs - 1)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(share, first=told.learning_rate, last=told.final_learning_rate)
+
+
+class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
+    """Trains on all pairs, none held out, one epoch a call; leaves no pictures and no 'best' checkpoint."""
+
+    settings: NnUnetSettings
+
+    @classmethod
+    def make(
+        cls, plans: Path, settings: NnUnetSettings, *, device: torch.device, checkpoint_every: int
+    ) -> "MaskcondTrainer":
+        """Makes a trainer by the plans of a preprocessed data set, its network with fresh weights."""
+        # nnU-Net takes its constructor's arguments by their names, so ours come later
+        trainer = cls(
+            {**json.loads(plans.read_text(encoding="utf-8")), "continue_training": False},
+            CONFIGURATION,
+            "all",
+            json.loads((plans.parent / "dataset.json").read_text(encoding="utf-8")),
+            device,
+        )
+        trainer.settings = settings
+        trainer.num_epochs = settings.epochs
+        trainer.num_iterations_per_epoch = settings.steps_per_epoch
+        trainer.num_val_iterations_per_epoch = 1  # of training pairs: it says nothing, but the log wants it
+        trainer.initial_lr = settings.learning_rate
+        trainer.save_every = checkpoint_every
+        trainer._best_ema = np.inf  # no epoch is better
+        trainer.initialize()
+        return trainer
+
+    @property
+    def plain_network(self) -> torch.nn.Module:
+        """The network, without the wrapping of `torch.compile`."""
+        network: torch.nn.Module = getattr(self.network, "_orig_mod", self.network)
+        return network
+
+    @property
+    def latest_checkpoint(self) -> Path:
+        """Where the training goes on after an interruption; there from the first checkpoint on."""
+        return Path(self.output_folder) / "checkpoint_latest.pth"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate now."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def run_epoch(self) -> float:
+        """Does what `run_training` does in one turn of its loop; returns the mean loss."""
+        self.on_epoch_start()
+        self.on_train_epoch_start()
+        outputs = [self.train_step(next(self.dataloader_train)) for _ in range(self.num_iterations_per_epoch)]
+        self.on_train_epoch_end(outputs)
+        with torch.no_grad():
+            self.on_validation_epoch_start()
+            self.on_validation_epoch_end([self.validation_step(next(self.dataloader_val))])
+        self.on_epoch_end()
+        return float(np.mean([output["loss"] for output in outputs]))
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, FallingRate]:
+        """nnU-Net's optimiser, with our learning rate."""
+        optimiser, _ = super().configure_optimizers()
+        return optimiser, FallingRate(optimiser, self.settings)
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
+        """nnU-Net's augmentation, with elastic deformation."""
+        chain = super().get_training_transforms(*args, **kwargs)
+        for transform in chain.transforms:
+            if isinstance(transform, SpatialTransform):
+                transform.p_elastic_deform = self.settings.elastic_share
+        return chain
+
+    def plot_network_architecture(self) -> None:
+        """Leaves no picture."""
+
+    def on_train_start(self) -> None:
+        """As in nnU-Net, but no picture of the progress is drawn after each epoch."""
+        self.logger.local_logger.plot_progress_png = lambda folder: None
+        super().on_train_start()
