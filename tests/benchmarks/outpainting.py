@@ -114,12 +114,11 @@ def pixels(path: Path, side: int | None = None) -> Pixels:
         return slide.read(((width - side) // 2, (height - side) // 2), side, side)
 
 
-def drawn(command: str, model: Path, way: str, slide: Path, *, seed: int = 0) -> Path:
+def drawn(command: str, model: Path, way: str, slide: Path) -> Path:
     """Draws a slide unless it is there, and gives its path."""
     if not slide.exists():
         size = f"{SIDE_PX}x{SIDE_PX}"
-        arguments = ("--model", model, "--size", size, way, "--seed", str(seed), "--out", slide)
-        app(command, *arguments, "--device", "cpu", "--resume")
+        app(command, "--model", model, "--size", size, way, "--out", slide, "--device", "cpu", "--resume")
     return slide
 
 
