@@ -1,0 +1,77 @@
+"""Statistics of reader studies in which people tell real images from synthetic ones.
+
+The mixed model and the plots take seconds to import, so they are imported when they are first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from study_stats.classifications import Classification, Classifications
+from study_stats.clusters import PooledRealism, cluster_bootstrap
+from study_stats.csv_files import read_classifications, write_classifications
+from study_stats.errors import StudyError
+from study_stats.found_out import FoundOut, images_found_out
+from study_stats.halves import Drift, ReaderDrift, drift
+from study_stats.raters import Agreement, agreement
+from study_stats.reader_table import ReaderRealism, Realism, realism
+from study_stats.sample_size import (
+    SampleSize,
+    classifications_for_equivalence,
+    classifications_for_power,
+    classifications_for_width,
+)
+from study_stats.times import ResponseTimes, response_times
+from study_stats.tost import Equivalence, ReaderEquivalence, equivalence
+
+if TYPE_CHECKING:
+    from study_stats.mixed import MixedModel, mixed_model
+    from study_stats.plots import plot_learning, plot_readers, plot_times
+
+__all__ = [
+    "Agreement",
+    "Classification",
+    "Classifications",
+    "Drift",
+    "Equivalence",
+    "FoundOut",
+    "MixedModel",
+    "PooledRealism",
+    "ReaderDrift",
+    "ReaderEquivalence",
+    "ReaderRealism",
+    "Realism",
+    "ResponseTimes",
+    "SampleSize",
+    "StudyError",
+    "agreement",
+    "classifications_for_equivalence",
+    "classifications_for_power",
+    "classifications_for_width",
+    "cluster_bootstrap",
+    "drift",
+    "equivalence",
+    "images_found_out",
+    "mixed_model",
+    "plot_learning",
+    "plot_readers",
+    "plot_times",
+    "read_classifications",
+    "realism",
+    "response_times",
+    "write_classifications",
+]
+
+_LATE = {
+    "MixedModel": "mixed",
+    "mixed_model": "mixed",
+    "plot_learning": "plots",
+    "plot_readers": "plots",
+    "plot_times": "plots",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'study_stats' has no attribute '{name}'")
+    found = globals()[name] = getattr(import_module(f"study_stats.{_LATE[name]}"), name)
+    return found

@@ -1,0 +1,126 @@
+"""Figures of a study, for matplotlib. None of them touches pyplot, so they can be drawn on a server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from study_stats.classifications import Classifications
+from study_stats.errors import StudyError
+from study_stats.reader_table import Realism
+from study_stats.times import ResponseTimes
+
+_COLOURS = ("#1f5fa8", "#c2571a", "#3c8a4e", "#8a4fa3", "#a3862f", "#4a8f98")
+_FAINT = "#d5d9de"
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#5b6470",
+    "svg.fonttype": "none",
+}
+_WIDTH_INCH = 7.6
+
+
+def plot_readers(result: Realism) -> Figure:
+    """Draws each reader's p with its interval, and the total, beside the line of guessing."""
+    rows = [row for row in (*result.readers, result.total) if row.correct + row.incorrect]
+    with _drawing(0.9 + 0.38 * len(rows)) as (drawing, axes):
+        axes.axvline(0.5, color="#5b6470", linewidth=1)
+        for place, row in enumerate(rows):
+            total = row is result.total
+            colour = "#20242a" if total else _COLOURS[0]
+            axes.plot(row.interval, [place, place], color=colour, linewidth=2)
+            axes.plot(row.p, place, "D" if total else "o", color=colour, markersize=7)
+            label = axes.annotate(
+                f"{row.p:.3f}", (row.p, place), (0, 7), textcoords="offset points", ha="center", size=9
+            )
+            label.set_bbox({"color": "white", "pad": 0.5})  # over the line of guessing
+        names = [f"{row.reader} (n = {row.correct + row.incorrect:,})" for row in rows]
+        axes.set_yticks(range(len(rows)), names)
+        axes.set_ylim(len(rows) - 0.5, -0.7)
+        axes.set_xlim(0, 1)
+        axes.grid(axis="x", color=_FAINT)
+        axes.set_xlabel(f"p, share of synthetic images taken for real, and {100 * result.confidence:.4g}% intervals")
+    return drawing
+
+
+def plot_learning(classifications: Classifications, *, window: int = 30) -> Figure:
+    """Draws each reader's p as the study goes on: over the last classifications, at each.
+
+    Args:
+        classifications: At least one.
+        window: Over how many; a reader with fewer is drawn as a point over all of them.
+
+    Raises:
+        StudyError: There are no classifications, or the window is empty.
+    """
+    if window < 1 or not len(classifications):
+        raise StudyError(f"{len(classifications)} classifications, a window of {window}: wanted at least one of each")
+    ordered = classifications.frame.sort_values("time_answered", kind="stable")
+    with _drawing(3.4) as (drawing, axes):
+        axes.axhline(0.5, color="#5b6470", linewidth=1)
+        for (reader, correct), colour in zip(ordered.groupby("reader")["correct"], cycle(_COLOURS), strict=False):
+            wrong = (~correct).to_numpy(np.float64)
+            size = min(window, len(wrong))
+            shares = np.convolve(wrong, np.full(size, 1 / size), "valid")
+            places = np.arange(size, len(wrong) + 1)
+            axes.plot(places, shares, color=colour, marker="o" if len(places) == 1 else None, label=str(reader))
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlim(left=0)
+        axes.grid(color=_FAINT)
+        axes.set_xlabel("classifications of the reader so far")
+        axes.set_ylabel(f"p of the last {window}")
+        _legend(axes)
+    return drawing
+
+
+def plot_times(times: ResponseTimes) -> Figure:
+    """Draws how long each reader took, for correct and for incorrect classifications.
+
+    Boxes have the middle half of the times and their median, whiskers the middle nine tenths.
+
+    Raises:
+        StudyError: No classification has a time.
+    """
+    if not len(times.times):
+        raise StudyError("no classification has a time: each is the first of its session, or came after a pause")
+    readers = sorted(times.times["reader"].unique())
+    with _drawing(0.9 + 0.55 * len(readers)) as (drawing, axes):
+        for correct, shift, colour in ((True, -0.18, _COLOURS[0]), (False, 0.18, _COLOURS[1])):
+            mine = times.times[times.times["correct"] == correct]
+            seconds = [mine.loc[mine["reader"] == reader, "seconds"].to_numpy() for reader in readers]
+            filled = [(place, values) for place, values in enumerate(seconds) if len(values)]
+            for place, values in filled:
+                low, left, middle, right, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])
+                axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=1)
+                axes.barh(place + shift, right - left, 0.28, left, color=colour, alpha=0.45)
+                axes.plot([middle] * 2, [place + shift - 0.14, place + shift + 0.14], color=colour, linewidth=2.5)
+            axes.plot([], [], color=colour, linewidth=5, alpha=0.6, label="correct" if correct else "incorrect")
+        axes.set_yticks(range(len(readers)), readers)
+        axes.set_ylim(len(readers) - 0.4, -0.6)
+        axes.set_xlim(left=0)
+        axes.grid(axis="x", color=_FAINT)
+        axes.set_xlabel("seconds from the answer before")
+        _legend(axes)
+    return drawing
+
+
+@contextmanager
+def _drawing(height_inch: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure in the style of all, with one plot to draw in."""
+    with mpl.rc_context(_STYLE):
+        drawing = Figure((_WIDTH_INCH, height_inch), layout="constrained")
+        axes = drawing.add_subplot()
+        axes.set_axisbelow(True)
+        yield drawing, axes
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,0 +1,28 @@
+"""How results look in a terminal."""
+
+import math
+from collections.abc import Sequence
+
+
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Sets a table in columns: the first to the left, the others to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+    )
+
+
+def share_text(value: float) -> str:
+    """A share with four digits, or a dash where there is none."""
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval of shares."""
+    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
+def p_value_text(value: float) -> str:
+    """A p-value with three digits that count, or a dash where there is none."""
+    return "-" if math.isnan(value) else f"{value:.3g}"
