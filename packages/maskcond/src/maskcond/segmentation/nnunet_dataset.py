@@ -10,7 +10,7 @@ import PIL.Image
 from maskcond.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import Pairs
-from maskcond.segmentation.pairs import check_pairs
+from maskcond.segmentation.pairs import check_pairs, labels_of
 
 CHANNELS = ("red", "green", "blue")
 """Names that nnU-Net has no rule for, so that it gives each channel of each image mean 0 and variance 1."""
@@ -42,7 +42,7 @@ def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None
     for number, pair in enumerate(pairs, 1):
         case = f"pair-{number:05d}"
         PIL.Image.fromarray(pair.image).save(folder / "imagesTr" / f"{case}_0000.png", compress_level=1)
-        PIL.Image.fromarray(pair.labels).save(folder / "labelsTr" / f"{case}.png", compress_level=1)
+        PIL.Image.fromarray(labels_of(pair)).save(folder / "labelsTr" / f"{case}.png", compress_level=1)
         names.append((case, pair.name))
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("pair", "name"), *names])

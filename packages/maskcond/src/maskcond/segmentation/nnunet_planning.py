@@ -12,7 +12,6 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets import move_plans_between_datasets
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 
@@ -133,7 +132,9 @@ def _described(folder: Path) -> dict[str, Any]:
 
 
 def _cases(folder: Path) -> dict[str, dict[str, Any]]:
-    cases: dict[str, dict[str, Any]] = get_filenames_of_train_images_and_targets(
-        str(folder / "raw" / DATASET), _described(folder)
-    )
-    return cases
+    """The files of each case. nnU-Net's own list takes a pool of processes each time."""
+    dataset = folder / "raw" / DATASET
+    return {
+        path.stem: {"images": [str(dataset / "imagesTr" / f"{path.stem}_0000.png")], "label": str(path)}
+        for path in sorted((dataset / "labelsTr").iterdir())
+    }

@@ -60,7 +60,8 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
     @property
     def plain_network(self) -> torch.nn.Module:
         """The network, without the wrapping of `torch.compile`."""
-        network: torch.nn.Module = getattr(self.network, "_orig_mod", self.network)
+        wrapped: Any = self.network
+        network: torch.nn.Module = getattr(wrapped, "_orig_mod", wrapped)
         return network
 
     @property

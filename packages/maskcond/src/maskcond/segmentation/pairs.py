@@ -2,10 +2,11 @@
 
 import hashlib
 
-from maskcond.arrays import check_image
+from maskcond.arrays import Labels, check_image
 from maskcond.classes import ClassSet
 from maskcond.codec import MaskCodec
 from maskcond.errors import MaskError
+from maskcond.labelled_images import LabelledImage
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import Pairs
 
@@ -27,25 +28,35 @@ def check_pairs(pairs: Pairs, classes: ClassSet, *, min_side_px: int = 1) -> str
     """
     codec, digest, foreground = MaskCodec(classes), hashlib.sha256(), False
     for pair in pairs:
-        if pair.labels is None:
-            raise SegmentationError(f"{pair.name}: no labels; a segmentation model learns from labelled images only")
+        labels = labels_of(pair)
         try:
             check_image(pair.image)
-            codec.check(pair.labels)
+            codec.check(labels)
         except MaskError as error:
             raise SegmentationError(f"{pair.name}: {error}") from None
         height, width = pair.image.shape[:2]
-        if pair.labels.shape != (height, width):
-            wrong = pair.labels.shape
+        if labels.shape != (height, width):
+            wrong = labels.shape
             raise SegmentationError(
                 f"{pair.name}: the labels are {wrong[1]} x {wrong[0]} px, the image {width} x {height} px"
             )
         if min(height, width) < min_side_px:
             raise SegmentationError(f"{pair.name}: {width} x {height} px, smaller than the crops of {min_side_px} px")
-        foreground = foreground or bool(pair.labels.any())
-        digest.update(f"{height} {width} ".encode() + pair.image.tobytes() + pair.labels.astype("uint8").tobytes())
+        foreground = foreground or bool(labels.any())
+        digest.update(f"{height} {width} ".encode() + pair.image.tobytes() + labels.astype("uint8").tobytes())
     if not len(pairs):
         raise SegmentationError("wanted at least one labelled image, got none")
     if not foreground:
         raise SegmentationError("no pixel of any label is of a class: there is nothing to learn")
     return digest.hexdigest()
+
+
+def labels_of(pair: LabelledImage) -> Labels:
+    """The labels of an image that has some.
+
+    Raises:
+        SegmentationError: It has none.
+    """
+    if pair.labels is None:
+        raise SegmentationError(f"{pair.name}: no labels; a segmentation model learns from labelled images only")
+    return pair.labels

@@ -15,6 +15,7 @@ from maskcond.segmentation.learning_rate import learning_rate
 from maskcond.segmentation.loss import dice_cross_entropy
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE
+from maskcond.segmentation.pairs import labels_of
 from maskcond.segmentation.small_unet_settings import SmallUnetSettings
 from maskcond.segmentation.weights import save_network
 
@@ -39,9 +40,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         """The crop (3, h, w) float32 in [-1, 1], and its labels (h, w) int64."""
         generator = np.random.default_rng((self.seed, index))
         pair = self.pairs[int(generator.integers(len(self.pairs)))]
-        if pair.labels is None:
-            raise SegmentationError(f"{pair.name}: no labels")
-        image, labels = augment(pair.image, pair.labels, self.augmentation, generator)
+        image, labels = augment(pair.image, labels_of(pair), self.augmentation, generator)
         return torch.from_numpy(image).movedim(-1, 0) / 127.5 - 1, torch.from_numpy(labels.astype(np.int64))
 
 
