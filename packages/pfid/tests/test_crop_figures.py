@@ -229,7 +229,7 @@ def test_features_are_kept_and_used_again(tmp_path: Path) -> None:
     sides: dict[str, Any] = {"real": real, "fake": fake, "plan": plan, "extractor": EXTRACTOR}
     *progress, features = measure_crops(**sides, folder=tmp_path / "kept", batch_size=50, workers=0)
     assert progress[-1] == Progress("fake crops", 120, 120)
-    assert len(progress) == 6
+    assert len(progress) == 8  # the start and three batches of each side
     assert isinstance(features, CropFeatures)
     again = CropFeatures.load(tmp_path / "kept")
     assert isinstance(again.real, np.memmap)
@@ -237,6 +237,41 @@ def test_features_are_kept_and_used_again(tmp_path: Path) -> None:
     assert figures(again, resamples=5) == measured(real, fake, plan, resamples=5)
     with pytest.raises(FeatureError, match="has features already"):
         next(measure_crops(**sides, folder=tmp_path / "kept", workers=0))
+
+
+def test_crops_that_an_interrupted_call_has_measured_are_not_measured_again(tmp_path: Path) -> None:
+    real, fake = array_images([tissue(200, 200)]), array_images([tissue(160, 160, 1)])
+    plan = planned(real, fake, white=WhiteRule(0.01, min_level=150))
+    seen: list[int] = []
+
+    def counted(patches: Image) -> NDArray[np.float64]:
+        seen.append(len(patches))
+        return colours_and_edges(patches)
+
+    def events(name: str, extractor: Any = CallableExtractor(counted, "colours and edges", 6)) -> Any:
+        sides: dict[str, Any] = {"real": real, "fake": fake, "plan": plan, "extractor": extractor}
+        return measure_crops(**sides, folder=tmp_path / name, batch_size=50, workers=0)
+
+    *_, whole = events("whole")
+    seen.clear()
+    stopped = events("stopped")
+    while next(stopped) != Progress("fake crops", 50, 120):
+        pass
+    stopped.close()
+    with pytest.raises(FeatureError, match="another extractor"):
+        next(events("stopped", CallableExtractor(colours_and_edges, "another", 6)))
+    first, *_, features = events("stopped")
+    assert first == Progress("real crops", 120, 120)
+    assert sum(seen) == 240
+    for name in ("real", "fake", "white"):
+        np.testing.assert_array_equal(getattr(features, name), getattr(whole, name))
+    assert sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
+        "fake.npy",
+        "features.json",
+        "plan.npz",
+        "real.npy",
+        "white.npy",
+    ]
 
 
 def test_incomplete_or_foreign_features_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from pfid.extractors import Extractor
 from pfid.images import Images
 
 _TOLD = "features.json"
+_BEGUN = "begun.json"
+_MEASURED = "measured.npy"
 _PLAN = "plan.npz"
 
 
@@ -98,7 +100,7 @@ def measure_crops(
     """Reads all crops and works out their features; yields how far it is, and at last the features.
 
     Crops are read in worker processes while the extractor works. Features go to disk as they come: memory does not grow
-    with the number of crops.
+    with the number of crops, and what an interrupted call has left in the folder is not measured again.
 
     Args:
         real: The real images of the plan.
@@ -112,7 +114,7 @@ def measure_crops(
     Raises:
         PlanError: The images are not those of the plan.
         ImageError: A crop cannot be read.
-        FeatureError: The folder has features already, or no room for them.
+        FeatureError: The folder has features already, or begun ones of another plan or extractor, or no room for them.
         PfidError: A worker process ended unasked.
     """
     folder = Path(folder)
@@ -122,41 +124,64 @@ def measure_crops(
     sides: dict[Side, Images] = {"real": real, "fake": fake}
     for side, images in sides.items():
         plan.side(side).check(images, side)
-    white = np.zeros((2, len(plan)), np.bool_)
-    for row, (side, images) in enumerate(sides.items()):
-        values = _on_disk(folder / f"{side}.npy", (len(plan), extractor.dimensions))
-        done = 0
-        for batch in read_crops(images, plan, side, batch_size=batch_size, workers=workers):
-            values[batch.numbers] = extractor(batch.patches)
-            if plan.white:
-                white[row, batch.numbers] = plan.white.is_white(batch.patches)
-            done += len(batch.numbers)
-            yield Progress(f"{side} crops", done, len(plan))
-        del values  # writes what is left to disk
-    np.save(folder / "white.npy", white)
-    plan.save(folder / _PLAN)
     told: dict[str, Any] = {
         "plan_sha256": plan.sha256,
         "extractor": extractor.name,
         "resize": f"crops by {_reading(real, fake)}; patches {extractor.resize}",
         "notes": _notes(real, fake),
     }
-    partial = folder / f"{_TOLD}.part"
-    partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / _TOLD)
+    _begin(folder, plan, told, extractor.dimensions)
+    measured, white = (np.load(folder / name, mmap_mode="r+") for name in (_MEASURED, "white.npy"))
+    for row, (side, images) in enumerate(sides.items()):
+        values = np.load(folder / f"{side}.npy", mmap_mode="r+")
+        yield Progress(f"{side} crops", int(measured[row].sum()), len(plan))
+        for batch in read_crops(
+            images, plan, side, batch_size=batch_size, workers=workers, skip=np.array(measured[row])
+        ):
+            values[batch.numbers] = extractor(batch.patches)
+            if plan.white:
+                white[row, batch.numbers] = plan.white.is_white(batch.patches)
+            measured[row, batch.numbers] = True
+            yield Progress(f"{side} crops", int(measured[row].sum()), len(plan))
+        del values  # writes what is left to disk
+    del white
+    _write_json(folder / _TOLD, told)
+    for name in (_BEGUN, _MEASURED):
+        (folder / name).unlink()
     yield CropFeatures.load(folder)
 
 
-def _on_disk(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """An array in a file that has its place on the disk: a full disk is told of now, not when values are written."""
-    try:
-        values: NDArray[np.float32] = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        raise FeatureError(f"{path}: no room for the features: {error.strerror or error}") from None
-    return values
+def _begin(folder: Path, plan: CropPlan, told: dict[str, Any], dimensions: int) -> None:
+    """Makes the files that features go to, or checks that those which are there were begun for the same.
+
+    They take their place on the disk at once: that it is full is told now, not when values are written.
+    """
+    begun = folder / _BEGUN
+    if begun.exists():
+        if json.loads(begun.read_text(encoding="utf-8")) != told:
+            raise FeatureError(f"{folder} has unfinished features of other crops or another extractor")
+        return
+    wanted: dict[str, tuple[tuple[int, ...], type[np.float32] | type[np.bool_]]] = {
+        **{f"{side}.npy": ((len(plan), dimensions), np.float32) for side in SIDES},
+        **{name: ((2, len(plan)), np.bool_) for name in ("white.npy", _MEASURED)},
+    }
+    for name, (shape, kind) in wanted.items():
+        path = folder / name
+        try:
+            np.lib.format.open_memmap(path, "w+", kind, shape)
+            if hasattr(os, "posix_fallocate"):
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise FeatureError(f"{path}: no room for the features: {error.strerror or error}") from None
+    plan.save(folder / _PLAN)
+    _write_json(begun, told)
+
+
+def _write_json(path: Path, told: dict[str, Any]) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def _reading(real: Images, fake: Images) -> str:

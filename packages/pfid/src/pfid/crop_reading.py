@@ -89,9 +89,15 @@ class CropReader:
 
 
 def read_crops(
-    images: Images, plan: CropPlan, side: Side, *, batch_size: int = 64, workers: int = 2
+    images: Images,
+    plan: CropPlan,
+    side: Side,
+    *,
+    batch_size: int = 64,
+    workers: int = 2,
+    skip: NDArray[np.bool_] | None = None,
 ) -> Iterator[CropBatch]:
-    """Yields all crops of one side, sorted by image, magnification and place, so that neighbours share what is decoded.
+    """Yields the crops of one side, sorted by image, magnification and place, so that neighbours share what is decoded.
 
     Worker processes read ahead. They are spawned, so a script that uses them has to guard what it does by
     `if __name__ == "__main__"`. No image is read whole unless it is in memory anyway.
@@ -102,6 +108,7 @@ def read_crops(
         side: Which side of the plan.
         batch_size: Crops at a time.
         workers: Number of processes; 0 reads in this one.
+        skip: Crops not to read, (N,).
 
     Raises:
         PlanError: The images are not those that were planned for.
@@ -111,7 +118,8 @@ def read_crops(
     if batch_size < 1 or workers < 0:
         raise PfidError(f"wanted batches of 1 crop or more and 0 workers or more, got {batch_size} and {workers}")
     plan.side(side).check(images, side)
-    tasks = _tasks(images, plan, side, batch_size)
+    order = reading_order(plan, side)
+    tasks = _tasks(images, plan, side, order if skip is None else order[~skip[order]], batch_size)
     if workers:
         yield from _read_in_processes(images, plan.patch_px, tasks, workers)
         return
@@ -130,12 +138,11 @@ def reading_order(plan: CropPlan, side: Side) -> NDArray[np.int64]:
     return np.lexsort((corners[:, 0], band, octave, plan.side(side).image))
 
 
-def _tasks(images: Images, plan: CropPlan, side: Side, batch_size: int) -> Iterator[_Task]:
+def _tasks(images: Images, plan: CropPlan, side: Side, order: NDArray[np.int64], batch_size: int) -> Iterator[_Task]:
     numbers = {name: number for number, name in enumerate(images.names)}
     planned = plan.side(side)
     image = np.array([numbers[name] for name in planned.names])[planned.image]
     corners, fields = plan.regions(side)
-    order = reading_order(plan, side)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         yield _Task(chosen, image[chosen], corners[chosen], fields[chosen])
