@@ -136,7 +136,7 @@ def test_balance_shows_rare_structures_more_often() -> None:
 
 
 def test_what_cannot_be_drawn_is_told(pairs: list[LabelledImage]) -> None:
-    with pytest.raises(MaskError, match="image-[0-2]: wanted an image of at least 64 x 64 px, got 80 x 60"):
+    with pytest.raises(MaskError, match=r"image-[0-2]: wanted an image of at least 64 x 64 px, got 80 x 60"):
         examples(pairs, augmentation=Augmentation(crop_px=64))[0]
     with pytest.raises(MaskError, match=r"wanted crops of at least image_px = 16, got crop_px = None"):
         examples(pairs, augmentation=Augmentation())

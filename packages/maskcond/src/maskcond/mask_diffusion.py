@@ -1,13 +1,14 @@
 """Masks themselves drawn by a diffusion model: a way beside masks that are predicted from drawn images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic.dataclasses import dataclass
+from pydantic import ConfigDict
 from torch import Tensor
 
 from cdm_core import Cascade, CheckpointError
@@ -32,7 +33,7 @@ CORNERS: NDArray[np.float32] = np.array(
 """Of the cube of three channels: the background's, then those of the classes, by their numbers."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True)
 class MaskPictures:
     """Masks as pictures of three channels, which is what the networks draw: each class is a corner of the cube.
 
@@ -47,7 +48,8 @@ class MaskPictures:
     Source: Chen et al. 2022, 'Analog bits: generating discrete data using diffusion models with self-conditioning'.
     """
 
-    classes: tuple[MaskClass, ...] = field()
+    classes: tuple[MaskClass, ...]
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         if len(ClassSet(self.classes).classes) >= len(CORNERS):

@@ -1,0 +1,157 @@
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cdm_core import Cascade, ConfigError, TrainingConfig
+from maskcond import (
+    KUMAR,
+    Augmentation,
+    Category,
+    Conditions,
+    LabelledImages,
+    MaskCascade,
+    MaskCodec,
+    MaskError,
+    MaskInput,
+    MaskNetworkPlan,
+    MaskPlan,
+    picture_folder,
+    sample_images,
+    train_mask_cascade,
+)
+
+Make = Callable[..., Cascade]
+CONDITIONS = Conditions((Category("tissue", ("Colon", "Liver")),))
+SHORT = TrainingConfig(3, 2, learning_rate=1e-3, log_every=1, sample_every=100)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> LabelledImages:
+    """Red where the mask is set, blue elsewhere: blobs of 16 px."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for seed in range(2):
+        labels = np.kron(np.random.default_rng(seed).integers(2, size=(6, 6)), np.ones((16, 16))).astype(np.uint8)
+        image = np.where(labels[..., None], (220, 20, 20), (20, 20, 220)).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{seed}.png")
+        Image.fromarray(labels).save(tmp_path / "labels" / f"{seed}.png")
+    return picture_folder(tmp_path / "images", tmp_path / "labels", MaskCodec(KUMAR))
+
+
+@pytest.fixture
+def plan(tiny_cascade: Make) -> MaskPlan:
+    stages = tiny_cascade().config.stages
+    networks = tuple(MaskNetworkPlan(stage, SHORT, blank_training=replace(SHORT, steps=2)) for stage in stages)
+    return MaskPlan(MaskInput.of(KUMAR, CONDITIONS), networks, Augmentation(crop_px=32))
+
+
+def weights(folder: Path) -> list[torch.Tensor]:
+    return [value for unet in MaskCascade.load(folder / "model").cascade.unets for value in unet.state_dict().values()]
+
+
+def test_masks_steer(tiny_cascade: Make, plan: MaskPlan, pairs: LabelledImages, tmp_path: Path) -> None:
+    stage = plan.networks[0].stage
+    training = replace(SHORT, steps=110, batch_size=8, learning_rate=6e-3, ema_decay=0.9, log_every=100)
+    only_masks = MaskPlan(
+        MaskInput.of(KUMAR),
+        (MaskNetworkPlan(replace(stage, unet=replace(stage.unet, init_conv_kernel_size=3)), training),),
+        plan.augmentation,
+    )
+    for _ in train_mask_cascade(only_masks, pairs, tmp_path / "run", device="cpu"):
+        pass
+    model = MaskCascade.load(tmp_path / "run" / "model")
+    masks = list(np.kron(np.random.default_rng(9).integers(2, size=(8, 2, 2)), np.ones((4, 4))).astype(np.uint8))
+    red = [each.image[..., 0] > each.image[..., 2] for each in sample_images(model, masks, steps=8)]
+    right = [np.mean(found == mask) for found, mask in zip(red, masks, strict=True)]
+    shuffled = [np.mean(found == mask) for found, mask in zip(red, masks[1:] + masks[:1], strict=True)]
+    assert np.mean(right) > 0.85
+    assert np.mean(shuffled) < 0.75
+
+
+def test_a_resumed_run_makes_the_same_model(plan: MaskPlan, pairs: LabelledImages, tmp_path: Path) -> None:
+    whole = list(train_mask_cascade(plan, pairs, tmp_path / "whole", device="cpu", provenance={"data": "blobs"}))
+    names = ["8-blank", "8-pairs", "16-blank", "16-pairs"]
+    assert list(dict.fromkeys(event.network for event in whole)) == names
+    assert [event.training.step for event in whole] == [1, 2, 1, 2, 3] * 2
+    assert [event.steps for event in whole] == [2, 2, 3, 3, 3] * 2
+    resumed = []
+    for stop in (3, None):
+        events = train_mask_cascade(plan, pairs, tmp_path / "resumed", device="cpu", resume=True)
+        resumed += list(islice(events, stop))
+        events.close()  # type: ignore[attr-defined]
+        assert (tmp_path / "resumed" / "model").exists() == (stop is None)
+    assert [event.training.loss for event in resumed] == [event.training.loss for event in whole]
+    torch.testing.assert_close(weights(tmp_path / "resumed"), weights(tmp_path / "whole"), rtol=0, atol=0)
+    provenance = MaskCascade.load(tmp_path / "whole" / "model").provenance
+    assert provenance["data"] == "blobs"
+    assert provenance["steps"] == "8-blank 2 x 2; 8-pairs 3 x 2; 16-blank 2 x 2; 16-pairs 3 x 2"
+
+
+def test_training_starts_from_the_unconditional_cascade(
+    tiny_cascade: Make, plan: MaskPlan, pairs: LabelledImages, tmp_path: Path
+) -> None:
+    still = replace(plan, networks=tuple(replace(each, blank_training=None) for each in plan.networks))
+    still = replace(
+        still, networks=tuple(replace(each, training=replace(SHORT, learning_rate=0.0)) for each in still.networks)
+    )
+    start = tiny_cascade(text_embed_dim=CONDITIONS.width)
+    for _ in train_mask_cascade(still, pairs, tmp_path / "run", start=start, device="cpu"):
+        pass
+    model = MaskCascade.load(tmp_path / "run" / "model")
+    masks = [np.ones((16, 16), np.uint8), None]
+    found, wanted = (
+        model.sample(masks, [torch.Generator().manual_seed(i) for i in range(2)]),
+        start.sample([torch.Generator().manual_seed(i) for i in range(2)])[-1],
+    )
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    assert model.provenance["start_data"] == "noise"
+
+
+def test_blank_training_leaves_masks_without_effect(
+    plan: MaskPlan, pairs: LabelledImages, tmp_path: Path, tiny_cascade: Make
+) -> None:
+    unannotated = picture_folder(tmp_path / "images")
+    events = train_mask_cascade(
+        plan, pairs, tmp_path / "run", unannotated=unannotated, start=tiny_cascade(), device="cpu"
+    )
+    for event in events:
+        if event.network == "8-pairs":
+            break
+    events.close()  # type: ignore[attr-defined]
+    state = torch.load(tmp_path / "run" / "8-blank" / "state.pt", weights_only=True)["unet"]
+    assert not state["init_conv.weight"][:, :2].any()  # zero they were, and blank masks give them no gradient
+    before = tiny_cascade().unets[0].state_dict()["init_conv.weight"]
+    assert (state["init_conv.weight"][:, 2:] - before).abs().max() > 1e-4
+
+
+def test_what_cannot_be_trained_is_told_before_anything_is_written(
+    tiny_cascade: Make, plan: MaskPlan, pairs: LabelledImages, tmp_path: Path
+) -> None:
+    def train(changed: MaskPlan, **options: object) -> None:
+        next(iter(train_mask_cascade(changed, pairs, tmp_path / "run", device="cpu", **options)))  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigError, match="the stages of the cascade to start from are not the plan's"):
+        train(plan, start=tiny_cascade(dim=16))
+    other = replace(plan.networks[0], stage=replace(plan.networks[0].stage, objective="noise"))
+    with pytest.raises(ConfigError, match="the stages of the cascade to start from are not the plan's"):
+        train(replace(plan, networks=(other, plan.networks[1])), start=tiny_cascade())
+    with pytest.raises(ConfigError, match=r"the cascade to start from: .* text_embed_dim = 5; the conditions want 3"):
+        train(plan, start=tiny_cascade(text_embed_dim=5))
+    crops = replace(plan.networks[0], training=replace(SHORT, crop_px=12))
+    with pytest.raises(ConfigError, match="crop_px 12 is over the stage's image_px 8"):
+        train(replace(plan, networks=(crops, plan.networks[1])))
+    assert not (tmp_path / "run").exists()
+    train(plan)
+    with pytest.raises(ConfigError, match="holds a run; resume it, or use another folder"):
+        train(plan)
+    with pytest.raises(ConfigError, match=r"was started with another plan, which is .*plan\.toml"):
+        train(replace(plan, drop_condition=0.3), resume=True)
+    (tmp_path / "labels" / "0.png").write_bytes(b"")
+    with pytest.raises(MaskError, match="no image to train on"):
+        next(iter(train_mask_cascade(plan, LabelledImages([]), tmp_path / "other", device="cpu")))
