@@ -1,0 +1,347 @@
+"""The configuration of an enrichment: one TOML file, the same fields as these dataclasses."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import field_validator
+from pydantic.dataclasses import dataclass
+
+from cdm_core import ConfigError, TrainingConfig
+from cdm_core.config import STRICT
+from cdm_core.config_file import dump_config, parse_config
+from maskcond.enrichment.strategies import StrategyName
+from maskcond.mask_plan import MASK_PLANS, MaskPlan
+from maskcond.segmentation.nnunet_settings import NnUnetSettings
+from maskcond.segmentation.small_unet_settings import SmallUnetSettings
+
+Value = str | float
+
+
+@dataclass(frozen=True, config=STRICT)
+class PairFolder:
+    """A folder of images and one of their masks, of the same names.
+
+    Args:
+        split: 'train', or the name of a split for testing.
+        images: PNG, TIFF or JPEG.
+        masks: Numbers of nuclei or outlines; or, for `masks = "classes"`, PNGs of class numbers.
+        given: Conditions of all of them, such as `tissue`.
+    """
+
+    split: str
+    images: Path
+    masks: Path
+    given: dict[str, Value] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """The real images.
+
+    Args:
+        kumar: Folder of the KUMAR images, see `maskcond.read_kumar`.
+        folders: Other images, instead.
+        unannotated: Folders of images without masks, from which the cascades learn too.
+        masks: What masks tell: 'nuclei', each by itself, or 'classes' of tissue.
+        scale: All segmentation happens at this scale of the images. It is that of the cascades' images: a crop of
+            `crop_px` becomes `crop_px * scale` px wide.
+
+    Raises:
+        ValueError: Neither `kumar` nor `folders` is given, or both; or the scale is not in (0, 1].
+    """
+
+    kumar: Path | None = None
+    folders: tuple[PairFolder, ...] = ()
+    unannotated: tuple[Path, ...] = ()
+    masks: Literal["nuclei", "classes"] = "nuclei"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.kumar is None) == (not self.folders):
+            raise ValueError("give either kumar, a folder, or folders, each with split, images and masks")
+        if self.kumar is not None and self.masks != "nuclei":
+            raise ValueError("the masks of KUMAR are of nuclei")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale lies in (0, 1], got {self.scale}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class CascadeSource:
+    """D_phi, the unconditional cascade.
+
+    Args:
+        folder: Of a trained one, which is taken.
+        training: Otherwise, how each network of the mask-conditioned cascade's plan is trained without masks.
+
+    Raises:
+        ValueError: Both are given, or neither.
+    """
+
+    folder: Path | None = None
+    training: tuple[TrainingConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (not self.training):
+            raise ValueError("give either folder, of a trained cascade, or training, a table for each network")
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskCascadeSource:
+    """D_xi, the mask-conditioned cascade.
+
+    Args:
+        folder: Of a trained one, which is taken.
+        plan: Otherwise, how it is trained, starting from D_phi: a `MaskPlan`, or the name of one.
+
+    Raises:
+        ValueError: Both are given, or neither; or no plan has the name.
+    """
+
+    folder: Path | None = None
+    plan: MaskPlan | None = None
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _named(cls, plan: Any) -> Any:
+        if isinstance(plan, str):
+            if plan not in MASK_PLANS:
+                raise ValueError(f"no plan '{plan}'; by name there are {', '.join(MASK_PLANS)}")
+            return MASK_PLANS[plan]
+        return plan
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (self.plan is None):
+            raise ValueError("give either folder, of a trained mask-conditioned cascade, or plan")
+
+
+@dataclass(frozen=True, config=STRICT)
+class SamplingPlan:
+    """What is sampled.
+
+    Args:
+        images: Images X1, and so many masks Y1.
+        variants: Images X2 of each mask.
+        given: Conditions that variants are told, drawn from these for each; without any, they are told of none.
+        guidance: Weight of the conditions; the cascade's own if not given.
+        batch_size: Images sampled together; it does not change them.
+        seed: Of everything that is sampled or drawn.
+
+    Raises:
+        ValueError: A number is not positive.
+    """
+
+    images: int = 1000
+    variants: int = 3
+    given: tuple[dict[str, Value], ...] = ()
+    guidance: float | None = None
+    batch_size: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "variants", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed is at least 0, got {self.seed}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class FilterConfig:
+    """Which pairs (X1, Y1) are left out beside those without foreground.
+
+    Limits are those of random crops of the real masks, of the size of X1.
+
+    Args:
+        outside: Share of the real crops, at either end, whose foreground and nucleus size count as implausible.
+        copies: Share of the real crops that may be as near to another real image as what counts as a copy; see
+            `maskcond.enrichment.nearness`.
+        crops: Random crops of real masks and images that the limits are of.
+
+    Raises:
+        ValueError: A share is not in [0, 0.5), or there are no crops.
+    """
+
+    outside: float = 0.005
+    copies: float = 0.005
+    crops: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("outside", "copies"):
+            if not 0 <= getattr(self, name) < 0.5:
+                raise ValueError(f"{name} lies in [0, 0.5), got {getattr(self, name)}")
+        if self.crops < 1:
+            raise ValueError(f"crops is at least 1, got {self.crops}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class SmallUnetPlan:
+    """How small U-Nets are trained from nothing, and how those go on that start from another.
+
+    Raises:
+        ValueError: The two are of different networks.
+    """
+
+    training: SmallUnetSettings = SmallUnetSettings()
+    fine_tuning: SmallUnetSettings = SmallUnetSettings(steps=500)
+
+    def __post_init__(self) -> None:
+        if self.training.features != self.fine_tuning.features:
+            raise ValueError("fine_tuning: features are those of the training")
+
+
+@dataclass(frozen=True, config=STRICT)
+class NnUnetPlan:
+    """How nnU-Nets are trained from nothing, and how those go on that start from another.
+
+    Raises:
+        ValueError: The two are of different networks.
+    """
+
+    training: NnUnetSettings = NnUnetSettings()
+    fine_tuning: NnUnetSettings = NnUnetSettings(epochs=100)
+
+    def __post_init__(self) -> None:
+        for name in ("base_features", "patch_px"):
+            if getattr(self.training, name) != getattr(self.fine_tuning, name):
+                raise ValueError(f"fine_tuning: {name} is that of the training")
+
+
+@dataclass(frozen=True, config=STRICT)
+class SegmentationConfig:
+    """M, the segmentation model.
+
+    Args:
+        model: Its kind; `small_unet` or `nnunet` tells how it is trained.
+        folder: Of a trained one that predicts Y1; if not given, that of strategy 1 with the first seed does.
+        small_unet: For 'small-unet'.
+        nnunet: For 'nnunet'.
+        strategies: Which are trained, in the order of the table.
+        seeds: Models of each strategy.
+        part: Share of the real images that strategy 1a learns from.
+
+    Raises:
+        ValueError: There is no strategy, one is there twice, or a number is out of range.
+    """
+
+    model: Literal["small-unet", "nnunet"] = "small-unet"
+    folder: Path | None = None
+    small_unet: SmallUnetPlan = SmallUnetPlan()
+    nnunet: NnUnetPlan = NnUnetPlan()
+    strategies: tuple[StrategyName, ...] = ("1", "1a", "2", "3", "4", "5")
+    seeds: int = 3
+    part: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not self.strategies or len(set(self.strategies)) < len(self.strategies):
+            raise ValueError("strategies: wanted at least one, and none twice")
+        if self.seeds < 1:
+            raise ValueError(f"seeds is at least 1, got {self.seeds}")
+        if not 0 < self.part <= 1:
+            raise ValueError(f"part lies in (0, 1], got {self.part}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationConfig:
+    """How strategies are compared.
+
+    Args:
+        resamples: Bootstrap samples of the test images.
+        confidence: Of the intervals.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    resamples: int = 10_000
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise ValueError(f"resamples is at least 1, got {self.resamples}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence lies in (0, 1), got {self.confidence}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class EnrichmentConfig:
+    """An enrichment from the real images to the table.
+
+    Raises:
+        ValueError: D_phi is to be trained, but there is no plan or not a training for each network; or the scale is not
+            that of the plan's crops.
+    """
+
+    data: DataConfig
+    cascade: CascadeSource
+    mask_cascade: MaskCascadeSource
+    sampling: SamplingPlan = SamplingPlan()
+    filter: FilterConfig = FilterConfig()
+    segmentation: SegmentationConfig = SegmentationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        plan = self.mask_cascade.plan
+        if self.cascade.training:
+            if plan is None:
+                raise ValueError("cascade.training wants mask_cascade.plan, whose networks it trains")
+            if len(self.cascade.training) != len(plan.networks):
+                raise ValueError(
+                    f"cascade.training: the plan has {len(plan.networks)} networks, got {len(self.cascade.training)}"
+                )
+        if plan is not None:
+            image_px, crop_px = plan.cascade.stages[-1].image_px, plan.augmentation.crop_px or 0
+            if round(crop_px * self.data.scale) != image_px:
+                raise ValueError(
+                    f"data.scale: the plan makes images of {image_px} px of crops of {crop_px} px, which is a scale of "
+                    f"{image_px / crop_px:.4g}, got {self.data.scale}"
+                )
+            if plan.input.schema is not None:
+                for given in self.sampling.given:
+                    plan.input.schema.encode(given)
+
+
+def read_enrichment_config(path: Path) -> EnrichmentConfig:
+    """Reads a configuration from a TOML file; paths in it that are not absolute start where the file lies.
+
+    Raises:
+        ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
+    return _placed(parse_config(EnrichmentConfig, values, str(path)), path.absolute().parent)
+
+
+def config_text(config: EnrichmentConfig) -> str:
+    """Returns a configuration as TOML."""
+    return tomli_w.dumps(dump_config(config))
+
+
+def _placed(config: EnrichmentConfig, root: Path) -> EnrichmentConfig:
+    """With absolute paths."""
+
+    def at(path: Path | None) -> Path | None:
+        return None if path is None else (root / path).resolve()
+
+    data = config.data
+    return replace(
+        config,
+        data=replace(
+            data,
+            kumar=at(data.kumar),
+            folders=tuple(
+                replace(each, images=(root / each.images).resolve(), masks=(root / each.masks).resolve())
+                for each in data.folders
+            ),
+            unannotated=tuple((root / each).resolve() for each in data.unannotated),
+        ),
+        cascade=replace(config.cascade, folder=at(config.cascade.folder)),
+        mask_cascade=replace(config.mask_cascade, folder=at(config.mask_cascade.folder)),
+        segmentation=replace(config.segmentation, folder=at(config.segmentation.folder)),
+    )

@@ -1,0 +1,346 @@
+"""From a configuration to the steps of its run."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cdm_core.config_file import dump_config
+from maskcond.annotated_images import TRAIN
+from maskcond.arrays import Labels, Numbers
+from maskcond.conditions import Given
+from maskcond.enrichment.config import EnrichmentConfig, config_text
+from maskcond.enrichment.digests import digest_folder
+from maskcond.enrichment.errors import EnrichmentError
+from maskcond.enrichment.models import Models
+from maskcond.enrichment.real_images import PairSource, conditioning_labels, open_real_images
+from maskcond.enrichment.step_record import StepRecord
+from maskcond.enrichment.step_run import StepEvent, StepRun
+from maskcond.enrichment.steps import Progress, Step
+from maskcond.enrichment.strategies import STRATEGIES, StrategyName, with_starts
+from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyModels
+from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
+from maskcond.enrichment.synthetic_pairs import DATASET, PAIRS_FILE, PROVENANCE_FILE, SyntheticPairs
+from maskcond.labelled_images import LabelledImages
+from maskcond.segmentation.nnunet_settings import NnUnetSettings
+from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
+
+CONFIG_FILE, TABLE_FILE = "config.toml", "table.json"
+D_PHI, D_XI, X1, Y1, PAIRS, X2, EXPORT, PLANS, TABLE = (
+    "cascade",
+    "mask-cascade",
+    "sampled-images",
+    "predicted-masks",
+    "filtered-pairs",
+    "sampled-variants",
+    "synthetic-pairs",
+    "segmentation/plans",
+    "table",
+)
+"""The steps' folders."""
+COMPRESSED = 0.75
+"""What PNG leaves of tissue, roughly."""
+
+
+class EnrichmentRun:
+    """An enrichment in its folder: all steps from the real images to the table.
+
+    Args:
+        config: What to do.
+        folder: The run's.
+        models: The configuration's models.
+
+    Raises:
+        MaskcondError: The real images cannot be used, or a model that is to be taken cannot be found.
+    """
+
+    def __init__(self, config: EnrichmentConfig, folder: Path, models: Models) -> None:
+        self.config, self.models = config, models
+        self.task: SegmentationTask = NucleiTask() if config.data.masks == "nuclei" else SemanticTask(models.classes)
+        self.real = open_real_images(config.data, models.classes)
+        self._check_conditions()
+        self.pairs = SyntheticPairs(config, models, self.real, self.task)
+        self.strategies = StrategyModels(config, models, self.real, self.task)
+        self.training_digest = f"{self.real.digest(TRAIN)} {self.real.digest_unannotated()}"
+        self.run = StepRun(folder, [*self._cascade_steps(), *self._pair_steps(), *self._segmentation_steps()])
+
+    def carry_out(self, *, overwrite: bool = False) -> Iterator[StepEvent]:
+        """Does all that is not done; see `StepRun.carry_out`. The configuration is saved as `config.toml`."""
+        for number, event in enumerate(self.run.carry_out(overwrite=overwrite)):
+            if not number:  # only now is it certain that nothing speaks against the run
+                temporary = self.run.folder / f".{CONFIG_FILE}.tmp"
+                temporary.write_text(config_text(self.config), encoding="utf-8")
+                temporary.replace(self.run.folder / CONFIG_FILE)
+            yield event
+
+    def _cascade_steps(self) -> Iterator[Step]:
+        config = self.config
+        plan = {} if config.mask_cascade.plan is None else dump_config(config.mask_cascade.plan)
+        shape = {key: plan.get(key) for key in ("input", "augmentation")}
+        if config.cascade.training:
+            yield Step(
+                D_PHI,
+                "train the unconditional cascade",
+                lambda folder: self.models.train_cascade(folder, self._unmasked()),
+                ("model",),
+                {
+                    **shape,
+                    "stages": [network["stage"] for network in plan["networks"]],
+                    "training": dump_config(config.cascade)["training"],
+                    "images": self.training_digest,
+                },
+                units=sum(training.steps for training in config.cascade.training),
+                kind=D_PHI,
+            )
+        if config.mask_cascade.plan is not None:
+            yield Step(
+                D_XI,
+                "train the mask-conditioned cascade",
+                lambda folder: self.models.train_mask_cascade(
+                    folder, self._masked(), self.real.unannotated, self._cascade_place()
+                ),
+                ("model",),
+                {"plan": plan, "images": self.training_digest, **self._taken(config.cascade.folder, "cascade")},
+                self._if_step(D_PHI, bool(config.cascade.training)),
+                units=sum(
+                    network.training.steps + (network.blank_training.steps if network.blank_training else 0)
+                    for network in config.mask_cascade.plan.networks
+                ),
+                kind=D_XI,
+            )
+
+    def _pair_steps(self) -> Iterator[Step]:
+        config, sampling, pairs = self.config, self.config.sampling, self.pairs
+        picture_bytes = round(self.models.image_px**2 * 3 * COMPRESSED)
+        seeded = {"seed": sampling.seed}
+        segmenter = self._segmenter_step()
+        # that of strategy 1 is needed before the synthetic pairs are
+        if segmenter is not None:
+            yield from self._plans_step()
+            yield self._training_step("1", 0)
+        yield Step(
+            X1,
+            "sample images X1 from D_phi",
+            lambda folder: pairs.sample_images(folder, self._cascade_place()),
+            ("images",),
+            {"images": sampling.images, **seeded, **self._taken(config.cascade.folder, "cascade")},
+            self._if_step(D_PHI, bool(config.cascade.training)),
+            units=sampling.images,
+            kind=X1,
+            unit_bytes=picture_bytes,
+        )
+        yield Step(
+            Y1,
+            "predict masks Y1 of X1",
+            lambda folder: pairs.predict_masks(folder, self._place(X1), self._segmenter_place()),
+            ("masks",),
+            self._taken(config.segmentation.folder, "segmentation"),
+            (X1, *([segmenter] if segmenter else [])),
+            units=sampling.images,
+            kind=Y1,
+            unit_bytes=picture_bytes // 30,
+        )
+        yield Step(
+            PAIRS,
+            "leave out what is implausible or there before",
+            lambda folder: pairs.filter_pairs(folder, self._place(X1), self._place(Y1)),
+            (PAIRS_FILE,),
+            {
+                **asdict(config.filter),
+                **seeded,
+                "scale": config.data.scale,
+                "masks": config.data.masks,
+                "images": self.training_digest,
+            },
+            (X1, Y1),
+            units=sampling.images,
+            kind=PAIRS,
+        )
+        yield Step(
+            X2,
+            "sample images X2 of Y1 from D_xi",
+            lambda folder: pairs.sample_variants(folder, self._place(Y1), self._place(PAIRS), self._masked_place()),
+            ("images",),
+            {
+                "variants": sampling.variants,
+                "given": list(sampling.given),
+                "guidance": sampling.guidance,
+                **seeded,
+                **self._taken(config.mask_cascade.folder, "mask_cascade"),
+            },
+            (Y1, PAIRS, *self._if_step(D_XI, config.mask_cascade.plan is not None)),
+            units=sampling.images * sampling.variants,
+            kind=X2,
+            unit_bytes=picture_bytes,
+        )
+        yield Step(
+            EXPORT,
+            "write the pairs as a data set of nnU-Net's",
+            lambda folder: pairs.export(
+                folder, self._place(Y1), self._place(PAIRS), self._place(X2), self._model_digests()
+            ),
+            (DATASET, PROVENANCE_FILE),
+            {},
+            (Y1, PAIRS, X2),
+            units=sampling.images * sampling.variants,
+            kind=EXPORT,
+            unit_bytes=picture_bytes,
+        )
+
+    def _segmentation_steps(self) -> Iterator[Step]:
+        chosen = self.config.segmentation
+        done = {("1", 0)} if self._segmenter_step() is not None else set()
+        if not done:
+            yield from self._plans_step()
+        for name in with_starts(chosen.strategies):
+            for seed in range(chosen.seeds):
+                if (name, seed) not in done:
+                    yield self._training_step(name, seed)
+        models = [(name, seed) for name in chosen.strategies for seed in range(chosen.seeds)]
+        for name, seed in models:
+            yield self._evaluation_step(name, seed)
+        yield Step(
+            TABLE,
+            "compare the strategies",
+            self._write_table,
+            (TABLE_FILE,),
+            {"strategies": list(chosen.strategies), **asdict(self.config.evaluation)},
+            tuple(evaluation_step(name, seed) for name, seed in models),
+            kind=TABLE,
+        )
+
+    def _plans_step(self) -> Iterator[Step]:
+        if self.models.plans_segmentation:
+            settings = {"training": asdict(self.config.segmentation.nnunet.training), **self._real_settings()}
+            yield Step(PLANS, "plan the nnU-Nets", self.strategies.plan, ("plans.json",), settings, kind=PLANS)
+
+    def _training_step(self, name: StrategyName, seed: int) -> Step:
+        strategy, chosen = STRATEGIES[name], self.config.segmentation
+        start = None if strategy.start is None else training_step(strategy.start, seed)
+        of_kind = chosen.nnunet if chosen.model == "nnunet" else chosen.small_unet
+        settings = of_kind.training if start is None else of_kind.fine_tuning
+        reads = (
+            *([PLANS] if self.models.plans_segmentation else []),
+            *([EXPORT] if strategy.synthetic else []),
+            *([start] if start else []),
+        )
+        used: dict[str, Any] = {"settings": dump_config(settings), "seed": self.config.sampling.seed + seed}
+        if strategy.real != "none":
+            used |= self._real_settings()
+        if strategy.real == "part":
+            used["part"] = self.strategies.part(seed)
+        return Step(
+            training_step(name, seed),
+            f"train strategy {name}, seed {seed}: {strategy.about}",
+            partial(self._train, name=name, seed=seed),
+            (MODEL,),
+            {"model": chosen.model, **used},
+            reads,
+            units=settings.epochs if isinstance(settings, NnUnetSettings) else settings.steps,
+            kind=f"{chosen.model} {'fine-tuning' if start else 'training'}",
+        )
+
+    def _train(self, folder: Path, *, name: StrategyName, seed: int) -> Iterator[Progress]:
+        strategy = STRATEGIES[name]
+        return self.strategies.train(
+            folder,
+            name,
+            seed,
+            synthetic=self._place(EXPORT) if strategy.synthetic else None,
+            start=None if strategy.start is None else self._place(training_step(strategy.start, seed)),
+            plans=self._place(PLANS) / "plans.json" if self.models.plans_segmentation else None,
+        )
+
+    def _evaluation_step(self, name: StrategyName, seed: int) -> Step:
+        trained, tests = training_step(name, seed), self.real.of(*self.real.splits)
+        return Step(
+            evaluation_step(name, seed),
+            f"score strategy {name}, seed {seed}",
+            lambda folder: self.strategies.evaluate(folder, self._place(trained)),
+            (SCORES_FILE, "predictions"),
+            {"images": self.real.digest(*self.real.splits), "scale": self.config.data.scale},
+            (trained,),
+            units=len(tests),
+            kind="evaluation",
+        )
+
+    def _write_table(self, folder: Path) -> Iterator[Progress]:
+        chosen, settings = self.config.segmentation, self.config.evaluation
+        scores: dict[str, list[list[ImageScores]]] = {
+            name: [read_scores(self._place(evaluation_step(name, seed)) / SCORES_FILE) for seed in range(chosen.seeds)]
+            for name in chosen.strategies
+        }
+        rows = make_table(scores, resamples=settings.resamples, confidence=settings.confidence)
+        write_table(folder / TABLE_FILE, rows, confidence=settings.confidence)
+        yield Progress(1, 1)
+
+    def _real_settings(self) -> dict[str, Any]:
+        return {"images": self.real.digest(TRAIN), "scale": self.config.data.scale, "masks": self.config.data.masks}
+
+    def _segmenter_step(self) -> str | None:
+        """The step whose model predicts Y1; None if one is taken."""
+        return None if self.config.segmentation.folder is not None else training_step("1", 0)
+
+    def _segmenter_place(self) -> Path:
+        return self.config.segmentation.folder or self._place(training_step("1", 0)) / MODEL
+
+    def _cascade_place(self) -> Path:
+        return self.config.cascade.folder or self._place(D_PHI) / "model"
+
+    def _masked_place(self) -> Path:
+        return self.config.mask_cascade.folder or self._place(D_XI) / "model"
+
+    def _place(self, name: str) -> Path:
+        return self.run.place(name)
+
+    def _model_digests(self) -> dict[str, str]:
+        """Digests of the models that made the pairs."""
+        config = self.config
+        taken = {
+            "D_phi": (config.cascade.folder, D_PHI),
+            "M_theta": (config.segmentation.folder, training_step("1", 0)),
+            "D_xi": (config.mask_cascade.folder, D_XI),
+        }
+        digests = {}
+        for name, (folder, step) in taken.items():
+            record = None if folder is not None else StepRecord.load(self._place(step))
+            digests[name] = digest_folder(folder) if folder is not None else record.digest if record else ""
+        return digests
+
+    def _unmasked(self) -> LabelledImages:
+        more = self.real.unannotated
+        return self._masked() if more is None else self._masked() + more
+
+    def _masked(self) -> LabelledImages:
+        return LabelledImages(PairSource(each, 1.0, self._conditioning) for each in self.real.of(TRAIN))
+
+    def _conditioning(self, mask: Numbers) -> Labels:
+        return conditioning_labels(mask, self.task, self.models.classes)
+
+    def _taken(self, folder: Path | None, name: str) -> dict[str, str]:
+        """What a step's settings say of a model that was not trained in the run."""
+        return {} if folder is None else {name: digest_folder(folder)}
+
+    def _if_step(self, name: str, there: bool) -> tuple[str, ...]:
+        return (name,) if there else ()
+
+    def _check_conditions(self) -> None:
+        """Makes sure that D_xi knows what it is to be told, before anything is done."""
+        told: list[Given] = [*self.config.sampling.given]
+        if self.config.mask_cascade.plan is not None and self.models.conditions is not None:
+            told += [each.given for each in self.real.of(TRAIN)]
+        for given in told:
+            if self.models.conditions is None:
+                raise EnrichmentError("sampling.given: D_xi takes no conditions")
+            self.models.conditions.encode(given)
+
+
+def training_step(name: str, seed: int) -> str:
+    """The name of the step that trains a strategy with a seed."""
+    return f"segmentation/{name}/seed-{seed}"
+
+
+def evaluation_step(name: str, seed: int) -> str:
+    """The name of the step that scores a strategy's model of a seed."""
+    return f"evaluation/{name}/seed-{seed}"

@@ -1,0 +1,82 @@
+"""The models of an enrichment, behind what its steps need of them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from maskcond.arrays import Image, Labels
+from maskcond.classes import ClassSet
+from maskcond.conditions import Conditions, Given
+from maskcond.enrichment.steps import Progress
+from maskcond.labelled_images import LabelledImages
+from maskcond.segmentation.model import Pairs, SegmentationModel
+
+
+class ImageSampler(Protocol):
+    """D_phi, ready to sample."""
+
+    def sample(self, seeds: Sequence[int]) -> list[Image]:
+        """Samples an image for each seed, which depends on nothing else."""
+        ...
+
+
+class MaskedImageSampler(Protocol):
+    """D_xi, ready to sample."""
+
+    def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
+        """Samples an image for each mask, from its seed, mask and conditions alone."""
+        ...
+
+
+class Models(Protocol):
+    """How models are trained and opened; a step in its own folder."""
+
+    @property
+    def classes(self) -> ClassSet:
+        """Classes of the masks that D_xi is given."""
+        ...
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """What D_xi is told beside the mask."""
+        ...
+
+    @property
+    def image_px(self) -> int:
+        """Side of the sampled images."""
+        ...
+
+    def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
+        """Trains D_phi; leaves it in `folder/model`."""
+        ...
+
+    def open_cascade(self, folder: Path) -> ImageSampler:
+        """Opens a D_phi."""
+        ...
+
+    def train_mask_cascade(
+        self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
+    ) -> Iterator[Progress]:
+        """Trains D_xi from the D_phi in the folder `start`; leaves it in `folder/model`."""
+        ...
+
+    def open_mask_cascade(self, folder: Path) -> MaskedImageSampler:
+        """Opens a D_xi."""
+        ...
+
+    @property
+    def plans_segmentation(self) -> bool:
+        """Whether segmentation models need plans, made of the real pairs."""
+        ...
+
+    def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
+        """Makes these plans."""
+        ...
+
+    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+        """A segmentation model that lives in a folder."""
+        ...
+
+    def open_segmentation_model(self, folder: Path) -> SegmentationModel:
+        """Opens one that is trained."""
+        ...

@@ -1,0 +1,53 @@
+"""Pictures of a step: written under temporary names until they are whole, so that one that is there is done."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from maskcond.arrays import Numbers
+from maskcond.enrichment.errors import EnrichmentError
+
+T = TypeVar("T")
+
+
+def write_png(path: Path, pixels: NDArray[np.generic]) -> None:
+    """Writes (H, W, 3) uint8, (H, W) uint8 or (H, W) of numbers up to 65,535 as a PNG.
+
+    Raises:
+        EnrichmentError: A number is larger.
+    """
+    if pixels.dtype not in (np.uint8, np.bool_):
+        if pixels.max(initial=0) > np.iinfo(np.uint16).max:
+            raise EnrichmentError(f"{path}: more than 65,535 objects")
+        pixels = pixels.astype(np.uint16)
+    temporary = path.with_name(f".{path.name}.tmp")
+    PIL.Image.fromarray(pixels).save(temporary, format="png", compress_level=1)
+    temporary.replace(path)
+
+
+def read_numbers(path: Path) -> Numbers:
+    """Reads a mask that `write_png` wrote."""
+    with PIL.Image.open(path) as picture:
+        numbers: Numbers = np.asarray(picture)
+    return numbers
+
+
+def missing(folder: Path, names: Sequence[str]) -> list[int]:
+    """Numbers of the names of which a folder, which is made, has no PNG yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [number for number, name in enumerate(names) if not (folder / f"{name}.png").exists()]
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Items in groups of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def image_name(number: int) -> str:
+    """The name of a sampled image and of its mask."""
+    return f"{number:06d}"

@@ -1,0 +1,244 @@
+"""The models of an enrichment as its configuration tells: cascades, and small U-Nets or nnU-Nets."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig
+from cdm_core.examples import Examples
+from cdm_core.pictures import to_uint8
+from maskcond.arrays import Image, Labels
+from maskcond.classes import KUMAR_BORDER, ClassSet
+from maskcond.conditions import Conditions, Given
+from maskcond.enrichment.config import EnrichmentConfig
+from maskcond.enrichment.errors import EnrichmentError
+from maskcond.enrichment.steps import Progress
+from maskcond.labelled_images import LabelledImages
+from maskcond.mask_cascade import MaskCascade
+from maskcond.mask_examples import MaskExamples
+from maskcond.mask_plan import MaskPlan
+from maskcond.mask_training import train_mask_cascade
+from maskcond.network_training import NetworkEvent, check_phases, train_networks
+from maskcond.sampling import sample_images
+from maskcond.seeds import image_generator
+from maskcond.segmentation import SegmentationModel, SmallUnet
+from maskcond.segmentation.extras import import_extra
+from maskcond.segmentation.model import Pairs
+from maskcond.segmentation.nnunet import NnUnet, plan_nnunet
+
+
+class UnmaskedExamples:
+    """Crops of images for an unconditional cascade, which is told that its embedding, if it has one, is not given.
+
+    Args:
+        images: The images; masks play no part.
+        plan: Of the mask-conditioned cascade that it becomes.
+        seed: Of the draws.
+    """
+
+    def __init__(self, images: LabelledImages, plan: MaskPlan, seed: int) -> None:
+        self.crops = MaskExamples(
+            images,
+            plan.input.codec,
+            image_px=plan.cascade.stages[-1].image_px,
+            augmentation=plan.augmentation,
+            seed=seed,
+            blank=True,
+        )
+        self.width = None if plan.input.schema is None else plan.input.schema.width
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """Returns the example of a draw, see `cdm_core.examples.Examples`."""
+        example = {"image": self.crops[draw]["image"]}
+        if self.width is not None:
+            example |= {"embedding": torch.zeros(self.width), "embedding_given": torch.tensor(False)}
+        return example
+
+
+class TrainedModels:
+    """The models of a configuration; `maskcond.enrichment.models.Models`.
+
+    Args:
+        config: The enrichment.
+        device: Where they run.
+
+    Raises:
+        CheckpointError, ConfigError: A cascade that is to be taken cannot be read.
+        EnrichmentError: The cascades do not fit together, or the masks.
+        SegmentationError: What the segmentation model needs is not installed.
+    """
+
+    def __init__(self, config: EnrichmentConfig, device: str | torch.device = "cpu") -> None:
+        self.config, self.device = config, torch.device(device)
+        self.plan = config.mask_cascade.plan
+        if self.plan is not None:
+            self.input, cascade = self.plan.input, self.plan.cascade
+        else:
+            taken = MaskCascade.load(_given(config.mask_cascade.folder))
+            self.input, cascade = taken.input, taken.cascade.config
+        self.image_px = cascade.stages[-1].image_px
+        if config.data.masks == "nuclei" and len(self.classes.classes) > 1 and self.classes != KUMAR_BORDER:
+            raise EnrichmentError(
+                f"masks of nuclei are not of {', '.join(self.classes.names)}: set data.masks, or take another D_xi"
+            )
+        if config.cascade.folder is not None:
+            found = Cascade.load(config.cascade.folder).config.stages[-1].image_px
+            if found != self.image_px:
+                raise EnrichmentError(f"D_phi makes images of {found} px, D_xi of {self.image_px} px")
+        if self.plan is not None and config.cascade.training:
+            check_phases(self._unconditional(self.plan), self._phases())
+        needed = ("nnunetv2", "nnunet", "nnU-Net")
+        if config.segmentation.model == "small-unet":
+            needed = ("dynamic_network_architectures", "unet", "the small U-Net")
+        import_extra(needed[0], extra=needed[1], use=needed[2])
+
+    @property
+    def classes(self) -> ClassSet:
+        """Classes of the masks that D_xi is given."""
+        return self.input.codec.classes
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """What D_xi is told beside the mask."""
+        return self.input.schema
+
+    def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
+        """Trains D_phi; leaves it in `folder/model`."""
+        plan = self._plan()
+
+        def examples_of(_: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
+            return UnmaskedExamples(images, plan, training.seed), None
+
+        phases = self._phases()
+        config = self._unconditional(plan)
+        events = train_networks(config, phases, examples_of, folder, device=self._training_device(), resume=True)
+        cascade = yield from _progress(events, config.stages, phases)
+        cascade.save(folder / "model")
+
+    def open_cascade(self, folder: Path) -> "SeededCascade":
+        """Opens a D_phi."""
+        return SeededCascade(Cascade.load(folder).to(self.device))
+
+    def train_mask_cascade(
+        self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
+    ) -> Iterator[Progress]:
+        """Trains D_xi from the D_phi in the folder `start`; leaves it in `folder/model`."""
+        plan = self._plan()
+        phases = [
+            {
+                **({} if network.blank_training is None else {"blank": network.blank_training}),
+                "pairs": network.training,
+            }
+            for network in plan.networks
+        ]
+        events = train_mask_cascade(
+            plan,
+            pairs,
+            folder,
+            unannotated=unannotated,
+            start=Cascade.load(start),
+            device=self._training_device(),
+            resume=True,
+        )
+        yield from _progress(events, plan.cascade.stages, phases)
+
+    def open_mask_cascade(self, folder: Path) -> "SeededMaskCascade":
+        """Opens a D_xi."""
+        return SeededMaskCascade(MaskCascade.load(folder).to(self.device), self.config.sampling.guidance)
+
+    @property
+    def plans_segmentation(self) -> bool:
+        """Whether segmentation models need plans: nnU-Nets do, of the pairs that all are fine-tuned on at last."""
+        return self.config.segmentation.model == "nnunet"
+
+    def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
+        """Makes these plans."""
+        plan_nnunet(pairs, file, self._labels(), self.config.segmentation.nnunet.training)
+
+    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+        """A segmentation model that lives in a folder."""
+        chosen = self.config.segmentation
+        if chosen.model == "nnunet":
+            settings = chosen.nnunet.fine_tuning if fine_tuning else chosen.nnunet.training
+            return NnUnet(folder, self._labels(), settings, plans=plans, device=self.device)
+        small = chosen.small_unet.fine_tuning if fine_tuning else chosen.small_unet.training
+        return SmallUnet(folder, self._labels(), small, device=self.device)
+
+    def open_segmentation_model(self, folder: Path) -> SegmentationModel:
+        """Opens one that is trained."""
+        if self.config.segmentation.model == "nnunet":
+            return NnUnet.open(folder, device=self.device)
+        return SmallUnet.open(folder, device=self.device)
+
+    def _labels(self) -> ClassSet:
+        return KUMAR_BORDER if self.config.data.masks == "nuclei" else self.classes
+
+    def _plan(self) -> MaskPlan:
+        if self.plan is None:
+            raise EnrichmentError("mask_cascade.plan is wanted to train a cascade")
+        return self.plan
+
+    def _unconditional(self, plan: MaskPlan) -> CascadeConfig:
+        """The plan's stages without masks; with the layers of an embedding, so that widening changes nothing."""
+        stages = plan.cascade.stages
+        return CascadeConfig(tuple(replace(each, unet=replace(each.unet, cond_images_channels=0)) for each in stages))
+
+    def _phases(self) -> list[Mapping[str, TrainingConfig]]:
+        return [{"images": training} for training in self.config.cascade.training]
+
+    def _training_device(self) -> Any:
+        return "cpu" if self.device.type == "cpu" else "auto"
+
+
+class SeededCascade:
+    """An unconditional cascade that samples an image a seed."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+
+    def sample(self, seeds: Sequence[int]) -> list[Image]:
+        """Samples an image for each seed."""
+        return list(to_uint8(self.cascade.sample([image_generator(seed, 0) for seed in seeds])[-1]))
+
+
+class SeededMaskCascade:
+    """A mask-conditioned cascade that samples an image for each mask and seed."""
+
+    def __init__(self, model: MaskCascade, guidance: float | None) -> None:
+        self.model, self.guidance = model, guidance
+
+    def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
+        """Samples an image for each mask."""
+        drawn = sample_images(
+            self.model, masks, given, seeds=seeds, guidance=self.guidance, batch_size=max(len(masks), 1)
+        )
+        return [each.image for each in drawn]
+
+
+def _progress(
+    events: Iterable[NetworkEvent], stages: Sequence[StageConfig], phases: Sequence[Mapping[str, TrainingConfig]]
+) -> Generator[Progress, None, Any]:
+    """Steps of all networks and phases counted together; returns what the training returns."""
+    before, total = {}, 0
+    for stage, of_stage in zip(stages, phases, strict=True):
+        for phase, training in of_stage.items():
+            before[f"{stage.image_px}-{phase}"] = total
+            total += training.steps
+    iterator = iter(events)
+    while True:
+        try:
+            event = next(iterator)
+        except StopIteration as end:
+            return end.value
+        done = before[event.network] + event.training.step
+        yield Progress(done, total, f"{event.network}, loss {event.training.loss:.4f}")
+
+
+def _given(folder: Path | None) -> Path:
+    if folder is None:
+        raise EnrichmentError("mask_cascade: wanted a folder or a plan")
+    return folder
