@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,6 +95,11 @@ def test_kinds_of_tissue_stay_what_they_are() -> None:
 def test_task_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(MaskError, match="at least 1 px"):
         NucleiTask(border_px=0)
+
+
+def test_torch_is_imported_when_it_is_needed() -> None:
+    code = "import sys, maskcond.segmentation; sys.exit('torch' in sys.modules or 'nnunetv2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_missing_extra_is_told_in_a_line() -> None:

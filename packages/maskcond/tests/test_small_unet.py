@@ -1,17 +1,21 @@
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
-from maskcond import KUMAR, Augmentation, dice
+from maskcond import KUMAR, Augmentation, connected_components, dice
 from maskcond.labelled_images import LabelledImage
 from maskcond.segmentation import SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
 
 pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")
 
+README = Path(__file__).parents[1] / "README.md"
 SETTINGS = SmallUnetSettings(
     features=(8, 16, 32),
     steps=40,
@@ -198,3 +202,22 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
     settings = replace(SETTINGS, learning_rate=1e30, steps=20)
     with pytest.raises(SegmentationError, match="lower the learning rate"):
         run(SmallUnet(tmp_path / "model", KUMAR, settings), blobs(1, seed=0))
+
+
+def test_the_example_in_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1]
+    index = ["image,split,organ,disease"]
+    for part in ("images", "instances"):
+        (tmp_path / "kumar" / part).mkdir(parents=True)
+    for pair, split in zip(blobs(3, seed=0), ("train", "seen", "unseen"), strict=True):
+        index.append(f"{pair.name},{split},Kidney,Kidney renal clear cell carcinoma")
+        for part, array in (("images", pair.image), ("instances", connected_components(pair.labels).astype(np.uint8))):
+            PIL.Image.fromarray(array).save(tmp_path / "kumar" / part / f"{pair.name}.png")
+    (tmp_path / "kumar" / "index.csv").write_text("\n".join(index))
+    told: dict[str, Any] = {}
+    exec(example, told)  # noqa: S102
+    told["main"](tmp_path / "kumar", tmp_path / "model", replace(SETTINGS, steps=3))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("FitProgress(done=1, total=3, loss=")
+    assert lines[-1].startswith("blobs-2 SegmentationScores(dice=")

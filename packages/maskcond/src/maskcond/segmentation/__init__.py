@@ -1,13 +1,21 @@
-"""Segmentation models: from images to masks."""
+"""Segmentation models: from images to masks.
+
+What needs torch is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import FitProgress, Pairs, SegmentationModel
-from maskcond.segmentation.nnunet import NnUnet, plan_nnunet
 from maskcond.segmentation.nnunet_dataset import export_nnunet_dataset
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
-from maskcond.segmentation.small_unet import SmallUnet
 from maskcond.segmentation.small_unet_settings import SmallUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
+
+if TYPE_CHECKING:
+    from maskcond.segmentation.nnunet import NnUnet, plan_nnunet
+    from maskcond.segmentation.small_unet import SmallUnet
 
 __all__ = [
     "FitProgress",
@@ -24,3 +32,11 @@ __all__ = [
     "export_nnunet_dataset",
     "plan_nnunet",
 ]
+
+_WITH_TORCH = {"NnUnet": "nnunet", "SmallUnet": "small_unet", "plan_nnunet": "nnunet"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WITH_TORCH:
+        return getattr(import_module(f"maskcond.segmentation.{_WITH_TORCH[name]}"), name)
+    raise AttributeError(f"module 'maskcond.segmentation' has no attribute '{name}'")

@@ -51,7 +51,7 @@ class NucleiTask:
     """
 
     border_px: int = 2
-    min_area_px: int = 12
+    min_area_px: int = 30
 
     def __post_init__(self) -> None:
         if self.border_px < 1 or self.min_area_px < 0:
