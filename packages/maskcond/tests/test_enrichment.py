@@ -1,0 +1,350 @@
+"""An enrichment from the real images to the table, with models that take no time."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from cdm_core import ConfigError, TrainingConfig
+from maskcond import (
+    KUMAR,
+    KUMAR_BORDER,
+    KUMAR_CONDITIONS,
+    MASK_PLANS,
+    Image,
+    Instances,
+    LabelledImages,
+    Labels,
+    connected_components,
+)
+from maskcond.conditions import Given
+from maskcond.enrichment import (
+    STRATEGIES,
+    EnrichmentConfig,
+    EnrichmentError,
+    EnrichmentRun,
+    Progress,
+    config_text,
+    read_enrichment_config,
+)
+from maskcond.enrichment.config import (
+    CascadeSource,
+    DataConfig,
+    EvaluationConfig,
+    FilterConfig,
+    MaskCascadeSource,
+    SamplingPlan,
+    SegmentationConfig,
+)
+from maskcond.enrichment.filtering import Filtered
+from maskcond.enrichment.real_images import open_real_images
+from maskcond.enrichment.strategy_table import read_scores, read_table
+from maskcond.segmentation import FitProgress, NucleiTask, Pairs, SegmentationModel
+
+SIDE = 64
+
+
+def tissue(seed: int, side_px: int = SIDE, nuclei: int = 12) -> tuple[Image, Instances]:
+    """Violet nuclei, round, on pink tissue with a texture of its own."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.indices((side_px, side_px))
+    instances = np.zeros((side_px, side_px), np.int32)
+    for number in range(1, nuclei + 1):
+        row, col, radius = rng.uniform((3, 3, 3.5), (side_px - 3, side_px - 3, 6))
+        instances[(rows - row) ** 2 + (cols - col) ** 2 < radius**2] = number
+    return drawn(instances > 0, rng), instances
+
+
+def drawn(foreground: np.ndarray, rng: np.random.Generator) -> Image:
+    """An image of a mask."""
+    side = len(foreground)
+    coarse = np.kron(rng.uniform(-30, 30, (side // 8, side // 8, 1)), np.ones((8, 8, 1)))
+    image = np.where(foreground[..., None], (110, 60, 140), (225, 165, 195)) + coarse
+    image += rng.normal(0, 6, image.shape)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def write_kumar(folder: Path, splits: dict[str, int], side_px: int = SIDE) -> Path:
+    """A folder in KUMAR's form with an index, of so many images a split."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "instances").mkdir()
+    lines = ["image,split,organ,disease"]
+    for split, count in splits.items():
+        for number in range(count):
+            name = f"{split}-{number}"
+            image, instances = tissue(len(lines), side_px, nuclei=12 * (side_px // SIDE) ** 2)
+            PIL.Image.fromarray(image).save(folder / "images" / f"{name}.png")
+            PIL.Image.fromarray(instances.astype(np.uint16)).save(folder / "instances" / f"{name}.png")
+            lines.append(f"{name},{split},Breast,Breast invasive carcinoma")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+class FakeCascade:
+    def sample(self, seeds: Sequence[int]) -> list[Image]:
+        return [tissue(seed)[0] for seed in seeds]
+
+
+class FakeMaskCascade:
+    def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
+        told = given or [{}] * len(masks)
+        return [
+            drawn(mask > 0, np.random.default_rng([seed, len(str(each))]))
+            for mask, seed, each in zip(masks, seeds, told, strict=True)
+        ]
+
+
+class FakeSegmenter:
+    """Takes what is dark for nuclei; what it learned from is all that its folder holds."""
+
+    classes = KUMAR_BORDER
+
+    def __init__(self, folder: Path, log: list[str]) -> None:
+        self.folder, self.log = folder, log
+
+    @property
+    def is_trained(self) -> bool:
+        return (self.folder / "learned.txt").exists()
+
+    def fit(self, pairs: Pairs, *, seed: int = 0, start_from: Path | None = None) -> Iterator[FitProgress]:
+        self.log.append(f"fit {self.folder.parent.parent.name}/{self.folder.parent.name}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = "" if start_from is None else (start_from / "learned.txt").read_text()
+        yield FitProgress(1, 2, 1.0, 1e-3)
+        digest = sum(int(pair.image.sum()) + int(pair.labels.sum()) for pair in pairs)
+        (self.folder / "learned.txt").write_text(f"{before}{len(pairs)} pairs {digest} seed {seed}; ")
+        yield FitProgress(2, 2, 0.5, 1e-3)
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
+        for image in images:
+            yield NucleiTask().labels(connected_components(image[..., 1] < 115))
+
+
+class FakeModels:
+    """`maskcond.enrichment.models.Models` that take no time; `log` tells what was trained or sampled from."""
+
+    classes, conditions, image_px = KUMAR, KUMAR_CONDITIONS, SIDE
+    plans_segmentation = False
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
+        self.log.append("train D_phi")
+        yield Progress(1, 1)
+        _leave_model(folder, f"D_phi of {len(images)}")
+
+    def train_mask_cascade(
+        self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
+    ) -> Iterator[Progress]:
+        self.log.append("train D_xi")
+        yield Progress(1, 1)
+        _leave_model(folder, f"D_xi of {len(pairs)} from {(start / 'model.txt').read_text()}")
+
+    def open_cascade(self, folder: Path) -> FakeCascade:
+        self.log.append("open D_phi")
+        return FakeCascade()
+
+    def open_mask_cascade(self, folder: Path) -> FakeMaskCascade:
+        self.log.append("open D_xi")
+        return FakeMaskCascade()
+
+    def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
+        raise NotImplementedError
+
+    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+        return FakeSegmenter(folder, self.log)
+
+    def open_segmentation_model(self, folder: Path) -> SegmentationModel:
+        return FakeSegmenter(folder, self.log)
+
+
+def _leave_model(folder: Path, text: str) -> None:
+    (folder / "model").mkdir(exist_ok=True)
+    (folder / "model" / "model.txt").write_text(text)
+
+
+IMAGES = 6
+
+
+@pytest.fixture(scope="module")
+def kumar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_kumar(tmp_path_factory.mktemp("data") / "kumar", {"train": 4, "seen": 2, "unseen": 2}, side_px=128)
+
+
+@pytest.fixture
+def config(kumar: Path) -> EnrichmentConfig:
+    plan = MASK_PLANS["kumar-small"]  # 64 px of crops of 128 px
+    plan = replace(plan, augmentation=replace(plan.augmentation, crop_px=64))
+    return EnrichmentConfig(
+        DataConfig(kumar=kumar),
+        CascadeSource(training=(TrainingConfig(1, 1),) * 2),
+        MaskCascadeSource(plan=plan),
+        SamplingPlan(IMAGES, 2, batch_size=4),
+        FilterConfig(outside=0.0, crops=40),
+        SegmentationConfig(seeds=2),
+        EvaluationConfig(resamples=100),
+    )
+
+
+Do = Callable[..., list[str]]
+
+
+@pytest.fixture
+def do(tmp_path: Path) -> Do:
+    """Carries a configuration out; returns what models were trained for it, or sampled from."""
+
+    def carry_out(config: EnrichmentConfig, *, overwrite: bool = False, stop_after: int | None = None) -> list[str]:
+        models = FakeModels()
+        events = EnrichmentRun(config, tmp_path / "run", models).carry_out(overwrite=overwrite)
+        for number, _ in enumerate(events):
+            if number == stop_after:
+                events.close()
+                break
+        return models.log
+
+    return carry_out
+
+
+def test_from_real_images_to_the_table(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
+    log = do(config)
+    assert log[:5] == ["train D_phi", "train D_xi", "fit 1/seed-0", "open D_phi", "open D_xi"]
+    assert sorted(log[5:]) == sorted(f"fit {name}/seed-{seed}" for name in STRATEGIES for seed in (0, 1))[1:]
+
+    run = tmp_path / "run"
+    found = Filtered.load(run / "filtered-pairs" / "pairs.json")
+    assert len(found.pairs) == IMAGES
+    told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
+    assert {*told["models"]} == {"D_phi", "M_theta", "D_xi"}
+    assert all(len(digest) == 64 for digest in told["models"].values())
+    assert len(told["pairs"]) == 2 * len(found.kept)
+    dataset = run / "synthetic-pairs" / "Dataset001_synthetic"
+    for pair in told["pairs"]:
+        written = np.asarray(PIL.Image.open(dataset / "imagesTr" / f"{pair['pair']}_0000.png"))
+        drawn = np.asarray(PIL.Image.open(run / "sampled-variants" / "images" / f"{pair['name']}.png"))
+        assert np.array_equal(written, drawn)
+        mask = np.asarray(PIL.Image.open(run / "predicted-masks" / "masks" / f"{pair['mask']:06d}.png"))
+        labels = np.asarray(PIL.Image.open(dataset / "labelsTr" / f"{pair['pair']}.png"))
+        assert np.array_equal(labels, NucleiTask().labels(mask))
+
+    rows, confidence = read_table(run / "table" / "table.json")
+    assert confidence == 0.95
+    assert {(row.strategy, row.split, row.images) for row in rows} == {
+        (name, *split) for name in STRATEGIES for split in (("seen", 2), ("unseen", 2), ("all", 4))
+    }
+    scores = read_scores(run / "evaluation" / "5" / "seed-1" / "scores.json")
+    assert [each.name for each in scores] == ["seen-0", "seen-1", "unseen-0", "unseen-1"]
+    row = next(row for row in rows if (row.strategy, row.split) == ("5", "seen"))
+    assert row.figures["dice"].value == pytest.approx(np.mean([each.scores.dice for each in scores[:2]]))
+
+
+def test_what_each_strategy_learns_from(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
+    do(config)
+    kept = 2 * len(Filtered.load(tmp_path / "run" / "filtered-pairs" / "pairs.json").kept)
+    learned = {
+        name: (tmp_path / "run" / "segmentation" / name / "seed-0" / "model" / "learned.txt").read_text()
+        for name in STRATEGIES
+    }
+    counts = {name: [int(part.split()[0]) for part in text.split("; ")[:-1]] for name, text in learned.items()}
+    assert counts == {"1": [4], "1a": [1], "2": [4, 4 + kept], "3": [4, kept], "4": [kept], "5": [kept, 4]}
+    assert learned["2"].startswith(learned["1"])
+    assert learned["5"].startswith(learned["4"])
+
+
+def test_nothing_is_done_twice_and_only_what_depends_on_a_change_again(config: EnrichmentConfig, do: Do) -> None:
+    do(config)
+    assert do(config) == []
+    other = replace(config, sampling=replace(config.sampling, variants=1))
+    with pytest.raises(EnrichmentError, match="sampled-variants: this step was made otherwise"):
+        do(other)
+    again = do(other, overwrite=True)
+    assert again[0] == "open D_xi"
+    assert {each.split("/")[0] for each in again[1:]} == {"fit 2", "fit 3", "fit 4", "fit 5"}
+    assert do(other) == []
+    other = replace(other, evaluation=EvaluationConfig(resamples=50))
+    assert do(other, overwrite=True) == []  # of all steps, only the table's is another
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_table(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
+    do(config)
+    whole = (tmp_path / "run" / "table" / "table.json").read_bytes()
+    variants = {path.name: path.read_bytes() for path in (tmp_path / "run" / "sampled-variants" / "images").iterdir()}
+    (tmp_path / "run").rename(tmp_path / "whole")
+    for stop_after in range(0, 60, 4):
+        do(config, stop_after=stop_after)
+    do(config)
+    assert (tmp_path / "run" / "table" / "table.json").read_bytes() == whole
+    for path in (tmp_path / "run" / "sampled-variants" / "images").iterdir():
+        assert path.read_bytes() == variants[path.name]
+
+
+def test_strategies_that_are_not_asked_for_are_trained_only_to_start_from(config: EnrichmentConfig, do: Do) -> None:
+    log = do(replace(config, segmentation=SegmentationConfig(strategies=("5",), seeds=1)))
+    assert [each for each in log if each.startswith("fit")] == ["fit 1/seed-0", "fit 4/seed-0", "fit 5/seed-0"]
+
+
+def test_variants_of_given_tissues(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
+    given = ({"tissue": "Colon"}, {"tissue": "Kidney"})
+    do(replace(config, sampling=replace(config.sampling, given=given)))
+    told = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
+    assert {pair["conditions"]["tissue"] for pair in told["pairs"]} == {"Colon", "Kidney"}
+    with pytest.raises(ValueError, match="did you mean 'Colon'"):
+        replace(config, sampling=replace(config.sampling, given=({"tissue": "Colom"},)))
+
+
+def test_a_test_image_in_training_is_refused(config: EnrichmentConfig, kumar: Path, tmp_path: Path) -> None:
+    more = tmp_path / "unannotated"
+    more.mkdir()
+    with PIL.Image.open(kumar / "images" / "unseen-1.png") as picture:
+        picture.save(more / "tile.tif")  # the same pixels, in another kind of file
+    with pytest.raises(EnrichmentError, match=r"unseen-1 \(unseen\) has the same pixels as the training image tile"):
+        open_real_images(replace(config.data, unannotated=(more,)), FakeModels.classes)
+
+
+def test_nothing_left_by_the_filter_is_told(config: EnrichmentConfig, do: Do) -> None:
+    told = "none of 6 sampled pairs is kept (implausible share of foreground 6)"
+    with pytest.raises(EnrichmentError, match=re.escape(told)):
+        do(replace(config, filter=FilterConfig(outside=0.4999, crops=40)))
+
+
+def test_a_configuration_is_the_same_from_its_file(config: EnrichmentConfig, tmp_path: Path) -> None:
+    path = tmp_path / "enrich.toml"
+    path.write_text(config_text(config))
+    assert read_enrichment_config(path) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("variants = 2", "varients = 2", "unknown key 'sampling.varients'; did you mean 'variants'"),
+        ("seeds = 2", "seeds = 0", "seeds is at least 1"),
+        ("scale = 1.0", "scale = 0.5", "data.scale: the plan makes images of 64 px of crops of 64 px"),
+        ("outside = 0.0", "outside = 0.7", r"outside lies in \[0, 0.5\)"),
+        ('"1a"', '"1b"', "segmentation.strategies.1"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration(
+    config: EnrichmentConfig, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    text = config_text(config)
+    assert old in text
+    path = tmp_path / "enrich.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=words):
+        read_enrichment_config(path)
+
+
+def test_paths_start_where_the_file_lies(kumar: Path) -> None:
+    path = kumar.parent / "enrich.toml"
+    path.write_text(
+        '[data]\nkumar = "kumar"\nscale = 0.5\n[cascade]\nfolder = "d"\n[mask_cascade]\nplan = "kumar-small"\n'
+    )
+    config = read_enrichment_config(path)
+    assert config.data.kumar == kumar.resolve()
+    assert config.cascade.folder == kumar.parent.resolve() / "d"
+    assert config.mask_cascade.plan == MASK_PLANS["kumar-small"]
