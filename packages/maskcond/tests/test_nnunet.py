@@ -139,6 +139,9 @@ def test_a_session_leaves_everything_as_it_was(tmp_path: Path, capsys: pytest.Ca
     assert torch.equal(torch.random.get_rng_state(), own)
     assert capsys.readouterr().out == ""
     assert (tmp_path / "nnunet.log").read_text() == "told\n" * 3
+    with nnunet_session(tmp_path / "unwritten", seed=(0,), device=torch.device("cpu"), keep_log=False):
+        sys.stdout.write("told\n")
+    assert not (tmp_path / "unwritten").exists()
 
 
 def test_a_data_set_of_nnunets(pairs: list[LabelledImage], tmp_path: Path) -> None:

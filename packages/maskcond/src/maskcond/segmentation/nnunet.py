@@ -32,6 +32,8 @@ WORK_FOLDER = "nnunet"
 class NnUnet:
     """nnU-Net v2, two-dimensional, trained on all pairs; a `SegmentationModel`.
 
+    On CUDA nnU-Net compiles its network, unless the environment has nnUNet_compile=0.
+
     A model that is to be fine-tuned later needs plans that fit the pairs of the fine-tuning: make them beforehand with
     `plan_nnunet`, and give them to every model that has a part in it.
 
@@ -105,6 +107,8 @@ class NnUnet:
         if not self.is_trained:
             self._prepare(pairs, plans)
             yield from self._train(seed, start)
+        for part in ("preprocessed", "results"):
+            shutil.rmtree(self.folder / WORK_FOLDER / part, ignore_errors=True)
 
     def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
         """Labels images of any size; see `SegmentationModel.predict`."""
@@ -113,18 +117,19 @@ class NnUnet:
             raise SegmentationError(f"{self.folder}: the model is not trained")
         from maskcond.segmentation.nnunet_prediction import make_predictor, predict_labels
 
-        with self._session(0):
+        with self._session(0, keep_log=False):
             predictor = make_predictor(self.folder / PLANS_FILE, self.folder / DATASET_FILE, self.device)
             load_network(predictor.network, self.folder / WEIGHTS_FILE)
             predictor.list_of_parameters = [predictor.network.state_dict()]
         for image in images:
             check_image(image)
-            with self._session(0):
+            with self._session(0, keep_log=False):
                 labels = predict_labels(predictor, image)
             yield labels
 
-    def _session(self, *number: int) -> AbstractContextManager[None]:
-        return nnunet_session(self.folder / WORK_FOLDER, seed=number, device=self.device, workers=self.workers)
+    def _session(self, *seed: int, keep_log: bool = True) -> AbstractContextManager[None]:
+        work = self.folder / WORK_FOLDER
+        return nnunet_session(work, seed=seed, device=self.device, workers=self.workers, keep_log=keep_log)
 
     def _plans_of(self, start: Path) -> Path:
         plans = start.parent / PLANS_FILE
@@ -175,11 +180,10 @@ class NnUnet:
                     f"the loss was not finite in epoch {trainer.current_epoch}; lower the learning rate"
                 )
             yield FitProgress(trainer.current_epoch, self.settings.epochs, loss, trainer.rate)
+        save_network(trainer.plain_network, self.folder / WEIGHTS_FILE)
+        trainer.disable_checkpointing = True  # it would write another one now
         with self._session(seed, self.settings.epochs + 1):
             trainer.on_train_end()
-        save_network(trainer.plain_network, self.folder / WEIGHTS_FILE)
-        for part in ("preprocessed", "results"):
-            shutil.rmtree(work / part)
 
 
 def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSettings) -> None:

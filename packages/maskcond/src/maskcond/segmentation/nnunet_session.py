@@ -1,11 +1,13 @@
 """The surroundings in which nnU-Net is called: it has its way in them, and leaves nothing behind."""
 
 import contextlib
+import io
 import os
 import random
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -14,7 +16,9 @@ LOG_FILE = "nnunet.log"
 
 
 @contextlib.contextmanager
-def nnunet_session(folder: Path, *, seed: tuple[int, ...], device: torch.device, workers: int = 1) -> Iterator[None]:
+def nnunet_session(
+    folder: Path, *, seed: tuple[int, ...], device: torch.device, workers: int = 1, keep_log: bool = True
+) -> Iterator[None]:
     """Lets nnU-Net read its folders from the environment, print, warn, and draw from the global random generators.
 
     What it prints and warns of goes to a log in the folder. Afterwards the environment, and the generators, are as they
@@ -24,14 +28,14 @@ def nnunet_session(folder: Path, *, seed: tuple[int, ...], device: torch.device,
         folder: What nnU-Net writes is below it: `raw`, `preprocessed`, `results`.
         seed: Of the random generators; each call has its own.
         device: Where the network runs.
+        keep_log: Whether the log is written; if not, nothing is.
         workers: Processes that augment crops; 0 for none, which nnU-Net's planning does not take.
     """
     paths = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
-    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment({**paths, "nnUNet_n_proc_DA": str(workers)}))
         stack.enter_context(_generators(seed, device))
-        log = stack.enter_context((folder / LOG_FILE).open("a", encoding="utf-8"))
+        log = stack.enter_context(_log(folder) if keep_log else io.StringIO())
         stack.enter_context(contextlib.redirect_stdout(log))
         caught = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("default")
@@ -39,6 +43,11 @@ def nnunet_session(folder: Path, *, seed: tuple[int, ...], device: torch.device,
             yield
         finally:
             log.writelines(f"{each.category.__name__}: {each.message}\n" for each in caught)
+
+
+def _log(folder: Path) -> TextIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / LOG_FILE).open("a", encoding="utf-8")
 
 
 @contextlib.contextmanager
