@@ -1,7 +1,6 @@
 """The mask-conditioned cascade: images of masks and, if it was told any in training, of conditions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from maskcond.arrays import Labels
 from maskcond.classes import ClassSet, MaskClass
 from maskcond.codec import MaskCodec
 from maskcond.conditions import Conditions, Given
-from maskcond.errors import ConditionError, MaskcondError, MaskError
+from maskcond.errors import ConditionError, MaskError
 from maskcond.mask_examples import mask_channels
 
 KIND = "mask-cascade"
@@ -36,7 +35,7 @@ class MaskInput:
     """
 
     classes: tuple[MaskClass, ...]
-    conditions: tuple[dict[str, Any], ...] = field(default=())
+    conditions: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         _ = self.codec, self.schema
@@ -173,8 +172,6 @@ class MaskCascade:
         cascade = Cascade.load(folder / "cascade")
         try:
             return cls(told.codec.classes, cascade, told.schema, provenance)
-        except MaskcondError:
-            raise
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
 

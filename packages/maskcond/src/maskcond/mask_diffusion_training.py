@@ -1,7 +1,6 @@
 """Training of a diffusion model of masks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +46,7 @@ class MaskDiffusionPlan:
     pictures: MaskPictures
     networks: tuple[MaskDiffusionNetwork, ...]
     augmentation: Augmentation
-    balance: ClassBalance = field(default=ANYWHERE)
+    balance: ClassBalance = ANYWHERE
 
     def __post_init__(self) -> None:
         last = self.cascade.stages[-1].image_px

@@ -35,6 +35,12 @@ class MaskNetworkPlan:
     training: TrainingConfig
     blank_training: TrainingConfig | None = None
 
+    @property
+    def phases(self) -> dict[str, TrainingConfig]:
+        """How it is trained, by the names of the phases, in their order."""
+        before = {} if self.blank_training is None else {"blank": self.blank_training}
+        return {**before, "pairs": self.training}
+
 
 @dataclass(frozen=True, config=STRICT)
 class MaskPlan:
@@ -157,7 +163,14 @@ SMALL_UNET = UnetConfig(
     init_cross_embed=False,
     init_conv_kernel_size=3,
 )
-SMALL_UPPER_UNET = replace(SMALL_UNET, dim=16, layer_attns=False, attend_at_middle=False, memory_efficient=True)
+SMALL_UPPER_UNET = replace(
+    SMALL_UNET,
+    dim=16,
+    layer_attns=False,
+    attend_at_middle=False,
+    memory_efficient=True,
+    init_conv_to_final_conv_residual=True,  # without it, fine noise is lost at once, and learning takes far longer
+)
 _SMALL_TRAINING = TrainingConfig(900, 16, learning_rate=5e-4, warmup_steps=50, ema_decay=0.99, checkpoint_every=100)
 
 KUMAR_SMALL = MaskPlan(
@@ -170,8 +183,8 @@ KUMAR_SMALL = MaskPlan(
         ),
         MaskNetworkPlan(
             StageConfig(64, SMALL_UPPER_UNET, lowres_px=32, sampling=SamplingConfig(12, "dpmpp_2m", lowres_noise=0.1)),
-            replace(_SMALL_TRAINING, steps=500),
-            blank_training=replace(_SMALL_TRAINING, steps=100),
+            replace(_SMALL_TRAINING, steps=500, learning_rate=1e-3),
+            blank_training=replace(_SMALL_TRAINING, steps=100, learning_rate=1e-3),
         ),
     ),
     Augmentation(crop_px=128, colour=0.1),

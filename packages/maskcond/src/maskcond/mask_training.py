@@ -9,8 +9,8 @@ from cdm_core.examples import Examples
 from maskcond.labelled_images import LabelledImages
 from maskcond.mask_cascade import MaskCascade
 from maskcond.mask_examples import ANYWHERE, MaskExamples
-from maskcond.mask_plan import MaskNetworkPlan, MaskPlan, mask_plan_text
-from maskcond.network_training import NetworkEvent, Phases, check_phases, open_run, train_networks
+from maskcond.mask_plan import MaskPlan, mask_plan_text
+from maskcond.network_training import NetworkEvent, check_phases, open_run, train_networks
 from maskcond.widening import widen_for_masks
 
 
@@ -52,7 +52,7 @@ def train_mask_cascade(
         MaskcondError: An image or its labels are not what they should be.
         CheckpointError, TrainingError: As of `cdm_core.train_stage`.
     """
-    cascade, phases = plan.cascade, [_phases(network) for network in plan.networks]
+    cascade, phases = plan.cascade, [network.phases for network in plan.networks]
     check_phases(cascade, phases)
     initial = None if start is None else _widened(plan, start).cascade.unets
     open_run(mask_plan_text(plan), out_dir, resume=resume)
@@ -69,11 +69,6 @@ def train_mask_cascade(
     before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
     told = {**before, **(provenance or {}), **trained.provenance}
     MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told).save(out_dir / "model")
-
-
-def _phases(network: MaskNetworkPlan) -> Phases:
-    before = {} if network.blank_training is None else {"blank": network.blank_training}
-    return {**before, "pairs": network.training}
 
 
 def _examples(plan: MaskPlan, images: LabelledImages, seed: int, *, blank: bool) -> MaskExamples:
