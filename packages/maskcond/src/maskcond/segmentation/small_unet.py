@@ -77,6 +77,7 @@ class SmallUnet:
         Which crops a step sees depends on the seed and the step alone, so a training that was interrupted ends as if it
         had not been.
         """
+        network = self._network(seed)
         settings = dump_config(self.settings)
         start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, ("features",))
         record = ModelRecord(
@@ -88,7 +89,6 @@ class SmallUnet:
             pairs_sha256=check_pairs(pairs, self.classes, min_side_px=self.settings.crop_px),
             start_sha256="" if start is None else file_sha256(start),
         )
-        network = self._network(seed)
         claim_folder(self.folder, record)
         if self.is_trained:
             return
