@@ -1,0 +1,106 @@
+"""The command line. What takes time to import is imported by the command that needs it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from enrich_app.console import errors
+from enrich_app.errors import user_message
+
+INTERRUPTED = 130
+"""The exit code that typer gives to Ctrl-C."""
+
+app = typer.Typer(
+    name="enrich-app",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""Better segmentation by synthetic pairs of images and masks.
+
+**run** does it all from one configuration, real images to the table; **report** makes a page of it. **plan** prints a
+configuration to start from.
+""",
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+@app.command()
+def plan(
+    name: Annotated[str, typer.Argument(help="'kumar-small': minutes; 'kumar': the study's sizes.")] = "kumar-small",
+) -> None:
+    """Print a configuration to start from.
+
+    Example: **enrich-app plan kumar-small > kumar.toml**
+    """
+    from enrich_app.configurations import print_configuration
+
+    print_configuration(name)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="TOML file; 'plan' prints one.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run.", show_default="runs/ and the name of CONFIG")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what is done and what is to do, with time and disk; do nothing.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one.")] = "auto",
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Drop what steps left that were made with other settings or inputs, and do them again.",
+        ),
+    ] = False,
+) -> None:
+    """Make synthetic pairs, train segmentation models with and without them, and compare these.
+
+    What was stopped goes on with the same command. Steps whose settings and inputs are the same are not done again.
+
+    Examples: **enrich-app run kumar.toml --dry-run** · **enrich-app run kumar.toml**
+    """
+    from enrich_app.run import run_enrichment, show_plan
+
+    folder = out if out is not None else Path("runs") / config.stem
+    if dry_run:
+        show_plan(config_path=config, folder=folder, device=device)
+    else:
+        run_enrichment(config_path=config, folder=folder, device=device, overwrite=overwrite)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The page.", show_default="report.html in the run")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one page of a run: table, plot, pictures. It stands alone and needs no network.
+
+    Example: **enrich-app report runs/kumar**
+    """
+    from enrich_app.report import run_report
+
+    run_report(folder=folder, out=out if out is not None else folder / "report.html", overwrite=overwrite)
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend is told in one line, with exit code 1."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            goes_on = "; the same command goes on" if sys.argv[1:2] == ["run"] else ""
+            errors.print(f"stopped{goes_on}", style="yellow")
+        raise
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        errors.print(f"enrich-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

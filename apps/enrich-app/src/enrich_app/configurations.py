@@ -1,0 +1,28 @@
+"""`enrich-app plan`: configurations to start from."""
+
+from importlib.resources import files
+
+from enrich_app.console import console
+from enrich_app.errors import UsageError
+
+NAMES = ("kumar-small", "kumar")
+
+
+def configuration_text(name: str) -> str:
+    """The text of a configuration.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    if name not in NAMES:
+        raise UsageError(f"no configuration '{name}'; there are {', '.join(NAMES)}")
+    return (files("enrich_app") / "configs" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def print_configuration(name: str) -> None:
+    """Prints a configuration.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    console.print(configuration_text(name), end="", markup=False, highlight=False, soft_wrap=True)

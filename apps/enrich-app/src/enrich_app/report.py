@@ -1,0 +1,119 @@
+"""`enrich-app report`: one page of a run that stands alone."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from enrich_app.console import say
+from enrich_app.errors import UsageError
+from enrich_app.outputs import whole_file
+from enrich_app.report_pictures import file_source, predictions_picture, real_pairs_picture, sampled_pairs_picture
+from enrich_app.report_plot import plot_strategies
+from enrich_app.table_text import NAMES
+from maskcond import ClassSet, MaskCascade, read_image
+from maskcond.enrichment import STRATEGIES, EnrichmentConfig, config_text, read_enrichment_config
+from maskcond.enrichment.digests import list_files
+from maskcond.enrichment.enrichment_run import CONFIG_FILE, EXPORT, PAIRS, TABLE, TABLE_FILE, X1
+from maskcond.enrichment.filtering import Filtered
+from maskcond.enrichment.real_images import open_real_images
+from maskcond.enrichment.step_record import RECORD_FILE, StepRecord
+from maskcond.enrichment.strategy_table import read_table
+from maskcond.enrichment.synthetic_pairs import DROPPED_FILE, PAIRS_FILE, PROVENANCE_FILE
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """What a step of the run took."""
+
+    name: str
+    units: int
+    seconds: float
+    bytes: int
+
+
+def run_report(*, folder: Path, out: Path, overwrite: bool) -> None:
+    """Writes the page; see `enrich_app.cli.report` for the arguments.
+
+    Raises:
+        UsageError: The page is there already, or the run is not done.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {out}: wanted a name that ends in .html")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists; give another --out, or --overwrite to replace it")
+    write_report(folder, out)
+    say(str(out))
+
+
+def write_report(folder: Path, out: Path) -> None:
+    """Writes the page of a run.
+
+    Raises:
+        UsageError: The run is not done.
+        MaskcondError: The real images are no longer where they were.
+    """
+    if not (folder / CONFIG_FILE).exists():
+        raise UsageError(f"{folder}: no run of enrich-app, it has no {CONFIG_FILE}")
+    if not (folder / TABLE / TABLE_FILE).exists():
+        raise UsageError(
+            f"{folder}: the run is not done; go on with: enrich-app run {folder / CONFIG_FILE} --out {folder}"
+        )
+    config = read_enrichment_config(folder / CONFIG_FILE)
+    rows, confidence = read_table(folder / TABLE / TABLE_FILE)
+    found = Filtered.load(folder / PAIRS / PAIRS_FILE)
+    provenance = json.loads((folder / EXPORT / PROVENANCE_FILE).read_text(encoding="utf-8"))
+    real = open_real_images(config.data, _classes(config))
+    side_px = len(read_image(next((folder / X1 / "images").glob("*.png"))))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("enrich_app"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    strategies = list(config.segmentation.strategies)
+    page = environment.get_template("report.html").render(
+        run=folder.resolve().name,
+        rows=rows,
+        names=NAMES,
+        strategies=strategies,
+        about=STRATEGIES,
+        confidence=confidence,
+        config=config,
+        config_text=config_text(config),
+        training=len(real.of("train")),
+        tests={split: len(real.of(split)) for split in real.splits},
+        found=found,
+        pairs=len(provenance["pairs"]),
+        models=provenance["models"],
+        steps=_steps(folder),
+        plot=plot_strategies(rows),
+        real_picture=real_pairs_picture(real, config.data.scale, side_px),
+        sampled_picture=sampled_pairs_picture(folder, config, found.kept),
+        dropped_picture=file_source(folder / PAIRS / DROPPED_FILE),
+        predictions_picture=predictions_picture(folder, real, config.data.scale, strategies),
+    )
+    with whole_file(out) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _classes(config: EnrichmentConfig) -> ClassSet:
+    """Classes of the masks that D_xi was given."""
+    if config.mask_cascade.plan is not None:
+        return config.mask_cascade.plan.input.codec.classes
+    if config.mask_cascade.folder is None:
+        raise UsageError("mask_cascade: wanted a folder or a plan")
+    return MaskCascade.load(config.mask_cascade.folder).codec.classes
+
+
+def _steps(folder: Path) -> list[StepTime]:
+    """All steps that the run's folder holds, with their times."""
+    found = []
+    for name in list_files(folder, ["."]):
+        place = (folder / name).parent
+        if Path(name).name == RECORD_FILE and (record := StepRecord.load(place)) is not None and record.done:
+            step = place.relative_to(folder).as_posix()
+            found.append(StepTime(step, record.units, record.seconds, record.bytes))
+    return found

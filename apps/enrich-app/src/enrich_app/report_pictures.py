@@ -1,0 +1,117 @@
+"""The pictures of a report: real pairs, sampled ones, and predictions on test images."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import PIL.Image
+
+from enrich_app.errors import UsageError
+from maskcond import Image, Numbers, read_image
+from maskcond.annotated_images import TRAIN
+from maskcond.enrichment import EnrichmentConfig
+from maskcond.enrichment.enrichment_run import X1, X2, Y1, evaluation_step
+from maskcond.enrichment.outlined import outlined
+from maskcond.enrichment.pictures import image_name, read_numbers
+from maskcond.enrichment.real_images import RealImages
+from maskcond.enrichment.synthetic_pairs import variant_name
+
+T = TypeVar("T")
+
+JPEG_QUALITY = 90
+SHOWN = 6
+TILE_PX = 176
+MARGIN_PX = 6
+TEST_PX = 256
+"""Side of the parts of test images that are shown, at most."""
+
+
+def real_pairs_picture(real: RealImages, scale: float, side_px: int) -> str:
+    """The middles of some training images, above, with their masks outlined, below."""
+    chosen = _spread(real.of(TRAIN), SHOWN)
+    parts = [_middle(*each.read(scale), side_px) for each in chosen]
+    return picture_source(_grid([[image for image, _ in parts], [outlined(*part) for part in parts]]))
+
+
+def sampled_pairs_picture(folder: Path, config: EnrichmentConfig, kept: Sequence[int]) -> str:
+    """Some masks, a column each: X1, X1 with Y1 outlined, Y1, then each X2."""
+    columns = []
+    for number in _spread(kept, SHOWN):
+        image = read_image(folder / X1 / "images" / f"{image_name(number)}.png")
+        mask = read_numbers(folder / Y1 / "masks" / f"{image_name(number)}.png")
+        variants = [
+            read_image(folder / X2 / "images" / f"{variant_name(number, variant)}.png")
+            for variant in range(config.sampling.variants)
+        ]
+        columns.append([image, outlined(image, mask), _painted(mask), *variants])
+    return picture_source(_grid([list(row) for row in zip(*columns, strict=True)]))
+
+
+def predictions_picture(folder: Path, real: RealImages, scale: float, strategies: Sequence[str]) -> str:
+    """Of each test set the middle of an image: as it is, the truth outlined, and each strategy's first model's mask."""
+    rows = []
+    for split in real.splits:
+        each = real.of(split)[0]
+        image, truth = each.read(scale)
+        side_px = min(*truth.shape, TEST_PX)
+        part, true_part = _middle(image, truth, side_px)
+        row = [part, outlined(part, true_part)]
+        for strategy in strategies:
+            path = folder / evaluation_step(strategy, 0) / "predictions" / f"{each.name}.png"
+            row.append(outlined(part, _middle(image, read_numbers(path), side_px)[1], (60, 250, 120)))
+        rows.append(row)
+    return picture_source(_grid(rows))
+
+
+def picture_source(pixels: Image) -> str:
+    """A picture as part of a page."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def file_source(path: Path) -> str | None:
+    """A picture file as part of a page; None if there is none.
+
+    Raises:
+        UsageError: It is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return picture_source(read_image(path))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _grid(rows: Sequence[Sequence[Image]]) -> Image:
+    step = TILE_PX + MARGIN_PX
+    size = len(rows[0]) * step - MARGIN_PX, len(rows) * step - MARGIN_PX
+    picture = PIL.Image.new("RGB", size, "white")
+    for row, tiles in enumerate(rows):
+        for column, tile in enumerate(tiles):
+            # whole multiples stay sharp
+            resample = PIL.Image.Resampling.NEAREST if TILE_PX % len(tile) == 0 else PIL.Image.Resampling.LANCZOS
+            resized = PIL.Image.fromarray(tile).resize((TILE_PX, TILE_PX), resample)
+            picture.paste(resized, (column * step, row * step))
+    return np.asarray(picture)
+
+
+def _middle(image: Image, mask: Numbers, side_px: int) -> tuple[Image, Numbers]:
+    row, col = ((length - side_px) // 2 for length in mask.shape)
+    return image[row : row + side_px, col : col + side_px], mask[row : row + side_px, col : col + side_px]
+
+
+def _painted(mask: Numbers) -> Image:
+    """A mask in colours, each number another."""
+    palette = np.random.default_rng(0).integers(70, 256, (int(mask.max()) + 1, 3), np.uint8)
+    palette[0] = 0
+    return palette[mask]
+
+
+def _spread(items: Sequence[T], count: int) -> list[T]:
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places]

@@ -1,0 +1,67 @@
+"""The whole pipeline in a tiny form: killed, resumed, reported."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RunApp = Callable[..., Any]
+
+
+def killed_once(config: Path, out: Path, when: Callable[[], bool]) -> int:
+    """Starts a run in another process and kills it as soon as something is so; gives its exit code."""
+    command = [sys.executable, "-m", "enrich_app", "run", str(config), "--out", str(out), "--device", "cpu"]
+    with subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and not when():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        return process.wait()
+
+
+def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
+    run_app: RunApp, config_file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert killed_once(config_file, run, lambda: len(list(run.glob("sampled-variants/images/*.png"))) > 6) == -9
+
+    planned = run_app("run", config_file, "--out", run, "--dry-run", "--device", "cpu")
+    assert planned.code == 0, planned.err
+    states = {line.split()[0]: line for line in planned.out.splitlines() if line}
+    for name in ("cascade", "mask-cascade", "sampled-images", "predicted-masks", "filtered-pairs"):
+        assert " done" in states[name], states[name]
+    assert re.search(r" \d+ of 24", states["sampled-variants"]) or "begun" in states["sampled-variants"]
+    assert "to do" in states["segmentation/2/seed-1"]
+    assert "free:" in planned.out
+
+    resumed = run_app("run", config_file, "--out", run, "--device", "cpu")
+    assert resumed.code == 0, resumed.err
+    assert "6 steps were done before" in resumed.out
+    assert "(5)" in resumed.out
+    rows = json.loads((run / "table" / "table.json").read_text())["rows"]
+    assert {(row["strategy"], row["split"]) for row in rows} == {
+        (strategy, split) for strategy in ("1", "2", "5") for split in ("seen", "unseen", "all")
+    }
+    assert all(row["seeds"] == 2 for row in rows)
+
+    page = (run / "report.html").read_text()
+    assert page.count("data:image/jpeg") in (3, 4)  # the fourth is of what was left out
+    assert "data:image/svg+xml" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")}
+    again = run_app("run", config_file, "--out", run, "--device", "cpu")
+    assert again.code == 0, again.err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*.safetensors")} == before
+    refused = run_app("report", run)
+    assert refused.code == 1
+    assert "--overwrite" in refused.err
+    assert run_app("report", run, "--overwrite").code == 0
+    assert "all is done" in run_app("run", config_file, "--out", run, "--dry-run").out
