@@ -115,6 +115,8 @@ def test_what_does_not_fit_is_refused(trained: NnUnet, pairs: list[LabelledImage
                 pairs, start_from=trained.folder
             )
         )
+    with pytest.raises(SegmentationError, match="planned with batch_size 5, the settings have 4"):
+        next(NnUnet(tmp_path / "new", KUMAR, SETTINGS, plans=tmp_path / "other.json").fit(pairs))
     (tmp_path / "none.json").write_text("{}")
     with pytest.raises(SegmentationError, match="no plans of nnU-Net"):
         next(NnUnet(tmp_path / "new", KUMAR, SETTINGS, plans=tmp_path / "none.json").fit(pairs))

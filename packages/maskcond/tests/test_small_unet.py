@@ -132,10 +132,13 @@ def test_trained_otherwise_is_refused(trained: SmallUnet) -> None:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".model.toml.tmp").write_text("ours, from a run that was killed")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(SegmentationError, match="is not empty"):
         run(SmallUnet(tmp_path, KUMAR, SETTINGS), blobs(1, seed=0))
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "notes.txt").unlink()
+    run(SmallUnet(tmp_path, KUMAR, replace(SETTINGS, steps=1)), blobs(1, seed=0))
+    assert {path.name for path in tmp_path.iterdir()} == {"model.toml", "network.safetensors"}
 
 
 def test_untrained_models_are_refused(trained: SmallUnet, tmp_path: Path) -> None:

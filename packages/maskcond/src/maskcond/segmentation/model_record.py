@@ -57,10 +57,10 @@ def claim_folder(folder: Path, record: ModelRecord) -> None:
                     f"{folder} has a model that was trained otherwise ({changed}); take another folder"
                 )
         return
-    if folder.exists() and any(folder.iterdir()):
+    temporary = folder / f".{MODEL_FILE}.tmp"
+    if folder.exists() and any(path != temporary for path in folder.iterdir()):
         raise SegmentationError(f"{folder} is not empty, and has no {MODEL_FILE}; take another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{MODEL_FILE}.tmp"
     temporary.write_text(tomli_w.dumps(dump_config(record)), encoding="utf-8")
     temporary.replace(folder / MODEL_FILE)
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,6 +94,8 @@ class NnUnet:
         network = ("base_features", "patch_px")
         start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, network)
         plans = self.plans if start is None else self._plans_of(start)
+        if plans is not None:
+            _check_plans(plans, self.settings)
         record = ModelRecord(
             kind=KIND,
             classes=self.classes,
@@ -207,12 +210,29 @@ def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSet
 
 def _plans_sha256(plans: Path) -> str:
     """The digest of what plans say of network and preprocessing, whatever data set they are of."""
+    return hashlib.sha256(json.dumps(_configurations(plans), sort_keys=True).encode()).hexdigest()
+
+
+def _check_plans(plans: Path, settings: NnUnetSettings) -> None:
+    """Makes sure that plans say what the settings do."""
+    planned = _configurations(plans)["2d"]
+    found = {
+        "batch_size": planned["batch_size"],
+        "base_features": planned["architecture"]["arch_kwargs"]["features_per_stage"][0],
+    }
+    for name, value in found.items():
+        if value != getattr(settings, name):
+            raise SegmentationError(
+                f"{plans}: planned with {name} {value}, the settings have {getattr(settings, name)}"
+            )
+
+
+def _configurations(plans: Path) -> dict[str, Any]:
     try:
-        read = json.loads(plans.read_text(encoding="utf-8"))
-        said = json.dumps(read["configurations"], sort_keys=True)
+        found: dict[str, Any] = json.loads(plans.read_text(encoding="utf-8"))["configurations"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SegmentationError(f"{plans}: no plans of nnU-Net that can be read ({error})") from None
-    return hashlib.sha256(said.encode()).hexdigest()
+    return found
 
 
 def _check_installed() -> None:
