@@ -16,7 +16,7 @@ from maskcond.class_balance import ClassBalance
 from maskcond.labelled_images import LabelledImages
 from maskcond.mask_diffusion import MaskDiffusion, MaskPictureExamples, MaskPictures
 from maskcond.mask_examples import ANYWHERE
-from maskcond.network_training import NetworkEvent, check_phases, open_run, train_networks
+from maskcond.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
 
 PHASE = "masks"
 
@@ -106,5 +106,6 @@ def train_mask_diffusion(
         return examples, None
 
     trained = yield from train_networks(cascade, phases, examples_of, out_dir, device=device, resume=resume)
-    classes = plan.pictures.codec.classes
-    MaskDiffusion(classes, trained, {**(provenance or {}), **trained.provenance}).save(out_dir / "model")
+    if is_main_process():
+        told = {**(provenance or {}), **trained.provenance}
+        MaskDiffusion(plan.pictures.codec.classes, trained, told).save(out_dir / "model")

@@ -10,7 +10,7 @@ from maskcond.labelled_images import LabelledImages
 from maskcond.mask_cascade import MaskCascade
 from maskcond.mask_examples import ANYWHERE, MaskExamples
 from maskcond.mask_plan import MaskPlan, mask_plan_text
-from maskcond.network_training import NetworkEvent, check_phases, open_run, train_networks
+from maskcond.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
 from maskcond.widening import widen_for_masks
 
 
@@ -68,7 +68,8 @@ def train_mask_cascade(
     )
     before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
     told = {**before, **(provenance or {}), **trained.provenance}
-    MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told).save(out_dir / "model")
+    if is_main_process():
+        MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told).save(out_dir / "model")
 
 
 def _examples(plan: MaskPlan, images: LabelledImages, seed: int, *, blank: bool) -> MaskExamples:

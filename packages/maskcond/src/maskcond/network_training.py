@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +97,19 @@ def train_networks(
     return Cascade(cascade, unets, provenance)
 
 
+def is_main_process() -> bool:
+    """Whether this process looks after files; of those that `accelerate launch` starts, one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def open_run(plan_text: str, out_dir: Path, *, resume: bool) -> None:
     """Leaves the plan, as TOML, in the folder of a run as `plan.toml`, or makes sure that it is the run's.
 
     Raises:
         ConfigError: The folder holds a run that is not to be resumed, or one of another plan.
     """
+    if not is_main_process():
+        return
     saved = out_dir / "plan.toml"
     if saved.exists() and not resume:
         raise ConfigError(f"{out_dir} holds a run; resume it, or use another folder")

@@ -46,8 +46,9 @@ def add_embedding(config: StageConfig, unet: nn.Module, width: int) -> tuple[Sta
 
     What the embedding adds at every block beside the time is zero at first, given or not. But the network also attends
     to its tokens, beside those of the time. Attention shares its weight out among all tokens, and its keys have a fixed
-    length, so no weights of the new layers make it pass them over: the output cannot stay exactly as it was. It changes
-    by some ten hundredths of its size; with the layers' usual fresh weights it would by up to seven tenths.
+    length, so no weights of the new layers make it pass them over: the output cannot stay exactly as it was. That of
+    the built-in model's base network changes by 7 to 19 % (root mean square, at eight noise levels); with the layers'
+    usual fresh weights it would by 8 to 69 %.
 
     Args:
         config: The stage.
