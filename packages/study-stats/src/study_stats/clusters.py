@@ -69,7 +69,8 @@ def cluster_bootstrap(
     Raises:
         StudyError: There are too few readers, images or resamples, or all classifications are alike.
 
-    Source: Owen 2007, 'The pigeonhole bootstrap'; it errs on the wide side.
+    Source: Owen 2007, 'The pigeonhole bootstrap'. It errs on the wide side: where neither readers nor images differ, it
+    finds up to three times the variance.
     """
     check_share("confidence", confidence)
     if resamples < 100:

@@ -10,8 +10,7 @@ from scipy.stats import beta, binom, norm
 from study_stats.errors import StudyError, check_share
 from study_stats.intervals import IntervalMethod, together
 
-MOST = 2_000_000
-"""Studies that need more classifications than this are refused."""
+_MOST = 2**17  # far beyond any study; checking more would take long
 
 _Counts = NDArray[np.int64]
 
@@ -55,7 +54,7 @@ def classifications_for_width(
         method: Of the intervals, as in `realism`.
 
     Raises:
-        StudyError: A setting makes no sense, or over two million classifications are needed.
+        StudyError: A setting makes no sense, or over 100,000 classifications are needed.
     """
     for name, value in (("width", width), ("share p", p), ("confidence", confidence)):
         check_share(name, value)
@@ -84,7 +83,7 @@ def classifications_for_power(p: float, *, readers: int = 1, power: float = 0.8,
         alpha: Level of all tests together.
 
     Raises:
-        StudyError: A setting makes no sense, or over two million classifications are needed.
+        StudyError: A setting makes no sense, or over 100,000 classifications are needed.
     """
     for name, value in (("share p", p), ("power", power), ("level alpha", alpha)):
         check_share(name, value)
@@ -115,11 +114,12 @@ def classifications_for_equivalence(
         alpha: Level of all tests together.
 
     Raises:
-        StudyError: A setting makes no sense, or over two million classifications are needed.
+        StudyError: A setting makes no sense, or over 100,000 classifications are needed.
     """
     for name, value in (("power", power), ("level alpha", alpha)):
         check_share(name, value)
-    if not abs(p - 0.5) < margin < 0.5:
+    # With room for rounding: no number of classifications shows what lies on the margin itself.
+    if not abs(p - 0.5) + 1e-9 < margin < 0.5:
         raise StudyError(f"a margin of {margin} round 0.5 with p {p}: it is below 0.5, and p lies within it")
     _check_readers(readers)
 
@@ -140,13 +140,13 @@ def _from_where_on(enough: Callable[[_Counts], NDArray[np.bool_]]) -> int:
     Counts are whole, so power and width go up and down by turns; the first number that is enough may be luck.
     """
     upper = 64
-    while upper <= MOST:
+    while upper <= _MOST:
         # Enough for a sixth of the range: no later number falls short, since the turns get smaller.
         fails = np.flatnonzero(~enough(np.arange(1, upper + 1)))
         if not len(fails) or fails[-1] + 1 < 5 * upper // 6:
             return int(fails[-1]) + 2 if len(fails) else 1
         upper *= 2
-    raise StudyError(f"more than {MOST:,} classifications would be needed: ask for less")
+    raise StudyError("over 100,000 classifications would be needed by each reader: ask for less")
 
 
 def _exact(wrong: NDArray[np.float64], counts: _Counts, confidence: float) -> tuple[NDArray[np.float64], ...]:

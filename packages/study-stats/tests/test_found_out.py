@@ -1,0 +1,46 @@
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
+
+from study_stats import Classifications, StudyError, images_found_out
+
+Simulate: TypeAlias = Callable[..., Classifications]
+
+
+def test_an_image_that_all_see_through_comes_first(from_answers: Callable[..., Classifications]) -> None:
+    rng = np.random.default_rng(0)
+    answers = {f"reader {number}": [*(rng.random(9) < 0.4), True] for number in range(12)}
+    found = images_found_out(from_answers(answers))
+    first = found.frame.iloc[0]
+    assert found.frame.index[0] == "synthetic 9"
+    assert (first["count"], first["found_out"], first["share"]) == (12, 12, 1)
+    assert found.significant == 1
+    assert "1 of 10 images are found out more often than by guessing" in str(found)
+    assert len(str(found).splitlines()) == 12
+
+
+def test_tests_and_intervals_are_those_of_scipy_for_as_many_images_as_there_are(simulate: Simulate) -> None:
+    frame = images_found_out(simulate(np.random.default_rng(1), readers=9, images=20, image_sd=1)).frame
+    pairs = list(zip(frame["found_out"], frame["count"], strict=True))
+    tests = [binomtest(k, n, alternative="greater") for k, n in pairs]
+    assert frame["p_value"].tolist() == pytest.approx([test.pvalue for test in tests])
+    corrected = multipletests([test.pvalue for test in tests], method="holm")[1]
+    assert frame["p_value_corrected"].tolist() == pytest.approx(corrected)
+    for (k, n), low, high in zip(pairs, frame["low"], frame["high"], strict=True):
+        expected = binomtest(k, n).proportion_ci(1 - 0.05 / 20)
+        assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+def test_of_images_that_none_sees_through_hardly_ever_one_stands_out(simulate: Simulate) -> None:
+    rng = np.random.default_rng(2)
+    found = [images_found_out(simulate(rng, readers=10, images=10)).significant > 0 for _ in range(20)]
+    assert sum(found) <= 2
+
+
+def test_nothing_to_rank(from_answers: Callable[..., Classifications]) -> None:
+    with pytest.raises(StudyError, match="there are no classifications"):
+        images_found_out(from_answers({}))

@@ -1,0 +1,51 @@
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from study_stats import Classifications, StudyError, plot_learning, plot_readers, plot_times, realism, response_times
+
+
+def test_readers_stand_with_their_share_and_interval() -> None:
+    found = realism({"A": (20, 30), "nobody": (0, 0), "B": (45, 5)})
+    axes = plot_readers(found).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["A (n = 50)", "B (n = 50)", "total (n = 100)"]
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_ydata()[0] == line.get_ydata()[1]]
+    drawn = [tuple(line.get_xdata()) for line in lines]
+    assert drawn == [row.interval for row in (found.readers[0], found.readers[2], found.total)]
+    assert [text.get_text() for text in axes.texts] == ["0.600", "0.100", "0.350"]
+
+
+def test_learning_is_the_share_of_the_last_ones(from_answers: Callable[..., Classifications]) -> None:
+    study = from_answers({"A": [False] * 10 + [True] * 20, "few": [True, False]})
+    axes = plot_learning(study, window=10).axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["A"].get_xdata()[[0, -1]].tolist() == [10, 30]
+    assert lines["A"].get_ydata() == pytest.approx([*np.linspace(1, 0, 11), *[0] * 10])
+    assert (lines["few"].get_xdata().tolist(), lines["few"].get_ydata().tolist()) == ([2], [0.5])
+
+
+def test_times_have_their_medians(simulate: Callable[..., Classifications]) -> None:
+    study = simulate(np.random.default_rng(0), readers=2)
+    axes = plot_times(response_times(study)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["reader 0", "reader 1"]
+    medians = [line.get_xdata()[0] for line in axes.lines if line.get_linewidth() == 2.5]
+    assert medians == [10] * 4
+
+
+def test_plots_can_be_saved_without_a_display(simulate: Callable[..., Classifications]) -> None:
+    study = simulate(np.random.default_rng(0), readers=3, images=40)
+    for figure in (plot_readers(realism(study)), plot_learning(study), plot_times(response_times(study))):
+        file = io.BytesIO()
+        figure.savefig(file, format="svg")
+        assert b"reader 2" in file.getvalue()
+
+
+def test_nothing_to_draw(from_answers: Callable[..., Classifications]) -> None:
+    with pytest.raises(StudyError, match="no classification has a time"):
+        plot_times(response_times(from_answers({"A": [True]})))
+    with pytest.raises(StudyError, match="0 classifications, a window of 30"):
+        plot_learning(from_answers({}))
+    with pytest.raises(StudyError, match="a window of 0"):
+        plot_learning(from_answers({"A": [True]}), window=0)
