@@ -10,8 +10,9 @@ import numpy as np
 import PIL.Image
 
 from enrich_app.errors import UsageError
-from maskcond import Image, Numbers, read_image
+from maskcond import Image, read_image
 from maskcond.annotated_images import TRAIN
+from maskcond.arrays import Numbers
 from maskcond.enrichment import EnrichmentConfig
 from maskcond.enrichment.enrichment_run import X1, X2, Y1, evaluation_step
 from maskcond.enrichment.outlined import outlined

@@ -204,7 +204,7 @@ class NnUnetPlan:
     fine_tuning: NnUnetSettings = NnUnetSettings(epochs=100)
 
     def __post_init__(self) -> None:
-        for name in ("base_features", "patch_px"):
+        for name in ("base_features", "patch_px", "batch_size"):
             if getattr(self.training, name) != getattr(self.fine_tuning, name):
                 raise ValueError(f"fine_tuning: {name} is that of the training")
 
