@@ -114,7 +114,7 @@ def open_page(chromium: Any) -> Iterator[Open]:
             stack.callback(server.shutdown)
             address = f"http://127.0.0.1:{server.port}/"
             page = stack.enter_context(closing(chromium.new_page(viewport={"width": 1000, "height": 600})))
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(30_000)
             if not expected_errors:
                 page.on("console", lambda line: troubles.append(f"{line.type}: {line.text}"))
             page.on("pageerror", lambda error: troubles.append(str(error)))

@@ -1,5 +1,5 @@
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,15 @@ def in_the_gradients(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], No
     monkeypatch.setattr(torch.Tensor, "backward", backward)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Has Ctrl-C raise KeyboardInterrupt, also in a process of pytest-xdist, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(("place", "done"), [(in_the_running_mean, 4), (in_the_optimiser, 4), (in_the_gradients, 3)])
 def test_ctrl_c_never_leaves_half_a_step(
     upper: StageConfig,

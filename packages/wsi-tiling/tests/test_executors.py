@@ -25,7 +25,7 @@ class FakeRay(ModuleType):
     def is_initialized(self) -> bool:
         return self.connected
 
-    def init(self, address: str | None, log_to_driver: bool) -> None:
+    def init(self, address: str | None, log_to_driver: bool, logging_level: int = 0) -> None:
         if address == "nowhere":
             raise ConnectionError("nobody there\nat all")
         self.connected = True
