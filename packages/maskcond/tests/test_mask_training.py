@@ -1,7 +1,9 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from PIL import Image
 from cdm_core import Cascade, ConfigError, TrainingConfig
 from maskcond import (
     KUMAR,
+    KUMAR_CONDITIONS,
     Augmentation,
     Category,
     Conditions,
+    Instances,
     LabelledImages,
     MaskCascade,
     MaskCodec,
@@ -155,3 +159,26 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     (tmp_path / "labels" / "0.png").write_bytes(b"")
     with pytest.raises(MaskError, match="no image to train on"):
         next(iter(train_mask_cascade(plan, LabelledImages([]), tmp_path / "other", device="cpu")))
+
+
+def test_the_example_in_the_readme_runs(
+    plan: MaskPlan, nuclei: Instances, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kumar = tmp_path / "kumar"
+    for folder in ("images", "instances"):
+        (kumar / folder).mkdir(parents=True)
+    rows = ["image,split,organ,disease"]
+    for number, split in enumerate(("train", "seen")):
+        picture = np.random.default_rng(number).integers(256, size=(160, 160, 3)).astype(np.uint8)
+        Image.fromarray(picture).save(kumar / "images" / f"{split}.png")
+        Image.fromarray(nuclei[:, :160].astype(np.uint16)).save(kumar / "instances" / f"{split}.png")
+        rows.append(f"{split},{split},Colon,Colon adenocarcinoma")
+    (kumar / "index.csv").write_text("\n".join(rows))
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (example,) = (each for each in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "train_mask" in each)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102
+    names["main"](kumar, tmp_path / "run", replace(plan, input=MaskInput.of(KUMAR, KUMAR_CONDITIONS)))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["8-blank", "8-blank"]
+    assert lines[-3:] == ["0 0 (16, 16, 3)", "0 1 (16, 16, 3)", "0 2 (16, 16, 3)"]
