@@ -14,11 +14,10 @@ from enrich_app.report_plot import plot_strategies
 from enrich_app.table_text import NAMES
 from maskcond import ClassSet, MaskCascade, read_image
 from maskcond.enrichment import STRATEGIES, EnrichmentConfig, config_text, read_enrichment_config
-from maskcond.enrichment.digests import list_files
 from maskcond.enrichment.enrichment_run import CONFIG_FILE, EXPORT, PAIRS, TABLE, TABLE_FILE, X1
 from maskcond.enrichment.filtering import Filtered
 from maskcond.enrichment.real_images import open_real_images
-from maskcond.enrichment.step_record import RECORD_FILE, StepRecord
+from maskcond.enrichment.step_record import StepRecord
 from maskcond.enrichment.strategy_table import read_table
 from maskcond.enrichment.synthetic_pairs import DROPPED_FILE, PAIRS_FILE, PROVENANCE_FILE
 
@@ -109,11 +108,15 @@ def _classes(config: EnrichmentConfig) -> ClassSet:
 
 
 def _steps(folder: Path) -> list[StepTime]:
-    """All steps that the run's folder holds, with their times."""
-    found = []
-    for name in list_files(folder, ["."]):
-        place = (folder / name).parent
-        if Path(name).name == RECORD_FILE and (record := StepRecord.load(place)) is not None and record.done:
-            step = place.relative_to(folder).as_posix()
-            found.append(StepTime(step, record.units, record.seconds, record.bytes))
-    return found
+    """The steps that the table was made by, each after those that it reads, with their times."""
+    found: dict[str, StepTime] = {}
+
+    def look(name: str) -> None:
+        record = StepRecord.load(folder / name)
+        if record is not None and name not in found:
+            for read in record.reads:
+                look(read)
+            found[name] = StepTime(name, record.units, record.seconds, record.bytes)
+
+    look(TABLE)
+    return list(found.values())
