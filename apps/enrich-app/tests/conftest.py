@@ -98,8 +98,8 @@ def tiny_config(kumar: Path) -> EnrichmentConfig:
         init_cross_embed=False,
         init_conv_kernel_size=3,
     )
-    sampling = SamplingConfig(4, "dpmpp_2m", lowres_noise=0.1)
-    training = TrainingConfig(20, 4, learning_rate=5e-3, ema_decay=0.8)
+    sampling = SamplingConfig(2, "dpmpp_2m", lowres_noise=0.1)
+    training = TrainingConfig(5, 4, learning_rate=5e-3, ema_decay=0.5)
     networks = (
         MaskNetworkPlan(StageConfig(16, unet, sampling=sampling), training),
         MaskNetworkPlan(StageConfig(32, unet, lowres_px=16, sampling=sampling), training),
@@ -111,7 +111,7 @@ def tiny_config(kumar: Path) -> EnrichmentConfig:
         DataConfig(kumar=kumar),
         CascadeSource(training=(training, training)),
         MaskCascadeSource(plan=plan),
-        SamplingPlan(12, 2, batch_size=6),
+        SamplingPlan(8, 2, batch_size=2),
         FilterConfig(outside=0.0, copies=0.0, crops=40),
         SegmentationConfig(small_unet=SmallUnetPlan(first, more), strategies=("1", "2", "5"), seeds=2),
         EvaluationConfig(resamples=200),

@@ -36,7 +36,7 @@ def changed(config: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("images = 12", "imges = 12", ("unknown key 'sampling.imges'", "did you mean 'images'")),
+        ("images = 8", "imges = 8", ("unknown key 'sampling.imges'", "did you mean 'images'")),
         ("seeds = 2", 'seeds = "many"', ("segmentation.seeds",)),
         ("crop_px = 32\n", "crop_px = 64\n", ("data.scale", "0.5")),
         ("[data]", "[data", ("cannot be read as TOML",)),

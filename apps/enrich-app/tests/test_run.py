@@ -30,20 +30,19 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     run_app: RunApp, config_file: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    assert killed_once(config_file, run, lambda: len(list(run.glob("sampled-variants/images/*.png"))) > 6) == -9
+    assert killed_once(config_file, run, lambda: len(list(run.glob("sampled-variants/images/*.png"))) > 1) == -9
 
     planned = run_app("run", config_file, "--out", run, "--dry-run", "--device", "cpu")
     assert planned.code == 0, planned.err
-    states = {line.split()[0]: line for line in planned.out.splitlines() if line}
-    for name in ("cascade", "mask-cascade", "sampled-images", "predicted-masks", "filtered-pairs"):
-        assert " done" in states[name], states[name]
-    assert re.search(r" \d+ of 24", states["sampled-variants"]) or "begun" in states["sampled-variants"]
-    assert "to do" in states["segmentation/2/seed-1"]
+    lines = [line for line in planned.out.splitlines() if line]
+    done = [line.split()[0] for line in lines if line.endswith(" done")]
+    assert {"cascade", "mask-cascade", "sampled-images", "predicted-masks", "filtered-pairs"} <= set(done)
+    assert any(line.startswith("segmentation/2/seed-1 ") and " to do " in line for line in lines)
     assert "free:" in planned.out
 
     resumed = run_app("run", config_file, "--out", run, "--device", "cpu")
     assert resumed.code == 0, resumed.err
-    assert "6 steps were done before" in resumed.out
+    assert f"{len(done)} steps were done before" in resumed.out
     assert "(5)" in resumed.out
     rows = json.loads((run / "table" / "table.json").read_text())["rows"]
     assert {(row["strategy"], row["split"]) for row in rows} == {
