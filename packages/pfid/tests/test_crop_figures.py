@@ -248,7 +248,9 @@ def test_crops_that_an_interrupted_call_has_measured_are_not_measured_again(tmp_
         seen.append(len(patches))
         return colours_and_edges(patches)
 
-    def events(name: str, extractor: Any = CallableExtractor(counted, "colours and edges", 6)) -> Any:
+    counting = CallableExtractor(counted, "colours and edges", 6)
+
+    def events(name: str, extractor: Any = counting) -> Any:
         sides: dict[str, Any] = {"real": real, "fake": fake, "plan": plan, "extractor": extractor}
         return measure_crops(**sides, folder=tmp_path / name, batch_size=50, workers=0)
 

@@ -64,6 +64,9 @@ def test_one_side_can_be_statistics_of_before(make_folder: MakeFolder, tmp_path:
     foreign = fid(real=tmp_path / "foreign.npz", fake=fake, extractor=EXTRACTOR)
     assert foreign.value == pytest.approx(expected.value, rel=1e-6)
     assert (foreign.n_real, foreign.note) == (None, "real: statistics that do not tell their extractor")
+    np.savez(tmp_path / "larger.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    with pytest.raises(FeatureError, match="the real side has 2,048 features"):
+        fid(real=tmp_path / "larger.npz", fake=tmp_path / "larger.npz", extractor=EXTRACTOR)
     other = CallableExtractor(EXTRACTOR.function, "other", 6)
     with pytest.raises(FeatureError, match="the real side has features of 'some pixels', wanted 'other'"):
         fid(real=tmp_path / "real.npz", fake=fake, extractor=other)

@@ -129,10 +129,15 @@ def _measured(side: Side, extractor: Extractor, batch: int) -> tuple[Features | 
     return total.statistics(extractor=extractor.name, resize=extractor.resize), notes_on(side, total.count)
 
 
-def _check_origin(side: Features | FeatureStatistics, extractor: Extractor, name: str) -> None:
-    for its, wanted in ((side.extractor, extractor.name), (side.resize, extractor.resize)):
+def _check_origin(measured: Features | FeatureStatistics, extractor: Extractor, side: str) -> None:
+    dimensions = measured.values.shape[1] if isinstance(measured, Features) else measured.dimensions
+    if dimensions != extractor.dimensions:
+        raise FeatureError(
+            f"the {side} side has {dimensions:,} features, '{extractor.name}' gives {extractor.dimensions:,}"
+        )
+    for its, wanted in ((measured.extractor, extractor.name), (measured.resize, extractor.resize)):
         if its is not None and its != wanted:
-            raise FeatureError(f"the {name} side has features of '{its}', wanted '{wanted}'")
+            raise FeatureError(f"the {side} side has features of '{its}', wanted '{wanted}'")
 
 
 def _same(real: Side, fake: Side) -> bool:
