@@ -30,6 +30,7 @@ from maskcond.enrichment import (
     EnrichmentRun,
     Progress,
     config_text,
+    estimate,
     read_enrichment_config,
 )
 from maskcond.enrichment.config import (
@@ -133,6 +134,9 @@ class FakeModels:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+
+    def count_weights(self) -> list[int]:
+        return [1000, 100]
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
         self.log.append("train D_phi")
@@ -310,6 +314,15 @@ def test_nothing_left_by_the_filter_is_told(config: EnrichmentConfig, do: Do) ->
     told = "none of 6 sampled pairs is kept (implausible share of foreground 6)"
     with pytest.raises(EnrichmentError, match=re.escape(told)):
         do(replace(config, filter=FilterConfig(outside=0.4999, crops=40)))
+
+
+def test_disk_is_estimated_before_anything_has_run(config: EnrichmentConfig, tmp_path: Path) -> None:
+    found = estimate(EnrichmentRun(config, tmp_path / "run", FakeModels()).run.status())
+    sizes = {each.status.step.name: each.bytes for each in found}
+    assert sizes["cascade"] == 1100 * 20  # a training's state, and the model
+    assert sizes["mask-cascade"] == 1100 * 36  # of two trainings, on blank masks first
+    assert sizes["sampled-variants"] == 2 * sizes["sampled-images"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_configuration_is_the_same_from_its_file(config: EnrichmentConfig, tmp_path: Path) -> None:

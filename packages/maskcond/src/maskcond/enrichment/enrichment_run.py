@@ -39,6 +39,8 @@ D_PHI, D_XI, X1, Y1, PAIRS, X2, EXPORT, PLANS, TABLE = (
     "table",
 )
 """The steps' folders."""
+STATE_BYTES, MODEL_BYTES = 16, 4
+"""What a weight takes in a training's state (itself, its running mean, two moments) and in a model."""
 COMPRESSED = 0.75
 """What PNG leaves of tissue, roughly."""
 
@@ -92,6 +94,7 @@ class EnrichmentRun:
                 },
                 units=sum(training.steps for training in config.cascade.training),
                 kind=D_PHI,
+                fixed_bytes=lambda: sum(self.models.count_weights()) * (STATE_BYTES + MODEL_BYTES),
             )
         if config.mask_cascade.plan is not None:
             yield Step(
@@ -108,6 +111,7 @@ class EnrichmentRun:
                     for network in config.mask_cascade.plan.networks
                 ),
                 kind=D_XI,
+                fixed_bytes=self._mask_cascade_bytes,
             )
 
     def _pair_steps(self) -> Iterator[Step]:
@@ -321,6 +325,14 @@ class EnrichmentRun:
     def _taken(self, folder: Path | None, name: str) -> dict[str, str]:
         """What a step's settings say of a model that was not trained in the run."""
         return {} if folder is None else {name: digest_folder(folder)}
+
+    def _mask_cascade_bytes(self) -> int:
+        plan = self.config.mask_cascade.plan
+        networks = () if plan is None else plan.networks
+        return sum(
+            weights * (STATE_BYTES * (1 + (network.blank_training is not None)) + MODEL_BYTES)
+            for weights, network in zip(self.models.count_weights(), networks, strict=True)
+        )
 
     def _if_step(self, name: str, there: bool) -> tuple[str, ...]:
         return (name,) if there else ()

@@ -56,5 +56,5 @@ def _of_step(status: StepStatus, rates: dict[str, tuple[float, int]], sizes: dic
     if step.kind in sizes:
         size, units = sizes[step.kind]
         return Estimate(status, seconds, round(size / units * step.units))
-    guess = step.units * step.unit_bytes + step.fixed_bytes
+    guess = step.units * step.unit_bytes + (step.fixed_bytes() if step.fixed_bytes is not None else 0)
     return Estimate(status, seconds, guess or None)

@@ -46,6 +46,10 @@ class Models(Protocol):
         """Side of the sampled images."""
         ...
 
+    def count_weights(self) -> list[int]:
+        """How many weights each network of the cascades that are to be trained has."""
+        ...
+
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
         """Trains D_phi; leaves it in `folder/model`."""
         ...

@@ -39,7 +39,7 @@ class Step:
         units: How many units of work it has.
         kind: Steps of one kind take the same time for a unit.
         unit_bytes: What a unit leaves on disk, roughly, where that is known beforehand.
-        fixed_bytes: What it leaves on disk whatever its units, likewise.
+        fixed_bytes: Tells what it leaves on disk whatever its units, likewise; asked only where nothing was measured.
     """
 
     name: str
@@ -51,4 +51,4 @@ class Step:
     units: int = 1
     kind: str = ""
     unit_bytes: int = 0
-    fixed_bytes: int = 0
+    fixed_bytes: Callable[[], int] | None = None

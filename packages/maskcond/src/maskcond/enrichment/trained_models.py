@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig
+from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, build_unet
 from cdm_core.examples import Examples
 from cdm_core.pictures import to_uint8
 from maskcond.arrays import Image, Labels
@@ -105,6 +105,12 @@ class TrainedModels:
     def conditions(self) -> Conditions | None:
         """What D_xi is told beside the mask."""
         return self.input.schema
+
+    def count_weights(self) -> list[int]:
+        """How many weights each network of the cascades that are to be trained has."""
+        with torch.device("meta"):  # made without their memory
+            unets = [build_unet(stage) for stage in self._plan().cascade.stages]
+        return [sum(weight.numel() for weight in unet.parameters()) for unet in unets]
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
         """Trains D_phi; leaves it in `folder/model`."""
