@@ -26,7 +26,7 @@ JPEG_QUALITY = 90
 SHOWN = 6
 TILE_PX = 176
 MARGIN_PX = 6
-TEST_PX = 256
+TEST_PX = TILE_PX
 """Side of the parts of test images that are shown, at most."""
 
 
