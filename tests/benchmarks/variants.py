@@ -179,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("real", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--base-steps", type=int, default=200)
+    parser.add_argument("--base-steps", type=int, default=900)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--patches", type=int, default=32)
     arguments = parser.parse_args()
