@@ -2,7 +2,7 @@
 
 import errno
 
-PACKAGES = ("wsi_tiling", "pfid", "eval_app")
+PACKAGES = ("wsi_tiling", "pfid", "maskcond", "eval_app")
 
 
 class UsageError(ValueError):

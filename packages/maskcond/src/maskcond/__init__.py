@@ -6,7 +6,14 @@ What needs torch is imported when it is first asked for: measuring and convertin
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from maskcond.annotated_images import AnnotatedImage, AnnotatedImages, ImageRecord, read_image, read_instances
+from maskcond.annotated_images import (
+    AnnotatedImage,
+    AnnotatedImages,
+    ImageRecord,
+    read_image,
+    read_instances,
+    read_numbers,
+)
 from maskcond.annotation_files import read_outlines, write_outlines
 from maskcond.area import resize_by_area
 from maskcond.arrays import Channels, Image, Instances, Labels
@@ -120,6 +127,7 @@ __all__ = [
     "read_kumar",
     "read_labels",
     "read_mask_plan",
+    "read_numbers",
     "read_outlines",
     "relabel",
     "remove_fragments",

@@ -149,17 +149,27 @@ def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
         except AnnotationError as error:
             raise AnnotationError(f"{path}: {error}") from None
     else:
-        numbers = np.asarray(_open(path))
-        try:
-            check_numbers(numbers)
-        except MaskError as error:
-            raise ImageSetError(f"{path}: {error}") from None
+        numbers = read_numbers(path)
     if numbers.shape != size_px:
         (mask_height, mask_width), (height, width) = numbers.shape, size_px
         raise ImageSetError(f"{path}: the mask is {mask_width} x {mask_height} px, its image {width} x {height} px")
     if not numbers.any():
         raise ImageSetError(f"{path}: the mask is empty")
     return relabel(numbers)
+
+
+def read_numbers(path: Path) -> Numbers:
+    """Reads a picture of numbers, one channel of 8, 16 or 32 bits, as they are, (H, W); 0 alone may be in it.
+
+    Raises:
+        ImageSetError: It is missing, damaged or of another kind.
+    """
+    numbers: Numbers = np.asarray(_open(path))
+    try:
+        check_numbers(numbers)
+    except MaskError as error:
+        raise ImageSetError(f"{path}: {error}") from None
+    return numbers
 
 
 def _read(record: ImageRecord) -> AnnotatedImage:

@@ -193,3 +193,40 @@ def memorise(
         skip_unreadable=skip_unreadable,
         overwrite=overwrite,
     )
+
+
+@app.command()
+def seg(
+    truth: Annotated[Path, typer.Argument(help="Folder of true masks: PNG or TIFF, one number a pixel, 0 for none.")],
+    predicted: Annotated[Path, typer.Argument(help="Folder of predicted ones, with the same names.")],
+    semantic: Annotated[
+        bool, typer.Option("--semantic", help="The numbers are classes, and not those of nuclei: Dice of each class.")
+    ] = False,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV file with the columns image and split: means of each split, too.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for the figures, with those of every image.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure masks of nuclei: Dice, AJI, AJI+, PQ, each the mean over images with a 95 % interval over them.
+
+    In masks of nuclei each nucleus has a number of its own; which one does not matter. An image without prediction
+    scores 0, one without nuclei and without prediction 1.
+
+    Example: **eval-app seg kumar/instances predictions --groups kumar/index.csv**
+    """
+    from eval_app.segmentation import run_seg
+
+    run_seg(
+        truth=truth,
+        predicted=predicted,
+        semantic=semantic,
+        groups=groups,
+        out=out,
+        seed=seed,
+        overwrite=overwrite,
+    )

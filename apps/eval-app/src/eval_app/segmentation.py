@@ -1,0 +1,180 @@
+"""`eval-app seg`: how well predicted masks agree with true ones."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from eval_app.console import console, progress_bars, say
+from eval_app.errors import UsageError
+from eval_app.outputs import refuse_existing, whole_file
+from maskcond import MaskError, dice, read_numbers, score
+from maskcond.arrays import Numbers
+
+SUFFIXES = (".png", ".tif", ".tiff")
+ALL = "all"
+RESAMPLES = 2000
+_SHOWN = 3
+_FORMAT = "eval-app segmentation 1"
+Scores = dict[str, float]
+"""Figures of one image by name, each in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A figure over images.
+
+    Attributes:
+        group: Which images.
+        figure: Which figure.
+        images: How many images.
+        value: Its mean over them, each with the same weight.
+        interval: 95 % bootstrap over images; None for one image.
+    """
+
+    group: str
+    figure: str
+    images: int
+    value: float
+    interval: tuple[float, float] | None
+
+
+def run_seg(
+    *, truth: Path, predicted: Path, semantic: bool, groups: Path | None, out: Path | None, seed: int, overwrite: bool
+) -> None:
+    """Measures masks; see `eval_app.cli.measuring.seg` for the arguments.
+
+    Raises:
+        UsageError: A file is in the way, or masks do not pair.
+        MaskcondError: A mask cannot be read, or two are of different sizes.
+    """
+    refuse_existing(filter(None, (out,)), overwrite=overwrite)
+    pairs = paired(truth, predicted)
+    group_of = {} if groups is None else read_groups(groups, list(pairs))
+    numbers = _classes([first for first, _ in pairs.values()]) if semantic else []
+    scores: dict[str, Scores] = {}
+    with progress_bars() as bars:
+        task = bars.add_task("images", total=len(pairs))
+        for name, files in pairs.items():
+            first, second = map(read_numbers, files)
+            try:
+                scores[name] = (
+                    by_class(first, second, numbers) if semantic else asdict(score(truth=first, predicted=second))
+                )
+            except MaskError as error:
+                raise UsageError(f"{name}: {error}") from None
+            bars.advance(task)
+    found = means(scores, group_of, np.random.default_rng(seed))
+    _show(found)
+    if out is not None:
+        told = {
+            "format": _FORMAT,
+            "truth": str(truth),
+            "predicted": str(predicted),
+            "means": [asdict(mean) for mean in found],
+            "images": [{"image": name, "group": group_of.get(name), **each} for name, each in scores.items()],
+        }
+        with whole_file(out) as partial:
+            partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        say(f"{out} (every image)")
+
+
+def paired(truth: Path, predicted: Path) -> dict[str, tuple[Path, Path]]:
+    """The masks of two folders by their names without endings.
+
+    Raises:
+        UsageError: A folder has none, two masks have one name, or a mask has no partner.
+    """
+    sides = [_masks(folder) for folder in (truth, predicted)]
+    alone = sorted(sides[0].keys() ^ sides[1].keys())
+    if alone:
+        shown = ", ".join(alone[:_SHOWN]) + (f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else "")
+        raise UsageError(f"{truth} and {predicted}: masks in one of the folders only: {shown}")
+    return {name: (sides[0][name], sides[1][name]) for name in sorted(sides[0])}
+
+
+def read_groups(path: Path, names: list[str]) -> dict[str, str]:
+    """Reads which group each image is in, from a CSV file with the columns 'image' and 'split'; it may tell of others.
+
+    Raises:
+        UsageError: It cannot be read, or does not tell of all images.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            told = {row["image"]: row["split"] for row in csv.DictReader(file)}
+    except (KeyError, UnicodeDecodeError, csv.Error):
+        raise UsageError(f"{path}: wanted a CSV file with the columns image and split") from None
+    missing = [name for name in names if not told.get(name)]
+    if missing:
+        raise UsageError(f"{path} does not tell the split of {len(missing)} images, {missing[0]} among them")
+    return {name: told[name] for name in names}
+
+
+def by_class(truth: Numbers, predicted: Numbers, numbers: list[int]) -> Scores:
+    """Dice of every class, and their mean."""
+    found = {f"dice of {number}": dice(truth=truth == number, predicted=predicted == number) for number in numbers}
+    return found | {"mean dice": float(np.mean(list(found.values())))}
+
+
+def means(scores: Mapping[str, Scores], group_of: Mapping[str, str], rng: np.random.Generator) -> list[Mean]:
+    """The mean of every figure over the images of each group and over all."""
+    groups = {group: [name for name in scores if group_of.get(name) == group] for group in sorted({*group_of.values()})}
+    groups[ALL] = list(scores)
+    found = []
+    for group, names in groups.items():
+        draws = rng.integers(len(names), size=(RESAMPLES, len(names)))
+        for figure in scores[names[0]]:
+            values = np.array([scores[name][figure] for name in names])
+            found.append(
+                Mean(group, figure, len(names), float(values.mean()), _interval(values[draws].mean(axis=1), names))
+            )
+    return found
+
+
+def _classes(files: list[Path]) -> list[int]:
+    """The numbers of the classes in true masks, without the background."""
+    numbers = sorted({int(number) for file in files for number in np.unique(read_numbers(file))} - {0})
+    if not numbers:
+        raise UsageError("there is no class in the true masks: all their numbers are 0")
+    return numbers
+
+
+def _interval(samples: NDArray[np.float64], names: list[str]) -> tuple[float, float] | None:
+    if len(names) < 2:
+        return None
+    low, high = np.quantile(samples, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    paths = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not paths:
+        raise UsageError(f"{folder}: no masks in it (names ending in {', '.join(SUFFIXES)})")
+    found = {path.stem: path for path in paths}
+    if len(found) < len(paths):
+        raise UsageError(f"{folder}: two masks have one name but for its ending")
+    return found
+
+
+def _show(found: list[Mean]) -> None:
+    figures = list(dict.fromkeys(mean.figure for mean in found))
+    table = Table("images", *(figure.replace("_plus", "+") for figure in figures))
+    for group in dict.fromkeys(mean.group for mean in found):
+        row = [mean for mean in found if mean.group == group]
+        table.add_row(f"{group} ({row[0].images})", *map(_cell, row))
+    console.print(table)
+
+
+def _cell(mean: Mean) -> str:
+    if mean.interval is None:
+        return f"{mean.value:.4f}"
+    return f"{mean.value:.4f}\n{mean.interval[0]:.3f} to {mean.interval[1]:.3f}"

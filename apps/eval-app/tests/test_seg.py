@@ -1,0 +1,97 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from maskcond import aji, dice
+
+RunApp = Callable[..., Any]
+SPLITS = {"a": "seen", "b": "seen", "c": "unseen"}
+
+
+def nuclei(seed: int) -> NDArray[np.uint16]:
+    """Squares with numbers of their own, (64, 64)."""
+    mask = np.zeros((64, 64), np.uint16)
+    for number, (y, x) in enumerate(np.random.default_rng(seed).integers(0, 54, (6, 2)), start=1):
+        mask[y : y + 9, x : x + 9] = 300 * number
+    return mask
+
+
+def save(folder: Path, **masks: NDArray[Any]) -> Path:
+    folder.mkdir()
+    for name, mask in masks.items():
+        PIL.Image.fromarray(mask).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Path, Path]:
+    """True masks of three images; one predicted rightly, one moved by 2 px, one not at all."""
+    truth = {name: nuclei(seed) for seed, name in enumerate(SPLITS)}
+    predicted = {"a": truth["a"], "b": np.roll(truth["b"], 2, axis=1), "c": np.zeros_like(truth["c"])}
+    (tmp_path / "index.csv").write_text("image,split\n" + "".join(f"{i},{s}\n" for i, s in SPLITS.items()))
+    return save(tmp_path / "truth", **truth), save(tmp_path / "predicted", **predicted)
+
+
+def test_means_of_each_split_with_intervals(run_app: RunApp, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "seg.json"
+    done = run_app("seg", *sides, "--groups", tmp_path / "index.csv", "--out", out)
+    assert done.code == 0, done.err
+    told = json.loads(out.read_text())
+    moved = {"truth": nuclei(1), "predicted": np.roll(nuclei(1), 2, axis=1)}
+    assert {each["image"]: each["aji"] for each in told["images"]} == {"a": 1, "b": aji(**moved), "c": 0}
+    means = {(each["group"], each["figure"]): each for each in told["means"]}
+    assert means["seen", "dice"]["value"] == pytest.approx((1 + dice(**moved)) / 2)
+    assert means["all", "aji"]["value"] == pytest.approx((1 + aji(**moved)) / 3)
+    low, high = means["all", "aji"]["interval"]
+    assert 0 <= low < means["all", "aji"]["value"] < high <= 1
+    assert means["unseen", "pq"] == {"group": "unseen", "figure": "pq", "images": 1, "value": 0, "interval": None}
+    assert "seen (2)" in done.out
+    assert (again := run_app("seg", *sides, "--out", out)).code == 1
+    assert "--overwrite" in again.err
+
+
+def test_classes_are_measured_one_by_one(run_app: RunApp, tmp_path: Path) -> None:
+    truth = np.zeros((20, 20), np.uint8)
+    truth[:10], truth[10:, :10] = 1, 4
+    predicted = np.where(truth == 4, 1, truth).astype(np.uint8)
+    folders = save(tmp_path / "truth", slide=truth), save(tmp_path / "predicted", slide=predicted)
+    done = run_app("seg", *folders, "--semantic", "--out", tmp_path / "seg.json")
+    assert done.code == 0, done.err
+    [image] = json.loads((tmp_path / "seg.json").read_text())["images"]
+    assert image["dice of 1"] == pytest.approx(2 * 200 / (200 + 300))
+    assert image["dice of 4"] == 0
+    assert image["mean dice"] == pytest.approx(image["dice of 1"] / 2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda root: (root / "predicted" / "b.png").unlink(), "in one of the folders only: b"),
+        (lambda root: (root / "truth" / "a.png").write_text("no picture"), "a.png"),
+        (lambda root: PIL.Image.new("RGB", (64, 64)).save(root / "predicted" / "c.png"), "c.png"),
+        (lambda root: PIL.Image.new("L", (32, 64)).save(root / "predicted" / "c.png"), "c: "),
+        (lambda root: (root / "index.csv").write_text("image,split\na,seen\n"), "does not tell the split of 2 images"),
+        (lambda root: (root / "index.csv").write_text("name\na\n"), "the columns image and split"),
+    ],
+)
+def test_masks_that_do_not_pair_or_cannot_be_read_are_told_in_one_line(
+    run_app: RunApp, sides: tuple[Path, Path], tmp_path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    spoil(tmp_path)
+    refused = run_app("seg", *sides, "--groups", tmp_path / "index.csv", "--out", tmp_path / "seg.json")
+    assert (refused.code, len(refused.err.strip().splitlines())) == (1, 1), refused.err
+    assert words in refused.err
+    assert not (tmp_path / "seg.json").exists()
+
+
+def test_masks_without_a_class_are_told(run_app: RunApp, tmp_path: Path) -> None:
+    empty = np.zeros((8, 8), np.uint8)
+    folders = save(tmp_path / "truth", a=empty), save(tmp_path / "predicted", a=empty)
+    refused = run_app("seg", *folders, "--semantic")
+    assert (refused.code, "no class in the true masks" in refused.err) == (1, True)
