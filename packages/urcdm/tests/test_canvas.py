@@ -48,6 +48,21 @@ def test_where_patches_overlap_they_blend_linearly(tmp_path: Path, image_px: int
     assert (row[image_px:] == 100).all()
 
 
+def test_windows_are_parts_of_one_picture_however_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urcdm.canvas.BLOCK_PX", 7)
+    canvas, rng = stage(tmp_path), np.random.default_rng(0)
+    cells = list(GRID)
+    for cell in cells[:-1]:
+        canvas.write(cell, rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    before = canvas.picture(0, 0, *canvas.size_px)
+    canvas.write(cells[-1], rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    whole = canvas.mosaic.blend((0, 0, *canvas.size_px), set(cells), canvas.store.load, np.uint8)
+    for x, y, width, height in ((0, 0, *canvas.size_px), (3, 5, 20, 11), (13, 0, 1, 28), (33, 21, 7, 7)):
+        window = canvas.picture(x, y, width, height)
+        np.testing.assert_array_equal(window, whole[y : y + height, x : x + width])
+    assert (before != whole).any()
+
+
 def test_a_box_is_filled_outside_the_canvas_and_exact_inside(tmp_path: Path) -> None:
     canvas = stage(tmp_path)
     fill(canvas)

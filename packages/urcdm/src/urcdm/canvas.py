@@ -129,9 +129,8 @@ class StageCanvas:
             for left in range(x // BLOCK_PX * BLOCK_PX, x + width, BLOCK_PX):
                 x0, x1 = max(x, left), min(x + width, left + BLOCK_PX)
                 y0, y1 = max(y, top), min(y + height, top + BLOCK_PX)
-                pixels[y0 - y : y1 - y, x0 - x : x1 - x] = self._block(left, top)[
-                    y0 - top : y1 - top, x0 - left : x1 - left
-                ]
+                inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+                pixels[y0 - y : y1 - y, x0 - x : x1 - x] = self._block(left, top)[inside]
         return pixels
 
     def read(self, box: Box, size_px: int | tuple[int, int]) -> NDArray[np.uint8]:
@@ -163,7 +162,8 @@ class StageCanvas:
         block = self._blocks.get((x, y))
         if block is None:
             window = (x, y, BLOCK_PX, BLOCK_PX)
+            finished = self.done.issuperset(self.mosaic.cells_at(*window))
             block = self.mosaic.blend(window, self.done, self.store.load, np.uint8)
-            if self.done.issuperset(self.mosaic.cells_at(*window)):
+            if finished:
                 self._blocks.put((x, y), block)
         return block
