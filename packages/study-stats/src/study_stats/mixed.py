@@ -60,7 +60,7 @@ def mixed_model(classifications: Classifications, *, confidence: float = 0.95) -
     Why not GEE: its clusters are readers or images, not both at once, and it needs dozens of them. The variances come
     from statsmodels' variational Bayes. The standard error does not: that method treats the common value and the
     readers as independent, and so takes no account of how few the readers are: with five of them, its 95 % intervals
-    cover 58 % of the time. Here it is from the inverse of the whole information matrix, with Student's quantile of one
+    cover 60 % of the time. Here it is from the inverse of the whole information matrix, with Student's quantile of one
     degree of freedom less than there are readers or images, whichever are fewer; these intervals cover 98 %.
 
     The variances have a wide prior (the logarithm of the standard deviation is 0 +- 1), which decides where readers are
