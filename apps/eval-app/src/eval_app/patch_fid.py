@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 PLAN, FEATURES, PICTURE = "plan.npz", "features.json", "pairs.png"
-UNFINISHED = ("begun.json", "measured.npy")
-"""What features that are not complete have beside them."""
-OWN_FILES = (PLAN, FEATURES, "real.npy", "fake.npy", "white.npy", *UNFINISHED, FILE_NAMES["pfid"], PICTURE)
+OWN_FILES = (*CropFeatures.FILES, FILE_NAMES["pfid"], PICTURE)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ from pfid.errors import FeatureError
 from pfid.extractors import Extractor
 from pfid.images import Images
 
+_PLAN = "plan.npz"
 _TOLD = "features.json"
 _BEGUN = "begun.json"
 _MEASURED = "measured.npy"
-_PLAN = "plan.npz"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,17 @@ class CropFeatures:
         extractor: Name of the extractor.
         resize: How crops were read, and resized for it.
         notes: What is worth knowing of the images, a line each.
+        FILES: All files that `measure_crops` makes in its folder, the last two until it is done.
     """
+
+    FILES: ClassVar[tuple[str, ...]] = (
+        _PLAN,
+        _TOLD,
+        *(f"{side}.npy" for side in SIDES),
+        "white.npy",
+        _BEGUN,
+        _MEASURED,
+    )
 
     plan: CropPlan
     real: NDArray[np.float32]

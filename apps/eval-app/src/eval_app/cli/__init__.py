@@ -19,7 +19,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            kept = "; --resume goes on, with the features that are complete" if sys.argv[1:2] == ["pfid"] else ""
+            kept = "; what is measured is kept, go on with --resume" if sys.argv[1:2] == ["pfid"] else ""
             errors.print(f"stopped{kept}", style="yellow")
         raise
     except Exception as error:

@@ -134,13 +134,7 @@ class TrainedModels:
     ) -> Iterator[Progress]:
         """Trains D_xi from the D_phi in the folder `start`; leaves it in `folder/model`."""
         plan = self._plan()
-        phases = [
-            {
-                **({} if network.blank_training is None else {"blank": network.blank_training}),
-                "pairs": network.training,
-            }
-            for network in plan.networks
-        ]
+        phases = [network.phases for network in plan.networks]
         events = train_mask_cascade(
             plan,
             pairs,
