@@ -1,0 +1,1 @@
+"""A web site for blinded reader studies of generated images."""
