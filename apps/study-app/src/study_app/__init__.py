@@ -1,1 +1,1 @@
-"""A web site for blinded reader studies of generated images."""
+"""A web site for blinded reader studies: which of two histology images is real?"""

@@ -1,0 +1,20 @@
+"""Who may sign in, by which password, and until when."""
+
+from study_app.accounts.passwords import Passwords, check_password
+from study_app.accounts.sign_ins import SignInRules, begin_sign_in, end_sign_in, end_sign_ins, live_sign_in
+from study_app.accounts.users import add_user, authenticate, is_user, set_password, user_named
+
+__all__ = [
+    "Passwords",
+    "SignInRules",
+    "add_user",
+    "authenticate",
+    "begin_sign_in",
+    "check_password",
+    "end_sign_in",
+    "end_sign_ins",
+    "is_user",
+    "live_sign_in",
+    "set_password",
+    "user_named",
+]

@@ -1,0 +1,153 @@
+"""Commands on studies. What takes time to import is imported by the command that needs it."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study_app.cli.app import app
+from study_app.cli.options import Folder, PasswordFile, StudyName, read_password
+from study_app.console import say
+from study_app.settings import load_settings
+
+
+class Kind(StrEnum):
+    """What readers see at a time."""
+
+    PAIRS = "pairs"
+    SINGLE = "single"
+
+
+@app.command("import")
+def import_(
+    folder: Folder,
+    study: Annotated[str, typer.Option(help="Name of the study; made if there is none.", show_default=False)],
+    real: Annotated[Path, typer.Option(help="Folder of real images.", show_default=False)],
+    synthetic: Annotated[Path, typer.Option(help="Folder of synthetic images.", show_default=False)],
+    version: Annotated[str, typer.Option(help="The model that drew the synthetic ones.", show_default=False)],
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of the pictures that readers see, pixels.", show_default="that of the study"),
+    ] = None,
+    min_tissue: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of tissue: mostly white images are left out.")
+    ] = 0.0,
+    kind: Annotated[
+        Kind | None, typer.Option(help="Of a new study: pairs, or single images.", show_default="pairs")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Of a new study.", show_default="its name")] = "",
+    question: Annotated[
+        str, typer.Option(help="Of a new study: what readers are asked.", show_default="which one is real")
+    ] = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Of a new study: pairs are drawn from it.", show_default="a random one")
+    ] = None,
+) -> None:
+    """Import the images of two folders into a study, blinded: one size, one encoder, no metadata.
+
+    Run it once for each version of a model, with the same real images or others. What is there already stays; stopped,
+    it goes on with the same command.
+
+    Example: **study-app import reading --study tiles --real real/ --synthetic drawn/ --version 2026-05 --size 512**
+    """
+    from study_app.database import StudyKind
+    from study_app.images.importing import ImportRequest
+    from study_app.importing import StudyOptions, run_import
+
+    options = StudyOptions(size, StudyKind(kind) if kind else None, title or None, question or None, seed)
+    run_import(load_settings(folder), ImportRequest(study, real, synthetic, version, min_tissue), options)
+
+
+@app.command()
+def add_reader(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="Name that the reader signs in with.", show_default=False)],
+    study: Annotated[list[str], typer.Option(help="Study to read; may be repeated.", show_default=False)],
+    password_file: PasswordFile = None,
+) -> None:
+    """Let someone read a study; a new reader gets a password, one who is known keeps theirs.
+
+    Example: **study-app add-reader reading berta --study tiles**
+    """
+    from datetime import UTC, datetime
+
+    from study_app import studies
+    from study_app.accounts import Passwords, add_user, is_user, user_named
+    from study_app.installing import opened
+
+    settings = load_settings(folder)
+    with opened(settings) as database:
+        with database.reading() as session:
+            for each in study:
+                studies.study_named(session, each)
+            known = is_user(session, name)
+        password = "" if known else read_password(password_file, name)
+        with database.writing() as session:
+            if known:
+                user = user_named(session, name)
+            else:
+                user = add_user(session, Passwords(settings), name, password, now=datetime.now(UTC))
+            for each in study:
+                studies.add_reader(session, studies.study_named(session, each), user)
+    say(f"{name} reads {', '.join(study)}" + (", with the password of before" if known else ""))
+
+
+@app.command()
+def set_password(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="Name of the user.", show_default=False)],
+    password_file: PasswordFile = None,
+) -> None:
+    """Give someone another password; wherever they are signed in, they are signed out.
+
+    Example: **study-app set-password reading berta**
+    """
+    from datetime import UTC, datetime
+
+    from study_app import accounts
+    from study_app.installing import opened
+
+    settings = load_settings(folder)
+    with opened(settings) as database:
+        with database.reading() as session:
+            accounts.user_named(session, name)
+        password = read_password(password_file, name)
+        with database.writing() as session:
+            user = accounts.user_named(session, name)
+            accounts.set_password(session, accounts.Passwords(settings), user, password, now=datetime.now(UTC))
+    say(f"{name} has another password")
+
+
+@app.command("open")
+def open_(folder: Folder, study: StudyName) -> None:
+    """Begin a study: its pairs are drawn, and never change again. A closed study is taken up again.
+
+    Example: **study-app open reading tiles**
+    """
+    from datetime import UTC, datetime
+
+    from study_app.installing import opened
+    from study_app.studies import open_study, study_named
+
+    settings = load_settings(folder)
+    with opened(settings) as database, database.writing() as session:
+        found = study_named(session, study, lock=True)
+        count = open_study(session, found, settings.images, now=datetime.now(UTC))
+    say(f"{study} is open: {count:,} {'images' if found.kind == 'single' else 'pairs'}")
+
+
+@app.command()
+def close(folder: Folder, study: StudyName) -> None:
+    """End a study: no answers are taken any more.
+
+    Example: **study-app close reading tiles**
+    """
+    from datetime import UTC, datetime
+
+    from study_app.installing import opened
+    from study_app.studies import close_study, study_named
+
+    with opened(load_settings(folder)) as database, database.writing() as session:
+        close_study(study_named(session, study, lock=True), now=datetime.now(UTC))
+    say(f"{study} is closed")

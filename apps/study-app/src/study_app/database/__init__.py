@@ -1,0 +1,39 @@
+"""The database: its tables, sessions over it, and its upgrades."""
+
+from study_app.database.engine import Database
+from study_app.database.models import (
+    Answer,
+    Base,
+    Choice,
+    Image,
+    Item,
+    Showing,
+    Side,
+    SignIn,
+    Sitting,
+    Study,
+    StudyKind,
+    StudyReader,
+    StudyState,
+    User,
+)
+from study_app.database.upgrading import upgrade
+
+__all__ = [
+    "Answer",
+    "Base",
+    "Choice",
+    "Database",
+    "Image",
+    "Item",
+    "Showing",
+    "Side",
+    "SignIn",
+    "Sitting",
+    "Study",
+    "StudyKind",
+    "StudyReader",
+    "StudyState",
+    "User",
+    "upgrade",
+]

@@ -1,0 +1,136 @@
+"""Images of two folders, real and synthetic, become those of a study."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pfid import Images, folder_images, open_picture
+from study_app.database import Database, StudyKind
+from study_app.errors import UsageError
+from study_app.images.pictures import prepare
+from study_app.images.storing import Outcome, store
+from study_app.studies import study_named
+
+AT_A_TIME = 32
+"""Images that are read again by the next import if this one is killed, at most."""
+REAL = "real"
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What is imported.
+
+    Args:
+        study: The study's name; it is a draft.
+        real: Folder of real images, with the folders inside.
+        synthetic: The same of synthetic ones.
+        version: The model that drew them.
+        min_tissue: Least share of tissue in a picture; those with less, mostly white, are left out.
+
+    Raises:
+        UsageError: The version or the share makes no sense.
+        ImageError: A folder has no images, or unreadable ones.
+    """
+
+    study: str
+    real: Path
+    synthetic: Path
+    version: str
+    min_tissue: float = 0.0
+    sides: dict[str, Images] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_version(self.version)
+        if not 0 <= self.min_tissue <= 1:
+            raise UsageError(f"a share of tissue of {self.min_tissue}: it lies between 0 and 1")
+        object.__setattr__(self, "sides", {REAL: folder_images(self.real), self.version: folder_images(self.synthetic)})
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How far an import is.
+
+    Attributes:
+        side: 'real', or the version of the model.
+        outcome: What became of the image that was looked at last.
+        done: Images that were looked at.
+        total: Images of both folders.
+    """
+
+    side: str
+    outcome: Outcome
+    done: int
+    total: int
+
+
+def import_images(database: Database, images: Path, request: ImportRequest) -> Iterator[Imported]:
+    """Imports images, and yields what became of each. Stopped at any time, it goes on where it was when run again.
+
+    Both sides go the same way: the middle square, one size, one encoder, no metadata. An image is known by the pixels
+    that readers will see.
+
+    Args:
+        database: Where the study is.
+        images: The folder of the images of all studies.
+        request: What is imported.
+
+    Raises:
+        UsageError: The study is no draft of pictures, images are smaller than its pictures, or see `store`.
+        ImageError: An image is damaged.
+    """
+    with database.reading() as session:
+        study = study_named(session, request.study)
+    if study.kind is StudyKind.SLIDES:
+        raise UsageError(f"the study '{study.name}' shows whole slides, and no images of folders")
+    check_sizes(request, study.size_px)
+    done, total = 0, sum(len(side.names) for side in request.sides.values())
+    for side, found in request.sides.items():
+        files = list(zip(found.names, found.places, strict=True))
+        for start in range(0, len(files), AT_A_TIME):
+            pictures = [
+                prepare(open_picture(path).pixels, study.size_px, name=name, version=None if side == REAL else side)
+                for name, path in files[start : start + AT_A_TIME]
+            ]
+            for outcome in store(database, images, study, pictures, min_tissue=request.min_tissue):
+                done += 1
+                yield Imported(side, outcome, done, total)
+
+
+def check_version(version: str) -> None:
+    """Raises UsageError unless this can be the name of a version of a model."""
+    if not version.strip() or len(version) > 64 or version == REAL:
+        raise UsageError(f"'{version}' cannot be a version: wanted 1 to 64 characters, and not '{REAL}'")
+
+
+def side_notes(request: ImportRequest) -> list[str]:
+    """In what the files of the two sides differ that readers might see, for whoever runs the study."""
+    notes = []
+    lossy = {side: _lossy_share(found) for side, found in request.sides.items()}
+    if len(set(lossy.values())) > 1:
+        shares = ", ".join(f"{share:.0%} of {side}" for side, share in lossy.items())
+        notes.append(f"JPEG files: {shares}. Readers may tell the sides by what compression left")
+    shorter = {side: [min(size) for size in found.sizes] for side, found in request.sides.items()}
+    ranges = {side: (min(sizes), max(sizes)) for side, sizes in shorter.items()}
+    if len(set(ranges.values())) > 1:
+        spans = ", ".join(f"{low} to {high} px of {side}" for side, (low, high) in ranges.items())
+        notes.append(f"shorter sides: {spans}. Readers may tell the sides by their sharpness or magnification")
+    return [*notes, *(f"{side}: {note}" for side, found in request.sides.items() for note in found.notes)]
+
+
+def _lossy_share(found: Images) -> float:
+    return sum(Path(name).suffix.lower() in (".jpg", ".jpeg") for name in found.names) / len(found.names)
+
+
+def check_sizes(request: ImportRequest, size_px: int) -> None:
+    """Raises UsageError if images are smaller than the pictures of a study are to be."""
+    small = [
+        f"{side}/{name}, {width} x {height}"
+        for side, found in request.sides.items()
+        for name, (width, height) in zip(found.names, found.sizes, strict=True)
+        if min(width, height) < size_px
+    ]
+    if small:
+        raise UsageError(
+            f"{len(small)} images are smaller than the {size_px} px of the study's pictures, the first is {small[0]}: "
+            "enlarged, they would give themselves away"
+        )

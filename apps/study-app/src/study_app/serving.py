@@ -1,0 +1,63 @@
+"""The site's server."""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from flask import Flask
+from waitress.server import create_server
+
+from study_app.errors import UsageError
+from study_app.settings import Settings
+
+
+def serve(app: Flask, settings: Settings, host: str, port: int, *, started: Callable[[str], None]) -> None:
+    """Serves a site until Ctrl-C or SIGTERM; what is being written by then is written.
+
+    Args:
+        app: The site.
+        settings: Its settings.
+        host: The address that is listened on.
+        port: The port; 0 for any free one.
+        started: Is told the address.
+
+    Raises:
+        UsageError: The address cannot be had.
+    """
+    server = create_server(
+        app,
+        sockets=[_listen(host, port)],
+        threads=settings.threads,
+        ident=None,
+        # The site itself reads them, if there are proxies; if not, anyone could set them.
+        clear_untrusted_proxy_headers=not settings.proxies,
+    )
+    previous = signal.signal(signal.SIGTERM, _stop)
+    try:
+        name = f"[{server.effective_host}]" if ":" in server.effective_host else server.effective_host
+        started(f"http://{name}:{server.effective_port}/")
+        server.run()  # returns on Ctrl-C, and on SystemExit
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        server.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        opened = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError(f"--host {host}: {error.strerror}") from None
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+    except OSError as error:
+        opened.close()
+        raise UsageError(f"{host}:{port} cannot be had: {error.strerror}; give another --host or --port") from None
+    return opened
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)

@@ -1,0 +1,134 @@
+"""The settings of an installation: a folder with `study.toml`, the secret, the database and the images.
+
+The environment goes before the files: STUDY_APP_SECRET_KEY, STUDY_APP_DATABASE_URL.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from study_app.errors import UsageError
+
+SETTINGS_FILE = "study.toml"
+SECRET_FILE = "secret.key"  # noqa: S105 - the name of the file
+DATABASE_FILE = "study.sqlite"
+IMAGES_FOLDER = "images"
+LEAST_SECRET = 32
+"""Characters that a secret has at least."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an installation runs. All but the folder and the secret are keys of `study.toml`.
+
+    Args:
+        folder: The installation.
+        secret_key: What cookies are signed with.
+        database_url: Of any database that SQLAlchemy knows; empty for the SQLite file in the folder.
+        https: Whether readers come by https: cookies are then sent by https alone.
+        proxies: How many proxies stand before the server, each of which sets X-Forwarded headers.
+        threads: Requests that are answered at once.
+        session_idle_minutes: After so long without a request, one has to sign in again.
+        session_hours: So long after signing in, too.
+        sitting_idle_minutes: After so long without an answer, a reader's sitting has ended: the next answer begins a
+            new one, and the time between is none that the reader took.
+        sign_in_limit_name: Failed attempts to sign in under one name, such as '10 per 5 minutes'.
+        sign_in_limit_address: The same from one address.
+        argon2_time: Passes of argon2id over its memory, for a password.
+        argon2_memory_kib: That memory.
+        argon2_lanes: Lanes that it is split into.
+
+    Raises:
+        UsageError: A value makes no sense.
+    """
+
+    folder: Path
+    secret_key: str = field(repr=False)
+    database_url: str = field(default="", repr=False)
+    https: bool = False
+    proxies: int = 0
+    threads: int = 8
+    session_idle_minutes: int = 120
+    session_hours: int = 12
+    sitting_idle_minutes: int = 30
+    sign_in_limit_name: str = "10 per 5 minutes"
+    sign_in_limit_address: str = "30 per 5 minutes"
+    argon2_time: int = 3
+    argon2_memory_kib: int = 65536
+    argon2_lanes: int = 4
+
+    def __post_init__(self) -> None:
+        for name, kind in _KEYS.items():
+            value = getattr(self, name)
+            if type(value) is not kind:
+                raise UsageError(f"{name} is {value!r}, wanted {_KINDS[kind]}")
+            least = 0 if name == "proxies" else 1
+            if type(value) is int and value < least:
+                raise UsageError(f"{name} is {value}, wanted {least} or more")
+        if len(self.secret_key) < LEAST_SECRET:
+            raise UsageError(f"the secret has {len(self.secret_key)} characters, wanted {LEAST_SECRET} or more")
+        if self.argon2_memory_kib < 8 * self.argon2_lanes:
+            raise UsageError(
+                f"argon2_memory_kib is {self.argon2_memory_kib}, wanted 8 or more for each of argon2_lanes"
+            )
+
+    @property
+    def images(self) -> Path:
+        """The folder of the images of all studies."""
+        return self.folder / IMAGES_FOLDER
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{(self.folder / DATABASE_FILE).absolute()}"
+
+
+_KEYS: dict[str, type] = {
+    each.name: type(each.default) for each in fields(Settings) if each.name not in ("folder", "secret_key")
+}
+_KINDS = {str: "text", int: "a whole number", bool: "true or false"}
+
+
+def load_settings(folder: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings of an installation.
+
+    Raises:
+        UsageError: The folder is no installation, its settings make no sense, or its secret can be read by others.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is no installation: it has no {SETTINGS_FILE}; make one with: study-app init {folder}"
+        )
+    values = _read(path)
+    for key in values:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(_KEYS)}"
+            raise UsageError(f"{path}: no such setting: {key}{hint}")
+    if environment.get("STUDY_APP_DATABASE_URL"):
+        values["database_url"] = environment["STUDY_APP_DATABASE_URL"]
+    secret = environment.get("STUDY_APP_SECRET_KEY") or _secret(folder / SECRET_FILE)
+    try:
+        return Settings(folder, secret, **values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no TOML file: {error}") from None
+
+
+def _secret(path: Path) -> str:
+    if not path.is_file():
+        raise UsageError(f"{path} is missing: put the secret back, or set STUDY_APP_SECRET_KEY")
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise UsageError(f"{path} can be read by others: chmod 600 {path}")
+    return path.read_text("utf-8").strip()

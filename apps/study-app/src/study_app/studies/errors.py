@@ -1,0 +1,11 @@
+"""What can go wrong with a study besides bad input."""
+
+from study_app.errors import UsageError
+
+
+class NoStudyError(UsageError):
+    """There is no such study, or none that this reader may know of."""
+
+
+class Conflict(UsageError):  # noqa: N818 - HTTP's word for it
+    """What a page asked for does not fit what has happened since: another tab answered, or the study was closed."""

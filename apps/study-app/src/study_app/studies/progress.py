@@ -1,0 +1,49 @@
+"""How far the readers of a study are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from study_app.database import Answer, Item, Showing, Study, StudyReader, User
+
+
+@dataclass(frozen=True)
+class ReaderProgress:
+    """How far a reader is.
+
+    Attributes:
+        reader: The reader's name.
+        done: Items that are answered.
+        total: Items of the study.
+        last_answer: When the last of them was.
+    """
+
+    reader: str
+    done: int
+    total: int
+    last_answer: datetime | None
+
+
+def study_progress(session: Session, study: Study) -> Sequence[ReaderProgress]:
+    """How far each reader of a study is, by name; nothing of what they answered."""
+    total = session.scalar(select(func.count()).where(Item.study_id == study.id)) or 0
+    answers = (
+        select(Showing.user_id, Answer.id, Answer.answered)
+        .join(Answer.showing)
+        .join(Showing.item)
+        .where(Item.study_id == study.id, Answer.live.is_(True))
+        .subquery()
+    )
+    rows = session.execute(
+        select(User.name, func.count(answers.c.id), func.max(answers.c.answered))
+        .select_from(StudyReader)
+        .join(StudyReader.user)
+        .outerjoin(answers, answers.c.user_id == User.id)
+        .where(StudyReader.study_id == study.id)
+        .group_by(User.id, User.name)
+        .order_by(User.name)
+    )
+    return [ReaderProgress(name, done, total, last) for name, done, last in rows]

@@ -1,0 +1,59 @@
+"""Who reads which study."""
+
+import secrets
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from study_app.database import Study, StudyReader, StudyState, User
+from study_app.studies.errors import NoStudyError
+
+
+def add_reader(session: Session, study: Study, user: User) -> StudyReader:
+    """Lets a user read a study; one who reads it already stays as they are."""
+    reader = session.get(StudyReader, (study.id, user.id))
+    if reader is None:
+        reader = StudyReader(study=study, user=user, seed=secrets.randbits(63))
+        session.add(reader)
+        session.flush()
+    return reader
+
+
+def reader_of(session: Session, study_name: str, user_id: int, *, lock: bool = False) -> StudyReader:
+    """Finds a reader of a study that has been opened.
+
+    Args:
+        session: The session.
+        study_name: The study's name.
+        user_id: The reader.
+        lock: Lets one transaction at a time work for this reader, and keeps the study from being closed meanwhile.
+            SQLite, where all writers come one after the other, needs no more.
+
+    Raises:
+        NoStudyError: There is no such study, it is a draft, or this user does not read it.
+    """
+    query = (
+        select(StudyReader)
+        .join(StudyReader.study)
+        .where(Study.name == study_name, Study.state != StudyState.DRAFT, StudyReader.user_id == user_id)
+        .options(joinedload(StudyReader.study, innerjoin=True))
+    )
+    if lock:
+        session.scalar(select(Study.id).where(Study.name == study_name).with_for_update(read=True))
+        query = query.with_for_update(of=StudyReader)
+    reader = session.scalar(query)
+    if reader is None:
+        raise NoStudyError(f"there is no study '{study_name}' here that you read")
+    return reader
+
+
+def studies_of(session: Session, user_id: int) -> Sequence[StudyReader]:
+    """The studies that a user reads, as a reader of each, the latest first; no drafts."""
+    return session.scalars(
+        select(StudyReader)
+        .join(StudyReader.study)
+        .where(StudyReader.user_id == user_id, Study.state != StudyState.DRAFT)
+        .options(joinedload(StudyReader.study, innerjoin=True))
+        .order_by(Study.opened.desc(), Study.id.desc())
+    ).all()

@@ -1,0 +1,146 @@
+"""What a reader sees: the item whose turn it is, the one after it to load meanwhile, and how far they are."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from study_app.database import Answer, Image, Item, Showing, Side, StudyKind, StudyReader, StudyState
+from study_app.studies.pairing import draw_side
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An item, as a page may know it.
+
+    Attributes:
+        token: What an answer names.
+        pictures: Tokens of the pictures: the left and the right one, or the only one.
+    """
+
+    token: str
+    pictures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReaderState:
+    """Where a reader is in a study.
+
+    Attributes:
+        is_open: Whether answers are taken.
+        done: Items that are answered.
+        total: Items of the study.
+        current: The item whose turn it is; None if none is left, or the study is closed.
+        following: The one after it.
+        undoable: Token of the last answer, if it can be undone.
+    """
+
+    is_open: bool
+    done: int
+    total: int
+    current: Shown | None
+    following: Shown | None
+    undoable: str | None
+
+
+def reader_state(session: Session, reader: StudyReader, *, now: datetime) -> ReaderState:
+    """Tells where a reader is, and gives what comes next its tokens. The session has to be one that writes."""
+    is_open = reader.study.state is StudyState.OPEN
+    next_two = [_shown(each) for each in unanswered(session, reader, 2, now=now)] if is_open else []
+    last = last_answer(session, reader)
+    done, total = progress_of(session, reader)
+    return ReaderState(
+        is_open=is_open,
+        done=done,
+        total=total,
+        current=next_two[0] if next_two else None,
+        following=next_two[1] if len(next_two) > 1 else None,
+        undoable=last.token if last and is_open else None,
+    )
+
+
+def unanswered(session: Session, reader: StudyReader, most: int, *, now: datetime) -> list[Showing]:
+    """The first items without an answer that counts, at most so many; they get a showing if they have none."""
+    rows = session.execute(
+        select(Item, Showing)
+        .outerjoin(Showing, and_(Showing.item_id == Item.id, Showing.user_id == reader.user_id))
+        .outerjoin(Answer, and_(Answer.showing_id == Showing.id, Answer.live.is_(True)))
+        .where(Item.study_id == reader.study_id, Answer.id.is_(None))
+        .order_by(Item.position)
+        .limit(most)
+    ).all()
+    return [showing or _first_showing(session, reader, item, now) for item, showing in rows]
+
+
+def last_answer(session: Session, reader: StudyReader) -> Answer | None:
+    """The reader's last answer that counts."""
+    return session.scalar(
+        select(Answer)
+        .join(Answer.showing)
+        .join(Showing.item)
+        .where(Item.study_id == reader.study_id, Showing.user_id == reader.user_id, Answer.live.is_(True))
+        .order_by(Item.position.desc())
+        .limit(1)
+    )
+
+
+def progress_of(session: Session, reader: StudyReader) -> tuple[int, int]:
+    """How many items a reader has answered, and of how many."""
+    done = session.scalar(
+        select(func.count(Answer.id))
+        .join(Answer.showing)
+        .join(Showing.item)
+        .where(Item.study_id == reader.study_id, Showing.user_id == reader.user_id, Answer.live.is_(True))
+    )
+    total = session.scalar(select(func.count()).where(Item.study_id == reader.study_id))
+    return done or 0, total or 0
+
+
+def mark_shown(session: Session, reader: StudyReader, token: str, *, now: datetime) -> None:
+    """Keeps when an item first came before the reader's eyes; what is not the reader's, or was shown before, stays."""
+    showing = session.scalar(select(Showing).where(Showing.token == token, Showing.user_id == reader.user_id))
+    if showing is not None and showing.first_shown is None:
+        showing.first_shown = now
+
+
+def picture_of(session: Session, token: str, user_id: int) -> Image | None:
+    """The image that a picture's token stands for, if it is one of this user's."""
+    showing = session.scalar(
+        select(Showing).where(
+            or_(Showing.left_token == token, Showing.right_token == token), Showing.user_id == user_id
+        )
+    )
+    if showing is None:
+        return None
+    if showing.real_side is None:
+        return showing.item.real_image or showing.item.synthetic_image
+    is_real = (showing.left_token == token) == (showing.real_side is Side.LEFT)
+    return showing.item.real_image if is_real else showing.item.synthetic_image
+
+
+def new_token() -> str:
+    """A random name that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def _first_showing(session: Session, reader: StudyReader, item: Item, now: datetime) -> Showing:
+    single = reader.study.kind is StudyKind.SINGLE
+    showing = Showing(
+        token=new_token(),
+        item=item,
+        user_id=reader.user_id,
+        real_side=None if single else draw_side(reader.seed, item.position),
+        left_token=new_token(),
+        right_token=None if single else new_token(),
+        created=now,
+    )
+    session.add(showing)
+    session.flush()
+    return showing
+
+
+def _shown(showing: Showing) -> Shown:
+    right = () if showing.right_token is None else (showing.right_token,)
+    return Shown(showing.token, (showing.left_token, *right))

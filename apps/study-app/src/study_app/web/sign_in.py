@@ -1,0 +1,55 @@
+"""Signing in and out."""
+
+from flask import Blueprint, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, login_user, logout_user
+
+from study_app.accounts import authenticate, begin_sign_in, end_sign_in
+from study_app.database import User
+from study_app.studies import end_sittings
+from study_app.web.site import site
+from study_app.web.visitors import Visitor
+
+blueprint = Blueprint("sign_in", __name__)
+
+
+@blueprint.get("/sign-in")
+def form() -> ResponseReturnValue:
+    """The form."""
+    if current_user.is_authenticated:
+        return redirect(url_for("reader.studies"))
+    return render_template("sign_in.html", name="", wrong=False)
+
+
+@blueprint.post("/sign-in")
+def enter() -> ResponseReturnValue:
+    """Signs in, or says that the name or the password is wrong, and not which."""
+    name, password = request.form.get("name", "").strip(), request.form.get("password", "")
+    here, now = site(), site().clock()
+    with here.database.reading() as reading:
+        found = authenticate(reading, here.passwords, name, password)
+    if found is None:
+        return render_template("sign_in.html", name=name, wrong=True), 401
+    new_hash = here.passwords.hash(password) if here.passwords.is_outdated(found.password_hash) else None
+    with here.database.writing() as writing:
+        user = writing.get_one(User, found.id)
+        if new_hash:
+            user.password_hash = new_hash
+        token = begin_sign_in(writing, user, now=now).token
+    session.clear()  # nothing of before: what was planted there would be signed in, too
+    session.permanent = True
+    login_user(Visitor(found.id, found.name, found.is_admin, token))
+    return redirect(url_for("reader.studies"), 303)
+
+
+@blueprint.post("/sign-out")
+def leave() -> ResponseReturnValue:
+    """Signs out, which ends the reader's sittings."""
+    if current_user.is_authenticated:
+        now = site().clock()
+        with site().database.writing() as writing:
+            end_sittings(writing, current_user.user_id, now=now)
+            end_sign_in(writing, current_user.token, now=now)
+    logout_user()
+    session.clear()
+    return redirect(url_for("sign_in.form"), 303)

@@ -1,0 +1,79 @@
+"""Who sends a request: Flask-Login, over the sign-ins that the database keeps."""
+
+from dataclasses import dataclass
+
+from flask import Flask, abort, current_app, flash, jsonify, redirect, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import LoginManager, UserMixin, current_user
+
+from study_app.accounts import live_sign_in
+from study_app.accounts.sign_ins import SEEN_EVERY
+from study_app.web.site import site, wants_json
+
+
+@dataclass(frozen=True)
+class Visitor(UserMixin):  # type: ignore[misc]
+    """Someone who is signed in.
+
+    Attributes:
+        user_id: Of the user.
+        name: Their name.
+        is_admin: Whether they may run studies.
+        token: What their sign-in is known by.
+    """
+
+    user_id: int
+    name: str
+    is_admin: bool
+    token: str
+
+    def get_id(self) -> str:
+        """What Flask-Login keeps in the session."""
+        return self.token
+
+
+def know_visitors(app: Flask) -> None:
+    """Lets an app know who sends a request."""
+    manager = LoginManager(app)
+    manager.user_loader(_visitor)
+    manager.unauthorized_handler(_turned_away)
+
+
+def visitor() -> Visitor:
+    """Who sends this request; to be asked behind `require_visitor` only."""
+    found = current_user._get_current_object()
+    if not isinstance(found, Visitor):
+        abort(401)
+    return found
+
+
+def require_visitor() -> ResponseReturnValue | None:
+    """Turns away who is not signed in: goes before the requests of a blueprint."""
+    return None if current_user.is_authenticated else current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
+
+
+def require_admin() -> ResponseReturnValue | None:
+    """Turns away who may not run studies, as if there were nothing here."""
+    turned_away = require_visitor()
+    if turned_away is None and not visitor().is_admin:
+        abort(404)
+    return turned_away
+
+
+def _visitor(token: str) -> Visitor | None:
+    now = site().clock()
+    with site().database.reading() as session:
+        found = live_sign_in(session, token, site().sign_in_rules, now=now)
+    if found is None:
+        return None
+    if now - found.last_seen > SEEN_EVERY:
+        with site().database.writing() as session:
+            session.merge(found).last_seen = now
+    return Visitor(found.user_id, found.user.name, found.user.is_admin, token)
+
+
+def _turned_away() -> ResponseReturnValue:
+    if wants_json():
+        return jsonify(error="You are signed out. Sign in again."), 401
+    flash("Please sign in.")
+    return redirect(url_for("sign_in.form"))
