@@ -41,6 +41,8 @@ def serve(app: Flask, settings: Settings, host: str, port: int, *, started: Call
         server.run()  # returns on Ctrl-C, and on SystemExit
     finally:
         signal.signal(signal.SIGTERM, previous)
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()
         server.close()
 
 

@@ -36,12 +36,12 @@ class Database:
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
             more = {"connect_args": {"timeout": _WAIT_S}} if self.is_sqlite else {"pool_pre_ping": True}
             self.engine = create_engine(parsed, **_POOL, **more)
+        except (NoSuchModuleError, ModuleNotFoundError) as error:
+            raise UsageError(f"the database's driver cannot be loaded: {error}; install it") from None
         except ArgumentError:
             raise UsageError(
                 "the database's URL is none, such as sqlite:///file or postgresql://name@host/base"
             ) from None
-        except (NoSuchModuleError, ModuleNotFoundError) as error:
-            raise UsageError(f"the database's driver cannot be loaded: {error}; install it") from None
         # SQLite's writers ask again and again, and one may starve; those of this process queue up instead.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
@@ -60,6 +60,7 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """A session whose changes are committed at the end, or rolled back if there is an error."""
         with self._turn, self._writes.begin() as session:
+            session.connection()  # the transaction begins here, and not with the first question
             yield session
 
     def close(self) -> None:

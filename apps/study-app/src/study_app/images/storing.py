@@ -46,17 +46,18 @@ def store(
         UsageError: The study is no draft any more, or a picture is there on the other side, of another version, or
             under the same name with other pixels.
     """
-    enough = [picture for picture in pictures if picture.tissue_share >= min_tissue]
-    for picture in enough:
+    for picture in pictures:
         path = images / file_of(study, picture)
-        if not path.exists():
+        if picture.tissue_share >= min_tissue and not path.exists():
             with whole_file(path) as partial:
                 partial.write_bytes(encode(picture.pixels))
     with database.writing() as session:
         if study_named(session, study.name, lock=True).state is not StudyState.DRAFT:
             raise UsageError(f"the study '{study.name}' has been opened: its images stay as they are")
-        stored = {picture.sha256: _stored(session, study, picture) for picture in enough}
-    return [stored.get(picture.sha256, Outcome.WHITE) for picture in pictures]
+        return [
+            _stored(session, study, picture) if picture.tissue_share >= min_tissue else Outcome.WHITE
+            for picture in pictures
+        ]
 
 
 def file_of(study: Study, picture: NewPicture) -> str:

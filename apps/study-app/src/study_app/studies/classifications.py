@@ -70,7 +70,7 @@ def single_classifications(session: Session, study: Study) -> "SingleClassificat
             time_shown=showing.first_shown or showing.created,
             time_answered=found.answered,
             session=str(found.sitting_id),
-            model_version="" if real else synthetic.version,
+            model_version=(synthetic.version or "") if real is None else "",
         )
         for reader, real, synthetic, showing, found in session.execute(_answers(study))
     )

@@ -6,6 +6,7 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
+from study_app.errors import UsageError
 from study_app.studies import NoStudyError
 from study_app.web.site import wants_json
 
@@ -23,6 +24,7 @@ def tell(app: Flask) -> None:
     """Makes an app answer failures; it does so by status alone, without details."""
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(CSRFError, _out_of_date)
+    app.register_error_handler(UsageError, lambda error: _answered(400, str(error)))
     app.register_error_handler(NoStudyError, lambda _: _answered(404, TEXTS[404]))
 
 

@@ -1,0 +1,273 @@
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from study_app.accounts import Passwords, add_user
+from study_app.database import Database, Image, Item, Showing, Side, StudyKind, User
+from study_app.images.pictures import NewPicture, prepare
+from study_app.images.storing import store
+from study_app.installing import install, open_database
+from study_app.settings import SETTINGS_FILE, Settings, load_settings
+from study_app.studies import NewStudy, add_reader, create_study, open_study, study_named
+from study_app.web import create_app
+
+PASSWORD = "correct horse battery"  # noqa: S105 - of the tests
+PIXELS = 16
+NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
+_CHEAP = "argon2_time = 1\nargon2_memory_kib = 8\nargon2_lanes = 1\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+RunApp = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunApp:
+    """Runs the command line in this process; `piped` is what comes in."""
+    from study_app.cli import main
+
+    def run(*arguments: str | Path | int, piped: str = "") -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["study-app", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", _Piped(piped))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Outcome(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+@dataclass
+class _Piped:
+    """Standard input that is no terminal."""
+
+    text: str
+
+    def isatty(self) -> bool:
+        return False
+
+    def readline(self) -> str:
+        return self.text
+
+
+@dataclass
+class Clock:
+    """A clock that goes on when it is told to, and a little with every look, as real ones do."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+    def forward(self, **how_far: float) -> None:
+        self.now += timedelta(**how_far)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation with the administrator 'anna', whose passwords cost next to nothing."""
+    folder = tmp_path_factory.mktemp("template") / "installation"
+    install(folder, admin="anna", password=PASSWORD)
+    with (folder / SETTINGS_FILE).open("a") as file:
+        file.write(_CHEAP)
+    return folder
+
+
+@pytest.fixture
+def settings(template: Path, tmp_path: Path) -> Settings:
+    """The settings of an installation of this test's own."""
+    folder = tmp_path / "installation"
+    shutil.copytree(template, folder)
+    return load_settings(folder, {})
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = open_database(settings)
+    yield opened
+    opened.close()
+
+
+def noise(seed: int, size_px: int = PIXELS) -> Any:
+    """Purple noise with a colour of its own, (size_px, size_px, 3)."""
+    rng = np.random.default_rng(seed)
+    return (rng.integers(0, 40, (size_px, size_px, 3)) + rng.integers([130, 50, 120], [190, 90, 180])).astype(np.uint8)
+
+
+def pictures(count: int, version: str | None, first_seed: int) -> list[NewPicture]:
+    return [prepare(noise(first_seed + n), PIXELS, name=f"{n:03d}.png", version=version) for n in range(count)]
+
+
+MakeStudy = Callable[..., None]
+
+
+@pytest.fixture
+def make_study(settings: Settings, database: Database, clock: Clock) -> MakeStudy:
+    """Makes a study with random pictures of 16 px, and its readers, all with one password."""
+
+    def make(
+        name: str = "tiles",
+        *,
+        pairs: int = 4,
+        kind: StudyKind = StudyKind.PAIRS,
+        versions: tuple[str, ...] = ("v1",),
+        readers: tuple[str, ...] = ("berta",),
+        opened: bool = True,
+        seed: int = 7,
+        swapped: bool = False,
+    ) -> None:
+        with database.writing() as session:
+            study = create_study(session, NewStudy(name, PIXELS, kind, seed=seed), now=clock())
+            for reader in readers:
+                user = session.scalar(select(User).where(User.name == reader)) or add_user(
+                    session, Passwords(settings), reader, PASSWORD, now=clock()
+                )
+                add_reader(session, study, user).seed = 11
+        sides: list[str | None] = [None, *versions]
+        for number, version in enumerate(reversed(sides) if swapped else sides):
+            store(database, settings.images, study, pictures(pairs, version, 1000 * number), min_tissue=0)
+        if opened:
+            with database.writing() as session:
+                open_study(session, study_named(session, name, lock=True), settings.images, now=clock())
+
+    return make
+
+
+@pytest.fixture
+def app(settings: Settings, clock: Clock) -> Iterator[Flask]:
+    """The site of the installation."""
+    made = create_app(settings, clock=clock)
+    made.testing = True
+    yield made
+    made.extensions["study_app"].database.close()
+
+
+@dataclass
+class Browser:
+    """A browser: it keeps cookies, and sends the token of the last page against forged requests."""
+
+    client: FlaskClient
+    csrf: str = field(default="", repr=False)
+
+    def get(self, path: str, **how: Any) -> TestResponse:
+        response = self.client.get(path, **how)
+        found = re.search(
+            r'<meta name="csrf-token" content="([^"]+)"', response.text if response.mimetype == "text/html" else ""
+        )
+        self.csrf = found[1] if found else self.csrf
+        return response
+
+    def submit(self, path: str, **fields: str) -> TestResponse:
+        """Sends a form."""
+        return self.client.post(path, data={"csrf_token": self.csrf, **fields})
+
+    def send(self, path: str, **fields: Any) -> TestResponse:
+        """Sends JSON, as scripts do."""
+        headers = {"X-CSRFToken": self.csrf, "Accept": "application/json"}
+        return self.client.post(path, json=fields, headers=headers)
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> TestResponse:
+        self.get("/sign-in")
+        response = self.submit("/sign-in", name=name, password=password)
+        if response.status_code == 303:
+            self.get("/")
+        return response
+
+    def state(self, study: str = "tiles") -> Any:
+        return self.get(f"/studies/{study}/state").get_json()
+
+    def answer(self, chosen: str, study: str = "tiles") -> Any:
+        """Answers what has its turn, and returns where the reader is then."""
+        showing = self.state(study)["current"]["showing"]
+        response = self.send(f"/studies/{study}/answers", showing=showing, chosen=chosen)
+        assert response.status_code == 200, response.text
+        return response.get_json()
+
+
+NewBrowser = Callable[..., Browser]
+
+
+@pytest.fixture
+def browser(app: Flask) -> NewBrowser:
+    """Opens a browser, in which someone is signed in if a name is given."""
+
+    def open_browser(name: str = "") -> Browser:
+        opened = Browser(app.test_client())
+        if name:
+            assert opened.sign_in(name).status_code == 303
+        return opened
+
+    return open_browser
+
+
+@pytest.fixture
+def truth(database: Database) -> Callable[[str], str]:
+    """Tells on which side the real image of a showing is, or whether a single image is real."""
+
+    def tell(token: str) -> str:
+        with database.reading() as session:
+            showing, item = session.execute(
+                select(Showing, Item).join(Showing.item).where(Showing.token == token)
+            ).one()
+            if showing.real_side is None:
+                return "synthetic" if item.real_image_id is None else "real"
+            return str(showing.real_side)
+
+    return tell
+
+
+@pytest.fixture
+def other_side() -> dict[str, str]:
+    return {str(Side.LEFT): str(Side.RIGHT), str(Side.RIGHT): str(Side.LEFT)}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Folders 'real' and 'synthetic' with six pictures of 24 x 20 px each, the last of each of bare glass."""
+    root = tmp_path / "folders"
+    for side, first in (("real", 0), ("synthetic", 100)):
+        (root / side).mkdir(parents=True)
+        for number in range(6):
+            pixels = noise(first + number, 24)[:20]
+            if number == 5:
+                pixels = np.full_like(pixels, 244 + first // 100)
+            PIL.Image.fromarray(pixels).save(root / side / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def image_files(database: Database) -> Callable[[], list[str]]:
+    """The files of all images, as the database has them."""
+    return lambda: list(_files(database))
+
+
+def _files(database: Database) -> list[str]:
+    with database.reading() as session:
+        return list(session.scalars(select(Image.file).order_by(Image.id)))
