@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from cdm_core import SamplingConfig, StageConfig, TrainingConfig, UnetConfig
-from maskcond import KUMAR, KUMAR_CONDITIONS, Augmentation, MaskInput, MaskNetworkPlan, MaskPlan
+from maskcond import (
+    KUMAR,
+    KUMAR_BORDER,
+    KUMAR_CONDITIONS,
+    Augmentation,
+    MaskDiffusionNetwork,
+    MaskDiffusionPlan,
+    MaskInput,
+    MaskNetworkPlan,
+    MaskPictures,
+    MaskPlan,
+)
 from maskcond.enrichment.config import (
     CascadeSource,
     DataConfig,
@@ -17,6 +28,7 @@ from maskcond.enrichment.config import (
     EvaluationConfig,
     FilterConfig,
     MaskCascadeSource,
+    MaskDiffusionSource,
     SamplingPlan,
     SegmentationConfig,
     SmallUnetPlan,
@@ -107,14 +119,20 @@ def tiny_config(kumar: Path) -> EnrichmentConfig:
     plan = MaskPlan(MaskInput.of(KUMAR, KUMAR_CONDITIONS), networks, Augmentation(crop_px=32))
     first = SmallUnetSettings((8, 16), 40, 4, learning_rate=1e-2, augmentation=Augmentation(crop_px=32))
     more = SmallUnetSettings((8, 16), 5, 4, augmentation=Augmentation(crop_px=32))
+    masks = MaskDiffusionPlan(
+        MaskPictures(KUMAR_BORDER.classes),
+        (MaskDiffusionNetwork(StageConfig(32, unet, sampling=sampling), training),),
+        Augmentation(crop_px=32),
+    )
     return EnrichmentConfig(
         DataConfig(kumar=kumar),
         CascadeSource(training=(training, training)),
         MaskCascadeSource(plan=plan),
-        SamplingPlan(8, 2, batch_size=2),
-        FilterConfig(outside=0.0, copies=0.0, crops=40),
+        SamplingPlan(8, 2, batch_size=2, drawn_masks=4),
+        FilterConfig(outside=0.0, copies=0.0, crops=40, looks=False),
         SegmentationConfig(small_unet=SmallUnetPlan(first, more), strategies=("1", "2", "5"), seeds=2),
         EvaluationConfig(resamples=200),
+        MaskDiffusionSource(plan=masks),
     )
 
 

@@ -1,5 +1,6 @@
 """An enrichment from the real images to the table, with models that take no time."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,18 +10,22 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from safetensors.torch import load_file
 
 from cdm_core import ConfigError, TrainingConfig
 from maskcond import (
     KUMAR,
     KUMAR_BORDER,
     KUMAR_CONDITIONS,
+    MASK_DIFFUSION_PLANS,
     MASK_PLANS,
     Image,
     Instances,
     LabelledImages,
     Labels,
+    MaskCodec,
     connected_components,
+    dice,
 )
 from maskcond.conditions import Given
 from maskcond.enrichment import (
@@ -29,6 +34,7 @@ from maskcond.enrichment import (
     EnrichmentError,
     EnrichmentRun,
     Progress,
+    TrainedModels,
     config_text,
     estimate,
     read_enrichment_config,
@@ -39,13 +45,15 @@ from maskcond.enrichment.config import (
     EvaluationConfig,
     FilterConfig,
     MaskCascadeSource,
+    MaskDiffusionSource,
+    NnUnetPlan,
     SamplingPlan,
     SegmentationConfig,
 )
-from maskcond.enrichment.filtering import Filtered
+from maskcond.enrichment.filtering import Filtered, Reason
 from maskcond.enrichment.real_images import open_real_images
 from maskcond.enrichment.strategy_table import read_scores, read_table
-from maskcond.segmentation import FitProgress, NucleiTask, Pairs, SegmentationModel
+from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
 
 SIDE = 64
 
@@ -98,6 +106,11 @@ class FakeMaskCascade:
             drawn(mask > 0, np.random.default_rng([seed, len(str(each))]))
             for mask, seed, each in zip(masks, seeds, told, strict=True)
         ]
+
+
+class FakeMaskDiffusion:
+    def sample(self, seeds: Sequence[int]) -> list[Labels]:
+        return [NucleiTask().labels(tissue(seed)[1]) for seed in seeds]
 
 
 class FakeSegmenter:
@@ -158,8 +171,18 @@ class FakeModels:
         self.log.append("open D_xi")
         return FakeMaskCascade()
 
+    def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
+        self.log.append("train masks")
+        assert {number for pair in pairs for number in np.unique(pair.labels)} == {0, 1, 2}  # borders are told
+        yield Progress(1, 1)
+        _leave_model(folder, f"masks of {len(pairs)}")
+
+    def open_mask_diffusion(self, folder: Path) -> FakeMaskDiffusion:
+        self.log.append("open masks")
+        return FakeMaskDiffusion()
+
     def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
-        raise NotImplementedError
+        raise AssertionError("these models need no plans")
 
     def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
         return FakeSegmenter(folder, self.log)
@@ -299,6 +322,139 @@ def test_variants_of_given_tissues(config: EnrichmentConfig, do: Do, tmp_path: P
     assert {pair["conditions"]["tissue"] for pair in told["pairs"]} == {"Colon", "Kidney"}
     with pytest.raises(ValueError, match="did you mean 'Colon'"):
         replace(config, sampling=replace(config.sampling, given=({"tissue": "Colom"},)))
+
+
+class NnUnetModels(TrainedModels):
+    """Cascades and a model of strategy 1 that take no time, and real nnU-Nets."""
+
+    def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
+        return FakeModels().train_cascade(folder, images)
+
+    def train_mask_cascade(
+        self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
+    ) -> Iterator[Progress]:
+        return FakeModels().train_mask_cascade(folder, pairs, unannotated, start)
+
+    def open_cascade(self, folder: Path) -> FakeCascade:  # type: ignore[override]
+        return FakeCascade()
+
+    def open_mask_cascade(self, folder: Path) -> FakeMaskCascade:  # type: ignore[override]
+        return FakeMaskCascade()
+
+    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+        if folder.parts[-3] == "1":
+            return FakeSegmenter(folder, [])
+        return super().segmentation_model(folder, fine_tuning=fine_tuning, plans=plans)
+
+    def open_segmentation_model(self, folder: Path) -> SegmentationModel:
+        return FakeSegmenter(folder, []) if folder.parts[-3] == "1" else super().open_segmentation_model(folder)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="the extra 'nnunet' is not installed")
+def test_nnunets_share_the_plans_of_the_real_pairs(config: EnrichmentConfig, tmp_path: Path) -> None:
+    settings = NnUnetSettings(
+        epochs=1, steps_per_epoch=4, learning_rate=1e-2, patch_px=32, batch_size=4, base_features=4, elastic_share=0
+    )
+    chosen = SegmentationConfig(
+        "nnunet", nnunet=NnUnetPlan(settings, replace(settings, steps_per_epoch=2)), strategies=("5",), seeds=1
+    )
+    config = replace(config, segmentation=chosen)
+    run = EnrichmentRun(config, tmp_path / "run", NnUnetModels(config))
+    trained = [event.step.name for event in run.carry_out() if event.step.name.startswith("segmentation/")]
+    assert list(dict.fromkeys(trained)) == [
+        "segmentation/plans",
+        "segmentation/1/seed-0",  # predicts the masks
+        "segmentation/4/seed-0",
+        "segmentation/5/seed-0",
+    ]
+    folders = [tmp_path / "run" / "segmentation" / name / "seed-0" / "model" for name in ("4", "5")]
+    plans = {(folder / "plans.json").read_text() for folder in folders}
+    assert plans == {(tmp_path / "run" / "segmentation" / "plans" / "plans.json").read_text()}
+    weights = [load_file(folder / "network.safetensors") for folder in folders]
+    moved = [float((weights[1][name] - weights[0][name]).abs().max()) for name in weights[0]]
+    assert 0 < max(moved) < 0.5  # the second goes on from the first
+    scores = read_scores(tmp_path / "run" / "evaluation" / "5" / "seed-0" / "scores.json")
+    assert [each.name for each in scores] == ["seen-0", "seen-1", "unseen-0", "unseen-1"]
+    again = EnrichmentRun(config, tmp_path / "run", NnUnetModels(config))
+    assert all(event.kept for event in again.carry_out())
+
+
+@pytest.fixture
+def drawing(config: EnrichmentConfig) -> EnrichmentConfig:
+    """Draws masks too."""
+    plan = MASK_DIFFUSION_PLANS["kumar-small"]
+    plan = replace(plan, augmentation=replace(plan.augmentation, crop_px=64))
+    return replace(
+        config,
+        sampling=replace(config.sampling, drawn_masks=5),
+        mask_diffusion=MaskDiffusionSource(plan=plan),
+        segmentation=SegmentationConfig(strategies=("4",), seeds=1),
+    )
+
+
+def test_masks_are_drawn_beside_those_predicted(drawing: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
+    do(drawing, stop_after=8)
+    log = do(drawing)  # goes on
+    assert "train masks" not in log
+    assert log.count("open masks") <= 1
+    run = tmp_path / "run"
+    told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
+    assert {*told["models"]} == {"D_phi", "M_theta", "D_xi", "masks"}
+    assert {pair["mask_is"] for pair in told["pairs"]} == {"predicted", "drawn"}
+    dataset = run / "synthetic-pairs" / "Dataset001_synthetic"
+    for pair in told["pairs"]:
+        assert (pair["mask_is"] == "drawn") == (pair["mask"] >= IMAGES)
+        if pair["mask_is"] == "drawn":
+            labels = np.asarray(PIL.Image.open(dataset / "labelsTr" / f"{pair['pair']}.png"))
+            (drawn,) = FakeMaskDiffusion().sample([pair["mask_seed"]])
+            assert np.array_equal(labels, NucleiTask().labels(NucleiTask().mask(drawn)))
+    assert do(drawing) == []  # all is done
+
+
+def test_drawn_masks_like_those_of_training_are_left_out(
+    drawing: EnrichmentConfig, do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = open_real_images(drawing.data, KUMAR).of("train")[1].read()[1][32:96, 16:80]
+    monkeypatch.setattr(FakeMaskDiffusion, "sample", lambda _, seeds: [NucleiTask().labels(truth)] * len(seeds))
+    do(drawing)
+    found = Filtered.load(tmp_path / "run" / "filtered-pairs" / "drawn.json")
+    assert [(each.reason, each.nearest) for each in found.pairs] == [(Reason.COPY, "train-1")] * 5
+    assert (tmp_path / "run" / "filtered-pairs" / "dropped-drawn.png").exists()
+
+
+def test_masks_to_draw_want_a_model_of_masks(config: EnrichmentConfig, drawing: EnrichmentConfig) -> None:
+    for wrong in (
+        {"sampling": drawing.sampling},
+        {"mask_diffusion": drawing.mask_diffusion},
+    ):
+        with pytest.raises(ValueError, match="drawn_masks tells how many masks the model of mask_diffusion draws"):
+            replace(config, **wrong)  # type: ignore[arg-type]
+
+
+def test_borders_told_to_a_cascade_are_as_wide_at_its_scale(config: EnrichmentConfig, tmp_path: Path) -> None:
+    """Of real images they are drawn at full scale and reduced, of predicted masks at the run's scale."""
+
+    class Models(FakeModels):
+        classes = KUMAR_BORDER
+
+    folder = write_kumar(tmp_path / "kumar", {"train": 1, "unseen": 1}, side_px=128)
+    rows, cols = np.indices((128, 128))
+    disks = np.select([(rows - 60) ** 2 + (cols - col) ** 2 < 400 for col in (40, 80)], [1, 2]).astype(np.uint16)
+    PIL.Image.fromarray(disks).save(folder / "instances" / "train-0.png")
+    assert config.mask_cascade.plan is not None
+    plan = replace(config.mask_cascade.plan, augmentation=replace(config.mask_cascade.plan.augmentation, crop_px=128))
+    halved = replace(config, data=DataConfig(kumar=folder, scale=0.5), mask_cascade=MaskCascadeSource(plan=plan))
+    run = EnrichmentRun(halved, tmp_path / "run", Models())
+    full = run._masked()[0].labels
+    assert full is not None
+    at_scale = run.task.labels(run.real.of("train")[0].read(0.5)[1])
+
+    def agreement(labels: Labels) -> float:
+        reduced = MaskCodec(KUMAR_BORDER).resize_labels(labels, (64, 64))
+        return dice(truth=at_scale == 2, predicted=reduced == 2)
+
+    assert agreement(full) > 0.8
+    assert agreement(NucleiTask().labels(disks)) < 0.6  # as wide at full scale: half as wide when reduced
 
 
 def test_a_test_image_in_training_is_refused(config: EnrichmentConfig, kumar: Path, tmp_path: Path) -> None:

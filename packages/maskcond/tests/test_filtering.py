@@ -1,6 +1,7 @@
 """Implausible pairs, copies and duplicates are left out, and the others are not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from maskcond import Image, Instances, connected_components
 from maskcond.enrichment import EnrichmentError
 from maskcond.enrichment.config import FilterConfig
 from maskcond.enrichment.dropped_picture import dropped_picture
-from maskcond.enrichment.filtering import Filtered, Judged, Limits, Reason, judge, median_area, real_limits
+from maskcond.enrichment.filtering import Filtered, Judged, Limits, Reason, judge, looks_of, median_area, real_limits
 from maskcond.enrichment.nearness import find_nearest, part_thumbs, random_crop
 
 SIDE = 48
@@ -62,9 +63,24 @@ def test_masks_that_no_real_image_has_are_left_out(training: object, limits: Lim
     nothing, everything = np.zeros((SIDE, SIDE), np.int32), np.ones((SIDE, SIDE), np.int32)
     specks = np.zeros((SIDE, SIDE), np.int32)
     specks[::3, ::3] = np.arange(1, specks[::3, ::3].size + 1).reshape(specks[::3, ::3].shape)
-    specks[2:30, 2:30][specks[2:30, 2:30] == 0] = specks.max() + 1
+    specks[2:20, 2:20][specks[2:20, 2:20] == 0] = specks.max() + 1
     found = reasons([image] * 3, [nothing, everything, specks], training, limits)
     assert found == [Reason.EMPTY, Reason.FOREGROUND, Reason.SIZE]
+
+
+def test_noise_blur_and_strange_colours_are_left_out(training: object, limits: Limits) -> None:
+    usual = texture(100, SIDE)
+    noise = np.random.default_rng(0).integers(0, 256, usual.shape).astype(np.uint8)
+    blurred = np.broadcast_to(usual.mean(axis=(0, 1)), usual.shape).astype(np.uint8)
+    green = (usual * (0.4, 1.0, 0.4)).astype(np.uint8)
+    found = reasons([usual, noise, blurred, green], [USUAL] * 4, training, replace(limits, copy=None))
+    assert found == [None, Reason.LOOKS, Reason.LOOKS, Reason.LOOKS]
+
+
+def test_looks_are_mean_colours_and_the_steps_between_neighbours() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[:, 1] = (30, 60, 90)  # grey 60: two steps of 60 across, two of 0 down
+    assert looks_of(image) == (15, 30, 45, 30)
 
 
 @pytest.mark.parametrize("way", ["as it is", "turned", "flipped", "noisy", "a little moved"])
@@ -92,7 +108,7 @@ def test_one_training_image_has_no_other_to_tell_what_is_near() -> None:
     alone = part_thumbs([REAL[0][:2]], SIDE)
     limits = real_limits(REAL[:1], alone, SIDE, FilterConfig(crops=20), nuclei=True, seed=0)
     assert limits.copy is None
-    image = texture(100, SIDE)
+    image = REAL[0][1][:SIDE, :SIDE]
     assert reasons([image, image], [USUAL] * 2, alone, limits) == [None, Reason.DUPLICATE]
 
 
@@ -120,7 +136,9 @@ def test_median_areas() -> None:
 
 def test_what_was_found_is_the_same_from_its_file(tmp_path: Path) -> None:
     pairs = (Judged(0, 0.25, 30.0, "real-1", 12.5), Judged(1, 0.25, 30.0, "real-1", 12.5, Reason.DUPLICATE, 0))
-    found = Filtered(Limits((0.1, 0.5), (10.0, 90.0), 5.0), pairs)
+    ends = ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0))
+    pairs = (*pairs, Judged(2, 0.25, 30.0, "real-1", 12.5, Reason.LOOKS, looks=(1.5, 3.5, 9.0, 7.5)))
+    found = Filtered(Limits((0.1, 0.5), (10.0, 90.0), 5.0, ends), pairs)
     found.save(tmp_path / "pairs.json")
     assert Filtered.load(tmp_path / "pairs.json") == found
     assert found.kept == [0]

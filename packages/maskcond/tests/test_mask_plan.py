@@ -64,5 +64,7 @@ def test_a_wrong_plan_is_told_in_one_line(tmp_path: Path, change: tuple[str, str
 
 
 def test_a_plan_that_is_not_there_is_told() -> None:
-    with pytest.raises(ConfigError, match="nowhere: no such plan; by name there are kumar-small, kumar, kidney"):
+    with pytest.raises(
+        ConfigError, match="nowhere: no such plan; by name there are kumar-small, kumar-small-borders, kumar, kidney"
+    ):
         read_mask_plan(Path("nowhere"))

@@ -9,17 +9,30 @@ import jinja2
 from enrich_app.console import say
 from enrich_app.errors import UsageError
 from enrich_app.outputs import whole_file
-from enrich_app.report_pictures import file_source, predictions_picture, real_pairs_picture, sampled_pairs_picture
+from enrich_app.report_pictures import (
+    drawn_masks_picture,
+    file_source,
+    predictions_picture,
+    real_pairs_picture,
+    sampled_pairs_picture,
+)
 from enrich_app.report_plot import plot_strategies
 from enrich_app.table_text import NAMES
 from maskcond import ClassSet, MaskCascade, read_image
 from maskcond.enrichment import STRATEGIES, EnrichmentConfig, config_text, read_enrichment_config
-from maskcond.enrichment.enrichment_run import CONFIG_FILE, EXPORT, PAIRS, TABLE, TABLE_FILE, X1
-from maskcond.enrichment.filtering import Filtered
+from maskcond.enrichment.enrichment_run import CONFIG_FILE, TABLE_FILE
+from maskcond.enrichment.filtering import Filtered, Reason
 from maskcond.enrichment.real_images import open_real_images
+from maskcond.enrichment.run_places import EXPORT, PAIRS, TABLE, X1
 from maskcond.enrichment.step_record import StepRecord
 from maskcond.enrichment.strategy_table import read_table
-from maskcond.enrichment.synthetic_pairs import DROPPED_FILE, PAIRS_FILE, PROVENANCE_FILE
+from maskcond.enrichment.synthetic_pairs import (
+    DRAWN_DROPPED_FILE,
+    DRAWN_FILE,
+    DROPPED_FILE,
+    PAIRS_FILE,
+    PROVENANCE_FILE,
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ def write_report(folder: Path, out: Path) -> None:
     config = read_enrichment_config(folder / CONFIG_FILE)
     rows, confidence = read_table(folder / TABLE / TABLE_FILE)
     found = Filtered.load(folder / PAIRS / PAIRS_FILE)
+    drawn = Filtered.load(folder / PAIRS / DRAWN_FILE) if config.sampling.drawn_masks else None
     provenance = json.loads((folder / EXPORT / PROVENANCE_FILE).read_text(encoding="utf-8"))
     real = open_real_images(config.data, _classes(config))
     side_px = len(read_image(next((folder / X1 / "images").glob("*.png"))))
@@ -85,13 +99,18 @@ def write_report(folder: Path, out: Path) -> None:
         training=len(real.of("train")),
         tests={split: len(real.of(split)) for split in real.splits},
         found=found,
+        drawn=drawn,
+        reasons=_reasons,
+        masks=len({pair["mask"] for pair in provenance["pairs"]}),
         pairs=len(provenance["pairs"]),
         models=provenance["models"],
         steps=_steps(folder),
         plot=plot_strategies(rows),
         real_picture=real_pairs_picture(real, config.data.scale, side_px),
         sampled_picture=sampled_pairs_picture(folder, config, found.kept),
+        drawn_picture=drawn_masks_picture(folder, config, drawn),
         dropped_picture=file_source(folder / PAIRS / DROPPED_FILE),
+        drawn_dropped_picture=file_source(folder / PAIRS / DRAWN_DROPPED_FILE) if drawn else None,
         predictions_picture=predictions_picture(folder, real, config.data.scale, strategies),
     )
     with whole_file(out) as partial:
@@ -105,6 +124,24 @@ def _classes(config: EnrichmentConfig) -> ClassSet:
     if config.mask_cascade.folder is None:
         raise UsageError("mask_cascade: wanted a folder or a plan")
     return MaskCascade.load(config.mask_cascade.folder).codec.classes
+
+
+def _reasons(found: Filtered) -> list[tuple[str, str]]:
+    """Every reason to leave a sample out that was looked for, with its limits in words."""
+    limits = found.limits
+    copy = "none" if limits.copy is None else f"{limits.copy:.2f} grey levels"
+    told = {
+        Reason.EMPTY: "",
+        Reason.FOREGROUND: "{:.1%} to {:.1%}".format(*limits.foreground),
+        Reason.SIZE: "" if limits.size_px is None else "median {:.0f} to {:.0f} px".format(*limits.size_px),
+        Reason.COPY: copy,
+        Reason.LOOKS: ", ".join(
+            f"{name} {low:.0f} to {high:.0f}"
+            for name, (low, high) in zip(("red", "green", "blue", "sharpness"), limits.looks or (), strict=False)
+        ),
+        Reason.DUPLICATE: copy,
+    }
+    return [(reason.value, text) for reason, text in told.items() if reason is not Reason.LOOKS or limits.looks]
 
 
 def _steps(folder: Path) -> list[StepTime]:

@@ -14,10 +14,11 @@ from maskcond import Image, read_image
 from maskcond.annotated_images import TRAIN
 from maskcond.arrays import Numbers
 from maskcond.enrichment import EnrichmentConfig
-from maskcond.enrichment.enrichment_run import X1, X2, Y1, evaluation_step
+from maskcond.enrichment.filtering import Filtered
 from maskcond.enrichment.outlined import outlined
 from maskcond.enrichment.pictures import image_name, read_numbers
 from maskcond.enrichment.real_images import RealImages
+from maskcond.enrichment.run_places import DRAWN, X1, X2, Y1, evaluation_step
 from maskcond.enrichment.synthetic_pairs import variant_name
 
 T = TypeVar("T")
@@ -43,11 +44,18 @@ def sampled_pairs_picture(folder: Path, config: EnrichmentConfig, kept: Sequence
     for number in _spread(kept, SHOWN):
         image = read_image(folder / X1 / "images" / f"{image_name(number)}.png")
         mask = read_numbers(folder / Y1 / "masks" / f"{image_name(number)}.png")
-        variants = [
-            read_image(folder / X2 / "images" / f"{variant_name(number, variant)}.png")
-            for variant in range(config.sampling.variants)
-        ]
-        columns.append([image, outlined(image, mask), _painted(mask), *variants])
+        columns.append([image, outlined(image, mask), _painted(mask), *_variants(folder, config, number)])
+    return picture_source(_grid([list(row) for row in zip(*columns, strict=True)]))
+
+
+def drawn_masks_picture(folder: Path, config: EnrichmentConfig, drawn: Filtered | None) -> str | None:
+    """Some masks that were drawn, a column each: the mask, then each X2; None if there is none."""
+    if drawn is None or not drawn.kept:
+        return None
+    columns = []
+    for number in _spread([config.sampling.images + each for each in drawn.kept], SHOWN):
+        mask = read_numbers(folder / DRAWN / "masks" / f"{image_name(number)}.png")
+        columns.append([_painted(mask), *_variants(folder, config, number)])
     return picture_source(_grid([list(row) for row in zip(*columns, strict=True)]))
 
 
@@ -86,6 +94,11 @@ def file_source(path: Path) -> str | None:
         return picture_source(read_image(path))
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _variants(folder: Path, config: EnrichmentConfig, number: int) -> list[Image]:
+    names = [variant_name(number, variant) for variant in range(config.sampling.variants)]
+    return [read_image(folder / X2 / "images" / f"{name}.png") for name in names]
 
 
 def _grid(rows: Sequence[Sequence[Image]]) -> Image:

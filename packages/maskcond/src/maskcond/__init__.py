@@ -52,7 +52,12 @@ if TYPE_CHECKING:
         instances_of_labels,
         sample_masks,
     )
-    from maskcond.mask_diffusion_training import MaskDiffusionNetwork, MaskDiffusionPlan, train_mask_diffusion
+    from maskcond.mask_diffusion_training import (
+        MASK_DIFFUSION_PLANS,
+        MaskDiffusionNetwork,
+        MaskDiffusionPlan,
+        train_mask_diffusion,
+    )
     from maskcond.mask_examples import MaskExamples, mask_channels
     from maskcond.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
     from maskcond.mask_training import train_mask_cascade
@@ -65,6 +70,7 @@ __all__ = [
     "KUMAR",
     "KUMAR_BORDER",
     "KUMAR_CONDITIONS",
+    "MASK_DIFFUSION_PLANS",
     "MASK_PLANS",
     "AnnotatedImage",
     "AnnotatedImages",
@@ -149,6 +155,7 @@ _WITH_TORCH = {
     "MaskPictures": "mask_diffusion",
     "instances_of_labels": "mask_diffusion",
     "sample_masks": "mask_diffusion",
+    "MASK_DIFFUSION_PLANS": "mask_diffusion_training",
     "MaskDiffusionNetwork": "mask_diffusion_training",
     "MaskDiffusionPlan": "mask_diffusion_training",
     "train_mask_diffusion": "mask_diffusion_training",

@@ -148,6 +148,11 @@ class MaskDiffusion:
         self.pictures, self.cascade = MaskPictures(classes.classes), cascade
         self.provenance = dict(cascade.provenance if provenance is None else provenance)
 
+    def to(self, device: torch.device | str) -> "MaskDiffusion":
+        """Moves the networks, and returns the model."""
+        self.cascade.to(device)
+        return self
+
     def sample(
         self, generators: Sequence[torch.Generator], *, steps: int | Sequence[int] | None = None
     ) -> list[Labels]:

@@ -1,21 +1,24 @@
 """Training of a diffusion model of masks."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import tomli_w
 from pydantic.dataclasses import dataclass
 
-from cdm_core import CascadeConfig, StageConfig, TrainingConfig
+from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config
 from cdm_core.examples import Examples
 from maskcond.augmentation import Augmentation
 from maskcond.class_balance import ClassBalance
+from maskcond.classes import KUMAR_BORDER
 from maskcond.labelled_images import LabelledImages
 from maskcond.mask_diffusion import MaskDiffusion, MaskPictureExamples, MaskPictures
 from maskcond.mask_examples import ANYWHERE
+from maskcond.mask_plan import SMALL_UNET, SMALL_UPPER_UNET
 from maskcond.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
 
 PHASE = "masks"
@@ -57,6 +60,29 @@ class MaskDiffusionPlan:
     def cascade(self) -> CascadeConfig:
         """The stages."""
         return CascadeConfig(tuple(network.stage for network in self.networks))
+
+
+_SMALL_TRAINING = TrainingConfig(900, 16, learning_rate=5e-4, warmup_steps=50, ema_decay=0.99, checkpoint_every=100)
+
+MASK_DIFFUSION_PLANS: dict[str, MaskDiffusionPlan] = {
+    "kumar-small": MaskDiffusionPlan(
+        MaskPictures(KUMAR_BORDER.classes),
+        (
+            MaskDiffusionNetwork(
+                StageConfig(32, SMALL_UNET, sampling=SamplingConfig(24, "dpmpp_2m")),
+                _SMALL_TRAINING,
+            ),
+            MaskDiffusionNetwork(
+                StageConfig(
+                    64, SMALL_UPPER_UNET, lowres_px=32, sampling=SamplingConfig(12, "dpmpp_2m", lowres_noise=0.1)
+                ),
+                replace(_SMALL_TRAINING, steps=500, learning_rate=1e-3),
+            ),
+        ),
+        Augmentation(crop_px=128),
+    )
+}
+"""By name: nuclei of KUMAR at half its scale, 64 px masks, for the images of the mask plans of 'kumar-small'."""
 
 
 def train_mask_diffusion(

@@ -15,7 +15,7 @@ from cdm_core.config_file import dump_config, parse_config
 from cdm_core.presets import preset
 from maskcond.augmentation import Augmentation
 from maskcond.class_balance import ClassBalance
-from maskcond.classes import KIDNEY, KUMAR, ClassSet
+from maskcond.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet
 from maskcond.conditions import KUMAR_CONDITIONS, Conditions, Number
 from maskcond.mask_cascade import MaskInput
 from maskcond.mask_examples import ANYWHERE
@@ -191,8 +191,12 @@ KUMAR_SMALL = MaskPlan(
 )
 """KUMAR at half its scale, 64 px images: minutes on two cores, to see that all works."""
 
+KUMAR_SMALL_BORDERS = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS))
+"""The same, told the borders of nuclei too: what nuclei touch is in the mask then, and in the images drawn of it."""
+
 MASK_PLANS: dict[str, MaskPlan] = {
     "kumar-small": KUMAR_SMALL,
+    "kumar-small-borders": KUMAR_SMALL_BORDERS,
     "kumar": _study_plan("kumar", KUMAR, KUMAR_CONDITIONS, Augmentation(crop_px=256)),
     "kidney": _study_plan("kidney-masks", KIDNEY, KIDNEY_CONDITIONS, Augmentation(crop_px=1024), ClassBalance(0.5)),
 }

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
-from cdm_core import ConfigError, TrainingConfig
+from cdm_core import ConfigError
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config, parse_config
+from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, MaskDiffusionSource
 from maskcond.enrichment.strategies import StrategyName
-from maskcond.mask_plan import MASK_PLANS, MaskPlan
+from maskcond.mask_diffusion_training import MaskDiffusionPlan
+from maskcond.mask_plan import MaskPlan
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 from maskcond.segmentation.small_unet_settings import SmallUnetSettings
 
@@ -69,55 +70,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class CascadeSource:
-    """D_phi, the unconditional cascade.
-
-    Args:
-        folder: Of a trained one, which is taken.
-        training: Otherwise, how each network of the mask-conditioned cascade's plan is trained without masks.
-
-    Raises:
-        ValueError: Both are given, or neither.
-    """
-
-    folder: Path | None = None
-    training: tuple[TrainingConfig, ...] = ()
-
-    def __post_init__(self) -> None:
-        if (self.folder is None) == (not self.training):
-            raise ValueError("give either folder, of a trained cascade, or training, a table for each network")
-
-
-@dataclass(frozen=True, config=STRICT)
-class MaskCascadeSource:
-    """D_xi, the mask-conditioned cascade.
-
-    Args:
-        folder: Of a trained one, which is taken.
-        plan: Otherwise, how it is trained, starting from D_phi: a `MaskPlan`, or the name of one.
-
-    Raises:
-        ValueError: Both are given, or neither; or no plan has the name.
-    """
-
-    folder: Path | None = None
-    plan: MaskPlan | None = None
-
-    @field_validator("plan", mode="before")
-    @classmethod
-    def _named(cls, plan: Any) -> Any:
-        if isinstance(plan, str):
-            if plan not in MASK_PLANS:
-                raise ValueError(f"no plan '{plan}'; by name there are {', '.join(MASK_PLANS)}")
-            return MASK_PLANS[plan]
-        return plan
-
-    def __post_init__(self) -> None:
-        if (self.folder is None) == (self.plan is None):
-            raise ValueError("give either folder, of a trained mask-conditioned cascade, or plan")
-
-
-@dataclass(frozen=True, config=STRICT)
 class SamplingPlan:
     """What is sampled.
 
@@ -128,6 +80,7 @@ class SamplingPlan:
         guidance: Weight of the conditions; the cascade's own if not given.
         batch_size: Images sampled together; it does not change them.
         seed: Of everything that is sampled or drawn.
+        drawn_masks: More masks Y1, drawn by the model of `mask_diffusion`.
 
     Raises:
         ValueError: A number is not positive.
@@ -139,13 +92,15 @@ class SamplingPlan:
     guidance: float | None = None
     batch_size: int = 16
     seed: int = 0
+    drawn_masks: int = 0
 
     def __post_init__(self) -> None:
         for name in ("images", "variants", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed is at least 0, got {self.seed}")
+        for name in ("drawn_masks", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is at least 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -155,10 +110,12 @@ class FilterConfig:
     Limits are those of random crops of the real masks, of the size of X1.
 
     Args:
-        outside: Share of the real crops, at either end, whose foreground and nucleus size count as implausible.
+        outside: Share of the real crops, at either end, whose foreground, nucleus size, colours and sharpness count as
+            implausible.
         copies: Share of the real crops that may be as near to another real image as what counts as a copy; see
             `maskcond.enrichment.nearness`.
         crops: Random crops of real masks and images that the limits are of.
+        looks: Whether colours and sharpness of the images X1 are judged; those of noise and blur are not tissue's.
 
     Raises:
         ValueError: A share is not in [0, 0.5), or there are no crops.
@@ -167,6 +124,7 @@ class FilterConfig:
     outside: float = 0.005
     copies: float = 0.005
     crops: int = 1000
+    looks: bool = True
 
     def __post_init__(self) -> None:
         for name in ("outside", "copies"):
@@ -271,7 +229,7 @@ class EnrichmentConfig:
 
     Raises:
         ValueError: D_phi is to be trained, but there is no plan or not a training for each network; or the scale is not
-            that of the plan's crops.
+            that of a plan's crops; or masks are to be drawn without a model of masks, or not, with one.
     """
 
     data: DataConfig
@@ -281,6 +239,7 @@ class EnrichmentConfig:
     filter: FilterConfig = FilterConfig()
     segmentation: SegmentationConfig = SegmentationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    mask_diffusion: MaskDiffusionSource = MaskDiffusionSource()
 
     def __post_init__(self) -> None:
         plan = self.mask_cascade.plan
@@ -292,15 +251,24 @@ class EnrichmentConfig:
                     f"cascade.training: the plan has {len(plan.networks)} networks, got {len(self.cascade.training)}"
                 )
         if plan is not None:
-            image_px, crop_px = plan.cascade.stages[-1].image_px, plan.augmentation.crop_px or 0
-            if round(crop_px * self.data.scale) != image_px:
-                raise ValueError(
-                    f"data.scale: the plan makes images of {image_px} px of crops of {crop_px} px, which is a scale of "
-                    f"{image_px / crop_px:.4g}, got {self.data.scale}"
-                )
+            self._check_scale("the plan makes images", plan)
             if plan.input.schema is not None:
                 for given in self.sampling.given:
                     plan.input.schema.encode(given)
+        if self.mask_diffusion.plan is not None:
+            self._check_scale("the plan of mask_diffusion makes masks", self.mask_diffusion.plan)
+        if bool(self.sampling.drawn_masks) != self.mask_diffusion.is_given:
+            raise ValueError(
+                "sampling.drawn_masks tells how many masks the model of mask_diffusion draws: give both, or neither"
+            )
+
+    def _check_scale(self, makes: str, plan: MaskPlan | MaskDiffusionPlan) -> None:
+        image_px, crop_px = plan.cascade.stages[-1].image_px, plan.augmentation.crop_px or 0
+        if round(crop_px * self.data.scale) != image_px:
+            raise ValueError(
+                f"data.scale: {makes} of {image_px} px of crops of {crop_px} px, which is a scale of "
+                f"{image_px / crop_px:.4g}, got {self.data.scale}"
+            )
 
 
 def read_enrichment_config(path: Path) -> EnrichmentConfig:
@@ -343,5 +311,6 @@ def _placed(config: EnrichmentConfig, root: Path) -> EnrichmentConfig:
         ),
         cascade=replace(config.cascade, folder=at(config.cascade.folder)),
         mask_cascade=replace(config.mask_cascade, folder=at(config.mask_cascade.folder)),
+        mask_diffusion=replace(config.mask_diffusion, folder=at(config.mask_diffusion.folder)),
         segmentation=replace(config.segmentation, folder=at(config.segmentation.folder)),
     )

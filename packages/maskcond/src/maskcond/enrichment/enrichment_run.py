@@ -1,44 +1,47 @@
 """From a configuration to the steps of its run."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cdm_core.config_file import dump_config
 from maskcond.annotated_images import TRAIN
-from maskcond.arrays import Labels, Numbers
+from maskcond.classes import ClassSet
 from maskcond.conditions import Given
 from maskcond.enrichment.config import EnrichmentConfig, config_text
 from maskcond.enrichment.digests import digest_folder
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.models import Models
 from maskcond.enrichment.real_images import PairSource, conditioning_labels, open_real_images
-from maskcond.enrichment.step_record import StepRecord
+from maskcond.enrichment.run_places import (
+    D_PHI,
+    D_XI,
+    DRAWN,
+    EXPORT,
+    MASKS,
+    PAIRS,
+    PLANS,
+    TABLE,
+    X1,
+    X2,
+    Y1,
+    RunPlaces,
+    evaluation_step,
+    training_step,
+)
 from maskcond.enrichment.step_run import StepEvent, StepRun
 from maskcond.enrichment.steps import Progress, Step
 from maskcond.enrichment.strategies import STRATEGIES, StrategyName, with_starts
 from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyModels
 from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
-from maskcond.enrichment.synthetic_pairs import DATASET, PAIRS_FILE, PROVENANCE_FILE, SyntheticPairs
+from maskcond.enrichment.synthetic_pairs import DATASET, DRAWN_FILE, PAIRS_FILE, PROVENANCE_FILE, SyntheticPairs
 from maskcond.labelled_images import LabelledImages
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
 
 CONFIG_FILE, TABLE_FILE = "config.toml", "table.json"
-D_PHI, D_XI, X1, Y1, PAIRS, X2, EXPORT, PLANS, TABLE = (
-    "cascade",
-    "mask-cascade",
-    "sampled-images",
-    "predicted-masks",
-    "filtered-pairs",
-    "sampled-variants",
-    "synthetic-pairs",
-    "segmentation/plans",
-    "table",
-)
-"""The steps' folders."""
 STATE_BYTES, MODEL_BYTES = 16, 4
 """What a weight takes in a training's state (itself, its running mean, two moments) and in a model."""
 COMPRESSED = 0.75
@@ -65,6 +68,7 @@ class EnrichmentRun:
         self.pairs = SyntheticPairs(config, models, self.real, self.task)
         self.strategies = StrategyModels(config, models, self.real, self.task)
         self.training_digest = f"{self.real.digest(TRAIN)} {self.real.digest_unannotated()}"
+        self.places = RunPlaces(config, folder)
         self.run = StepRun(folder, [*self._cascade_steps(), *self._pair_steps(), *self._segmentation_steps()])
 
     def carry_out(self, *, overwrite: bool = False) -> Iterator[StepEvent]:
@@ -101,7 +105,7 @@ class EnrichmentRun:
                 D_XI,
                 "train the mask-conditioned cascade",
                 lambda folder: self.models.train_mask_cascade(
-                    folder, self._masked(), self.real.unannotated, self._cascade_place()
+                    folder, self._masked(), self.real.unannotated, self.places.cascade
                 ),
                 ("model",),
                 {"plan": plan, "images": self.training_digest, **self._taken(config.cascade.folder, "cascade")},
@@ -112,6 +116,18 @@ class EnrichmentRun:
                 ),
                 kind=D_XI,
                 fixed_bytes=self._mask_cascade_bytes,
+            )
+
+        mask_plan = config.mask_diffusion.plan
+        if mask_plan is not None:
+            yield Step(
+                MASKS,
+                "train the diffusion model of masks",
+                lambda folder: self.models.train_mask_diffusion(folder, self._masked(self.task.classes)),
+                ("model",),
+                {"plan": dump_config(mask_plan), "images": self.real.digest(TRAIN)},
+                units=sum(network.training.steps for network in mask_plan.networks),
+                kind=MASKS,
             )
 
     def _pair_steps(self) -> Iterator[Step]:
@@ -126,7 +142,7 @@ class EnrichmentRun:
         yield Step(
             X1,
             "sample images X1 from D_phi",
-            lambda folder: pairs.sample_images(folder, self._cascade_place()),
+            lambda folder: pairs.sample_images(folder, self.places.cascade),
             ("images",),
             {"images": sampling.images, **seeded, **self._taken(config.cascade.folder, "cascade")},
             self._if_step(D_PHI, bool(config.cascade.training)),
@@ -137,7 +153,7 @@ class EnrichmentRun:
         yield Step(
             Y1,
             "predict masks Y1 of X1",
-            lambda folder: pairs.predict_masks(folder, self._place(X1), self._segmenter_place()),
+            lambda folder: pairs.predict_masks(folder, self.places.of(X1), self.places.segmenter),
             ("masks",),
             self._taken(config.segmentation.folder, "segmentation"),
             (X1, *([segmenter] if segmenter else [])),
@@ -145,11 +161,30 @@ class EnrichmentRun:
             kind=Y1,
             unit_bytes=picture_bytes // 30,
         )
+        masks, count = [Y1], sampling.images + sampling.drawn_masks
+        if sampling.drawn_masks:
+            masks.append(DRAWN)
+            yield Step(
+                DRAWN,
+                "draw more masks Y1",
+                lambda folder: pairs.draw_masks(folder, self.places.mask_diffusion),
+                ("masks",),
+                {
+                    "masks": sampling.drawn_masks,
+                    "after": sampling.images,
+                    **seeded,
+                    **self._taken(config.mask_diffusion.folder, "mask_diffusion"),
+                },
+                self._if_step(MASKS, config.mask_diffusion.plan is not None),
+                units=sampling.drawn_masks,
+                kind=DRAWN,
+                unit_bytes=picture_bytes // 30,
+            )
         yield Step(
             PAIRS,
             "leave out what is implausible or there before",
-            lambda folder: pairs.filter_pairs(folder, self._place(X1), self._place(Y1)),
-            (PAIRS_FILE,),
+            lambda folder: pairs.filter_pairs(folder, self.places.of(X1), self.places.masks),
+            (PAIRS_FILE, *self._if_step(DRAWN_FILE, bool(sampling.drawn_masks))),
             {
                 **asdict(config.filter),
                 **seeded,
@@ -157,14 +192,16 @@ class EnrichmentRun:
                 "masks": config.data.masks,
                 "images": self.training_digest,
             },
-            (X1, Y1),
-            units=sampling.images,
+            (X1, *masks),
+            units=count,
             kind=PAIRS,
         )
         yield Step(
             X2,
             "sample images X2 of Y1 from D_xi",
-            lambda folder: pairs.sample_variants(folder, self._place(Y1), self._place(PAIRS), self._masked_place()),
+            lambda folder: pairs.sample_variants(
+                folder, self.places.masks, self.places.of(PAIRS), self.places.mask_cascade
+            ),
             ("images",),
             {
                 "variants": sampling.variants,
@@ -173,8 +210,8 @@ class EnrichmentRun:
                 **seeded,
                 **self._taken(config.mask_cascade.folder, "mask_cascade"),
             },
-            (Y1, PAIRS, *self._if_step(D_XI, config.mask_cascade.plan is not None)),
-            units=sampling.images * sampling.variants,
+            (*masks, PAIRS, *self._if_step(D_XI, config.mask_cascade.plan is not None)),
+            units=count * sampling.variants,
             kind=X2,
             unit_bytes=picture_bytes,
         )
@@ -182,12 +219,12 @@ class EnrichmentRun:
             EXPORT,
             "write the pairs as a data set of nnU-Net's",
             lambda folder: pairs.export(
-                folder, self._place(Y1), self._place(PAIRS), self._place(X2), self._model_digests()
+                folder, self.places.masks, self.places.of(PAIRS), self.places.of(X2), self.places.model_digests()
             ),
             (DATASET, PROVENANCE_FILE),
             {},
-            (Y1, PAIRS, X2),
-            units=sampling.images * sampling.variants,
+            (*masks, PAIRS, X2),
+            units=count * sampling.variants,
             kind=EXPORT,
             unit_bytes=picture_bytes,
         )
@@ -251,9 +288,9 @@ class EnrichmentRun:
             folder,
             name,
             seed,
-            synthetic=self._place(EXPORT) if strategy.synthetic else None,
-            start=None if strategy.start is None else self._place(training_step(strategy.start, seed)),
-            plans=self._place(PLANS) / "plans.json" if self.models.plans_segmentation else None,
+            synthetic=self.places.of(EXPORT) if strategy.synthetic else None,
+            start=None if strategy.start is None else self.places.of(training_step(strategy.start, seed)),
+            plans=self.places.of(PLANS) / "plans.json" if self.models.plans_segmentation else None,
         )
 
     def _evaluation_step(self, name: StrategyName, seed: int) -> Step:
@@ -261,7 +298,7 @@ class EnrichmentRun:
         return Step(
             evaluation_step(name, seed),
             f"score strategy {name}, seed {seed}",
-            lambda folder: self.strategies.evaluate(folder, self._place(trained)),
+            lambda folder: self.strategies.evaluate(folder, self.places.of(trained)),
             (SCORES_FILE, "predictions"),
             {"images": self.real.digest(*self.real.splits), "scale": self.config.data.scale},
             (trained,),
@@ -272,7 +309,9 @@ class EnrichmentRun:
     def _write_table(self, folder: Path) -> Iterator[Progress]:
         chosen, settings = self.config.segmentation, self.config.evaluation
         scores: dict[str, list[list[ImageScores]]] = {
-            name: [read_scores(self._place(evaluation_step(name, seed)) / SCORES_FILE) for seed in range(chosen.seeds)]
+            name: [
+                read_scores(self.places.of(evaluation_step(name, seed)) / SCORES_FILE) for seed in range(chosen.seeds)
+            ]
             for name in chosen.strategies
         }
         rows = make_table(scores, resamples=settings.resamples, confidence=settings.confidence)
@@ -286,41 +325,21 @@ class EnrichmentRun:
         """The step whose model predicts Y1; None if one is taken."""
         return None if self.config.segmentation.folder is not None else training_step("1", 0)
 
-    def _segmenter_place(self) -> Path:
-        return self.config.segmentation.folder or self._place(training_step("1", 0)) / MODEL
-
-    def _cascade_place(self) -> Path:
-        return self.config.cascade.folder or self._place(D_PHI) / "model"
-
-    def _masked_place(self) -> Path:
-        return self.config.mask_cascade.folder or self._place(D_XI) / "model"
-
-    def _place(self, name: str) -> Path:
-        return self.run.place(name)
-
-    def _model_digests(self) -> dict[str, str]:
-        """Digests of the models that made the pairs."""
-        config = self.config
-        taken = {
-            "D_phi": (config.cascade.folder, D_PHI),
-            "M_theta": (config.segmentation.folder, training_step("1", 0)),
-            "D_xi": (config.mask_cascade.folder, D_XI),
-        }
-        digests = {}
-        for name, (folder, step) in taken.items():
-            record = None if folder is not None else StepRecord.load(self._place(step))
-            digests[name] = digest_folder(folder) if folder is not None else record.digest if record else ""
-        return digests
-
     def _unmasked(self) -> LabelledImages:
         more = self.real.unannotated
         return self._masked() if more is None else self._masked() + more
 
-    def _masked(self) -> LabelledImages:
-        return LabelledImages(PairSource(each, 1.0, self._conditioning) for each in self.real.of(TRAIN))
+    def _masked(self, classes: ClassSet | None = None) -> LabelledImages:
+        """The training images at their own scale, where borders are as much wider as they will be reduced.
 
-    def _conditioning(self, mask: Numbers) -> Labels:
-        return conditioning_labels(mask, self.task, self.models.classes)
+        Args:
+            classes: Of their labels; those that D_xi is given if not told.
+        """
+        task = self.task
+        if isinstance(task, NucleiTask):
+            task = replace(task, border_px=round(task.border_px / self.config.data.scale))
+        to_labels = partial(conditioning_labels, task=task, classes=classes or self.models.classes)
+        return LabelledImages(PairSource(each, 1.0, to_labels) for each in self.real.of(TRAIN))
 
     def _taken(self, folder: Path | None, name: str) -> dict[str, str]:
         """What a step's settings say of a model that was not trained in the run."""
@@ -346,13 +365,3 @@ class EnrichmentRun:
             if self.models.conditions is None:
                 raise EnrichmentError("sampling.given: D_xi takes no conditions")
             self.models.conditions.encode(given)
-
-
-def training_step(name: str, seed: int) -> str:
-    """The name of the step that trains a strategy with a seed."""
-    return f"segmentation/{name}/seed-{seed}"
-
-
-def evaluation_step(name: str, seed: int) -> str:
-    """The name of the step that scores a strategy's model of a seed."""
-    return f"evaluation/{name}/seed-{seed}"

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Reason(StrEnum):
     FOREGROUND = "implausible share of foreground"
     SIZE = "implausible size of nuclei"
     COPY = "near-copy of a training image"
+    LOOKS = "implausible colours or sharpness"
     DUPLICATE = "duplicate of another sample"
 
 
@@ -36,11 +37,13 @@ class Limits:
         foreground: Least and largest share of foreground.
         size_px: Least and largest median area of nuclei; None where masks are of classes.
         copy: Distance up to which an image is a copy; None for none.
+        looks: Least and largest of each of `looks_of`; None where they play no part.
     """
 
     foreground: tuple[float, float]
     size_px: tuple[float, float] | None
     copy: float | None
+    looks: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Judged:
         distance: Its distance.
         reason: Why it is left out; None if it is kept.
         twin: The pair that it is a duplicate of.
+        looks: Of `looks_of`.
     """
 
     number: int
@@ -64,6 +68,7 @@ class Judged:
     distance: float
     reason: Reason | None = None
     twin: int | None = None
+    looks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,18 @@ class Filtered:
         told = json.loads(path.read_text(encoding="utf-8"))
         limits = told["limits"]
         pairs = (
-            Judged(**{**each, "reason": None if each["reason"] is None else Reason(each["reason"])})
+            Judged(
+                **{
+                    **each,
+                    "reason": None if each["reason"] is None else Reason(each["reason"]),
+                    "looks": tuple(each["looks"]),
+                }
+            )
             for each in told["pairs"]
         )
         size_px = None if limits["size_px"] is None else tuple(limits["size_px"])
-        return cls(Limits(tuple(limits["foreground"]), size_px, limits["copy"]), tuple(pairs))
+        looks = None if limits["looks"] is None else tuple(tuple(ends) for ends in limits["looks"])
+        return cls(Limits(tuple(limits["foreground"]), size_px, limits["copy"], looks), tuple(pairs))
 
 
 def real_limits(
@@ -131,15 +143,22 @@ def real_limits(
         EnrichmentError: A training image is smaller than the samples.
     """
     generator = np.random.default_rng(seed)
-    shares, sizes = [], []
+    shares, sizes, looked = [], [], []
     for number in range(settings.crops):
-        crop = random_crop(real[number % len(real)][2], side_px, generator)
+        _, image, mask = real[number % len(real)]
+        crop = random_crop(mask, side_px, generator)
         shares.append(float((crop > 0).mean()))
         if nuclei and (size := median_area(crop)) is not None:
             sizes.append(size)
+        if settings.looks:
+            looked.append(looks_of(random_crop(image, side_px, generator)))
     images = [(name, image) for name, image, _ in real]
-    limit = copy_limit(images, training, side_px, share=settings.copies, crops=settings.crops, generator=generator)
-    return Limits(_ends(shares, settings.outside), _ends(sizes, settings.outside) if sizes else None, limit)
+    return Limits(
+        _ends(shares, settings.outside),
+        _ends(sizes, settings.outside) if sizes else None,
+        copy_limit(images, training, side_px, share=settings.copies, crops=settings.crops, generator=generator),
+        tuple(_ends(values, settings.outside) for values in zip(*looked, strict=True)) if settings.looks else None,
+    )
 
 
 def judge(
@@ -167,13 +186,20 @@ def judge(
     judged: list[Judged] = []
     kept: list[int] = []
     for number, (image, mask, near) in enumerate(zip(images, masks, nearest, strict=True)):
-        share, size = float((mask > 0).mean()), None if limits.size_px is None else median_area(mask)
-        reason, twin = _reason(share, size, near.distance, limits), None
+        found = Judged(
+            number,
+            float((mask > 0).mean()),
+            None if limits.size_px is None else median_area(mask),
+            near.name,
+            near.distance,
+            looks=() if limits.looks is None else looks_of(image),
+        )
+        reason, twin = _reason(found, limits), None
         if reason is None and (twin := _twin(image, small, kept, limits.copy or 0.0)) is not None:
             reason = Reason.DUPLICATE
         if reason is None:
             kept.append(number)
-        judged.append(Judged(number, share, size, near.name, near.distance, reason, twin))
+        judged.append(replace(found, reason=reason, twin=twin))
     return judged
 
 
@@ -184,16 +210,32 @@ def median_area(mask: Numbers) -> float | None:
     return float(np.median(areas)) if areas.size else None
 
 
-def _reason(share: float, size: float | None, distance: float, limits: Limits) -> Reason | None:
-    if share == 0:
+def looks_of(image: Image) -> tuple[float, ...]:
+    """What tells tissue from noise, blur and other colours: the means of red, green and blue, and the sharpness.
+
+    All are in grey levels of 255; the sharpness is the mean absolute difference of neighbouring pixels' grey values.
+    """
+    grey = image.mean(axis=2)
+    steps = np.concatenate([np.abs(np.diff(grey, axis=axis)).ravel() for axis in (0, 1)])
+    return (*(float(value) for value in image.mean(axis=(0, 1))), float(steps.mean()))
+
+
+def _reason(found: Judged, limits: Limits) -> Reason | None:
+    if found.foreground == 0:
         return Reason.EMPTY
-    if not limits.foreground[0] <= share <= limits.foreground[1]:
+    if not _within(found.foreground, limits.foreground):
         return Reason.FOREGROUND
-    if limits.size_px is not None and (size is None or not limits.size_px[0] <= size <= limits.size_px[1]):
+    if limits.size_px is not None and (found.size_px is None or not _within(found.size_px, limits.size_px)):
         return Reason.SIZE
-    if limits.copy is not None and distance <= limits.copy:
+    if limits.copy is not None and found.distance <= limits.copy:
         return Reason.COPY
+    if limits.looks is not None and not all(map(_within, found.looks, limits.looks)):
+        return Reason.LOOKS
     return None
+
+
+def _within(value: float, ends: tuple[float, float]) -> bool:
+    return ends[0] <= value <= ends[1]
 
 
 def _twin(image: Image, small: NDArray[np.float32], kept: list[int], limit: float) -> int | None:

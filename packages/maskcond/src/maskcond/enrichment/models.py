@@ -28,6 +28,14 @@ class MaskedImageSampler(Protocol):
         ...
 
 
+class MaskSampler(Protocol):
+    """A diffusion model of masks, ready to sample."""
+
+    def sample(self, seeds: Sequence[int]) -> list[Labels]:
+        """Draws labels for each seed, which depend on nothing else."""
+        ...
+
+
 class Models(Protocol):
     """How models are trained and opened; a step in its own folder."""
 
@@ -66,6 +74,14 @@ class Models(Protocol):
 
     def open_mask_cascade(self, folder: Path) -> MaskedImageSampler:
         """Opens a D_xi."""
+        ...
+
+    def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
+        """Trains a diffusion model of masks; leaves it in `folder/model`."""
+        ...
+
+    def open_mask_diffusion(self, folder: Path) -> MaskSampler:
+        """Opens a diffusion model of masks."""
         ...
 
     @property

@@ -1,8 +1,9 @@
-"""The steps that make synthetic pairs: X1 from D_phi, Y1 of X1, the filter, X2 of Y1, and their data set."""
+"""The steps that make synthetic pairs: X1, masks Y1 of X1 or drawn, the filter, X2 of Y1, and their data set."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from maskcond.annotated_images import TRAIN, read_image
 from maskcond.arrays import Image, Labels, Numbers
 from maskcond.codec import MaskCodec
 from maskcond.conditions import Given
-from maskcond.enrichment.config import EnrichmentConfig
+from maskcond.enrichment.config import EnrichmentConfig, FilterConfig
 from maskcond.enrichment.dropped_picture import dropped_picture
 from maskcond.enrichment.errors import EnrichmentError
-from maskcond.enrichment.filtering import Filtered, judge, real_limits
+from maskcond.enrichment.filtering import Filtered, Judged, judge, real_limits
 from maskcond.enrichment.models import Models
 from maskcond.enrichment.nearness import part_thumbs
 from maskcond.enrichment.pictures import batches, image_name, missing, read_numbers, write_png
@@ -26,6 +27,27 @@ from maskcond.segmentation.tasks import SegmentationTask
 
 DATASET = "Dataset001_synthetic"
 PAIRS_FILE, PROVENANCE_FILE, DROPPED_FILE = "pairs.json", "provenance.json", "dropped.png"
+DRAWN_FILE, DRAWN_DROPPED_FILE = "drawn.json", "dropped-drawn.png"
+
+
+@dataclass(frozen=True)
+class MaskPlaces:
+    """Where the masks Y1 are: those of X1, numbered as X1 is, and after them those that were drawn.
+
+    Args:
+        predicted: Folder of the step that predicted masks.
+        drawn: Of the step that drew masks; None if there is none.
+        images: How many were predicted.
+    """
+
+    predicted: Path
+    drawn: Path | None
+    images: int
+
+    def read(self, number: int) -> Numbers:
+        """Reads the mask of a number."""
+        step = self.predicted if number < self.images or self.drawn is None else self.drawn
+        return read_numbers(step / "masks" / f"{image_name(number)}.png")
 
 
 class SyntheticPairs:
@@ -63,36 +85,49 @@ class SyntheticPairs:
             write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
             yield Progress(done, total)
 
-    def filter_pairs(self, folder: Path, images: Path, masks: Path) -> Iterator[Progress]:
-        """Judges all pairs: `pairs.json`, and `dropped.png` if any was left out."""
-        total, scale = self.config.sampling.images, self.config.data.scale
+    def draw_masks(self, folder: Path, model: Path) -> Iterator[Progress]:
+        """More masks Y1, of the diffusion model in a folder: `masks/NUMBER.png`, numbered after those of X1."""
+        plan = self.config.sampling
+        numbers = range(plan.images, plan.images + plan.drawn_masks)
+        todo = [numbers[i] for i in missing(folder / "masks", [image_name(number) for number in numbers])]
+        sampler = self.models.open_mask_diffusion(model)
+        done = len(numbers) - len(todo)
+        for batch in batches(todo, plan.batch_size):
+            drawn = sampler.sample([self.image_seed(number) for number in batch])
+            for number, labels in zip(batch, drawn, strict=True):
+                write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
+            done += len(batch)
+            yield Progress(done, len(numbers))
+
+    def filter_pairs(self, folder: Path, images: Path, masks: MaskPlaces) -> Iterator[Progress]:
+        """Judges all pairs: `pairs.json`, and `dropped.png` if any was left out; likewise the masks that were drawn."""
+        plan, scale = self.config.sampling, self.config.data.scale
         real = [(each.name, *each.read(scale)) for each in self.real.of(TRAIN)]
-        named = [(name, image) for name, image, _ in real]
-        named += [(each.name, image_at_scale(each.image, scale)) for each in self.real.unannotated or ()]
-        training = part_thumbs(named, self.models.image_px)
-        limits = real_limits(
-            real,
-            training,
-            self.models.image_px,
-            self.config.filter,
-            nuclei=self.config.data.masks == "nuclei",
-            seed=self.config.sampling.seed,
-        )
-        samples = list(_read_images(images, range(total)))
-        predicted = [_read_mask(masks, number) for number in range(total)]
-        found = Filtered(limits, tuple(judge(samples, predicted, training, limits)))
-        found.save(folder / PAIRS_FILE)
-        if (picture := dropped_picture(found, samples, predicted)) is not None:
-            write_png(folder / DROPPED_FILE, picture)
-        yield Progress(total, total, f"{len(found.kept)} kept")
-        if not found.kept:
-            told = ", ".join(f"{reason} {count}" for reason, count in found.counts().items() if count)
+        more = [(each.name, image_at_scale(each.image, scale)) for each in self.real.unannotated or ()]
+        samples = list(_read_images(images, range(plan.images)))
+        predicted = [masks.read(number) for number in range(plan.images)]
+        pairs = self._judge(real, more, samples, predicted, self.config.filter)
+        _save_judged(pairs, folder / PAIRS_FILE, folder / DROPPED_FILE, samples, predicted)
+        kept, told = len(pairs.kept), [pairs.counts()]
+        if plan.drawn_masks:
+            # a drawn mask has no image: it is compared with the masks that its model learnt from, as a picture
+            drawn = [masks.read(plan.images + number) for number in range(plan.drawn_masks)]
+            painted = [self._paint(mask) for mask in drawn]
+            pictures = [(name, self._paint(mask), mask) for name, _, mask in real]
+            found = self._judge(pictures, [], painted, drawn, replace(self.config.filter, looks=False))
+            _save_judged(found, folder / DRAWN_FILE, folder / DRAWN_DROPPED_FILE, painted, drawn)
+            kept, told = kept + len(found.kept), [*told, found.counts()]
+        total = plan.images + plan.drawn_masks
+        yield Progress(total, total, f"{kept} kept")
+        if not kept:
+            counts = sum((Counter(each) for each in told), Counter())
+            reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
             raise EnrichmentError(
-                f"none of {total} sampled pairs is kept ({told}): see {folder / DROPPED_FILE}; train D_phi longer, or "
-                "loosen the filter"
+                f"none of {total} sampled pairs is kept ({reasons}): see {folder / DROPPED_FILE}; train D_phi longer, "
+                "or loosen the filter"
             )
 
-    def sample_variants(self, folder: Path, masks: Path, pairs: Path, cascade: Path) -> Iterator[Progress]:
+    def sample_variants(self, folder: Path, masks: MaskPlaces, pairs: Path, cascade: Path) -> Iterator[Progress]:
         """X2: images of the D_xi in a folder, `images/NUMBER-VARIANT.png`."""
         plan = self.config.sampling
         items = [(number, variant) for number in self.kept(pairs) for variant in range(plan.variants)]
@@ -101,7 +136,7 @@ class SyntheticPairs:
         done = len(items) - len(todo)
         for each in batches(todo, plan.batch_size):
             drawn = model.sample(
-                [self._conditioning(_read_mask(masks, number)) for number, _ in each],
+                [self._conditioning(masks.read(number)) for number, _ in each],
                 [self.variant_seed(*item) for item in each],
                 [self.given(*item) or {} for item in each] if plan.given else None,
             )
@@ -111,15 +146,14 @@ class SyntheticPairs:
             yield Progress(done, len(items))
 
     def export(
-        self, folder: Path, masks: Path, pairs: Path, variants: Path, model_digests: dict[str, str]
+        self, folder: Path, masks: MaskPlaces, pairs: Path, variants: Path, model_digests: dict[str, str]
     ) -> Iterator[Progress]:
         """The data set d2 = (X2, Y1) as nnU-Net reads it, and `provenance.json`, which tells of every pair."""
-        judged = {each.number: each for each in Filtered.load(pairs / PAIRS_FILE).pairs}
+        judged, images = self._judged(pairs), self.config.sampling.images
         items = [(number, variant) for number in self.kept(pairs) for variant in range(self.config.sampling.variants)]
         if not (folder / DATASET).exists():
             sources = [
-                _VariantSource(variant_name(*item), variants / "images", masks / "masks", item[0], self.task)
-                for item in items
+                _VariantSource(variant_name(*item), variants / "images", masks, item[0], self.task) for item in items
             ]
             export_nnunet_dataset(LabelledImages(sources), folder / DATASET, self.task.classes)
         told = [
@@ -127,7 +161,8 @@ class SyntheticPairs:
                 "pair": pair_name(place),
                 "name": variant_name(number, variant),
                 "mask": number,
-                "mask_image_seed": self.image_seed(number),
+                "mask_is": "predicted" if number < images else "drawn",
+                "mask_seed": self.image_seed(number),
                 "variant": variant,
                 "image_seed": self.variant_seed(number, variant),
                 "conditions": self.given(number, variant),
@@ -146,10 +181,10 @@ class SyntheticPairs:
 
     def kept(self, pairs: Path) -> list[int]:
         """Numbers of the masks that the filter kept."""
-        return Filtered.load(pairs / PAIRS_FILE).kept
+        return [number for number, each in self._judged(pairs).items() if each.reason is None]
 
     def image_seed(self, number: int) -> int:
-        """The seed of an image X1."""
+        """The seed of an image X1, or of a mask that was drawn."""
         return _seed(self.config.sampling.seed, 1, number)
 
     def variant_seed(self, number: int, variant: int) -> int:
@@ -165,6 +200,36 @@ class SyntheticPairs:
 
     def _conditioning(self, mask: Numbers) -> Labels:
         return conditioning_labels(mask, self.task, self.models.classes)
+
+    def _paint(self, mask: Numbers) -> Image:
+        return MaskCodec(self.task.classes).paint(self.task.labels(mask))
+
+    def _judge(
+        self,
+        real: Sequence[tuple[str, Image, Numbers]],
+        more: Sequence[tuple[str, Image]],
+        images: Sequence[Image],
+        masks: Sequence[Numbers],
+        settings: FilterConfig,
+    ) -> Filtered:
+        """Judges samples by real images with masks, and by more images without."""
+        training = part_thumbs([*((name, image) for name, image, _ in real), *more], self.models.image_px)
+        limits = real_limits(
+            real,
+            training,
+            self.models.image_px,
+            settings,
+            nuclei=self.config.data.masks == "nuclei",
+            seed=self.config.sampling.seed,
+        )
+        return Filtered(limits, tuple(judge(images, masks, training, limits)))
+
+    def _judged(self, pairs: Path) -> dict[int, Judged]:
+        """What the filter said of each mask, by its number."""
+        found = dict(enumerate(Filtered.load(pairs / PAIRS_FILE).pairs))
+        if self.config.sampling.drawn_masks:
+            found |= dict(enumerate(Filtered.load(pairs / DRAWN_FILE).pairs, self.config.sampling.images))
+        return found
 
 
 def synthetic_pairs(folder: Path, task: SegmentationTask) -> LabelledImages:
@@ -190,11 +255,11 @@ def pair_name(place: int) -> str:
 class _VariantSource:
     """An image X2 with the labels of its mask Y1."""
 
-    def __init__(self, name: str, images: Path, masks: Path, number: int, task: SegmentationTask) -> None:
+    def __init__(self, name: str, images: Path, masks: MaskPlaces, number: int, task: SegmentationTask) -> None:
         self.name, self.images, self.masks, self.number, self.task = name, images, masks, number, task
 
     def read(self) -> LabelledImage:
-        labels = self.task.labels(_read_mask(self.masks.parent, self.number))
+        labels = self.task.labels(self.masks.read(self.number))
         return LabelledImage(self.name, read_image(self.images / f"{self.name}.png"), labels)
 
 
@@ -202,8 +267,12 @@ def _read_images(step: Path, numbers: Sequence[int]) -> Iterator[Image]:
     return (read_image(step / "images" / f"{image_name(number)}.png") for number in numbers)
 
 
-def _read_mask(step: Path, number: int) -> Numbers:
-    return read_numbers(step / "masks" / f"{image_name(number)}.png")
+def _save_judged(
+    found: Filtered, file: Path, dropped_file: Path, images: Sequence[Image], masks: Sequence[Numbers]
+) -> None:
+    found.save(file)
+    if (picture := dropped_picture(found, images, masks)) is not None:
+        write_png(dropped_file, picture)
 
 
 def _seed(*numbers: int) -> int:

@@ -19,6 +19,8 @@ from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.steps import Progress
 from maskcond.labelled_images import LabelledImages
 from maskcond.mask_cascade import MaskCascade
+from maskcond.mask_diffusion import MaskDiffusion
+from maskcond.mask_diffusion_training import PHASE, train_mask_diffusion
 from maskcond.mask_examples import MaskExamples
 from maskcond.mask_plan import MaskPlan
 from maskcond.mask_training import train_mask_cascade
@@ -89,6 +91,7 @@ class TrainedModels:
             found = Cascade.load(config.cascade.folder).config.stages[-1].image_px
             if found != self.image_px:
                 raise EnrichmentError(f"D_phi makes images of {found} px, D_xi of {self.image_px} px")
+        self._check_mask_diffusion()
         if self.plan is not None and config.cascade.training:
             check_phases(self._unconditional(self.plan), self._phases())
         needed = ("nnunetv2", "nnunet", "nnU-Net")
@@ -150,6 +153,19 @@ class TrainedModels:
         """Opens a D_xi."""
         return SeededMaskCascade(MaskCascade.load(folder).to(self.device), self.config.sampling.guidance)
 
+    def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
+        """Trains a diffusion model of masks; leaves it in `folder/model`."""
+        plan = self.config.mask_diffusion.plan
+        if plan is None:
+            raise EnrichmentError("mask_diffusion.plan is wanted to train a model of masks")
+        phases = [{PHASE: network.training} for network in plan.networks]
+        events = train_mask_diffusion(plan, pairs, folder, device=self._training_device(), resume=True)
+        yield from _progress(events, plan.cascade.stages, phases)
+
+    def open_mask_diffusion(self, folder: Path) -> "SeededMaskDiffusion":
+        """Opens a diffusion model of masks."""
+        return SeededMaskDiffusion(MaskDiffusion.load(folder).to(self.device))
+
     @property
     def plans_segmentation(self) -> bool:
         """Whether segmentation models need plans: nnU-Nets do, of the pairs that all are fine-tuned on at last."""
@@ -173,6 +189,23 @@ class TrainedModels:
         if self.config.segmentation.model == "nnunet":
             return NnUnet.open(folder, device=self.device)
         return SmallUnet.open(folder, device=self.device)
+
+    def _check_mask_diffusion(self) -> None:
+        """Makes sure that drawn masks are of the labels, and of the size, that the images X1 would have them."""
+        chosen = self.config.mask_diffusion
+        if chosen.plan is not None:
+            classes, image_px = chosen.plan.pictures.codec.classes, chosen.plan.cascade.stages[-1].image_px
+            check_phases(chosen.plan.cascade, [{PHASE: network.training} for network in chosen.plan.networks])
+        elif chosen.folder is not None:
+            taken = MaskDiffusion.load(chosen.folder)
+            classes, image_px = taken.pictures.codec.classes, taken.cascade.config.stages[-1].image_px
+        else:
+            return
+        if classes != self._labels():
+            wanted = ", ".join(self._labels().names)
+            raise EnrichmentError(f"mask_diffusion: wanted masks of {wanted}, it draws {', '.join(classes.names)}")
+        if image_px != self.image_px:
+            raise EnrichmentError(f"mask_diffusion draws masks of {image_px} px, images are of {self.image_px} px")
 
     def _labels(self) -> ClassSet:
         return KUMAR_BORDER if self.config.data.masks == "nuclei" else self.classes
@@ -217,6 +250,17 @@ class SeededMaskCascade:
             self.model, masks, given, seeds=seeds, guidance=self.guidance, batch_size=max(len(masks), 1)
         )
         return [each.image for each in drawn]
+
+
+class SeededMaskDiffusion:
+    """A diffusion model of masks that draws one a seed."""
+
+    def __init__(self, model: MaskDiffusion) -> None:
+        self.model = model
+
+    def sample(self, seeds: Sequence[int]) -> list[Labels]:
+        """Draws labels for each seed."""
+        return self.model.sample([image_generator(seed, 0) for seed in seeds])
 
 
 def _progress(

@@ -1,0 +1,97 @@
+"""Where the diffusion models of an enrichment come from: a folder of a trained one, or how it is trained."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import field_validator
+from pydantic.dataclasses import dataclass
+
+from cdm_core import TrainingConfig
+from cdm_core.config import STRICT
+from maskcond.mask_diffusion_training import MASK_DIFFUSION_PLANS, MaskDiffusionPlan
+from maskcond.mask_plan import MASK_PLANS, MaskPlan
+
+
+@dataclass(frozen=True, config=STRICT)
+class CascadeSource:
+    """D_phi, the unconditional cascade.
+
+    Args:
+        folder: Of a trained one, which is taken.
+        training: Otherwise, how each network of the mask-conditioned cascade's plan is trained without masks.
+
+    Raises:
+        ValueError: Both are given, or neither.
+    """
+
+    folder: Path | None = None
+    training: tuple[TrainingConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (not self.training):
+            raise ValueError("give either folder, of a trained cascade, or training, a table for each network")
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskCascadeSource:
+    """D_xi, the mask-conditioned cascade.
+
+    Args:
+        folder: Of a trained one, which is taken.
+        plan: Otherwise, how it is trained, starting from D_phi: a `MaskPlan`, or the name of one.
+
+    Raises:
+        ValueError: Both are given, or neither; or no plan has the name.
+    """
+
+    folder: Path | None = None
+    plan: MaskPlan | None = None
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _named(cls, plan: Any) -> Any:
+        return _plan_of_name(plan, MASK_PLANS)
+
+    def __post_init__(self) -> None:
+        if (self.folder is None) == (self.plan is None):
+            raise ValueError("give either folder, of a trained mask-conditioned cascade, or plan")
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskDiffusionSource:
+    """A diffusion model of masks, which draws masks beside those predicted of X1.
+
+    Args:
+        folder: Of a trained one, which is taken.
+        plan: Otherwise, how it is trained: a `MaskDiffusionPlan`, or the name of one.
+
+    Raises:
+        ValueError: Both are given; or no plan has the name.
+    """
+
+    folder: Path | None = None
+    plan: MaskDiffusionPlan | None = None
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _named(cls, plan: Any) -> Any:
+        return _plan_of_name(plan, MASK_DIFFUSION_PLANS)
+
+    def __post_init__(self) -> None:
+        if self.folder is not None and self.plan is not None:
+            raise ValueError("give either folder, of a trained model of masks, or plan")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is one."""
+        return self.folder is not None or self.plan is not None
+
+
+def _plan_of_name(plan: Any, named: Mapping[str, Any]) -> Any:
+    """The plan of a name, or what was given instead of a name."""
+    if isinstance(plan, str):
+        if plan not in named:
+            raise ValueError(f"no plan '{plan}'; by name there are {', '.join(named)}")
+        return named[plan]
+    return plan
