@@ -111,6 +111,4 @@ def test_any_order_of_requests(prepared: Path) -> None:
                 rows = session.query(Answer.token, Answer.chosen).where(Answer.live.is_(True)).order_by(Answer.id)
                 assert [(token, str(chosen)) for token, chosen in rows] == self.counted
 
-    run_state_machine_as_test(
-        Tabs, settings=hypothesis_settings(max_examples=10, stateful_step_count=16, deadline=None)
-    )
+    run_state_machine_as_test(Tabs, settings=hypothesis_settings(max_examples=8, stateful_step_count=14, deadline=None))

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
@@ -13,9 +14,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
 from study_app.database import Answer, Database
+from study_app.serving import serve
 from study_app.settings import Settings
 
 
@@ -63,13 +66,29 @@ def test_a_server_that_is_killed_has_what_it_confirmed(
         assert len(session.scalars(select(Answer)).all()) == 3
 
 
-def test_it_stops_cleanly(server: tuple[subprocess.Popen[str], str]) -> None:
-    process, address = server
-    with urllib.request.urlopen(f"{address}/sign-in") as response:  # noqa: S310
-        assert "Server" not in response.headers
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate() == ("stopped\n", "")
-    assert process.returncode == 0
+def test_it_stops_cleanly(app: Flask, settings: Settings) -> None:
+    """SIGTERM comes while it serves; `serve` returns, and nothing listens any more."""
+    seen: list[Any] = []
+
+    def look_and_stop(address: str) -> None:
+        with urllib.request.urlopen(f"{address}sign-in") as response:  # noqa: S310
+            seen.append(response.headers)
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threads: list[threading.Thread] = []
+
+    def started(address: str) -> None:
+        seen.append(address)
+        threads.append(threading.Thread(target=look_and_stop, args=(address,)))
+        threads[0].start()
+
+    serve(app, settings, "127.0.0.1", 0, started=started)
+    threads[0].join()
+    assert "Server" not in seen[1]
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(seen[0])  # noqa: S310
 
 
 def test_an_address_that_cannot_be_had(run_app: Any, settings: Settings) -> None:
