@@ -5,12 +5,13 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from study_stats import Classification, Classifications
+from study_stats import Classification, Classifications, SingleClassification, SingleClassifications
 
 START = datetime(2026, 5, 4, 9, tzinfo=UTC)
 
 FromAnswers: TypeAlias = Callable[[Mapping[str, Sequence[bool]]], Classifications]
 Simulate: TypeAlias = Callable[..., Classifications]
+Single: TypeAlias = Callable[..., SingleClassifications]
 
 
 def _from_answers(answers: Mapping[str, Sequence[bool]]) -> Classifications:
@@ -39,6 +40,21 @@ def _simulate(
     return _from_answers({f"reader {number}": list(~row) for number, row in enumerate(wrong)})
 
 
+def _single(
+    real: Mapping[str, Sequence[bool]], synthetic: Mapping[str, Sequence[bool]], versions: Sequence[str] = ("1",)
+) -> SingleClassifications:
+    """A study of single images, given which were called real; all readers see the same, versions by turns."""
+    rows = []
+    for kind, answers in (("real", real), ("synthetic", synthetic)):
+        for reader, called_real in answers.items():
+            for number, called in enumerate(called_real):
+                shown = START + timedelta(seconds=20 * number + 10 * (kind == "synthetic"))
+                answered, version = shown + timedelta(seconds=10), versions[number % len(versions)]
+                image = (f"{kind} {number}", kind == "real", bool(called), shown, answered, f"{reader}, 1")
+                rows.append(SingleClassification(reader, *image, "" if kind == "real" else version))
+    return SingleClassifications.from_rows(rows)
+
+
 @pytest.fixture(scope="session")
 def from_answers() -> FromAnswers:
     return _from_answers
@@ -47,3 +63,8 @@ def from_answers() -> FromAnswers:
 @pytest.fixture(scope="session")
 def simulate() -> Simulate:
     return _simulate
+
+
+@pytest.fixture(scope="session")
+def single() -> Single:
+    return _single

@@ -4,7 +4,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from study_stats import Classifications, StudyError, cluster_bootstrap
+from study_stats import Classifications, SingleClassifications, StudyError, cluster_bootstrap
 
 Simulate: TypeAlias = Callable[..., Classifications]
 FromAnswers: TypeAlias = Callable[..., Classifications]
@@ -70,3 +70,28 @@ def test_what_is_too_little(from_answers: FromAnswers) -> None:
         cluster_bootstrap(from_answers({"A": [True, True], "B": [True, True]}), rng=rng)
     with pytest.raises(StudyError, match="99 resamples: wanted at least 100"):
         cluster_bootstrap(from_answers({"A": [True, False], "B": [True, True]}), rng=rng, resamples=99)
+
+
+def test_of_single_images_real_and_synthetic_ones_are_drawn_each_on_their_own(
+    single: Callable[..., SingleClassifications],
+) -> None:
+    rng = np.random.default_rng(5)
+    real, synthetic = rng.random((4, 9)) < 0.8, rng.random((4, 15)) < rng.random((4, 1))
+    study = single(dict(zip("ABCD", real, strict=True)), dict(zip("ABCD", synthetic, strict=True)))
+    shares = []
+    for _ in range(3000):
+        readers = rng.integers(0, 4, 4)
+        wrong = (~real[readers][:, rng.integers(0, 9, 9)], synthetic[readers][:, rng.integers(0, 15, 15)])
+        shares.append(np.mean([kind.mean() for kind in wrong]))
+    found = cluster_bootstrap(study, rng=rng)
+    assert found.p == pytest.approx(((~real).mean() + synthetic.mean()) / 2)
+    assert found.standard_error == pytest.approx(np.std(shares), rel=0.05)
+    assert (found.readers, found.images) == (4, 24)
+    with pytest.raises(StudyError, match="4 readers and 15 synthetic and 0 real images"):
+        cluster_bootstrap(single({}, dict(zip("ABCD", synthetic, strict=True))), rng=rng)
+
+
+def test_readers_who_call_everything_real_show_no_spread(single: Callable[..., SingleClassifications]) -> None:
+    always = {"A": [True] * 5, "B": [True] * 5}
+    with pytest.raises(StudyError, match="all classifications are alike"):
+        cluster_bootstrap(single(always, always), rng=np.random.default_rng(0))

@@ -3,10 +3,10 @@ from typing import TypeAlias
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 from statsmodels.stats.multitest import multipletests
 
-from study_stats import Classifications, StudyError, images_found_out
+from study_stats import Classifications, SingleClassifications, StudyError, images_found_out
 
 Simulate: TypeAlias = Callable[..., Classifications]
 
@@ -44,3 +44,26 @@ def test_of_images_that_none_sees_through_hardly_ever_one_stands_out(simulate: S
 def test_nothing_to_rank(from_answers: Callable[..., Classifications]) -> None:
     with pytest.raises(StudyError, match="there are no classifications"):
         images_found_out(from_answers({}))
+
+
+def test_of_single_images_a_reader_who_calls_all_synthetic_finds_out_none(
+    single: Callable[..., SingleClassifications],
+) -> None:
+    readers = [f"reader {number}" for number in range(8)]
+    suspicious = {reader: [False] * 9 + [True] for reader in readers}
+    found = images_found_out(single(suspicious, suspicious))
+    assert found.frame["share"].max() == 1
+    assert found.significant == 0
+    trusting = {reader: [True] * 10 for reader in readers}
+    found = images_found_out(single(trusting, suspicious))
+    assert found.significant == 9
+    assert "9 of 10 images are found out more often than real ones are taken for synthetic" in str(found)
+
+
+def test_of_single_images_one_reader_is_tested_by_fisher(single: Callable[..., SingleClassifications]) -> None:
+    found = images_found_out(single({"A": [True] * 17 + [False] * 3}, {"A": [False, True]}))
+    expected = [fisher_exact([[hit, 1 - hit], [3, 17]], "greater").pvalue for hit in (1, 0)]
+    assert found.frame["p_value"].tolist() == pytest.approx(expected)
+    for real, synthetic in (({}, {"A": [True]}), ({"A": [True]}, {})):
+        with pytest.raises(StudyError, match="no classifications of both real and synthetic images"):
+            images_found_out(single(real, synthetic))

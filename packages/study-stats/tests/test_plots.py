@@ -4,7 +4,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from study_stats import Classifications, StudyError, plot_learning, plot_readers, plot_times, realism, response_times
+from study_stats import (
+    Classifications,
+    SingleCounts,
+    StudyError,
+    discrimination,
+    plot_learning,
+    plot_readers,
+    plot_times,
+    realism,
+    response_times,
+)
 
 
 def test_readers_stand_with_their_share_and_interval() -> None:
@@ -49,3 +59,16 @@ def test_nothing_to_draw(from_answers: Callable[..., Classifications]) -> None:
         plot_learning(from_answers({}))
     with pytest.raises(StudyError, match="a window of 0"):
         plot_learning(from_answers({"A": [True]}), window=0)
+
+
+def test_readers_of_single_images_stand_with_both_shares() -> None:
+    counts = {"A": SingleCounts(40, 30, 40, 10), "nobody": SingleCounts(0, 0, 0, 0), "half": SingleCounts(20, 5, 0, 0)}
+    found = discrimination(counts)
+    axes = plot_readers(found).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["A (n = 80)", "half (n = 20)", "total (n = 100)"]
+    assert [text.get_text() for text in axes.texts] == ["0.750", "0.250", "0.583", "0.250", "0.250"]
+    drawn = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    a, _, half = found.readers
+    assert drawn[:3] == [a.real_interval, half.real_interval, found.total.real_interval]
+    assert drawn[3:] == [a.synthetic_interval, found.total.synthetic_interval]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["real images", "synthetic images"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import fleiss_kappa
 
-from study_stats import Classifications, StudyError, agreement
+from study_stats import Classifications, SingleClassifications, StudyError, agreement
 
 FromAnswers: TypeAlias = Callable[..., Classifications]
 
@@ -80,3 +80,15 @@ def test_a_reader_counts_once_on_a_pair(from_answers: FromAnswers) -> None:
 def test_without_shared_pairs_there_is_no_agreement(from_answers: FromAnswers) -> None:
     with pytest.raises(StudyError, match="no pair was seen by two readers"):
         agreement(from_answers({"A": [True, False]}), rng=np.random.default_rng(0))
+
+
+def test_of_single_images_readers_agree_on_what_they_call_them(single: Callable[..., SingleClassifications]) -> None:
+    rng = np.random.default_rng(6)
+    real, synthetic = rng.random((3, 20)) < 0.7, rng.random((3, 20)) < 0.5
+    study = single(dict(zip("ABC", real, strict=True)), dict(zip("ABC", synthetic, strict=True)))
+    found = agreement(study, rng=rng)
+    said = np.concatenate([real, synthetic], axis=1).sum(0)
+    assert found.kappa == pytest.approx(fleiss_kappa(np.stack([said, 3 - said], axis=1)))
+    assert "40 images that all 3 readers saw" in str(found)
+    with pytest.raises(StudyError, match="no image was seen by two readers"):
+        agreement(single({"A": [True]}, {}), rng=rng)

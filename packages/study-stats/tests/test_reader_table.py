@@ -109,3 +109,7 @@ def test_the_frame_has_readers_and_total() -> None:
 def test_what_makes_no_sense_is_one_line(counts: dict, settings: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(StudyError, match=message):
         realism(counts, **settings)
+
+
+def test_holm_leaves_what_was_not_tested() -> None:
+    assert holm([0.04, np.nan, 0.01]) == pytest.approx([0.04, np.nan, 0.02], nan_ok=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from study_stats.classifications import Classification, Classifications
 from study_stats.clusters import PooledRealism, cluster_bootstrap
-from study_stats.csv_files import read_classifications, write_classifications
+from study_stats.counts import SingleCounts
+from study_stats.csv_files import read_classifications, read_single_classifications, write_classifications
 from study_stats.errors import StudyError
 from study_stats.found_out import FoundOut, images_found_out
 from study_stats.halves import Drift, ReaderDrift, drift
@@ -20,8 +21,11 @@ from study_stats.sample_size import (
     classifications_for_power,
     classifications_for_width,
 )
+from study_stats.signal_detection import Discrimination, ReaderDiscrimination, discrimination
+from study_stats.single_image import SingleClassification, SingleClassifications
 from study_stats.times import ResponseTimes, response_times
 from study_stats.tost import Equivalence, ReaderEquivalence, equivalence
+from study_stats.versions import VersionComparison, VersionDifference, VersionShare, compare_versions
 
 if TYPE_CHECKING:
     from study_stats.mixed import MixedModel, mixed_model
@@ -31,23 +35,33 @@ __all__ = [
     "Agreement",
     "Classification",
     "Classifications",
+    "Discrimination",
     "Drift",
     "Equivalence",
     "FoundOut",
     "MixedModel",
     "PooledRealism",
+    "ReaderDiscrimination",
     "ReaderDrift",
     "ReaderEquivalence",
     "ReaderRealism",
     "Realism",
     "ResponseTimes",
     "SampleSize",
+    "SingleClassification",
+    "SingleClassifications",
+    "SingleCounts",
     "StudyError",
+    "VersionComparison",
+    "VersionDifference",
+    "VersionShare",
     "agreement",
     "classifications_for_equivalence",
     "classifications_for_power",
     "classifications_for_width",
     "cluster_bootstrap",
+    "compare_versions",
+    "discrimination",
     "drift",
     "equivalence",
     "images_found_out",
@@ -56,6 +70,7 @@ __all__ = [
     "plot_readers",
     "plot_times",
     "read_classifications",
+    "read_single_classifications",
     "realism",
     "response_times",
     "write_classifications",

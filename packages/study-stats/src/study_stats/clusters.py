@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from study_stats.classifications import Classifications
+from study_stats.crossed import crossed
 from study_stats.errors import StudyError, check_share
 from study_stats.printing import interval_text
+from study_stats.single_image import AnyClassifications, SingleClassifications
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class PooledRealism:
     """The share of incorrect classifications of all readers together, and how sure it is.
 
     Attributes:
-        p: The share.
+        p: The share; of single images, the mean of those of real and of synthetic images.
         interval: Its interval, for other readers and images of the same kind.
         standard_error: Its standard error.
         design_effect: How many times larger its variance is than if classifications were independent.
         confidence: That of the interval.
         readers: Number of readers.
-        images: Number of synthetic images.
+        images: Number of synthetic images; of single images, real ones as well.
         resamples: Number of resamples that the interval comes from.
         empty_resamples: How many more had no classification in them, and were left out.
     """
@@ -49,18 +49,20 @@ class PooledRealism:
 
 
 def cluster_bootstrap(
-    classifications: Classifications, *, rng: np.random.Generator, confidence: float = 0.95, resamples: int = 10_000
+    classifications: AnyClassifications, *, rng: np.random.Generator, confidence: float = 0.95, resamples: int = 10_000
 ) -> PooledRealism:
-    """Pools all readers, and draws readers and synthetic images anew to see how sure the share is.
+    """Pools all readers, and draws readers and images anew to see how sure the share is.
 
-    A classification counts as often as its reader times its image was drawn. Real images are not drawn separately: a
-    study shows each pair once, so that the real image goes with its synthetic one.
+    A classification counts as often as its reader times its image was drawn. The real images of pairs are not drawn
+    separately: a study shows each pair once, so that the real image goes with its synthetic one. Of single images, real
+    and synthetic ones are drawn each on their own, and count alike.
 
-    The interval is Student's, of the log-odds, with one degree of freedom less than there are readers or images,
-    whichever are fewer. Percentiles of the resamples would be too narrow for the handful of readers that studies have.
+    The interval is Student's, of the log-odds, with one degree of freedom less than there are readers or images (of
+    either kind), whichever are fewer. Percentiles of the resamples would be too narrow for the handful of readers that
+    studies have.
 
     Args:
-        classifications: At least two readers and two synthetic images.
+        classifications: At least two readers and two synthetic images; of single images, also two real ones.
         rng: Where the resamples come from.
         confidence: That of the interval.
         resamples: How many to draw.
@@ -74,35 +76,42 @@ def cluster_bootstrap(
     check_share("confidence", confidence)
     if resamples < 100:
         raise StudyError(f"{resamples} resamples: wanted at least 100")
-    frame = classifications.frame
-    everything = pd.crosstab(frame["reader"], frame["synthetic_image"]).to_numpy(np.float64)
-    readers, images = everything.shape if len(frame) else (0, 0)
-    if readers < 2 or images < 2:
-        raise StudyError(f"{readers} readers and {images} images: how much they differ takes at least two of each")
-    fooled = pd.crosstab(frame["reader"], frame["synthetic_image"], (~frame["correct"]).astype(float), aggfunc="sum")
-    incorrect = fooled.fillna(0.0).to_numpy(np.float64)
-    p = incorrect.sum() / everything.sum()
-    if p in (0, 1):
+    answers = classifications.answers
+    table = crossed(answers["reader"], answers["image"], answers["synthetic"], ~answers["correct"])
+    single = isinstance(classifications, SingleClassifications)
+    kinds = [table.second, ~table.second] if single else [table.second]
+    readers, images = len(table.seen), [int(kind.sum()) for kind in kinds]
+    if readers < 2 or min(images) < 2:
+        shown = f"{images[0]} synthetic and {images[1]} real images" if single else f"{images[0]} images"
+        raise StudyError(f"{readers} readers and {shown}: how much they differ takes at least two of each")
+    seen, incorrect = ([counts[:, kind].astype(float) for kind in kinds] for counts in (table.seen, table.hits))
+    answered = np.array([kind.sum() for kind in seen])
+    p_by_kind = np.array([kind.sum() for kind in incorrect]) / answered
+    if np.isin(p_by_kind, (0, 1)).all():
         raise StudyError(
             "all classifications are alike, so resamples show no spread: see the exact interval of realism"
         )
+    p = p_by_kind.mean()
     times_reader = rng.multinomial(readers, np.full(readers, 1 / readers), resamples)
-    times_image = rng.multinomial(images, np.full(images, 1 / images), resamples)
-    drawn = np.sum(times_reader @ everything * times_image, axis=1)
-    drawn_incorrect = np.sum(times_reader @ incorrect * times_image, axis=1)
-    shares = drawn_incorrect[drawn > 0] / drawn[drawn > 0]
+    times_image = [rng.multinomial(count, np.full(count, 1 / count), resamples) for count in images]
+    drawn, drawn_incorrect = (
+        np.stack([np.sum(times_reader @ kind * times, axis=1) for kind, times in zip(counts, times_image, strict=True)])
+        for counts in (seen, incorrect)
+    )
+    filled = (drawn > 0).all(0)
+    shares = (drawn_incorrect[:, filled] / drawn[:, filled]).mean(0)
     error = float(shares.std(ddof=1))
     # On the scale of log-odds, so that the interval stays between 0 and 1.
-    reach = student.ppf((1 + confidence) / 2, min(readers, images) - 1) * error / (p * (1 - p))
+    reach = student.ppf((1 + confidence) / 2, min(readers, *images) - 1) * error / (p * (1 - p))
     low, high = expit(logit(p) + np.array([-reach, reach]))
     return PooledRealism(
         p=float(p),
         interval=(float(low), float(high)),
         standard_error=error,
-        design_effect=float(error**2 / (p * (1 - p) / everything.sum())),
+        design_effect=float(error**2 / (np.sum(p_by_kind * (1 - p_by_kind) / answered) / len(kinds) ** 2)),
         confidence=confidence,
         readers=readers,
-        images=images,
+        images=sum(images),
         resamples=len(shares),
         empty_resamples=resamples - len(shares),
     )

@@ -1,13 +1,30 @@
 """How often each reader was right and wrong."""
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
+
+import numpy as np
+import pandas as pd
 
 from study_stats.classifications import Classifications
 from study_stats.errors import StudyError
+from study_stats.single_image import SingleClassifications
 
 Answers: TypeAlias = Classifications | Mapping[str, tuple[int, int]]
 """Classifications, or what a published table has: how often each reader was correct and incorrect."""
+
+
+class SingleCounts(NamedTuple):
+    """How many single images of each kind a reader saw, and how many of them the reader called real."""
+
+    real: int
+    real_called_real: int
+    synthetic: int
+    synthetic_called_real: int
+
+
+SingleAnswers: TypeAlias = SingleClassifications | Mapping[str, SingleCounts]
+"""Classifications of single images, or their counts by reader."""
 
 
 def counts_by_reader(answers: Answers) -> dict[str, tuple[int, int]]:
@@ -19,6 +36,8 @@ def counts_by_reader(answers: Answers) -> dict[str, tuple[int, int]]:
     Raises:
         StudyError: There are no classifications, or a count is negative or not whole.
     """
+    if isinstance(answers, SingleClassifications):
+        raise StudyError("these are classifications of single images, wanted pairs: see discrimination")
     if isinstance(answers, Classifications):
         by_reader = answers.frame.groupby("reader")["correct"]
         counts = {str(reader): (int(row.sum()), int((~row).sum())) for reader, row in by_reader}
@@ -32,3 +51,52 @@ def counts_by_reader(answers: Answers) -> dict[str, tuple[int, int]]:
     if not any(correct + incorrect for correct, incorrect in counts.values()):
         raise StudyError("there are no classifications")
     return counts
+
+
+def is_single(answers: Answers | SingleAnswers) -> TypeGuard[SingleAnswers]:
+    """Whether the answers are on single images."""
+    if isinstance(answers, Mapping):
+        return any(isinstance(counts, SingleCounts) for counts in answers.values())
+    return isinstance(answers, SingleClassifications)
+
+
+def single_answers(answers: SingleAnswers) -> pd.DataFrame:
+    """Returns answers on single images, one a row: `reader`, `image`, `synthetic` and `said` (real or not).
+
+    `reader` is a categorical column, so that readers keep their order, and those who saw nothing their place.
+
+    Args:
+        answers: Classifications, or counts by reader, whose images are then taken to be all different.
+
+    Raises:
+        StudyError: There are no classifications, or a count is negative, not whole, or larger than that it is out of.
+    """
+    if isinstance(answers, SingleClassifications):
+        found = answers.answers[["reader", "image", "synthetic", "said"]]
+        readers = sorted(found["reader"].unique())
+    elif isinstance(answers, Mapping):
+        tables = [_expanded(reader, counts) for reader, counts in answers.items()]
+        found = pd.concat(tables) if tables else pd.DataFrame({"reader": []})
+        found["image"] = np.arange(len(found))
+        readers = list(answers)
+    else:
+        raise StudyError("these are classifications of pairs, wanted single images: see realism")
+    if not len(found):
+        raise StudyError("there are no classifications")
+    return found.assign(reader=pd.Categorical(found["reader"], readers))
+
+
+def _expanded(reader: str, counts: SingleCounts) -> pd.DataFrame:
+    if len(counts) != 4 or not all(count == int(count) >= 0 for count in counts):
+        raise StudyError(f"reader '{reader}' has the counts {tuple(counts)}: wanted {', '.join(SingleCounts._fields)}")
+    real, real_called_real, synthetic, synthetic_called_real = map(int, counts)
+    if real_called_real > real or synthetic_called_real > synthetic:
+        raise StudyError(f"reader '{reader}' called more images real than there are: {tuple(counts)}")
+    said = [real_called_real, real - real_called_real, synthetic_called_real, synthetic - synthetic_called_real]
+    return pd.DataFrame(
+        {
+            "reader": reader,
+            "synthetic": np.repeat([False, False, True, True], said),
+            "said": np.repeat([True, False, True, False], said),
+        }
+    )

@@ -3,13 +3,18 @@
 import csv
 import os
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
-from study_stats.classifications import COLUMNS, Classification, Classifications, bad_rows
+from study_stats.answer_table import AnswerTable, bad_rows, kinds
+from study_stats.classifications import Classifications
 from study_stats.errors import StudyError
+from study_stats.single_image import AnyClassifications, SingleClassifications
 
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
+_Table = TypeVar("_Table", bound=AnswerTable[Any])
 
 
 def read_classifications(path: str | Path) -> Classifications:
@@ -21,23 +26,65 @@ def read_classifications(path: str | Path) -> Classifications:
     Raises:
         StudyError: The file is missing, no such table, or has bad rows: the message counts them and tells of the first.
     """
+    return _read(Path(path), Classifications)
+
+
+def read_single_classifications(path: str | Path) -> SingleClassifications:
+    """Reads a CSV file with a line of column names and one classification of a single image a line.
+
+    The columns are the fields of `SingleClassification`, and their values as `read_classifications` has them.
+
+    Raises:
+        StudyError: The file is missing, no such table, or has bad rows: the message counts them and tells of the first.
+    """
+    return _read(Path(path), SingleClassifications)
+
+
+def write_classifications(classifications: AnyClassifications, path: str | Path) -> None:
+    """Writes a CSV file that can be read again, whole or not at all; times are in UTC.
+
+    Raises:
+        StudyError: The file cannot be written.
+    """
     path = Path(path)
-    rows: list[Classification] = []
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            columns = kinds(classifications.row_type)
+            writer.writerow(columns)
+            writer.writerows(zip(*(_texts(classifications, *column) for column in columns.items()), strict=True))
+        os.replace(partial, path)  # noqa: PTH105 - named for what it does
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _texts(classifications: AnyClassifications, name: str, kind: Any) -> list[str]:
+    values = classifications.frame[name].tolist()
+    if kind is datetime:
+        return [time.to_pydatetime().isoformat() for time in values]
+    return [str(value).lower() if kind is bool else value for value in values]
+
+
+def _read(path: Path, table: type[_Table]) -> _Table:
+    rows: list[Any] = []
     bad: list[tuple[int, str]] = []
-    first_seen: set[tuple[str, str, str, datetime]] = set()
+    first_seen: set[tuple[Any, ...]] = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
-            names = _checked_names(next(lines, []), path)
+            names = _checked_names(next(lines, []), list(kinds(table.row_type)), path)
             # A quoted value may hold line breaks, so lines are counted by the reader.
             start = lines.line_num + 1
             for values in lines:
                 try:
                     if values:
-                        row = _classification(names, values)
-                        key = (row.reader, row.real_image, row.synthetic_image, row.time_shown)
+                        row = _row(table.row_type, names, values)
+                        key = tuple(getattr(row, name) for name in table.one_answer)
                         if key in first_seen:
-                            raise StudyError("the same reader, pair and time as a line before it")
+                            raise StudyError(f"the same reader, {table.shown} and time as a line before it")
                         first_seen.add(key)
                         rows.append(row)
                 except StudyError as error:
@@ -51,76 +98,53 @@ def read_classifications(path: str | Path) -> Classifications:
         raise StudyError(f"{path} is no CSV file in UTF-8: {error}") from error
     if bad:
         raise StudyError(f"{path}: {bad_rows(bad, len(rows) + len(bad), 'line')}")
-    return Classifications.from_rows(rows)
-
-
-def write_classifications(classifications: Classifications, path: str | Path) -> None:
-    """Writes a CSV file that `read_classifications` reads, whole or not at all; times are in UTC.
-
-    Raises:
-        StudyError: The file cannot be written.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(zip(*(_texts(classifications, name) for name in COLUMNS), strict=True))
-        os.replace(partial, path)  # noqa: PTH105 - named for what it does
-    except OSError as error:
-        raise StudyError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        return table.from_rows(rows)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
 
 
-def _texts(classifications: Classifications, name: str) -> list[str]:
-    values = classifications.frame[name].tolist()
-    if name.startswith("time_"):
-        return [time.to_pydatetime().isoformat() for time in values]
-    return [str(value).lower() if name == "correct" else value for value in values]
-
-
-def _checked_names(names: list[str], path: Path) -> list[str]:
+def _checked_names(names: list[str], wanted: list[str], path: Path) -> list[str]:
     names = [name.strip() for name in names]
-    missing = [name for name in COLUMNS if name not in names]
-    surplus = [name for name in names if name not in COLUMNS or names.count(name) > 1]
+    missing = [name for name in wanted if name not in names]
+    surplus = [name for name in names if name not in wanted or names.count(name) > 1]
     if missing or surplus:
         raise StudyError(
-            f"{path}: wanted the columns {', '.join(COLUMNS)};"
+            f"{path}: wanted the columns {', '.join(wanted)};"
             f" missing: {', '.join(missing) or 'none'}, unknown or twice: {', '.join(surplus) or 'none'}"
         )
     return names
 
 
-def _classification(names: list[str], values: list[str]) -> Classification:
+def _row(row_type: type[Any], names: list[str], values: list[str]) -> Any:
     if len(values) != len(names):
         raise StudyError(f"{len(values)} values, wanted {len(names)}")
-    row = dict(zip(names, values, strict=True))
-    correct = _TRUTH.get(row["correct"].strip().lower())
-    if correct is None:
-        raise StudyError(f"correct is '{row['correct']}', wanted true or false")
-    return Classification(
-        reader=row["reader"],
-        real_image=row["real_image"],
-        synthetic_image=row["synthetic_image"],
-        side=row["side"],
-        time_shown=_time(row, "time_shown"),
-        time_answered=_time(row, "time_answered"),
-        correct=correct,
-        session=row["session"],
-        model_version=row["model_version"],
-    )
+    texts = dict(zip(names, values, strict=True))
+    return row_type(**{name: _PARSERS[kind](name, texts[name]) for name, kind in kinds(row_type).items()})
 
 
-def _time(row: dict[str, str], name: str) -> datetime:
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _truth(name: str, text: str) -> bool:
+    found = _TRUTH.get(text.strip().lower())
+    if found is None:
+        raise StudyError(f"{name} is '{text}', wanted true or false")
+    return found
+
+
+def _time(name: str, text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(row[name].strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise StudyError(f"{name} is '{row[name]}', wanted a time such as 2026-05-04T09:30:00+02:00") from None
+        raise StudyError(f"{name} is '{text}', wanted a time such as 2026-05-04T09:30:00+02:00") from None
     if time.tzinfo is None:
-        raise StudyError(f"{name} is '{row[name]}' without a time zone, such as +00:00")
+        raise StudyError(f"{name} is '{text}' without a time zone, such as +00:00")
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise StudyError(f"{name} is '{row[name]}', out of range") from None
+        raise StudyError(f"{name} is '{text}', out of range") from None
+
+
+_PARSERS: dict[Any, Callable[[str, str], Any]] = {str: _text, bool: _truth, datetime: _time}

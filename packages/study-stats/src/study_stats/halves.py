@@ -2,15 +2,13 @@
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import fisher_exact
 
-from study_stats.classifications import Classifications
+from study_stats.contrasts import Contrast, contrast
 from study_stats.errors import StudyError, check_share
-from study_stats.intervals import holm, share_interval, together
+from study_stats.intervals import holm, together
 from study_stats.printing import p_value_text, table_text
+from study_stats.single_image import AnyClassifications
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Drift:
 
     Attributes:
         readers: Each reader with two classifications or more. Their intervals hold for all at once.
-        p_value: Of the test by Mantel and Haenszel that no reader changes: it compares each with none but themselves.
+        p_value: Of the exact test by Cochran, Mantel and Haenszel that no reader changes: it compares each with none
+            but themselves.
         confidence: That of the intervals.
         left_out: Readers with a single classification.
     """
@@ -88,12 +87,14 @@ class Drift:
             for row in self.readers
         ]
         left_out = f"; left out, with one classification: {', '.join(self.left_out)}" if self.left_out else ""
-        test = f"all readers, each against themselves (Mantel-Haenszel): p-value {p_value_text(self.p_value)}"
+        test = f"all readers, each against themselves (exact Mantel-Haenszel): p-value {p_value_text(self.p_value)}"
         return f"{table_text(header, rows)}\n{test}{left_out}"
 
 
-def drift(classifications: Classifications, *, confidence: float = 0.95) -> Drift:
+def drift(classifications: AnyClassifications, *, confidence: float = 0.95) -> Drift:
     """Compares the first half of each reader's classifications, by time answered, with the second.
+
+    Where all readers see the same images in the same order, they may seem to change together because the images do.
 
     Args:
         classifications: At least two by one reader.
@@ -102,52 +103,36 @@ def drift(classifications: Classifications, *, confidence: float = 0.95) -> Drif
     Raises:
         StudyError: No reader has two classifications.
 
-    Source: Newcombe 1998, 'Interval estimation for the difference between independent proportions', method 10; Mantel
-    and Haenszel 1959, 'Statistical aspects of the analysis of data from retrospective studies'.
+    Source: Newcombe 1998, 'Interval estimation for the difference between independent proportions', method 10; Mehta,
+    Patel and Gray 1985 for the exact test of all readers.
     """
     check_share("confidence", confidence)
-    ordered = classifications.frame.sort_values("time_answered", kind="stable")
-    answers = {str(reader): ~correct.to_numpy(bool) for reader, correct in ordered.groupby("reader")["correct"]}
-    left_out = tuple(reader for reader, wrong in answers.items() if len(wrong) < 2)
-    answers = {reader: wrong for reader, wrong in answers.items() if len(wrong) >= 2}
-    if not answers:
+    answers = classifications.answers.sort_values("time_answered", kind="stable")
+    counts = answers.groupby("reader").size()
+    left_out = tuple(str(reader) for reader in counts.index[counts < 2])
+    answers = answers[~answers["reader"].isin(left_out)].reset_index(drop=True)
+    if not len(answers):
         raise StudyError("no reader has two classifications, so there is no change to see")
-    tables = np.array([_halves(wrong) for wrong in answers.values()])
-    p_values = [float(fisher_exact(table).pvalue) for table in tables]
-    corrected = holm(p_values)
-    each = together(confidence, len(answers))
-    readers = tuple(
-        _result(reader, table, each, p_value, float(by_holm))
-        for reader, table, p_value, by_holm in zip(answers, tables, p_values, corrected, strict=True)
+    place = answers.groupby("reader").cumcount()
+    answers["later"] = place >= answers["reader"].map(counts) // 2
+    readers = {str(reader): _halves(mine) for reader, mine in answers.groupby("reader")}
+    corrected = holm([halves.p_value for halves in readers.values()])
+    each = together(confidence, len(readers))
+    rows = tuple(
+        _result(reader, halves, each, float(by_holm))
+        for (reader, halves), by_holm in zip(readers.items(), corrected, strict=True)
     )
-    return Drift(readers, _mantel_haenszel(tables), confidence, left_out)
+    return Drift(rows, _halves(answers).p_value, confidence, left_out)
 
 
-def _halves(wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Incorrect and correct ones of the first half, above those of the second, (2, 2)."""
-    middle = len(wrong) // 2
-    return np.array([[half.sum(), (~half).sum()] for half in (wrong[:middle], wrong[middle:])], np.int64)
+def _halves(answers: pd.DataFrame) -> Contrast:
+    """Incorrect ones of the later half against the first, each classification on its own."""
+    return contrast(answers["reader"], answers.index.to_series(), answers["later"], ~answers["correct"])
 
 
-def _result(reader: str, table: NDArray[np.int64], confidence: float, p_value: float, corrected: float) -> ReaderDrift:
-    (first, second), counts = table[:, 0] / table.sum(1), table.sum(1)
-    (low_1, high_1), (low_2, high_2) = (
-        share_interval(int(wrong), int(count), confidence, "wilson")
-        for wrong, count in zip(table[:, 0], counts, strict=True)
+def _result(reader: str, halves: Contrast, confidence: float, corrected: float) -> ReaderDrift:
+    first, second = (halves.hits / halves.totals)[:, 0].tolist()
+    interval = halves.interval(confidence)
+    return ReaderDrift(
+        reader, int(halves.totals.sum()), first, second, halves.difference, interval, halves.p_value, corrected
     )
-    change = second - first
-    low = change - np.hypot(second - low_2, high_1 - first)
-    high = change + np.hypot(high_2 - second, first - low_1)
-    shares = (float(first), float(second), float(change))
-    return ReaderDrift(reader, int(counts.sum()), *shares, (float(low), float(high)), p_value, corrected)
-
-
-def _mantel_haenszel(tables: NDArray[np.int64]) -> float:
-    """P-value of the test that no table, (N, 2, 2), shows a difference of its rows."""
-    informative = tables[(tables.sum(1) > 0).all(1)]
-    if not len(informative):
-        return 1.0  # always correct or always incorrect: nothing changes
-    # It takes seconds to import, which those who do not ask for drift need not wait for.
-    from statsmodels.stats.contingency_tables import StratifiedTable
-
-    return float(StratifiedTable([table.astype(float) for table in informative]).test_null_odds(correction=True).pvalue)

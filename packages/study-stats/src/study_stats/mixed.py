@@ -76,6 +76,8 @@ def mixed_model(classifications: Classifications, *, confidence: float = 0.95) -
     Source: Breslow & Clayton 1993, 'Approximate inference in generalized linear mixed models', for the information.
     """
     check_share("confidence", confidence)
+    if not isinstance(classifications, Classifications):
+        raise StudyError("the mixed model is of pairs; of single images, there is cluster_bootstrap")
     frame = classifications.frame
     reader, readers = _codes(frame["reader"].to_numpy())
     image, images = _codes(frame["synthetic_image"].to_numpy())

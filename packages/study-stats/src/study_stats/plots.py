@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study_stats.classifications import Classifications
 from study_stats.errors import StudyError
 from study_stats.reader_table import Realism
+from study_stats.signal_detection import Discrimination
+from study_stats.single_image import AnyClassifications
 from study_stats.times import ResponseTimes
 
 _COLOURS = ("#1f5fa8", "#c2571a", "#3c8a4e", "#8a4fa3", "#a3862f", "#4a8f98")
@@ -28,31 +29,59 @@ _STYLE: dict[Any, Any] = {
 _WIDTH_INCH = 7.6
 
 
-def plot_readers(result: Realism) -> Figure:
-    """Draws each reader's p with its interval, and the total, beside the line of guessing."""
-    rows = [row for row in (*result.readers, result.total) if row.correct + row.incorrect]
-    with _drawing(0.9 + 0.38 * len(rows)) as (drawing, axes):
-        axes.axvline(0.5, color="#5b6470", linewidth=1)
-        for place, row in enumerate(rows):
-            total = row is result.total
-            colour = "#20242a" if total else _COLOURS[0]
-            axes.plot(row.interval, [place, place], color=colour, linewidth=2)
-            axes.plot(row.p, place, "D" if total else "o", color=colour, markersize=7)
-            label = axes.annotate(
-                f"{row.p:.3f}", (row.p, place), (0, 7), textcoords="offset points", ha="center", size=9
-            )
-            label.set_bbox({"color": "white", "pad": 0.5})  # over the line of guessing
-        names = [f"{row.reader} (n = {row.correct + row.incorrect:,})" for row in rows]
-        axes.set_yticks(range(len(rows)), names)
-        axes.set_ylim(len(rows) - 0.5, -0.7)
+def plot_readers(result: Realism | Discrimination) -> Figure:
+    """Draws each reader's share of images taken for real with its interval, and the total.
+
+    Of pairs, that is p, beside the line of guessing; of single images, there is a share of real and one of synthetic
+    ones, which are alike where a reader cannot tell them apart.
+    """
+    names = [row.reader for row in (*result.readers, result.total)]
+    series = _shares(result)
+    counts = np.array([[count for _, count, _ in marks] for marks in series.values()]).sum(0)
+    shown = np.flatnonzero(counts)
+    with _drawing(0.9 + (0.08 + 0.3 * len(series)) * len(shown)) as (drawing, axes):
+        for number, (kind, marks) in enumerate(series.items()):
+            shift = 0.32 * (number - (len(series) - 1) / 2)
+            for place, (hits, count, interval) in enumerate([marks[row] for row in shown]):
+                total = place == len(shown) - 1
+                colour = "#20242a" if total and len(series) == 1 else _COLOURS[number]
+                if not count:
+                    continue
+                axes.plot(interval, [place + shift] * 2, color=colour, linewidth=2)
+                axes.plot(hits / count, place + shift, "D" if total else "o", color=colour, markersize=7)
+                text, at = f"{hits / count:.3f}", (hits / count, place + shift)
+                away, side = (-7, "top") if number else (7, "bottom")
+                label = axes.annotate(text, at, (0, away), textcoords="offset points", ha="center", va=side, size=9)
+                label.set_bbox({"color": "white", "pad": 0.5})  # over the line of guessing
+            axes.plot([], [], "o-", color=_COLOURS[number], label=kind)
+        axes.set_yticks(range(len(shown)), [f"{names[row]} (n = {counts[row]:,})" for row in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.7)
         axes.set_xlim(0, 1)
         axes.grid(axis="x", color=_FAINT)
-        axes.set_xlabel(f"p, share of synthetic images taken for real, and {100 * result.confidence:.4g}% intervals")
+        intervals = f"{100 * result.confidence:.4g}% intervals"
+        if isinstance(result, Realism):
+            axes.axvline(0.5, color="#5b6470", linewidth=1, zorder=1.5)
+            axes.set_xlabel(f"p, share of synthetic images taken for real, and {intervals}")
+        else:
+            axes.set_xlabel(f"share of images called real, and {intervals}")
+            _legend(axes)
     return drawing
 
 
-def plot_learning(classifications: Classifications, *, window: int = 30) -> Figure:
-    """Draws each reader's p as the study goes on: over the last classifications, at each.
+def _shares(result: Realism | Discrimination) -> dict[str, list[tuple[int, int, tuple[float, float]]]]:
+    """What is drawn of each reader and the total, by kind of image: hits, their number, and the interval."""
+    if isinstance(result, Realism):
+        rows = (*result.readers, result.total)
+        return {"synthetic images": [(row.incorrect, row.correct + row.incorrect, row.interval) for row in rows]}
+    singles = (*result.readers, result.total)
+    return {
+        "real images": [(row.real_called_real, row.real, row.real_interval) for row in singles],
+        "synthetic images": [(row.synthetic_called_real, row.synthetic, row.synthetic_interval) for row in singles],
+    }
+
+
+def plot_learning(classifications: AnyClassifications, *, window: int = 30) -> Figure:
+    """Draws each reader's share of incorrect classifications as the study goes on: over the last ones, at each.
 
     Args:
         classifications: At least one.
@@ -63,7 +92,7 @@ def plot_learning(classifications: Classifications, *, window: int = 30) -> Figu
     """
     if window < 1 or not len(classifications):
         raise StudyError(f"{len(classifications)} classifications, a window of {window}: wanted at least one of each")
-    ordered = classifications.frame.sort_values("time_answered", kind="stable")
+    ordered = classifications.answers.sort_values("time_answered", kind="stable")
     with _drawing(3.4) as (drawing, axes):
         axes.axhline(0.5, color="#5b6470", linewidth=1)
         for (reader, correct), colour in zip(ordered.groupby("reader")["correct"], cycle(_COLOURS), strict=False):
@@ -76,7 +105,7 @@ def plot_learning(classifications: Classifications, *, window: int = 30) -> Figu
         axes.set_xlim(left=0)
         axes.grid(color=_FAINT)
         axes.set_xlabel("classifications of the reader so far")
-        axes.set_ylabel(f"p of the last {window}")
+        axes.set_ylabel(f"share incorrect of the last {window}")
         _legend(axes)
     return drawing
 

@@ -23,6 +23,25 @@ def interval_text(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
+def signed_text(value: float, digits: int = 4) -> str:
+    """A difference with its sign, or a dash where there is none."""
+    return "-" if math.isnan(value) else f"{value:+.{digits}f}"
+
+
 def p_value_text(value: float) -> str:
     """A p-value with three digits that count, or a dash where there is none."""
     return "-" if math.isnan(value) else f"{value:.3g}"
+
+
+def pooled_note(versions: Sequence[str]) -> list[str]:
+    """A line that says so where several versions of a model were pooled."""
+    if len(versions) < 2:
+        return []
+    return [f"Pools the versions {', '.join(versions)} of the model: see of_version and compare_versions."]
+
+
+def exchanged_note(exchanged: int, images: int) -> list[str]:
+    """A line that says how many images an exact test rests on, where it is not all of them."""
+    if exchanged == images:
+        return []
+    return [f"Tests of all readers rest on {exchanged:,} of {images:,} images: those that the same readers saw."]

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, binomtest
 
+from study_stats.classifications import Classifications
 from study_stats.counts import Answers, counts_by_reader
 from study_stats.errors import check_share
 from study_stats.intervals import IntervalMethod, holm, share_interval, together
-from study_stats.printing import interval_text, p_value_text, table_text
+from study_stats.printing import interval_text, p_value_text, pooled_note, table_text
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Realism:
         guessing_mae: What `weighted_mae` is on average if all readers guess: it is never 0 with a finite number.
         confidence: That of the intervals.
         method: How the intervals were made, 'exact' or 'wilson'.
+        versions: Of the model that were pooled; none are known of counts.
     """
 
     readers: tuple[ReaderRealism, ...]
@@ -58,6 +60,7 @@ class Realism:
     guessing_mae: float
     confidence: float
     method: IntervalMethod
+    versions: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -86,6 +89,7 @@ class Realism:
                 f"weighted MAE {self.weighted_mae:.4f}; by guessing, {self.guessing_mae:.4f}",
                 f"Exact binomial tests of p = 0.5. Intervals ({self.method}) hold for all readers at once.",
                 "The total takes classifications for independent: see cluster_bootstrap.",
+                *pooled_note(self.versions),
             ]
         )
 
@@ -113,13 +117,11 @@ def realism(answers: Answers, *, confidence: float = 0.95, method: IntervalMetho
     """
     check_share("confidence", confidence)
     counts = counts_by_reader(answers)
-    asked = [reader for reader, pair in counts.items() if sum(pair)]
-    p_values = {reader: binomtest(counts[reader][1], sum(counts[reader])).pvalue for reader in asked}
-    corrected = dict(zip(asked, holm(list(p_values.values())), strict=True))
-    each = together(confidence, len(asked))
+    p_values = [binomtest(wrong, right + wrong).pvalue if right + wrong else np.nan for right, wrong in counts.values()]
+    each = together(confidence, int(np.isfinite(p_values).sum()))
     readers = tuple(
-        _result(reader, *pair, p_values.get(reader, np.nan), corrected.get(reader, np.nan), each, method)
-        for reader, pair in counts.items()
+        _result(reader, *pair, p_value, by_holm, each, method)
+        for (reader, pair), p_value, by_holm in zip(counts.items(), p_values, holm(p_values), strict=True)
     )
     correct, incorrect = (sum(column) for column in zip(*counts.values(), strict=True))
     p_value = binomtest(incorrect, correct + incorrect).pvalue
@@ -128,7 +130,8 @@ def realism(answers: Answers, *, confidence: float = 0.95, method: IntervalMetho
     errors = [abs(wrong - (right + wrong) / 2) for right, wrong in counts.values()]
     guessed = [_guessing_error(sum(pair)) for pair in counts.values()]
     answered = correct + incorrect
-    return Realism(readers, total, sum(errors) / answered, sum(guessed) / answered, confidence, method)
+    versions = tuple(answers.versions) if isinstance(answers, Classifications) else ()
+    return Realism(readers, total, sum(errors) / answered, sum(guessed) / answered, confidence, method, versions)
 
 
 def _result(

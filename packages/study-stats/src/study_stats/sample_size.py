@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binom, norm
 
 from study_stats.errors import StudyError, check_share
-from study_stats.intervals import IntervalMethod, together
+from study_stats.intervals import IntervalMethod, together, wilson_limits
 
 _MOST = 2**17  # far beyond any study; checking more would take long
 
@@ -65,7 +65,9 @@ def classifications_for_width(
 
     def narrow(counts: _Counts) -> NDArray[np.bool_]:
         wrong = np.rint(counts * p)
-        low, high = _exact(wrong, counts, each) if method == "exact" else _wilson(wrong, counts, each)
+        low, high = (
+            _exact(wrong, counts, each) if method == "exact" else wilson_limits(wrong, counts, norm.isf((1 - each) / 2))
+        )
         return np.asarray(high - low <= width)
 
     purpose = f"{100 * confidence:.4g}% intervals ({method}) of {width:.4g} where p is {p:.4g}"
@@ -154,14 +156,6 @@ def _exact(wrong: NDArray[np.float64], counts: _Counts, confidence: float) -> tu
     low = np.where(wrong > 0, beta.ppf(tail, np.maximum(wrong, 1), counts - wrong + 1), 0)
     high = np.where(wrong < counts, beta.isf(tail, wrong + 1, np.maximum(counts - wrong, 1)), 1)
     return low, high
-
-
-def _wilson(wrong: NDArray[np.float64], counts: _Counts, confidence: float) -> tuple[NDArray[np.float64], ...]:
-    z = norm.isf((1 - confidence) / 2)
-    share = wrong / counts
-    middle = (share + z**2 / (2 * counts)) / (1 + z**2 / counts)
-    half = z * np.sqrt(share * (1 - share) / counts + z**2 / (4 * counts**2)) / (1 + z**2 / counts)
-    return middle - half, middle + half
 
 
 def _check_readers(readers: int) -> None:

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pandas as pd
 
-from study_stats.classifications import Classifications
 from study_stats.errors import StudyError
 from study_stats.printing import table_text
+from study_stats.single_image import AnyClassifications
 
 LONGEST = timedelta(minutes=5)
 """A longer time between two classifications is a pause."""
@@ -47,7 +47,7 @@ class ResponseTimes:
         )
 
 
-def response_times(classifications: Classifications) -> ResponseTimes:
+def response_times(classifications: AnyClassifications) -> ResponseTimes:
     """Measures the time of each classification: from the reader's answer before it, in the same session, to its own.
 
     The first classification of a session has no time, and times of over five minutes are left out.
@@ -62,7 +62,7 @@ def response_times(classifications: Classifications) -> ResponseTimes:
     """
     if not len(classifications):
         raise StudyError("there are no classifications")
-    ordered = classifications.frame.sort_values("time_answered", kind="stable")
+    ordered = classifications.answers.sort_values("time_answered", kind="stable")
     taken = ordered.groupby(["reader", "session"])["time_answered"].diff()
     rows = ordered[["reader", "correct"]].assign(
         seconds=taken.dt.total_seconds(), pause=taken > LONGEST, first=taken.isna()
