@@ -43,7 +43,7 @@ class VersionDifference:
             each against themselves (weights of Mantel and Haenszel); above 0 where the second fools readers more. NaN
             if no reader saw both.
         interval: Its interval.
-        p_value: Of the exact test that the versions are alike.
+        p_value: Of the test that the versions are alike, exact as `exchange_test` says.
         p_value_corrected: That by Holm, for all pairs of versions.
         images: Number of images that these readers saw.
         exchanged: How many of them the test rests on: those for which the other version has images that the same
@@ -105,7 +105,7 @@ class VersionComparison:
                 table_text(["version", "readers", "images", "n", "taken for real"], shares),
                 "",
                 table_text(["versions", "difference", interval, "p-value", "Holm"], differences),
-                "Each reader against themselves; exact tests that exchange images. Intervals hold for all differences.",
+                "Each reader against themselves; tests exchange images. Intervals hold for all differences at once.",
                 *exchanged_note(exchanged, images),
             ]
         )
