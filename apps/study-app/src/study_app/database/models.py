@@ -20,10 +20,14 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
+    text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+MARGIN = 0.1
+"""Of a study that has no margin of its own."""
 TOKEN_CHARACTERS = 43
 """Of `secrets.token_urlsafe(32)`."""
 
@@ -128,7 +132,11 @@ class SignIn(Base):
 
 
 class Study(Base):
-    """A study: its images, the question, and the order in which all readers see them."""
+    """A study: its images, the question, and the order in which all readers see them.
+
+    `margin` is the largest |p - 0.5| that counts as guessing, settled before the study is opened; `results_shown` says
+    whether readers see their own results once it is closed.
+    """
 
     __tablename__ = "study"
 
@@ -140,6 +148,8 @@ class Study(Base):
     state: Mapped[StudyState] = mapped_column(default=StudyState.DRAFT)
     seed: Mapped[int] = mapped_column(BigInteger)
     size_px: Mapped[int]
+    margin: Mapped[float] = mapped_column(default=MARGIN, server_default=text(str(MARGIN)))
+    results_shown: Mapped[bool] = mapped_column(default=False, server_default=false())
     created: Mapped[datetime]
     opened: Mapped[datetime | None]
     closed: Mapped[datetime | None]

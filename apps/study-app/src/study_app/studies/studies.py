@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from study_app.database import Study, StudyKind
+from study_app.database.models import MARGIN
 from study_app.errors import UsageError
 from study_app.studies.errors import NoStudyError
 
@@ -33,6 +34,7 @@ class NewStudy:
         title: What readers read; the name, if it is empty.
         question: What they are asked; that of the kind, if it is empty.
         seed: The order of the images, and the pairs, are drawn from it; a random one, if there is none.
+        margin: Largest |p - 0.5| that counts as guessing, for the test of equivalence.
 
     Raises:
         UsageError: A value makes no sense.
@@ -44,6 +46,7 @@ class NewStudy:
     title: str = ""
     question: str = ""
     seed: int | None = None
+    margin: float = MARGIN
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -56,6 +59,8 @@ class NewStudy:
             raise UsageError(f"the title has {len(self.title)} characters, wanted 200 at most")
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise UsageError(f"a seed of {self.seed}: wanted 0 or more, and less than 2^63")
+        if not 0 < self.margin < 0.5:
+            raise UsageError(f"a margin of {self.margin}: it lies between 0 and 0.5")
 
 
 def create_study(session: Session, new: NewStudy, *, now: datetime) -> Study:
@@ -73,6 +78,7 @@ def create_study(session: Session, new: NewStudy, *, now: datetime) -> Study:
         question=new.question or QUESTIONS[new.kind],
         seed=secrets.randbits(63) if new.seed is None else new.seed,
         size_px=new.size_px,
+        margin=new.margin,
         created=now,
     )
     session.add(study)
