@@ -134,6 +134,9 @@ class SignIn(Base):
 class Study(Base):
     """A study: its images, the question, and the order in which all readers see them.
 
+    Its pictures are squares of `size_px`. Those of slides are made of tiles; a pixel is `mpp` micrometres, and each
+    tile is sent as `tile_bytes` bytes.
+
     `margin` is the largest |p - 0.5| that counts as guessing, settled before the study is opened; `results_shown` says
     whether readers see their own results once it is closed.
     """
@@ -148,6 +151,8 @@ class Study(Base):
     state: Mapped[StudyState] = mapped_column(default=StudyState.DRAFT)
     seed: Mapped[int] = mapped_column(BigInteger)
     size_px: Mapped[int]
+    mpp: Mapped[float | None]
+    tile_bytes: Mapped[int | None]
     margin: Mapped[float] = mapped_column(default=MARGIN, server_default=text(str(MARGIN)))
     results_shown: Mapped[bool] = mapped_column(default=False, server_default=false())
     created: Mapped[datetime]
@@ -171,7 +176,8 @@ class Image(Base):
     """An image of a study, as it was imported. Nothing of this but the file's bytes goes to readers.
 
     `name` is that of the original, `version` the model that drew a synthetic one; `sha256` is of the pixels that
-    readers see, `file` where they are, below the folder of images. A crop has its source, its place and its field.
+    readers see (of a slide, when they see all of it), `file` where they are, below the folder of images. A crop, and a
+    slide, has its source, its place there and its field.
     """
 
     __tablename__ = "image"
@@ -194,6 +200,34 @@ class Image(Base):
     x: Mapped[float | None]
     y: Mapped[float | None]
     field_um: Mapped[float | None]
+
+
+class CropPlan(Base):
+    """The plan by which slides of a study, real ones and those of one version, are cut into crops.
+
+    `file` is where it is, below the folder of images; a pixel of the plan is `mpp` micrometres.
+    """
+
+    __tablename__ = "crop_plan"
+    __table_args__ = (UniqueConstraint("study_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey(Study.id))
+    version: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    file: Mapped[str] = mapped_column(String(255))
+    mpp: Mapped[float]
+
+
+class CropPair(Base):
+    """The real and the synthetic image of one crop of a plan: they have the same scale, and are shown together."""
+
+    __tablename__ = "crop_pair"
+
+    plan_id: Mapped[int] = mapped_column(ForeignKey(CropPlan.id), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    real_image_id: Mapped[int] = mapped_column(ForeignKey(Image.id), unique=True)
+    synthetic_image_id: Mapped[int] = mapped_column(ForeignKey(Image.id), unique=True)
 
 
 class Item(Base):
