@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from study_app.database import Answer, Database, Showing, StudyKind
+from study_app.database import Answer, Database, Showing, StudyKind, StudyState
 from study_app.studies import close_study, study_named
 
 
@@ -28,10 +28,12 @@ def test_a_study_can_be_read_without_scripts(make_study: Any, browser: Any, data
     assert "You have answered all 3" in page
     assert reader.submit("/studies/tiles/undo", showing=reader.state()["undoable"]).status_code == 303
     assert "Which image is real?" in reader.get("/studies/tiles").text
-    assert reader.submit("/studies/tiles/pause").location == "/"
-    page = reader.get("/").text
-    assert "Paused." in page
+    assert reader.submit("/studies/tiles/pause").location == "/studies/tiles/pause"
+    page = reader.get("/studies/tiles/pause").text
+    assert "Paused" in page
     assert "2 of 3" in page
+    assert "/media/" not in page
+    assert "2 of 3" in reader.get("/").text
     assert counted(database) == ["left"] * 2
 
 
@@ -88,22 +90,65 @@ def test_requests_that_make_no_sense(make_study: Any, browser: Any, fields: dict
     assert reader.state()["done"] == 0
 
 
+def seconds_shown(database: Database) -> list[float]:
+    """How long each answered item was on screen, as far as the server knows."""
+    with database.reading() as session:
+        times = session.execute(select(Showing.first_shown, Answer.answered).join(Answer.showing).order_by(Answer.id))
+        return [(answered - shown).total_seconds() for shown, answered in times if shown is not None]
+
+
 def test_the_page_says_when_a_pair_came_on_screen(
     make_study: Any, browser: Any, database: Database, clock: Any
 ) -> None:
     make_study()
     reader = browser("berta")
     reader.get("/studies/tiles")
-    following = reader.state()["following"]["showing"]
-    reader.answer("left")
-    clock.forward(seconds=3)
-    assert reader.send("/studies/tiles/shown", showing=following).status_code == 204
+    for loading, looking in ((2, 5), (1, 7)):
+        current = reader.state()["current"]["showing"]
+        clock.forward(seconds=loading)
+        assert reader.send("/studies/tiles/shown", showing=current).status_code == 204
+        clock.forward(seconds=looking)
+        reader.answer("left")
     with database.reading() as session:
-        shown = session.scalars(select(Showing.first_shown).order_by(Showing.id)).all()
-    assert shown[0] is not None
-    assert shown[1] is not None
-    assert (shown[1] - shown[0]).total_seconds() >= 3
-    assert shown[2] is None
+        assert session.scalars(select(Showing.first_shown).order_by(Showing.id)).all()[2] is None  # only loaded
+    assert seconds_shown(database) == pytest.approx([5, 7], abs=0.01)
+
+
+def test_without_its_word_a_pair_is_shown_when_the_page_was_last_heard_of(
+    make_study: Any, browser: Any, database: Database, clock: Any
+) -> None:
+    make_study()
+    reader = browser("berta")
+    for looking in (3, 4):  # a page without scripts
+        reader.get("/studies/tiles")
+        clock.forward(seconds=looking)
+        reader.submit("/studies/tiles/answers", showing=reader.state()["current"]["showing"], chosen="left")
+    clock.forward(seconds=5)
+    reader.answer("left")  # a page whose word was lost
+    reader.submit("/studies/tiles/pause")
+    assert seconds_shown(database) == pytest.approx([3, 4, 5], abs=0.01)
+
+
+def test_readers_see_their_results_once_the_study_is_closed_and_says_so(
+    make_study: Any, browser: Any, database: Database, clock: Any, truth: Any, other_side: dict[str, str]
+) -> None:
+    make_study(pairs=3, readers=("berta", "carl"))
+    reader = browser("berta")
+    for right in (True, True, False):
+        side = truth(reader.state()["current"]["showing"])
+        reader.answer(side if right else other_side[side])
+
+    def told(closed: bool, results_shown: bool) -> bool:
+        with database.writing() as session:
+            study = study_named(session, "tiles")
+            study.state = StudyState.CLOSED if closed else StudyState.OPEN
+            study.results_shown = results_shown
+        pages = [reader.get(path).text for path in ("/studies/tiles", "/", "/studies/tiles/pause")]
+        return "2 of them were right" in "".join(pages)
+
+    assert [told(*each) for each in ((False, False), (False, True), (True, False))] == [False] * 3
+    assert told(closed=True, results_shown=True)
+    assert "0 of them were right" in browser("carl").get("/studies/tiles").text
 
 
 def test_a_closed_study_says_so(make_study: Any, browser: Any, database: Database, clock: Any) -> None:

@@ -6,7 +6,15 @@ from study_app.studies.errors import Conflict, NoStudyError
 from study_app.studies.opening import close_study, open_study
 from study_app.studies.progress import ReaderProgress, study_progress
 from study_app.studies.readers import add_reader, reader_of, studies_of
-from study_app.studies.showing import ReaderState, Shown, mark_shown, picture_of, progress_of, reader_state
+from study_app.studies.showing import (
+    ReaderState,
+    Shown,
+    correct_of,
+    mark_shown,
+    picture_of,
+    progress_of,
+    reader_state,
+)
 from study_app.studies.sittings import end_sittings, pause, sit
 from study_app.studies.studies import NewStudy, create_study, study_named
 
@@ -22,6 +30,7 @@ __all__ = [
     "answers_of",
     "classifications",
     "close_study",
+    "correct_of",
     "create_study",
     "end_sittings",
     "mark_shown",

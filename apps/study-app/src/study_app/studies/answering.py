@@ -14,7 +14,7 @@ from study_app.database import Answer, Choice, Showing, StudyKind, StudyReader, 
 from study_app.errors import UsageError
 from study_app.studies.errors import Conflict
 from study_app.studies.showing import last_answer, new_token, unanswered
-from study_app.studies.sittings import sit
+from study_app.studies.sittings import last_seen, sit
 
 PAIR_CHOICES = (Choice.LEFT, Choice.RIGHT)
 SINGLE_CHOICES = (Choice.REAL, Choice.SYNTHETIC)
@@ -56,8 +56,8 @@ def answer(session: Session, reader: StudyReader, token: str, chosen: str, *, no
     if not turn or turn[0].token != token:
         raise Conflict("it is another one's turn")
     showing = turn[0]
-    if showing.first_shown is None:  # the page's word that it is on screen was lost
-        showing.first_shown = showing.created
+    if showing.first_shown is None:  # the page has no scripts, or its word that the item is on screen was lost
+        showing.first_shown = max(showing.created, last_seen(session, reader) or showing.created)
     session.add(
         Answer(
             token=token,

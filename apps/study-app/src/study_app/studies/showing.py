@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from study_app.database import Answer, Image, Item, Showing, Side, StudyKind, StudyReader, StudyState
@@ -88,14 +88,14 @@ def last_answer(session: Session, reader: StudyReader) -> Answer | None:
 
 def progress_of(session: Session, reader: StudyReader) -> tuple[int, int]:
     """How many items a reader has answered, and of how many."""
-    done = session.scalar(
-        select(func.count(Answer.id))
-        .join(Answer.showing)
-        .join(Showing.item)
-        .where(Item.study_id == reader.study_id, Showing.user_id == reader.user_id, Answer.live.is_(True))
-    )
+    done = session.scalar(_counted(reader))
     total = session.scalar(select(func.count()).where(Item.study_id == reader.study_id))
     return done or 0, total or 0
+
+
+def correct_of(session: Session, reader: StudyReader) -> int:
+    """How many of a reader's answers are correct: for them to know once the study is closed, and not before."""
+    return session.scalar(_counted(reader).where(Answer.correct.is_(True))) or 0
 
 
 def mark_shown(session: Session, reader: StudyReader, token: str, *, now: datetime) -> None:
@@ -123,6 +123,15 @@ def picture_of(session: Session, token: str, user_id: int) -> Image | None:
 def new_token() -> str:
     """A random name that nobody can guess."""
     return secrets.token_urlsafe(32)
+
+
+def _counted(reader: StudyReader) -> "Select[int]":
+    return (
+        select(func.count(Answer.id))
+        .join(Answer.showing)
+        .join(Showing.item)
+        .where(Item.study_id == reader.study_id, Showing.user_id == reader.user_id, Answer.live.is_(True))
+    )
 
 
 def _first_showing(session: Session, reader: StudyReader, item: Item, now: datetime) -> Showing:

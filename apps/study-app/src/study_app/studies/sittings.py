@@ -30,6 +30,12 @@ def sit(session: Session, reader: StudyReader, *, now: datetime, idle: timedelta
     return sitting
 
 
+def last_seen(session: Session, reader: StudyReader) -> datetime | None:
+    """When something last happened in the reader's sitting; None if there is none."""
+    sitting = _live(session, reader)
+    return None if sitting is None else sitting.last_seen
+
+
 def pause(session: Session, reader: StudyReader, *, now: datetime) -> None:
     """Ends the reader's sitting, if there is one."""
     sitting = _live(session, reader)

@@ -1,6 +1,6 @@
 """What a reader does: choose a study, look, answer, undo, pause.
 
-Each address of a study takes forms, and sends back to the page, or JSON, and answers where the reader is:
+Each address of a study takes forms, and sends on to a page, or JSON, and answers where the reader is:
 
     {"open": true, "done": 3, "total": 20, "undoable": TOKEN or null,
      "current": {"showing": TOKEN, "pictures": [ADDRESS, ADDRESS]} or null, "following": the same or null}
@@ -19,6 +19,7 @@ from study_app.studies import (
     ReaderState,
     Shown,
     answer,
+    correct_of,
     mark_shown,
     progress_of,
     reader_of,
@@ -46,14 +47,20 @@ def studies() -> ResponseReturnValue:
 
 @blueprint.get("/studies/<name>")
 def study(name: str) -> ResponseReturnValue:
-    """The page of a study: what is to be looked at now; to see it begins or continues a sitting."""
+    """The page of a study: what is to be looked at now, to see which begins or continues a sitting; or the end.
+
+    When the pictures are on screen the page itself says, by `shown`: loading them takes a while.
+    """
     now = site().clock()
     with site().database.writing() as session:
         reader = reader_of(session, name, visitor().user_id, lock=True)
         where = reader_state(session, reader, now=now)
         if where.current:
             sit(session, reader, now=now, idle=site().sitting_idle)
-            mark_shown(session, reader, where.current.token, now=now)
+        is_told = not where.is_open and reader.study.results_shown
+        correct = correct_of(session, reader) if is_told else None
+    if where.current is None:
+        return render_template("finished.html", study=reader.study, state=where, correct=correct)
     return render_template(
         "pair.html", study=reader.study, state=where, document=_document(where), choices=choices(reader.study.kind)
     )
@@ -109,15 +116,21 @@ def shown(name: str) -> ResponseReturnValue:
     return "", 204
 
 
+@blueprint.get("/studies/<name>/pause")
+def paused(name: str) -> ResponseReturnValue:
+    """The page of a pause, without pictures: a link goes on."""
+    with site().database.reading() as session:
+        reader = reader_of(session, name, visitor().user_id)
+        done, total = progress_of(session, reader)
+    return render_template("paused.html", study=reader.study, done=done, total=total)
+
+
 @blueprint.post("/studies/<name>/pause")
 def pause(name: str) -> ResponseReturnValue:
     """Ends the sitting; the next look at the page begins another."""
     with site().database.writing() as session:
         end_sitting(session, reader_of(session, name, visitor().user_id, lock=True), now=site().clock())
-    if wants_json():
-        return "", 204
-    flash("Paused. Your answers are kept; go on whenever you like.")
-    return redirect(url_for("reader.studies"), 303)
+    return ("", 204) if wants_json() else redirect(url_for("reader.paused", name=name), 303)
 
 
 def _sent(field: str) -> str:
