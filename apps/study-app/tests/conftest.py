@@ -2,8 +2,10 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,36 +130,59 @@ def pictures(count: int, version: str | None, first_seed: int) -> list[NewPictur
 MakeStudy = Callable[..., None]
 
 
+def fill(
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    name: str = "tiles",
+    *,
+    pairs: int = 4,
+    kind: StudyKind = StudyKind.PAIRS,
+    versions: tuple[str, ...] = ("v1",),
+    readers: tuple[str, ...] = ("berta",),
+    opened: bool = True,
+    seed: int = 7,
+    reader_seed: int = 11,
+    swapped: bool = False,
+) -> None:
+    """Makes a study with random pictures of 16 px, and its readers, all with one password."""
+    with database.writing() as session:
+        study = create_study(session, NewStudy(name, PIXELS, kind, seed=seed), now=clock())
+        for reader in readers:
+            user = session.scalar(select(User).where(User.name == reader)) or add_user(
+                session, Passwords(settings), reader, PASSWORD, now=clock()
+            )
+            add_reader(session, study, user).seed = reader_seed
+    sides: list[str | None] = [None, *versions]
+    seeds = [1000 * number for number in range(len(sides))]
+    for version, first_seed in zip(sides, reversed(seeds) if swapped else seeds, strict=True):
+        store(database, settings.images, study, pictures(pairs, version, first_seed), min_tissue=0)
+    if opened:
+        with database.writing() as session:
+            open_study(session, study_named(session, name, lock=True), settings.images, now=clock())
+
+
 @pytest.fixture
 def make_study(settings: Settings, database: Database, clock: Clock) -> MakeStudy:
-    """Makes a study with random pictures of 16 px, and its readers, all with one password."""
+    """Makes a study in the installation of this test; see `fill`."""
+    return partial(fill, settings, database, clock)
 
-    def make(
-        name: str = "tiles",
-        *,
-        pairs: int = 4,
-        kind: StudyKind = StudyKind.PAIRS,
-        versions: tuple[str, ...] = ("v1",),
-        readers: tuple[str, ...] = ("berta",),
-        opened: bool = True,
-        seed: int = 7,
-        swapped: bool = False,
-    ) -> None:
-        with database.writing() as session:
-            study = create_study(session, NewStudy(name, PIXELS, kind, seed=seed), now=clock())
-            for reader in readers:
-                user = session.scalar(select(User).where(User.name == reader)) or add_user(
-                    session, Passwords(settings), reader, PASSWORD, now=clock()
-                )
-                add_reader(session, study, user).seed = 11
-        sides: list[str | None] = [None, *versions]
-        for number, version in enumerate(reversed(sides) if swapped else sides):
-            store(database, settings.images, study, pictures(pairs, version, 1000 * number), min_tissue=0)
-        if opened:
-            with database.writing() as session:
-                open_study(session, study_named(session, name, lock=True), settings.images, now=clock())
 
-    return make
+@pytest.fixture
+def other_site(template: Path, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
+    """Makes the site of another installation, with a study that is as asked for; see `fill`."""
+    with ExitStack() as stack:
+
+        def make(folder: str, **how: Any) -> Flask:
+            shutil.copytree(template, tmp_path / folder)
+            settings = load_settings(tmp_path / folder, {})
+            made = create_app(settings, clock=Clock())
+            database = made.extensions["study_app"].database
+            stack.callback(database.close)
+            fill(settings, database, Clock(), **how)
+            return made
+
+        yield make
 
 
 @pytest.fixture
@@ -209,6 +234,12 @@ class Browser:
         response = self.send(f"/studies/{study}/answers", showing=showing, chosen=chosen)
         assert response.status_code == 200, response.text
         return response.get_json()
+
+
+@pytest.fixture
+def new_browser() -> Callable[[Flask], Browser]:
+    """Opens a browser at a site."""
+    return lambda app: Browser(app.test_client())
 
 
 NewBrowser = Callable[..., Browser]
