@@ -79,7 +79,12 @@ def test_from_images_to_an_open_study(run_app: Any, settings: Settings, import_w
     assert "5 pairs" in run_app("open", folder, "tiles").out
     refused(run_app("open", folder, "tiles"), "open already")
     refused(run_app(*import_words), "stay as they are")
-    refused(run_app("report", folder, "tiles"), "no answers yet")
+    assert "Not to be said yet" in run_app("report", folder, "tiles").out
+    page = settings.folder / "results" / "tiles.html"
+    assert f"{page.with_suffix('.json')} (its figures)" in run_app("report", folder, "tiles", "--out", page).out
+    refused(run_app("report", folder, "tiles", "--out", page), "--overwrite")
+    assert run_app("report", folder, "tiles", "--out", page, "--overwrite").code == 0
+    refused(run_app("report", folder, "tiles", "--out", page.with_suffix(".pdf")), "ends in .html")
     assert run_app("export", folder, "tiles", "--out", folder / "out.csv").code == 0
     assert run_app("close", folder, "tiles").code == 0
     refused(run_app("close", folder, "tiles"), "not open")

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from numpy.random import default_rng
 
 from study_app.database import Database, StudyKind
 from study_app.errors import UsageError
 from study_app.exporting import export_study
-from study_app.reporting import report_sections
 from study_app.studies import answer, answers_of, classifications, pause, reader_of, reader_state, study_named, undo
-from study_stats import StudyError, read_classifications, realism, response_times
+from study_stats import read_classifications, realism, response_times
 
 IDLE = timedelta(minutes=30)
 
@@ -108,21 +106,6 @@ def test_exports_can_be_read_again(make_study: Any, choose: Any, database: Datab
         assert each["correct"] == (each["chosen"] == each["real_side"])
     assert document["readers"][0]["done"] == 2
     assert "password" not in (tmp_path / "out.json").read_text()
-
-
-def test_the_report_says_what_can_be_said(make_study: Any, choose: Any, database: Database) -> None:
-    make_study(pairs=6, readers=("berta", "carl"))
-    with pytest.raises(StudyError, match="no answers yet"):
-        list(report_sections(of(database), margin=0.1, rng=default_rng(0)))
-    choose(2, True)
-    first = {section.title: section for section in report_sections(of(database), margin=0.1, rng=default_rng(0))}
-    assert "berta" in first["How realistic are they?"].text
-    assert first["Do readers see through the same ones?"].text.startswith("Not to be said yet: ")
-    for user in (2, 3, 3, 2, 2, 3, 3):
-        choose(user, user == 2)
-    later = {section.title: section for section in report_sections(of(database), margin=0.1, rng=default_rng(0))}
-    assert later["How realistic are they?"].result == realism(of(database))
-    assert later["Do readers see through the same ones?"].result is not None
 
 
 def test_single_images(make_study: Any, database: Database, choose: Any, other_side: dict[str, str]) -> None:

@@ -69,7 +69,8 @@ def study_document(session: Session, study: Study) -> dict[str, Any]:
             **{name: _text(getattr(study, name)) for name in ("created", "opened", "closed")},
         },
         "readers": [
-            {**asdict(each), "last_answer": _text(each.last_answer)} for each in study_progress(session, study)
+            {**asdict(each), "last_answer": _text(each.last_answer), "last_seen": _text(each.last_seen)}
+            for each in study_progress(session, study)
         ],
         "items": [
             {"position": item.position, "real": _image(item.real_image), "synthetic": _image(item.synthetic_image)}

@@ -35,27 +35,44 @@ def export(
 def report(
     folder: Folder,
     study: StudyName,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page, .html; its figures go beside it, as .json.", show_default="text, to the terminal"),
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Name the readers; else they are 'reader 1' and so on.")
+    ] = False,
     margin: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0.001, max=0.499, help="Largest |p - 0.5| that counts as guessing; to be settled before the study."
+            min=0.001, max=0.499, help="Largest |p - 0.5| that counts as guessing.", show_default="the study's"
         ),
-    ] = 0.1,
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Resamples are drawn from it.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Tell the results of a study, version by version: realism, equivalence, agreement, times.
+    """Tell the results of a study, at any time: realism, equivalence, agreement, drift, times, images found out.
 
-    Example: **study-app report reading tiles**
+    With --out, as one page that stands alone, and JSON.
+
+    Example: **study-app report reading tiles --out tiles.html**
     """
-    import numpy as np
+    from datetime import UTC, datetime
 
     from study_app.installing import opened
-    from study_app.reporting import report_sections
-    from study_app.studies import answers_of, study_named
+    from study_app.reporting.study_report import study_record, study_report
+    from study_app.reporting.writing import report_files, write_report
+    from study_app.studies import study_named
 
-    with opened(load_settings(folder)) as database, database.reading() as session:
-        found = study_named(session, study)
-        answers = answers_of(session, found)
-    say(f"{found.title}: {answers}" + ("" if found.state == "closed" else "; the study is not closed yet"))
-    for section in report_sections(answers, margin=margin, rng=np.random.default_rng(seed)):
-        say(f"\n{section.version}: {section.title}\n{section.text}")
+    files = report_files(out, overwrite=overwrite) if out else None
+    settings = load_settings(folder)
+    with opened(settings) as database, database.reading() as session:
+        record = study_record(session, study_named(session, study), named=names)
+    found = study_report(record, margin=margin, seed=seed, now=datetime.now(UTC))
+    if files:
+        write_report(found, settings.images, files)
+        say(f"{files[0]}, {files[1]} (its figures)")
+        return
+    say(f"{record.facts.title}: {record.answers}; the study is {record.facts.state}")
+    for version, each in found.findings:
+        say(f"\n{version or 'all'}: {each.title}\n{each.text}")

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from study_app.database import Answer, Item, Showing, Study, StudyReader, User
+from study_app.database import Answer, Item, Showing, Sitting, Study, StudyReader, User
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,14 @@ class ReaderProgress:
         done: Items that are answered.
         total: Items of the study.
         last_answer: When the last of them was.
+        last_seen: When the reader was last at work on the study.
     """
 
     reader: str
     done: int
     total: int
     last_answer: datetime | None
+    last_seen: datetime | None
 
 
 def study_progress(session: Session, study: Study) -> Sequence[ReaderProgress]:
@@ -37,8 +39,13 @@ def study_progress(session: Session, study: Study) -> Sequence[ReaderProgress]:
         .where(Item.study_id == study.id, Answer.live.is_(True))
         .subquery()
     )
+    seen = (
+        select(func.max(Sitting.last_seen))
+        .where(Sitting.study_id == study.id, Sitting.user_id == User.id)
+        .scalar_subquery()
+    )
     rows = session.execute(
-        select(User.name, func.count(answers.c.id), func.max(answers.c.answered))
+        select(User.name, func.count(answers.c.id), func.max(answers.c.answered), seen)
         .select_from(StudyReader)
         .join(StudyReader.user)
         .outerjoin(answers, answers.c.user_id == User.id)
@@ -46,4 +53,4 @@ def study_progress(session: Session, study: Study) -> Sequence[ReaderProgress]:
         .group_by(User.id, User.name)
         .order_by(User.name)
     )
-    return [ReaderProgress(name, done, total, last) for name, done, last in rows]
+    return [ReaderProgress(name, done, total, last, last_seen) for name, done, last, last_seen in rows]

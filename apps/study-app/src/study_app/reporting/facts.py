@@ -1,0 +1,129 @@
+"""What a report has to say of a study besides its results: what was asked, of whom, with which images."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from study_app.database import Answer, Image, Item, Showing, Study, StudyReader, User
+from study_app.studies import ReaderProgress, study_progress
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """A study without its answers.
+
+    Attributes:
+        name: Its name.
+        title: What readers read.
+        kind: 'pairs', 'single' or 'slides'.
+        question: What they are asked.
+        state: 'draft', 'open' or 'closed'.
+        seed: What the pairs and their order were drawn from.
+        size_px: Side of the pictures.
+        margin: Largest |p - 0.5| that counts as guessing, settled before the study was opened.
+        created: When it was made.
+        opened: When it was opened first.
+        closed: When it was closed last, unless it is open.
+        real_images: Number of real images.
+        synthetic_images: Number of synthetic images of each version.
+        items: How many pairs, or single images, readers are shown.
+        items_of: How many of them show an image of each version.
+        readers: How far each reader is, as the report names them.
+        undone: Answers that were undone.
+    """
+
+    name: str
+    title: str
+    kind: str
+    question: str
+    state: str
+    seed: int
+    size_px: int
+    margin: float
+    created: datetime
+    opened: datetime | None
+    closed: datetime | None
+    real_images: int
+    synthetic_images: dict[str, int]
+    items: int
+    items_of: dict[str, int]
+    readers: tuple[ReaderProgress, ...]
+    undone: int
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions of the model, in alphabetical order."""
+        return list(self.synthetic_images)
+
+    @property
+    def thing(self) -> str:
+        """What readers are shown at a time."""
+        return "image" if self.kind == "single" else "pair"
+
+    @property
+    def answered(self) -> int:
+        """How many answers there are."""
+        return sum(each.done for each in self.readers)
+
+
+def study_facts(session: Session, study: Study, labels: dict[str, str]) -> StudyFacts:
+    """Gathers the facts of a study.
+
+    Args:
+        session: The session.
+        study: The study.
+        labels: What each reader is to be called; see `reader_labels`.
+    """
+    images = Counter(session.scalars(select(Image.version).where(Image.study_id == study.id)))
+    items = session.scalars(
+        select(Image.version)
+        .select_from(Item)
+        .outerjoin(Image, Image.id == Item.synthetic_image_id)
+        .where(Item.study_id == study.id)
+    ).all()
+    undone = session.scalar(
+        select(func.count(Answer.id))
+        .join(Answer.showing)
+        .join(Showing.item)
+        .where(Item.study_id == study.id, Answer.live.is_(None))
+    )
+    readers = [replace(each, reader=labels[each.reader]) for each in study_progress(session, study)]
+    return StudyFacts(
+        name=study.name,
+        title=study.title,
+        kind=str(study.kind),
+        question=study.question,
+        state=str(study.state),
+        seed=study.seed,
+        size_px=study.size_px,
+        margin=study.margin,
+        created=study.created,
+        opened=study.opened,
+        closed=study.closed,
+        real_images=images[None],
+        synthetic_images=_by_version(images),
+        items=len(items),
+        items_of=_by_version(Counter(items)),
+        readers=tuple(sorted(readers, key=lambda each: each.reader)),
+        undone=undone or 0,
+    )
+
+
+def reader_labels(session: Session, study: Study, *, named: bool) -> dict[str, str]:
+    """What the readers of a study are called in its report: by their names, or 'reader 1' and so on.
+
+    The numbers follow the readers' seeds, which nobody knows: neither names nor the order of joining show through, and
+    every report of a study has the same.
+    """
+    readers = session.scalars(
+        select(User.name).join(StudyReader).where(StudyReader.study_id == study.id).order_by(StudyReader.seed, User.id)
+    ).all()
+    digits = len(str(len(readers)))  # so that they are in order by the alphabet, too
+    return {name: name if named else f"reader {number:0{digits}}" for number, name in enumerate(readers, 1)}
+
+
+def _by_version(counts: Counter[str | None]) -> dict[str, int]:
+    return dict(sorted((version, count) for version, count in counts.items() if version is not None))

@@ -1,0 +1,57 @@
+"""The report of a study as one page that stands alone."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from study_app.reporting.figures_text import FILTERS
+from study_app.reporting.findings import Finding
+from study_app.reporting.pictures import thumbnail_source
+from study_app.reporting.plots import learning_plot, readers_plot, times_plot
+from study_app.reporting.study_report import StudyReport
+
+SHOWN = 12
+"""Images found out most that are shown."""
+
+
+def report_page(report: StudyReport, images: Path) -> str:
+    """Makes the page of a report, with its plots and pictures in it.
+
+    Args:
+        report: The report.
+        images: The folder of the images of all studies.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("study_app", "web/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment.get_template("report.html").render(
+        report=report,
+        facts=report.record.facts,
+        version_of=version,
+        readers_plot=lambda found: readers_plot(found.result),
+        times_plot=lambda found: times_plot(found.result),
+        learning=learning_plot(report.record.answers),
+        gallery=lambda found: gallery(found, report.record.files, lambda file: thumbnail_source(images / file)),
+    )
+
+
+def gallery(found: Finding, files: dict[str, str], source: Callable[[str], str]) -> list[dict[str, Any]]:
+    """The images found out most, and at least once, for the template.
+
+    Args:
+        found: The finding of `images_found_out`.
+        files: Of each image, its file.
+        source: What shows a file in a page.
+    """
+    if found.missing:
+        return []
+    rows = found.result.frame.query("found_out > 0").head(SHOWN).to_dict("index")
+    return [{"name": name, "source": source(files[str(name)]), **row} for name, row in rows.items()]

@@ -1,0 +1,40 @@
+"""Small pictures of a study's images, for those who run it."""
+
+import base64
+import io
+from pathlib import Path
+
+import PIL.Image
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from study_app.database import Image, Study
+
+THUMBNAIL_PX = 192
+MEDIA_TYPE = "image/jpeg"
+_QUALITY = 88
+
+
+def synthetic_images(session: Session, study: Study) -> dict[str, Image]:
+    """The synthetic images of a study, by the names that they have in its answers, such as 2026-05/a.png."""
+    images = session.scalars(select(Image).where(Image.study_id == study.id, Image.is_real.is_(False)))
+    return {f"{image.version}/{image.name}": image for image in images}
+
+
+def thumbnail(path: Path, size_px: int = THUMBNAIL_PX) -> bytes:
+    """A small JPEG file of a picture's.
+
+    Raises:
+        OSError: There is no such picture, or it is damaged.
+    """
+    with PIL.Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((size_px, size_px), PIL.Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def thumbnail_source(path: Path) -> str:
+    """A thumbnail as the source of an image in a page."""
+    return f"data:{MEDIA_TYPE};base64," + base64.b64encode(thumbnail(path)).decode("ascii")

@@ -1,0 +1,41 @@
+"""The plots of a report, as pictures that are part of the page."""
+
+import base64
+import io
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from study_app.reporting.findings import AnyAnswers
+from study_stats import StudyError, plot_learning, plot_readers, plot_times
+
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "study-app"}
+
+
+def readers_plot(result: Any) -> str:
+    """Each reader's share with its interval, of a result of `realism` or `discrimination`."""
+    return _source(plot_readers(result))
+
+
+def learning_plot(answers: AnyAnswers) -> str | None:
+    """Shares of incorrect answers as the study goes on; None if there are no answers."""
+    try:
+        return _source(plot_learning(answers))
+    except StudyError:
+        return None
+
+
+def times_plot(result: Any) -> str | None:
+    """How long readers took, of a result of `response_times`; None if no answer has a time."""
+    try:
+        return _source(plot_times(result))
+    except StudyError:
+        return None
+
+
+def _source(drawing: Figure) -> str:
+    buffer = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,37 @@
+"""`study-app report`: the page of a study and its figures, in two files."""
+
+import json
+from pathlib import Path
+
+from study_app.errors import UsageError
+from study_app.outputs import refuse_existing, whole_file
+from study_app.reporting.page import report_page
+from study_app.reporting.study_report import StudyReport, report_document
+
+
+def report_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
+    """The page, and the JSON file beside it.
+
+    Raises:
+        UsageError: One of them is there already, or the name is no page's.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {out}: wanted a name that ends in .html")
+    files = (out, out.with_suffix(".json"))
+    for path in files:
+        refuse_existing(path, overwrite=overwrite)
+    return files
+
+
+def write_report(report: StudyReport, images: Path, files: tuple[Path, Path]) -> None:
+    """Writes both files.
+
+    Args:
+        report: The report.
+        images: The folder of the images of all studies.
+        files: See `report_files`.
+    """
+    page, document = report_page(report, images), json.dumps(report_document(report), indent=1, ensure_ascii=False)
+    for path, text in zip(files, (page, document + "\n"), strict=True):
+        with whole_file(path) as partial:
+            partial.write_text(text, "utf-8")
