@@ -2,12 +2,12 @@
 
 import sys
 
-from study_app.cli import installations, results, studies
+from study_app.cli import imports, installations, results, studies
 from study_app.cli.app import app
 from study_app.console import errors
 from study_app.errors import user_message
 
-__all__ = ["app", "installations", "main", "results", "studies"]
+__all__ = ["app", "imports", "installations", "main", "results", "studies"]
 
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""
@@ -19,7 +19,8 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            kept = "; what is imported is kept, go on with the same command" if sys.argv[1:2] == ["import"] else ""
+            importing = any(word.startswith("import") for word in sys.argv[1:2])
+            kept = "; what is imported is kept, go on with the same command" if importing else ""
             errors.print(f"stopped{kept}", style="yellow")
         raise
     except Exception as error:

@@ -1,7 +1,5 @@
-"""Commands on studies. What takes time to import is imported by the command that needs it."""
+"""Commands on studies that have their images. What takes time to import is imported by the command that needs it."""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,53 +8,6 @@ from study_app.cli.app import app
 from study_app.cli.options import Folder, PasswordFile, StudyName, read_password
 from study_app.console import say
 from study_app.settings import load_settings
-
-
-class Kind(StrEnum):
-    """What readers see at a time."""
-
-    PAIRS = "pairs"
-    SINGLE = "single"
-
-
-@app.command("import")
-def import_(
-    folder: Folder,
-    study: Annotated[str, typer.Option(help="Name of the study; made if there is none.", show_default=False)],
-    real: Annotated[Path, typer.Option(help="Folder of real images.", show_default=False)],
-    synthetic: Annotated[Path, typer.Option(help="Folder of synthetic images.", show_default=False)],
-    version: Annotated[str, typer.Option(help="The model that drew the synthetic ones.", show_default=False)],
-    size: Annotated[
-        int | None,
-        typer.Option(help="Side of the pictures that readers see, pixels.", show_default="that of the study"),
-    ] = None,
-    min_tissue: Annotated[
-        float, typer.Option(min=0, max=1, help="Least share of tissue: mostly white images are left out.")
-    ] = 0.0,
-    kind: Annotated[
-        Kind | None, typer.Option(help="Of a new study: pairs, or single images.", show_default="pairs")
-    ] = None,
-    title: Annotated[str, typer.Option(help="Of a new study.", show_default="its name")] = "",
-    question: Annotated[
-        str, typer.Option(help="Of a new study: what readers are asked.", show_default="which one is real")
-    ] = "",
-    seed: Annotated[
-        int | None, typer.Option(help="Of a new study: pairs are drawn from it.", show_default="a random one")
-    ] = None,
-) -> None:
-    """Import the images of two folders into a study, blinded: one size, one encoder, no metadata.
-
-    Run it once for each version of a model, with the same real images or others. What is there already stays; stopped,
-    it goes on with the same command.
-
-    Example: **study-app import reading --study tiles --real real/ --synthetic drawn/ --version 2026-05 --size 512**
-    """
-    from study_app.database import StudyKind
-    from study_app.images.importing import ImportRequest
-    from study_app.importing import StudyOptions, run_import
-
-    options = StudyOptions(size, StudyKind(kind) if kind else None, title or None, question or None, seed)
-    run_import(load_settings(folder), ImportRequest(study, real, synthetic, version, min_tissue), options)
 
 
 @app.command()

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy import select
+
 from pfid import Images, folder_images, open_picture
-from study_app.database import Database, StudyKind
+from study_app.database import CropPlan, Database, StudyKind
 from study_app.errors import UsageError
 from study_app.images.pictures import prepare
 from study_app.images.storing import Outcome, store
@@ -41,8 +43,7 @@ class ImportRequest:
 
     def __post_init__(self) -> None:
         check_version(self.version)
-        if not 0 <= self.min_tissue <= 1:
-            raise UsageError(f"a share of tissue of {self.min_tissue}: it lies between 0 and 1")
+        check_share(self.min_tissue)
         object.__setattr__(self, "sides", {REAL: folder_images(self.real), self.version: folder_images(self.synthetic)})
 
 
@@ -52,13 +53,13 @@ class Imported:
 
     Attributes:
         side: 'real', or the version of the model.
-        outcome: What became of the image that was looked at last.
-        done: Images that were looked at.
-        total: Images of both folders.
+        outcome: What became of the image, or the pair of crops, that was looked at last; None while a slide is cut.
+        done: How much is done: images that were looked at, pairs of crops that are there, tiles of slides.
+        total: Of how much.
     """
 
     side: str
-    outcome: Outcome
+    outcome: Outcome | None
     done: int
     total: int
 
@@ -80,8 +81,10 @@ def import_images(database: Database, images: Path, request: ImportRequest) -> I
     """
     with database.reading() as session:
         study = study_named(session, request.study)
-    if study.kind is StudyKind.SLIDES:
-        raise UsageError(f"the study '{study.name}' shows whole slides, and no images of folders")
+        planned = session.scalar(select(CropPlan.id).where(CropPlan.study_id == study.id).limit(1))
+    if study.kind is StudyKind.SLIDES or planned is not None:
+        shown = "whole slides" if study.kind is StudyKind.SLIDES else "crops of slides"
+        raise UsageError(f"the study '{study.name}' shows {shown}, and no images of folders")
     check_sizes(request, study.size_px)
     done, total = 0, sum(len(side.names) for side in request.sides.values())
     for side, found in request.sides.items():
@@ -100,6 +103,12 @@ def check_version(version: str) -> None:
     """Raises UsageError unless this can be the name of a version of a model."""
     if not version.strip() or len(version) > 64 or version == REAL:
         raise UsageError(f"'{version}' cannot be a version: wanted 1 to 64 characters, and not '{REAL}'")
+
+
+def check_share(min_tissue: float) -> None:
+    """Raises UsageError unless this can be a share of tissue."""
+    if not 0 <= min_tissue <= 1:
+        raise UsageError(f"a share of tissue of {min_tissue}: it lies between 0 and 1")
 
 
 def side_notes(request: ImportRequest) -> list[str]:

@@ -1,16 +1,18 @@
 """Pictures are stored: their files first, then their rows, so what is in the database is on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from study_app.database import Database, Image, Study, StudyState
+from study_app.database import CropPair, CropPlan, Database, Image, Study, StudyState
 from study_app.errors import UsageError
 from study_app.images.encoding import SUFFIX, encode
 from study_app.images.pictures import NewPicture
+from study_app.images.tiles import TILES_SUFFIX
 from study_app.outputs import whole_file
 from study_app.studies import study_named
 
@@ -47,25 +49,100 @@ def store(
             under the same name with other pixels.
     """
     for picture in pictures:
-        path = images / file_of(study, picture)
-        if picture.tissue_share >= min_tissue and not path.exists():
-            with whole_file(path) as partial:
-                partial.write_bytes(encode(picture.pixels))
+        if picture.tissue_share >= min_tissue:
+            _write(images, study, picture)
+    outcomes = []
+    with _draft(database, study) as session:
+        for picture in pictures:
+            white = picture.tissue_share < min_tissue
+            outcomes.append(Outcome.WHITE if white else _outcome(session, study, picture))
+            if outcomes[-1] is Outcome.NEW:
+                _add(session, study, picture, file_of(study, picture))
+    return outcomes
+
+
+def store_pair(
+    database: Database,
+    images: Path,
+    study: Study,
+    plan: CropPlan,
+    number: int,
+    pair: tuple[NewPicture, NewPicture],
+    *,
+    min_tissue: float,
+) -> Outcome:
+    """Stores a real and a synthetic crop that belong together, both or none; see `store` for the rest.
+
+    Args:
+        database: Where the study is.
+        images: The folder of the images of all studies.
+        study: The study.
+        plan: The plan of the crops.
+        number: Of the crop in the plan.
+        pair: The real and the synthetic one.
+        min_tissue: Least share of tissue in either.
+    """
+    if min(picture.tissue_share for picture in pair) < min_tissue:
+        return Outcome.WHITE
+    with database.reading() as session:
+        outcome = _outcome_of_pair(session, study, pair)
+    if outcome is not Outcome.NEW:
+        return outcome
+    for picture in pair:
+        _write(images, study, picture)
+    with _draft(database, study) as session:
+        outcome = _outcome_of_pair(session, study, pair)
+        if outcome is Outcome.NEW:
+            real, synthetic = (_add(session, study, picture, file_of(study, picture)) for picture in pair)
+            session.add(
+                CropPair(plan_id=plan.id, number=number, real_image_id=real.id, synthetic_image_id=synthetic.id)
+            )
+    return outcome
+
+
+def store_slide(database: Database, study: Study, slide: NewPicture) -> Outcome:
+    """Stores a slide, whose file of tiles is written already; see `store` for the rest."""
+    with _draft(database, study) as session:
+        outcome = _outcome(session, study, slide)
+        if outcome is Outcome.NEW:
+            _add(session, study, slide, file_of(study, slide, TILES_SUFFIX))
+    return outcome
+
+
+def outcome_of(database: Database, study: Study, picture: NewPicture) -> Outcome:
+    """What would become of a picture if it were stored now."""
+    with database.reading() as session:
+        return _outcome(session, study, picture)
+
+
+def file_of(study: Study, picture: NewPicture, suffix: str = SUFFIX) -> str:
+    """Where a picture's file is, below the folder of images."""
+    return f"{study.name}/{picture.sha256}{suffix}"
+
+
+def _write(images: Path, study: Study, picture: NewPicture) -> None:
+    path = images / file_of(study, picture)
+    if not path.exists():
+        with whole_file(path) as partial:
+            partial.write_bytes(encode(picture.pixels))
+
+
+@contextmanager
+def _draft(database: Database, study: Study) -> Iterator[Session]:
+    """A session that writes to a draft."""
     with database.writing() as session:
         if study_named(session, study.name, lock=True).state is not StudyState.DRAFT:
             raise UsageError(f"the study '{study.name}' has been opened: its images stay as they are")
-        return [
-            _stored(session, study, picture) if picture.tissue_share >= min_tissue else Outcome.WHITE
-            for picture in pictures
-        ]
+        yield session
 
 
-def file_of(study: Study, picture: NewPicture) -> str:
-    """Where a picture's file is, below the folder of images."""
-    return f"{study.name}/{picture.sha256}{SUFFIX}"
+def _outcome_of_pair(session: Session, study: Study, pair: tuple[NewPicture, NewPicture]) -> Outcome:
+    """What becomes of two pictures that are stored together. A copy of another crop leaves out its pair, too."""
+    outcomes = {_outcome(session, study, picture) for picture in pair}
+    return outcomes.pop() if len(outcomes) == 1 else Outcome.AGAIN
 
 
-def _stored(session: Session, study: Study, picture: NewPicture) -> Outcome:
+def _outcome(session: Session, study: Study, picture: NewPicture) -> Outcome:
     of_study = select(Image).where(Image.study_id == study.id)
     known = session.scalar(of_study.where(Image.sha256 == picture.sha256))
     if known is not None:
@@ -77,26 +154,29 @@ def _stored(session: Session, study: Study, picture: NewPicture) -> Outcome:
         return Outcome.KNOWN if known.name == picture.name else Outcome.AGAIN
     if session.scalar(of_study.where(Image.version == picture.version, Image.name == picture.name)) is not None:
         raise UsageError(f"{picture.name}, {_kind(picture.version)}, is in the study '{study.name}' with other pixels")
-    x, y = picture.xy or (None, None)
-    session.add(
-        Image(
-            study_id=study.id,
-            is_real=picture.is_real,
-            version=picture.version,
-            name=picture.name,
-            sha256=picture.sha256,
-            file=file_of(study, picture),
-            width=picture.size_px[0],
-            height=picture.size_px[1],
-            tissue_share=picture.tissue_share,
-            source=picture.source,
-            x=x,
-            y=y,
-            field_um=picture.field_um,
-        )
-    )
-    session.flush()
     return Outcome.NEW
+
+
+def _add(session: Session, study: Study, picture: NewPicture, file: str) -> Image:
+    x, y = picture.xy or (None, None)
+    image = Image(
+        study_id=study.id,
+        is_real=picture.is_real,
+        version=picture.version,
+        name=picture.name,
+        sha256=picture.sha256,
+        file=file,
+        width=picture.size_px[0],
+        height=picture.size_px[1],
+        tissue_share=picture.tissue_share,
+        source=picture.source,
+        x=x,
+        y=y,
+        field_um=picture.field_um,
+    )
+    session.add(image)
+    session.flush()
+    return image
 
 
 def _kind(version: str | None) -> str:

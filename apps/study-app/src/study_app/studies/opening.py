@@ -6,9 +6,10 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from study_app.database import Image, Item, Study, StudyKind, StudyState
+from study_app.database import CropPair, CropPlan, Image, Item, Study, StudyKind, StudyState
 from study_app.errors import UsageError
 from study_app.images.encoding import pad_alike
+from study_app.images.tiles import TileGrid, tile_length
 from study_app.studies.pairing import draw_order, draw_pairs
 
 
@@ -61,8 +62,11 @@ def _pad_files(session: Session, study: Study, images: Path) -> None:
         raise UsageError(
             f"{len(missing)} of {len(files)} files of images are missing, the first is {images / missing[0]}"
         )
-    if study.kind is not StudyKind.SLIDES:
-        pad_alike(images / file for file in files)
+    paths = [images / file for file in files]
+    if study.kind is StudyKind.SLIDES:
+        study.tile_bytes = tile_length(paths, TileGrid(study.size_px))
+    else:
+        pad_alike(paths)
 
 
 def _draw_items(session: Session, study: Study) -> None:
@@ -84,9 +88,23 @@ def _draw_items(session: Session, study: Study) -> None:
             (image, None) if image in real_images else (None, image)
             for image in draw_order([image.id for image in images], study.seed)
         ]
+    elif crops := _crop_pairs(session, study):
+        pairs = [*draw_order(crops, study.seed)]
     else:
         pairs = [*draw_pairs(real, synthetic, study.seed)]
     session.add_all(
         Item(study_id=study.id, position=position, real_image_id=one, synthetic_image_id=other)
         for position, (one, other) in enumerate(pairs)
     )
+
+
+def _crop_pairs(session: Session, study: Study) -> list[tuple[int, int]]:
+    """Real and synthetic crops that belong together: they have the same scale."""
+    rows = session.execute(
+        select(CropPair.real_image_id, CropPair.synthetic_image_id)
+        .join(CropPlan, CropPlan.id == CropPair.plan_id)
+        .join(Image, Image.id == CropPair.real_image_id)
+        .where(CropPlan.study_id == study.id)
+        .order_by(Image.sha256)
+    )
+    return [(real, synthetic) for real, synthetic in rows]

@@ -34,9 +34,9 @@ def draw_pairs(real: Sequence[int], synthetic: Mapping[str, Sequence[int]], seed
     return _shuffled(list(zip(reals, synthetics, strict=False)), rng)
 
 
-def draw_order(images: Sequence[int], seed: int) -> list[int]:
-    """Draws the order in which single images are shown."""
-    return _shuffled(images, np.random.default_rng([PAIRING, seed]))
+def draw_order(items: Sequence[_T], seed: int) -> list[_T]:
+    """Draws the order in which items are shown that are no pairs to be drawn: single images, or pairs of crops."""
+    return _shuffled(items, np.random.default_rng([PAIRING, seed]))
 
 
 def draw_side(seed: int, position: int) -> Side:

@@ -19,7 +19,7 @@ QUESTIONS = {
     StudyKind.SLIDES: "Which slide is real?",
 }
 """What readers are asked, if a study has no question of its own."""
-MAX_SIZE_PX = 4096
+MAX_SIZE_PX = {StudyKind.PAIRS: 4096, StudyKind.SINGLE: 4096, StudyKind.SLIDES: 2**20}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
 
@@ -29,11 +29,12 @@ class NewStudy:
 
     Args:
         name: Its name in addresses: small letters, digits and hyphens.
-        size_px: Side of the square pictures that readers see.
+        size_px: Side of the square pictures that readers see, or of the field of each slide.
         kind: Pairs, single images, or pairs of slides.
         title: What readers read; the name, if it is empty.
         question: What they are asked; that of the kind, if it is empty.
         seed: The order of the images, and the pairs, are drawn from it; a random one, if there is none.
+        mpp: Of slides, micrometres a pixel.
         margin: Largest |p - 0.5| that counts as guessing, for the test of equivalence.
 
     Raises:
@@ -46,6 +47,7 @@ class NewStudy:
     title: str = ""
     question: str = ""
     seed: int | None = None
+    mpp: float | None = None
     margin: float = MARGIN
 
     def __post_init__(self) -> None:
@@ -53,8 +55,8 @@ class NewStudy:
             raise UsageError(
                 f"'{self.name}' cannot be a study's name: wanted small letters, digits and hyphens, 64 at most"
             )
-        if not 1 <= self.size_px <= MAX_SIZE_PX:
-            raise UsageError(f"pictures of {self.size_px} px: wanted 1 to {MAX_SIZE_PX}")
+        if not 1 <= self.size_px <= MAX_SIZE_PX[self.kind]:
+            raise UsageError(f"pictures of {self.size_px} px: wanted 1 to {MAX_SIZE_PX[self.kind]}")
         if len(self.title) > 200:
             raise UsageError(f"the title has {len(self.title)} characters, wanted 200 at most")
         if self.seed is not None and not 0 <= self.seed < 2**63:
@@ -78,6 +80,7 @@ def create_study(session: Session, new: NewStudy, *, now: datetime) -> Study:
         question=new.question or QUESTIONS[new.kind],
         seed=secrets.randbits(63) if new.seed is None else new.seed,
         size_px=new.size_px,
+        mpp=new.mpp,
         margin=new.margin,
         created=now,
     )

@@ -1,0 +1,117 @@
+"""Whole slides as readers see them: a square field of each, all of one size and scale, cut into tiles."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study_app.images.encoding import encode
+from study_app.images.pictures import TISSUE
+from study_app.images.scaled import ScaledSlide
+from study_app.images.tiles import TILE_PX, TileGrid
+from wsi_tiling import PyramidWriter, open_slide, tissue_mask
+
+_SMALL_PX = 1024
+_BLOCK_PX = 4 * TILE_PX
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The field of a slide that readers see.
+
+    Attributes:
+        xy: Upper left corner, pixels of the scaled slide.
+        size_px: Its side.
+        small: A picture of it, (S, S, 3) uint8.
+        sha256: Of the small picture.
+        tissue_share: Share of tissue in it.
+    """
+
+    xy: tuple[int, int]
+    size_px: int
+    small: NDArray[np.uint8]
+    sha256: str
+    tissue_share: float
+
+
+def place_field(slide: ScaledSlide, size_px: int) -> Field:
+    """Finds the square field of a slide with the most tissue; of several, the one nearest to the middle.
+
+    Where the slide is smaller than the field it lies in the middle of it, on its own background.
+
+    Args:
+        slide: The slide, at the scale of the study.
+        size_px: Side of the field, pixels of the scaled slide.
+
+    Raises:
+        SlideError: The slide cannot be read.
+    """
+    width, height = slide.size
+    scale = max(1.0, max(width, height) / _SMALL_PX)
+    shape = max(1, round(height / scale)), max(1, round(width / scale))
+    whole = slide.read((0, 0), (float(width), float(height)), (shape[1], shape[0]))
+    row, column = _richest(tissue_mask(whole, TISSUE), max(1, round(size_px / scale)))
+    xy = _corner(column * scale, width, size_px), _corner(row * scale, height, size_px)
+    small = slide.read(xy, float(size_px), min(size_px, _SMALL_PX))
+    return Field(
+        xy=xy,
+        size_px=size_px,
+        small=small,
+        sha256=hashlib.sha256(small.tobytes()).hexdigest(),
+        tissue_share=float(tissue_mask(small, TISSUE).mean()),
+    )
+
+
+def cut_tiles(slide: ScaledSlide, field: Field, grid: TileGrid, scratch: Path) -> Iterator[bytes]:
+    """Cuts a field into encoded tiles, in the order of the grid, in bounded memory.
+
+    The smaller levels are made from the largest, and none of them is the slide's own: scanners and programs that draw
+    slides have each their way to make them.
+
+    Args:
+        slide: The slide, at the scale of the study.
+        field: The field.
+        grid: Of the study.
+        scratch: A folder to make, for the field's pixels meanwhile; one that is there, left by a process that was
+            killed, is removed.
+
+    Raises:
+        SlideError: The slide cannot be read, or the disk is full.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        path, size_px = scratch / "field.tiff", grid.size_px
+        with PyramidWriter(path, (size_px, size_px), mpp=None, tile_px=TILE_PX, quality=None) as writer:
+            for top in range(0, size_px, _BLOCK_PX):
+                for left in range(0, size_px, _BLOCK_PX):
+                    sides = min(_BLOCK_PX, size_px - left), min(_BLOCK_PX, size_px - top)
+                    corner = field.xy[0] + left, field.xy[1] + top
+                    writer.write((left, top), slide.read(corner, (float(sides[0]), float(sides[1])), sides))
+        with open_slide(path) as pyramid:
+            for level, (left, top, right, bottom) in grid.boxes():
+                factor, sides = grid.downsample(level), (right - left, bottom - top)
+                field_l0 = float(sides[0] * factor), float(sides[1] * factor)
+                yield encode(pyramid.read((left * factor, top * factor), field_l0, sides))
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _richest(mask: NDArray[np.bool_], side: int) -> tuple[int, int]:
+    """Upper row and left column of the square with the most tissue in a mask; what is smaller is taken whole."""
+    down, across = (min(side, length) for length in mask.shape)
+    sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    counts = sums[down:, across:] - sums[:-down, across:] - sums[down:, :-across] + sums[:-down, :-across]
+    rows, columns = np.nonzero(counts == counts.max())
+    middle = (np.array(counts.shape) - 1) / 2
+    nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
+    return int(rows[nearest]), int(columns[nearest])
+
+
+def _corner(start: float, length: int, side: int) -> int:
+    """Where a field begins in a slide, along one axis, all of it inside the slide if it can be."""
+    return min(round(start), length - side) if side <= length else (length - side) // 2
