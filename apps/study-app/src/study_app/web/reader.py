@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from study_app.database import StudyState
+from study_app.database import StudyKind, StudyState
 from study_app.studies import (
     Conflict,
     ReaderState,
@@ -61,9 +61,9 @@ def study(name: str) -> ResponseReturnValue:
         correct = correct_of(session, reader) if is_told else None
     if where.current is None:
         return render_template("finished.html", study=reader.study, state=where, correct=correct)
-    return render_template(
-        "pair.html", study=reader.study, state=where, document=_document(where), choices=choices(reader.study.kind)
-    )
+    kind = reader.study.kind
+    page = "slides.html" if kind is StudyKind.SLIDES else "pair.html"
+    return render_template(page, study=reader.study, state=where, document=_document(where), choices=choices(kind))
 
 
 @blueprint.get("/studies/<name>/state")

@@ -1,0 +1,43 @@
+"""The tiles of slides, each by the random name of its slide, which is one reader's own, and by its place in it."""
+
+from typing import Any
+
+from flask import Blueprint, Response, abort
+
+from study_app.database import Study
+from study_app.images.tiles import OVERLAP_PX, TILE_PX, TileGrid, read_tile
+from study_app.studies import picture_of
+from study_app.web.media import picture_response
+from study_app.web.site import site
+from study_app.web.visitors import require_visitor, visitor
+
+blueprint = Blueprint("slides", __name__)
+blueprint.before_request(require_visitor)
+
+
+@blueprint.get("/media/<token>/<int:level>/<int:column>_<int:row>")
+def tile(token: str, level: int, column: int, row: int) -> Response:
+    """A tile of a slide: as many bytes as every tile of the study, with the headers of all pictures."""
+    with site().database.reading() as session:
+        found = picture_of(session, token, visitor().user_id)
+        study = None if found is None else session.get_one(Study, found.study_id)
+    if found is None or study is None or study.tile_bytes is None:
+        abort(404)
+    number = TileGrid(study.size_px).number(level, column, row)
+    if number is None:
+        abort(404)
+    return picture_response(read_tile(site().settings.images / found.file, number, study.tile_bytes))
+
+
+@blueprint.app_template_global()
+def tile_grid(study: Study) -> dict[str, Any]:
+    """What the viewer has to know of the tiles, the same for all slides of a study."""
+    grid = TileGrid(study.size_px)
+    return {
+        "size": grid.size_px,
+        "tile": TILE_PX,
+        "overlap": OVERLAP_PX,
+        "first": grid.first_level,
+        "last": grid.last_level,
+        "um": study.mpp,
+    }
