@@ -25,6 +25,7 @@ from study_app.installing import install, open_database
 from study_app.settings import SETTINGS_FILE, Settings, load_settings
 from study_app.studies import NewStudy, add_reader, create_study, open_study, study_named
 from study_app.web import create_app
+from wsi_tiling import PyramidWriter
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of the tests
 PIXELS = 16
@@ -302,3 +303,27 @@ def image_files(database: Database) -> Callable[[], list[str]]:
 def _files(database: Database) -> list[str]:
     with database.reading() as session:
         return list(session.scalars(select(Image.file).order_by(Image.id)))
+
+
+DrawSlide = Callable[..., Path]
+
+
+@pytest.fixture
+def draw_slide(tmp_path: Path) -> DrawSlide:
+    """Draws a slide whose colours tell places; of it, so many columns on the left are glass.
+
+    Red is 60 at the left and grows by two shades a micrometre, green by two from the top.
+    """
+
+    def drawn(name: str, size: tuple[int, int] = (120, 100), mpp: float = 0.5, glass: int = 0) -> Path:
+        x, y = np.meshgrid((np.arange(size[0]) + 0.5) * mpp, (np.arange(size[1]) + 0.5) * mpp)
+        pixels = np.rint(np.stack([60 + 2 * x, 2 * y, np.full_like(x, 250)], 2)).astype(np.uint8)
+        pixels[:, :glass] = 245
+        if name.endswith(".png"):  # which does not say its scale
+            PIL.Image.fromarray(pixels).save(tmp_path / name)
+        else:
+            with PyramidWriter(tmp_path / name, size, mpp=mpp, quality=None) as writer:
+                writer.write((0, 0), pixels)
+        return tmp_path / name
+
+    return drawn

@@ -1,4 +1,4 @@
-"""Crops of slides. The slides' colours tell places: red grows with x, green with y, so many shades a micrometre."""
+"""Crops of slides, whose colours tell places."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,35 +19,10 @@ from study_app.images.scaled import SlideSources
 from study_app.images.storing import Outcome
 from study_app.settings import Settings
 from study_app.studies import open_study, study_named
-from wsi_tiling import PyramidWriter, SlideError
+from wsi_tiling import SlideError
 
 PIXELS = 16  # of a crop, as the studies of the tests have it
 SHADES_UM = 2.0
-Draw = Callable[..., Path]
-
-
-def tissue(width: int, height: int, mpp: float) -> Any:
-    """A purple slide whose colours tell places."""
-    x, y = np.meshgrid((np.arange(width) + 0.5) * mpp, (np.arange(height) + 0.5) * mpp)
-    return np.rint(np.stack([60 + SHADES_UM * x, SHADES_UM * y, np.full_like(x, 250)], 2)).astype(np.uint8)
-
-
-@pytest.fixture
-def draw(tmp_path: Path) -> Draw:
-    """Draws a slide; of it, so many columns on the left are glass."""
-
-    def drawn(name: str, size: tuple[int, int] = (120, 100), mpp: float | None = 0.5, glass: int = 0) -> Path:
-        pixels = tissue(*size, mpp or 0.5)
-        pixels[:, :glass] = 245
-        path = tmp_path / name
-        if mpp is None:
-            PIL.Image.fromarray(pixels).save(path)
-            return path
-        with PyramidWriter(path, size, mpp=mpp, tile_px=256, quality=None) as writer:
-            writer.write((0, 0), pixels)
-        return path
-
-    return drawn
 
 
 @pytest.fixture
@@ -74,10 +49,10 @@ def pairs_of(database: Database) -> list[tuple[Image, Image]]:
 
 
 def test_both_crops_of_a_pair_show_as_many_micrometres(
-    crop: Any, draw: Draw, settings: Settings, database: Database
+    crop: Any, draw_slide: Any, settings: Settings, database: Database
 ) -> None:
     """Slides of other sizes and scales: what is seen, told by the colours, is what the rows say."""
-    assert crop(draw("real.tiff", (200, 160), 0.25), draw("drawn.tiff", (100, 90), 0.5)) == {Outcome.NEW: 8}
+    assert crop(draw_slide("real.tiff", (200, 160), 0.25), draw_slide("drawn.tiff", (100, 90), 0.5)) == {Outcome.NEW: 8}
     pairs = pairs_of(database)
     assert len({round(real.field_um or 0) for real, _ in pairs}) > 2  # several scales
     for real, synthetic in pairs:
@@ -94,9 +69,9 @@ def test_both_crops_of_a_pair_show_as_many_micrometres(
 
 
 def test_the_same_plan_gives_the_same_crops_again(
-    crop: Any, draw: Draw, settings: Settings, database: Database
+    crop: Any, draw_slide: Any, settings: Settings, database: Database
 ) -> None:
-    slides = draw("real.tiff"), draw("drawn.tiff", (90, 90))
+    slides = draw_slide("real.tiff"), draw_slide("drawn.tiff", (90, 90))
     crop(*slides, count=5)
     with database.reading() as session:
         kept = session.scalars(select(CropPlan)).one()
@@ -112,11 +87,11 @@ def test_the_same_plan_gives_the_same_crops_again(
             planned = plan.crop(side, number)  # type: ignore[arg-type]
             assert (planned.image, *planned.xy) == pytest.approx((image.source, image.x, image.y))
     with pytest.raises(pfid.PlanError, match=r"the fake images are not those of the plan"):
-        crop(slides[0], draw("other.tiff"))
+        crop(slides[0], draw_slide("other.tiff"))
 
 
-def test_pairs_with_glass_are_left_out_whole(crop: Any, draw: Draw, database: Database) -> None:
-    counts = crop(draw("real.tiff", (240, 100), glass=120), draw("drawn.tiff"), min_tissue=0.5, count=10)
+def test_pairs_with_glass_are_left_out_whole(crop: Any, draw_slide: Any, database: Database) -> None:
+    counts = crop(draw_slide("real.tiff", (240, 100), glass=120), draw_slide("drawn.tiff"), min_tissue=0.5, count=10)
     assert counts[Outcome.NEW] == 10
     assert counts[Outcome.WHITE] > 2
     assert all((image.tissue_share or 0) >= 0.5 for pair in pairs_of(database) for image in pair)
@@ -126,10 +101,10 @@ def test_pairs_with_glass_are_left_out_whole(crop: Any, draw: Draw, database: Da
 
 @pytest.mark.parametrize("kind", [StudyKind.PAIRS, StudyKind.SINGLE])
 def test_crops_of_one_scale_are_shown_together(
-    crop: Any, draw: Draw, settings: Settings, database: Database, kind: StudyKind
+    crop: Any, draw_slide: Any, settings: Settings, database: Database, kind: StudyKind
 ) -> None:
     for version in ("v1", "v2"):
-        assert crop(draw("real.tiff"), draw(f"{version}.tiff"), version, count=6) == {Outcome.NEW: 6}
+        assert crop(draw_slide("real.tiff"), draw_slide(f"{version}.tiff"), version, count=6) == {Outcome.NEW: 6}
         (settings.folder.parent / "real.tiff").unlink()
     with database.writing() as session:
         study = study_named(session, "crops")
@@ -146,12 +121,12 @@ def test_crops_of_one_scale_are_shown_together(
 
 
 def test_what_makes_no_crops(
-    crop: Any, draw: Draw, make_study: Any, folders: Path, settings: Settings, database: Database
+    crop: Any, draw_slide: Any, make_study: Any, folders: Path, settings: Settings, database: Database
 ) -> None:
-    real, drawn = draw("real.tiff"), draw("drawn.tiff")
+    real, drawn = draw_slide("real.tiff"), draw_slide("drawn.tiff")
     with pytest.raises(SlideError, match=r"picture\.png does not say its scale"):
-        crop(real, draw("picture.png", mpp=None))
-    assert crop(real, draw("said.png", mpp=None), unstated_mpp=0.5, count=1) == {Outcome.NEW: 1}
+        crop(real, draw_slide("picture.png"))
+    assert crop(real, draw_slide("said.png"), unstated_mpp=0.5, count=1) == {Outcome.NEW: 1}
     with pytest.raises(UsageError, match="cannot be a version"):
         crop(real, drawn, "real")
     with pytest.raises(SlideError, match="no such file"):
@@ -165,8 +140,15 @@ def test_what_makes_no_crops(
         next(import_crops(database, settings.images, crops))
 
 
-def test_the_command_makes_a_study_of_crops(run_app: Any, draw: Draw, settings: Settings) -> None:
-    slides = ("--real", draw("real.tiff"), "--synthetic", draw("drawn.tiff", (90, 90), 0.6), "--version", "v1")
+def test_the_command_makes_a_study_of_crops(run_app: Any, draw_slide: Any, settings: Settings) -> None:
+    slides = (
+        "--real",
+        draw_slide("real.tiff"),
+        "--synthetic",
+        draw_slide("drawn.tiff", (90, 90), 0.6),
+        "--version",
+        "v1",
+    )
     words = ("import-crops", settings.folder, "--study", "crops", *slides)
     refused = run_app(*words, "--size", 88)
     assert refused.code == 1
