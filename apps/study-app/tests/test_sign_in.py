@@ -174,7 +174,7 @@ def test_the_administration_is_for_administrators(make_study: Any, browser: Any)
     reader, admin = browser("berta"), browser("anna")
     assert reader.get("/admin/").status_code == 404
     assert "Administration" not in reader.get("/").text
-    assert "berta" in admin.get("/admin/").text
+    assert "berta" in admin.get("/admin/studies/tiles").text
     assert admin.get("/studies/tiles").status_code == 404  # who does not read it
 
 

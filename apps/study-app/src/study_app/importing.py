@@ -142,5 +142,10 @@ def _show(what: str, events: Iterable[Imported]) -> dict[str, Counter[Outcome]]:
                 outcomes.setdefault(each.side, Counter())[each.outcome] += 1
             bars.update(bar, completed=each.done, total=each.total)
     for side, counts in outcomes.items():
-        say(f"{side}: " + ", ".join(f"{counts[outcome]:,} {_WORDS[outcome]}" for outcome in Outcome if counts[outcome]))
+        say(f"{side}: {outcomes_text(counts)}")
     return outcomes
+
+
+def outcomes_text(counts: Counter[Outcome]) -> str:
+    """What became of images, in words."""
+    return ", ".join(f"{counts[outcome]:,} {_WORDS[outcome]}" for outcome in Outcome if counts[outcome])

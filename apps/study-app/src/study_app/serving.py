@@ -31,6 +31,7 @@ def serve(app: Flask, settings: Settings, host: str, port: int, *, started: Call
         sockets=[_listen(host, port)],
         threads=settings.threads,
         ident=None,
+        max_request_body_size=settings.upload_bytes,
         # The site itself reads them, if there are proxies; if not, anyone could set them.
         clear_untrusted_proxy_headers=not settings.proxies,
     )

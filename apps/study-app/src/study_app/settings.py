@@ -38,6 +38,9 @@ class Settings:
             new one, and the time between is none that the reader took.
         sign_in_limit_name: Failed attempts to sign in under one name, such as '10 per 5 minutes'.
         sign_in_limit_address: The same from one address.
+        upload_mib: Largest upload of images by an administrator, MiB; all other requests are small.
+        import_folder: Folder, in that of the installation or by its whole path, from whose folders administrators may
+            import on the site.
         argon2_time: Passes of argon2id over its memory, for a password.
         argon2_memory_kib: That memory.
         argon2_lanes: Lanes that it is split into.
@@ -57,6 +60,8 @@ class Settings:
     sitting_idle_minutes: int = 30
     sign_in_limit_name: str = "10 per 5 minutes"
     sign_in_limit_address: str = "30 per 5 minutes"
+    upload_mib: int = 1024
+    import_folder: str = "import"
     argon2_time: int = 3
     argon2_memory_kib: int = 65536
     argon2_lanes: int = 4
@@ -80,6 +85,16 @@ class Settings:
     def images(self) -> Path:
         """The folder of the images of all studies."""
         return self.folder / IMAGES_FOLDER
+
+    @property
+    def upload_bytes(self) -> int:
+        """Largest upload of images."""
+        return self.upload_mib << 20
+
+    @property
+    def import_root(self) -> Path:
+        """The folder from whose folders administrators may import on the site."""
+        return self.folder / self.import_folder
 
     @property
     def database(self) -> str:

@@ -1,8 +1,8 @@
 """Who may sign in, by which password, and until when."""
 
-from study_app.accounts.passwords import Passwords, check_password
+from study_app.accounts.passwords import Passwords, check_password, new_password
 from study_app.accounts.sign_ins import SignInRules, begin_sign_in, end_sign_in, end_sign_ins, live_sign_in
-from study_app.accounts.users import add_user, authenticate, is_user, set_password, user_named
+from study_app.accounts.users import add_user, authenticate, is_user, set_active, set_password, user_named
 
 __all__ = [
     "Passwords",
@@ -15,6 +15,8 @@ __all__ = [
     "end_sign_ins",
     "is_user",
     "live_sign_in",
+    "new_password",
+    "set_active",
     "set_password",
     "user_named",
 ]

@@ -8,6 +8,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from study_app.errors import UsageError
 from study_app.settings import Settings
 
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+"""None that looks like another."""
 LEAST_CHARACTERS = 10
 MOST_CHARACTERS = 1000
 """Longer ones would let anyone keep the server busy."""
@@ -46,3 +48,8 @@ def check_password(password: str) -> None:
     """Raises UsageError if a new password is too short or too long."""
     if not LEAST_CHARACTERS <= len(password) <= MOST_CHARACTERS:
         raise UsageError(f"the password has {len(password)} characters, wanted {LEAST_CHARACTERS} to {MOST_CHARACTERS}")
+
+
+def new_password() -> str:
+    """A random password that can be read out: 79 bits in four groups of letters and digits."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))

@@ -66,3 +66,10 @@ def set_password(session: Session, passwords: Passwords, user: User, password: s
     check_password(password)
     user.password_hash = passwords.hash(password)
     end_sign_ins(session, user, now=now)
+
+
+def set_active(session: Session, user: User, active: bool, *, now: datetime) -> None:
+    """Lets a user sign in, or no longer; who is signed in is signed out at once."""
+    user.active = active
+    if not active:
+        end_sign_ins(session, user, now=now)

@@ -9,10 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from study_app.database import Image, Study
+from study_app.images.tiles import TILES_SUFFIX, read_tile
 
 THUMBNAIL_PX = 192
 MEDIA_TYPE = "image/jpeg"
 _QUALITY = 88
+_LONGEST_TILE = 1 << 20
 
 
 def synthetic_images(session: Session, study: Study) -> dict[str, Image]:
@@ -22,12 +24,13 @@ def synthetic_images(session: Session, study: Study) -> dict[str, Image]:
 
 
 def thumbnail(path: Path, size_px: int = THUMBNAIL_PX) -> bytes:
-    """A small JPEG file of a picture's.
+    """A small JPEG file of a picture's; of a slide's, of its tile that shows all of it.
 
     Raises:
         OSError: There is no such picture, or it is damaged.
     """
-    with PIL.Image.open(path) as picture:
+    source = io.BytesIO(read_tile(path, 0, _LONGEST_TILE)) if path.suffix == TILES_SUFFIX else path
+    with PIL.Image.open(source) as picture:
         small = picture.convert("RGB")
     small.thumbnail((size_px, size_px), PIL.Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

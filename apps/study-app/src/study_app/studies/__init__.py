@@ -5,7 +5,7 @@ from study_app.studies.classifications import answers_of, classifications, singl
 from study_app.studies.errors import Conflict, NoStudyError
 from study_app.studies.opening import close_study, open_study
 from study_app.studies.progress import ReaderProgress, study_progress
-from study_app.studies.readers import add_reader, reader_of, studies_of
+from study_app.studies.readers import add_reader, reader_of, remove_reader, studies_of
 from study_app.studies.showing import (
     ReaderState,
     Shown,
@@ -16,7 +16,7 @@ from study_app.studies.showing import (
     reader_state,
 )
 from study_app.studies.sittings import end_sittings, pause, sit
-from study_app.studies.studies import NewStudy, create_study, study_named
+from study_app.studies.studies import NewStudy, change_study, create_study, study_named
 
 __all__ = [
     "Conflict",
@@ -28,6 +28,7 @@ __all__ = [
     "add_reader",
     "answer",
     "answers_of",
+    "change_study",
     "classifications",
     "close_study",
     "correct_of",
@@ -40,6 +41,7 @@ __all__ = [
     "progress_of",
     "reader_of",
     "reader_state",
+    "remove_reader",
     "single_classifications",
     "sit",
     "studies_of",

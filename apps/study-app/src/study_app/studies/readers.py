@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
-from study_app.database import Study, StudyReader, StudyState, User
+from study_app.database import Answer, Item, Showing, Sitting, Study, StudyReader, StudyState, User
+from study_app.errors import UsageError
 from study_app.studies.errors import NoStudyError
 
 
@@ -18,6 +19,22 @@ def add_reader(session: Session, study: Study, user: User) -> StudyReader:
         session.add(reader)
         session.flush()
     return reader
+
+
+def remove_reader(session: Session, study: Study, user: User) -> None:
+    """Lets a user no longer read a study of which they have answered nothing; what they were shown is forgotten.
+
+    Raises:
+        UsageError: They have answers, which are never taken away.
+    """
+    shown = (
+        select(Showing.id).join(Showing.item).where(Item.study_id == study.id, Showing.user_id == user.id).subquery()
+    )
+    if session.scalar(select(Answer.id).where(Answer.showing_id.in_(select(shown))).limit(1)) is not None:
+        raise UsageError(f"{user.name} has answers in '{study.name}', which stay; disable {user.name} to end them")
+    session.execute(delete(Showing).where(Showing.id.in_(select(shown))))
+    session.execute(delete(Sitting).where(Sitting.study_id == study.id, Sitting.user_id == user.id))
+    session.execute(delete(StudyReader).where(StudyReader.study_id == study.id, StudyReader.user_id == user.id))
 
 
 def reader_of(session: Session, study_name: str, user_id: int, *, lock: bool = False) -> StudyReader:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from study_app.database import Study, StudyKind
+from study_app.database import Study, StudyKind, StudyState
 from study_app.database.models import MARGIN
 from study_app.errors import UsageError
 from study_app.studies.errors import NoStudyError
@@ -87,6 +87,28 @@ def create_study(session: Session, new: NewStudy, *, now: datetime) -> Study:
     session.add(study)
     session.flush()
     return study
+
+
+def change_study(study: Study, *, title: str, question: str, margin: float, results_shown: bool) -> None:
+    """Changes what readers read and see. The margin and the question are settled when the study is opened.
+
+    Args:
+        study: The study, locked.
+        title: What readers read; the name, if it is empty.
+        question: What they are asked; that of the kind, if it is empty.
+        margin: Largest |p - 0.5| that counts as guessing.
+        results_shown: Whether readers see their own results once the study is closed.
+
+    Raises:
+        UsageError: A value makes no sense, or the study has been opened and the question or the margin is another.
+    """
+    new = NewStudy(study.name, study.size_px, study.kind, title, question, study.seed, study.mpp, margin)
+    settled = (new.question or QUESTIONS[study.kind], new.margin)
+    if study.state is not StudyState.DRAFT and settled != (study.question, study.margin):
+        raise UsageError(f"the study '{study.name}' has been opened: its question and its margin stay as they are")
+    study.title = new.title or study.name
+    study.question, study.margin = settled
+    study.results_shown = results_shown
 
 
 def study_named(session: Session, name: str, *, lock: bool = False) -> Study:

@@ -19,11 +19,11 @@ HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 def keep_safe(app: Flask, *, https: bool) -> None:
-    """Sets the headers of every response of an app; what says nothing of caching is not kept anywhere."""
-    headers = HEADERS | (HTTPS_HEADERS if https else {})
+    """Sets the headers of every response of an app, but those that it has; what says nothing of caching is not kept."""
+    headers = HEADERS | (HTTPS_HEADERS if https else {}) | {"Cache-Control": "no-store"}
 
     @app.after_request
     def set_headers(response: Response) -> Response:
-        response.headers.update(headers)
-        response.headers.setdefault("Cache-Control", "no-store")
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
         return response

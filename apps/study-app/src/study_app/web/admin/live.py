@@ -1,0 +1,48 @@
+"""Results while a study runs: worked out when they are looked at, and kept for a while."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from study_app.studies import study_named
+from study_app.web.admin.recent import recent
+from study_app.web.site import site
+
+if TYPE_CHECKING:
+    from study_app.reporting.findings import Findings
+    from study_app.reporting.study_report import StudyRecord
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the answers of a study said not long ago.
+
+    Attributes:
+        record: The study and its answers, with the readers' names.
+        findings: What they say, without resamples and models.
+        made: When.
+    """
+
+    record: "StudyRecord"
+    findings: "Findings"
+    made: datetime
+
+
+def live_findings(name: str) -> Live:
+    """What the answers of a study say.
+
+    Raises:
+        NoStudyError: There is no such study.
+    """
+    from study_app.reporting.findings import QUICK, study_findings
+    from study_app.reporting.study_report import study_record
+
+    now = site().clock()
+
+    def make() -> Live:
+        with site().database.reading() as session:
+            record = study_record(session, study_named(session, name), named=True)
+        found = study_findings(record.answers, record.facts.versions, margin=record.facts.margin, names=QUICK)
+        return Live(record, found, now)
+
+    return recent().get(("live", name), now, make)

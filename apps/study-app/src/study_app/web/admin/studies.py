@@ -1,0 +1,115 @@
+"""Studies: all of them, one of them, and what can be done with it."""
+
+from flask import flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from study_app.database import Study, StudyKind, User
+from study_app.errors import UsageError
+from study_app.reporting.facts import StudyFacts, reader_labels, study_facts
+from study_app.studies import NewStudy, change_study, close_study, create_study, open_study, study_named
+from study_app.web.admin.blueprint import blueprint
+from study_app.web.admin.live import live_findings
+from study_app.web.admin.sent import number, text, whole_number
+from study_app.web.site import site
+
+
+@blueprint.get("/")
+def index() -> ResponseReturnValue:
+    """All studies, the latest first, and how far their readers are."""
+    with site().database.reading() as session:
+        studies = session.scalars(select(Study).order_by(Study.created.desc(), Study.id.desc())).all()
+        found = [study_facts(session, study, reader_labels(session, study, named=True)) for study in studies]
+    return render_template("admin/index.html", studies=found)
+
+
+@blueprint.get("/new-study")
+def new_study() -> ResponseReturnValue:
+    """The form of a new study."""
+    return render_template("admin/new_study.html", kinds=StudyKind, sent={}, wrong="")
+
+
+@blueprint.post("/new-study")
+def make_study() -> ResponseReturnValue:
+    """Makes a study; what makes no sense is told on the form, which keeps what was typed."""
+    try:
+        new = NewStudy(
+            text("name"),
+            whole_number("size_px"),
+            _kind(text("kind")),
+            text("title"),
+            text("question"),
+            whole_number("seed") if text("seed") else None,
+            margin=number("margin"),
+        )
+        with site().database.writing() as session:
+            create_study(session, new, now=site().clock())
+    except UsageError as error:
+        return render_template("admin/new_study.html", kinds=StudyKind, sent=request.form, wrong=str(error)), 400
+    flash("Made. Now import its images.")
+    return redirect(url_for("admin.images", name=new.name), 303)
+
+
+@blueprint.get("/studies/<name>")
+def study(name: str) -> ResponseReturnValue:
+    """A study: its state, its readers and how far they are, its settings."""
+    with site().database.reading() as session:
+        found = study_named(session, name)
+        facts = study_facts(session, found, reader_labels(session, found, named=True))
+        users = session.scalars(select(User).order_by(User.name)).all()
+    return render_template(
+        "admin/study.html",
+        study=found,
+        facts=facts,
+        users={user.name: user for user in users},
+        medians=_medians(facts),
+    )
+
+
+@blueprint.post("/studies/<name>/open")
+def open_(name: str) -> ResponseReturnValue:
+    """Opens a study."""
+    with site().database.writing() as session:
+        count = open_study(session, study_named(session, name, lock=True), site().settings.images, now=site().clock())
+    flash(f"Open, with {count:,} to answer.")
+    return redirect(url_for("admin.study", name=name), 303)
+
+
+@blueprint.post("/studies/<name>/close")
+def close(name: str) -> ResponseReturnValue:
+    """Closes a study."""
+    with site().database.writing() as session:
+        close_study(study_named(session, name, lock=True), now=site().clock())
+    flash("Closed: no answers are taken any more.")
+    return redirect(url_for("admin.study", name=name), 303)
+
+
+@blueprint.post("/studies/<name>/settings")
+def change(name: str) -> ResponseReturnValue:
+    """Changes what readers read and see."""
+    with site().database.writing() as session:
+        found = study_named(session, name, lock=True)
+        change_study(
+            found,
+            title=text("title"),
+            question=text("question"),
+            margin=number("margin"),
+            results_shown=bool(text("results_shown")),
+        )
+    flash("Changed.")
+    return redirect(url_for("admin.study", name=name), 303)
+
+
+def _kind(sent: str) -> StudyKind:
+    try:
+        return StudyKind(sent)
+    except ValueError:
+        raise UsageError(f"'{sent}' is no kind of study: there are {', '.join(StudyKind)}") from None
+
+
+def _medians(facts: StudyFacts) -> dict[str, float]:
+    """The median time of each reader who has one."""
+    if not facts.answered:
+        return {}
+    times = live_findings(facts.name).findings.whole["times"]
+    return {} if times.missing else dict(times.result.frame["median"])
