@@ -41,11 +41,15 @@ class SlideRequest:
     @property
     def size_px(self) -> int:
         """Side of the field of a new study, pixels at the scale of its slides."""
+        return self.size_at(self.sources.mpp)
+
+    def size_at(self, mpp: float) -> int:
+        """Side of the field, pixels, at a scale."""
         field_um = self.field_um if self.field_um is not None else min(self._sides_um())
-        size_px = whole_size(int(field_um / self.sources.mpp + 1e-6))
-        if size_px < 1:
-            raise UsageError(f"a field of {field_um} micrometres is less than a pixel")
-        return size_px
+        pixels = int(field_um / mpp + 1e-6)  # what is as good as whole is whole
+        if pixels < 1:
+            raise UsageError(f"a field of {field_um:.4g} micrometres is less than a pixel, which is {mpp:.4g}")
+        return whole_size(pixels)
 
     def notes(self, study_field_um: float) -> list[str]:
         """What readers might tell the sides by, for whoever runs the study."""
@@ -79,6 +83,10 @@ def import_slides(database: Database, images: Path, request: SlideRequest) -> It
         study = study_named(session, request.study)
     if study.kind is not StudyKind.SLIDES or study.mpp is None:
         raise UsageError(f"the study '{study.name}' shows no whole slides")
+    if request.field_um is not None and request.size_at(study.mpp) != study.size_px:
+        raise UsageError(
+            f"the study '{study.name}' is there, with a field of {study.size_px * study.mpp:.4g} micrometres"
+        )
     grid = TileGrid(study.size_px)
     names = [(side, name) for side, found in request.sources.sides.items() for name in found.facts]
     total = grid.count * len(names)
