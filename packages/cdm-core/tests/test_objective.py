@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -47,7 +48,8 @@ def literal_weight(weight: LossWeight, objective: Objective, snr: float) -> floa
         return 1.0
     if weight == "p2":
         return 1 / math.sqrt(1 + snr)
-    return {"noise": min(5 / snr, 1), "v": min(snr, 5) / (snr + 1), "x0": min(snr, 5)}[objective]
+    of_image = min(snr, 5) if weight == "min_snr" else max(snr, 1)
+    return {"noise": of_image / snr, "v": of_image / (snr + 1), "x0": of_image}[objective]
 
 
 @OBJECTIVES
@@ -60,11 +62,14 @@ def test_loss_weights_are_the_papers(weight: LossWeight, objective: Objective, l
     assert found.tolist() == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("weight_name", "of_image"), [("min_snr", lambda snr: min(snr, 5)), ("truncated_snr", lambda snr: max(snr, 1))]
+)
 @pytest.mark.parametrize("name", ["cosine", "linear"])
 @given(t=st.floats(0, 0.99), seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=50)
-def test_min_snr_weighs_the_same_error_of_the_image_alike_for_every_objective(
-    name: ScheduleName, t: float, seed: int
+def test_the_same_error_of_the_image_is_weighed_alike_for_every_objective(
+    weight_name: LossWeight, of_image: Callable[[float], float], name: ScheduleName, t: float, seed: int
 ) -> None:
     schedule, times = Schedule(name), torch.tensor([t], dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
@@ -76,10 +81,10 @@ def test_min_snr_weighs_the_same_error_of_the_image_alike_for_every_objective(
     for objective in get_args(Objective):
         target = training_target(objective, schedule, x0, noise, times)
         prediction = training_target(objective, schedule, guess, guessed_noise, times)
-        weight = loss_weight("min_snr", objective, schedule.log_snr(times))
+        weight = loss_weight(weight_name, objective, schedule.log_snr(times))
         losses.append((weight * (prediction - target).square().mean()).item())
     snr = schedule.log_snr(times).exp().item()
-    assert losses == pytest.approx([min(snr, 5) * off.square().mean().item()] * 3, rel=1e-6)
+    assert losses == pytest.approx([of_image(snr) * off.square().mean().item()] * 3, rel=1e-6)
 
 
 @OBJECTIVES

@@ -45,12 +45,12 @@ def run_train(
             is both to train and to validate on.
     """
     main = os.environ.get("RANK", "0") == "0"
-    plan = _with_changes(read_plan(plan_path), steps, batch)
-    networks = [(name, *where) for name, where in _network_names(plan).items()]
-    if only is not None and only not in _network_names(plan):
-        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(_network_names(plan))}")
+    plan = with_changes(read_plan(plan_path), steps, batch)
+    networks = [(name, *where) for name, where in network_names(plan).items()]
+    if only is not None and only not in network_names(plan):
+        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(network_names(plan))}")
     saved_plan = out / "plan.toml"
-    parts_of_run = [saved_plan, out / "model", *(out / name for name in _network_names(plan))]
+    parts_of_run = [saved_plan, out / "model", *(out / name for name in network_names(plan))]
     if main and any(part.exists() for part in parts_of_run) and not (resume or overwrite):
         raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
     if main and saved_plan.exists() and resume and read_plan(saved_plan) != plan:
@@ -67,7 +67,7 @@ def run_train(
     for name, level, stage in chosen:
         network = plan.of_level(level)[stage]
         check_training(network.stage, network.training, processes=int(os.environ.get("WORLD_SIZE", "1")))
-        data[name] = _examples(plan, source, level, stage)
+        data[name] = network_examples(plan, source, level, stage)
     if main:
         if not resume:
             for part in parts_of_run:
@@ -92,7 +92,7 @@ def run_train(
                 resume=resume,
             ):
                 validation_loss = validation_loss if event.validation_loss is None else event.validation_loss
-                bars.update(task, completed=event.step, note=_note(event, validation_loss))
+                bars.update(task, completed=event.step, note=loss_note(event, validation_loss))
             bars.update(task, completed=network.training.steps)
 
     if not main:
@@ -105,7 +105,9 @@ def run_train(
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
 
 
-def _examples(plan: TrainingPlan, source: TrainingData, level: int, stage: int) -> tuple[Examples, Examples | None]:
+def network_examples(
+    plan: TrainingPlan, source: TrainingData, level: int, stage: int
+) -> tuple[Examples, Examples | None]:
     """The examples of a network, to train on and to measure the loss on; of all levels that share it."""
     seed = plan.of_level(level)[stage].training.seed
     if not plan.urcdm.shares(level):
@@ -115,7 +117,7 @@ def _examples(plan: TrainingPlan, source: TrainingData, level: int, stage: int) 
     return InTurn([part for part, _ in parts]), InTurn(held_out) if held_out else None
 
 
-def _note(event: TrainingEvent, validation_loss: float | None) -> str:
+def loss_note(event: TrainingEvent, validation_loss: float | None) -> str:
     """What stands beside a progress bar."""
     parts = [f"loss {event.loss:.4f}"]
     if validation_loss is not None:
@@ -140,7 +142,7 @@ def _start(source: str, plan: TrainingPlan) -> Urcdm:
     return model
 
 
-def _network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
+def network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
     """The networks' names, such as 'low-32', with the numbers of their level and stage."""
     return {
         network.name: (level, stage)
@@ -149,7 +151,7 @@ def _network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
     }
 
 
-def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:
+def with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:
     """The plan with other numbers of steps or images a step."""
 
     def changed(network: NetworkPlan) -> NetworkPlan:

@@ -182,7 +182,8 @@ class TrainingConfig:
         weight_decay: Of AdamW.
         ema_decay: Decay of the running mean of the weights, which is what sampling uses.
         max_grad_norm: Norm that gradients are clipped to; `math.inf` (in TOML `inf`) for no limit.
-        loss_weight: Weight of the loss by noise level: 'none', 'p2' (gamma 0.5, k 1) or 'min_snr' (gamma 5).
+        loss_weight: Weight of the loss by noise level: 'none', 'p2' (gamma 0.5, k 1), 'min_snr' (gamma 5), or for
+            students of a teacher 'truncated_snr'.
         crop_px: Train on random crops of this side, of the image and all its conditions at the same place.
         drop_embedding: Share of the examples that are trained without their embedding, for guidance.
         precision: 'fp32' or 'bf16' (mixed).

@@ -8,7 +8,7 @@ from torch import Tensor
 from cdm_core.schedule import Schedule
 
 Objective = Literal["noise", "v", "x0"]
-LossWeight = Literal["none", "p2", "min_snr"]
+LossWeight = Literal["none", "p2", "min_snr", "truncated_snr"]
 
 P2_GAMMA, P2_K = 0.5, 1.0
 MIN_SNR_GAMMA = 5.0
@@ -44,15 +44,16 @@ def loss_weight(weight: LossWeight, objective: Objective, log_snr: Tensor) -> Te
     """Returns the weight of the squared error of a prediction, (B,), from the log-SNR, (B,).
 
     'p2' holds back what is nearly clean, whatever the objective; 'min_snr' weighs the error of the image by the SNR up
-    to a limit, which for each objective is another factor on its own error.
+    to a limit, and 'truncated_snr' by the SNR but at least 1, which for each objective is another factor on its own
+    error.
 
     Source: Choi et al. 2022, 'Perception prioritized training', equation 8; Hang et al. 2023, 'Efficient diffusion
-        training via min-SNR weighting', section 3.4.
+        training via min-SNR weighting', section 3.4; Salimans and Ho 2022, 'Progressive distillation', section 4.
     """
     if weight == "none":
         return torch.ones_like(log_snr)
     snr = log_snr.exp()
     if weight == "p2":
         return (P2_K + snr) ** -P2_GAMMA
-    clipped = snr.clamp(max=MIN_SNR_GAMMA)
+    clipped = snr.clamp(max=MIN_SNR_GAMMA) if weight == "min_snr" else snr.clamp(min=1.0)
     return {"noise": clipped / snr, "v": clipped / (snr + 1), "x0": clipped}[objective]

@@ -3,6 +3,7 @@
 import copy
 import datetime
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.distillation import Teacher
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.examples import Examples
+from cdm_core.inference import prepare_for_sampling
 from cdm_core.network import build_unet
 from cdm_core.training_examples import PreparedExamples, prepared_batches
 from cdm_core.training_guard import Guard
@@ -52,6 +55,7 @@ def train_stage(
     validation: Examples | None = None,
     device: Literal["cpu", "auto"] = "auto",
     initial: nn.Module | None = None,
+    teacher: Teacher | None = None,
     resume: bool = False,
 ) -> Iterator[TrainingEvent]:
     """Trains one stage, a step each time the iterator is advanced.
@@ -73,6 +77,7 @@ def train_stage(
         validation: Held-out data, whose loss under the running mean of the weights is measured now and then.
         device: 'auto' takes an accelerator where there is one.
         initial: Network to start from, which is not changed; fresh weights if not given.
+        teacher: Whom the network learns from, see `cdm_core.distillation`; its network is not changed.
         resume: Go on from `out_dir/state.pt` if it is there.
 
     Yields:
@@ -111,7 +116,9 @@ def train_stage(
             PreparedExamples(config, training, validation, held_out=training.validation_images)[0]
     starts = (step * training.batch_size + accelerator.process_index * share for step in range(first, training.steps))
     draws = (list(range(start, start + share)) for start in starts)
-    gradients = Gradients(accelerator, accelerator.prepare_model(state.unet), config, training, share)
+    if teacher is not None:
+        teacher = _at_work(teacher, accelerator.device, training)
+    gradients = Gradients(accelerator, accelerator.prepare_model(state.unet), config, training, share, teacher)
     saved_step = first if resumed else None
     guard = Guard(path, state, config, training, saved_step=saved_step, writes=accelerator.is_main_process)
     with TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log:
@@ -145,6 +152,11 @@ def _new_state(
         fused=True,
     )
     return TrainingState(unet, ema, optimiser, Tally(device))
+
+
+def _at_work(teacher: Teacher, device: torch.device, training: TrainingConfig) -> Teacher:
+    unet = copy.deepcopy(teacher.unet).to(device)
+    return replace(teacher, unet=prepare_for_sampling(unet, precision=training.precision, compiled=training.compile))
 
 
 def _lay_out(unet: nn.Module) -> None:

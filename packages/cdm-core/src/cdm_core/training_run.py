@@ -138,7 +138,15 @@ class Run:
         with torch.no_grad():
             for batch in prepared_batches(held_out, draws, generator.device):
                 network = self.state.ema.module
-                total += chunk_loss(network, config, batch, generator, weight="none", precision=training.precision)
+                total += chunk_loss(
+                    network,
+                    config,
+                    batch,
+                    generator,
+                    weight="none",
+                    precision=training.precision,
+                    teacher=self.gradients.teacher,
+                )
         return total.item() / count
 
     def _draw_samples(self) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.denoiser import Conditions
+from cdm_core.distillation import Teacher
 from cdm_core.errors import TrainingError
 from cdm_core.lowres import blurred, enlarge, noise_px, noised_lowres
 from cdm_core.objective import LossWeight, loss_weight, training_target
@@ -26,6 +27,7 @@ def chunk_loss(
     *,
     weight: LossWeight,
     precision: str,
+    teacher: Teacher | None = None,
 ) -> Tensor:
     """Returns the sum over a batch of each example's weighted mean squared error, ().
 
@@ -36,11 +38,15 @@ def chunk_loss(
         generator: Seeded anew for each example.
         weight: Of the loss by noise level.
         precision: 'fp32' or 'bf16' (mixed).
+        teacher: Who says what the network has to predict, at the starts of its steps; otherwise the example does.
     """
     device, schedule = generator.device, Schedule(config.schedule)
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
     seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
     x0, t = moved["x0"], moved["t"]
+    step = None
+    if teacher is not None:
+        step, t = teacher.start_of_step(t)
     lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
     noise, lowres_noise = torch.empty_like(x0), x0.new_empty((len(x0), 3, lowres_side, lowres_side))
     for i, seed in enumerate(seeds):
@@ -58,6 +64,10 @@ def chunk_loss(
     x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         prediction = network(x_t, log_snr, **conditions.of_network())
+    if teacher is not None and step is not None:
+        alpha, sigma = schedule.alpha_sigma(t)
+        x0 = teacher.x0(x_t, step, conditions)
+        noise = (x_t - alpha * x0) / sigma
     target = training_target(config.objective, schedule, x0, noise, t)
     errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
     total: Tensor = (loss_weight(weight, config.objective, log_snr) * errors).sum()
@@ -93,16 +103,23 @@ class Gradients:
         config: The stage.
         training: How it is trained.
         share: Examples of a step that are this process's.
+        teacher: See `chunk_loss`.
 
     Attributes:
         chunk: Examples on the device at once; falls when `chunk_size` is 'auto' and memory runs out.
     """
 
     def __init__(
-        self, accelerator: Accelerator, network: nn.Module, config: StageConfig, training: TrainingConfig, share: int
+        self,
+        accelerator: Accelerator,
+        network: nn.Module,
+        config: StageConfig,
+        training: TrainingConfig,
+        share: int,
+        teacher: Teacher | None = None,
     ) -> None:
         self.accelerator, self.network, self.config, self.training = accelerator, network, config, training
-        self.share = share
+        self.share, self.teacher = share, teacher
         self.chunk = min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share
         self.generator = torch.Generator(accelerator.device)
 
@@ -138,6 +155,7 @@ class Gradients:
                     self.generator,
                     weight=self.training.loss_weight,
                     precision=self.training.precision,
+                    teacher=self.teacher,
                 )
                 (loss / self.share).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / self.share

@@ -211,6 +211,61 @@ def train(
     )
 
 
+@app.command()
+def distill(
+    model: Annotated[
+        str, typer.Option(help=f"The model to learn from: {MODEL_KINDS}.", show_default="the built-in model")
+    ] = str(builtin.MODEL),
+    tiles: Annotated[Path, typer.Option(help="Folder or table that 'tile' wrote, or shards of 'export'.")] = Path(
+        "tiles"
+    ),
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same of held-out slides, to measure the loss on.", show_default="the split 'validation', if any"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run: a folder for each network, and the model.")] = Path(
+        "runs/distill"
+    ),
+    plan: Plan = builtin.PLAN,
+    least: Annotated[int, typer.Option("--to", min=1, help="Sampling steps of every network at the end.")] = 4,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of every student.", show_default="as the plan says")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default="as the plan says")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Distil this network only, such as 'high-128'.", show_default="all, in turn")
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Teach a model's networks to take few steps: each student does in one step what its teacher does in two.
+
+    Students follow one another, each with half the steps of the one before. The plan is that of the model's training;
+    its numbers of steps and images are those of every student. **--resume** goes on with an interrupted run.
+
+    Example: **urcdm-app distill --model runs/mine/model --tiles tiles --to 4 --steps 2000**
+    """
+    from urcdm_app.distill import run_distill
+
+    run_distill(
+        model=model,
+        tiles=tiles,
+        validation=validation,
+        out=out,
+        plan_path=plan,
+        least=least,
+        steps=steps,
+        batch=batch,
+        only=only,
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
 @app.command("import")
 def import_(
     checkpoints: Annotated[

@@ -1,0 +1,142 @@
+"""`urcdm-app distill`: a model that takes few steps, from one that takes many."""
+
+import datetime
+import importlib.metadata
+from dataclasses import replace
+from pathlib import Path
+
+import tomli_w
+import torch
+
+from cdm_core import Cascade, CascadeConfig, fetch_model
+from cdm_core.config_file import dump_config
+from cdm_core.distillation import distill_stage, student_of, students_of
+from cdm_core.training import check_training
+from cdm_core.training_state import load_trained
+from urcdm import TrainingPlan, Urcdm
+from urcdm_app.console import progress_bars, remove, resolve_device, say
+from urcdm_app.errors import UsageError
+from urcdm_app.plan import read_plan
+from urcdm_app.train import loss_note, network_examples, network_names, with_changes
+from urcdm_app.training_data import open_data
+
+SETTINGS = "distillation.toml"
+
+
+def run_distill(
+    *,
+    model: str,
+    tiles: Path,
+    validation: Path | None,
+    out: Path,
+    plan_path: Path,
+    least: int,
+    steps: int | None,
+    batch: int | None,
+    only: str | None,
+    device: str,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Distils a model; see `urcdm_app.cli.training.distill` for the arguments.
+
+    Raises:
+        UsageError: A run is in the way or of other settings, `only` names no network, or the model is not of the plan.
+        ConfigError: A network predicts noise, or takes as few steps already.
+    """
+    plan = with_changes(read_plan(plan_path), steps, batch)
+    names = network_names(plan)
+    if only is not None and only not in names:
+        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(names)}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
+    torch_device = resolve_device(device)
+    teacher = Urcdm.load(fetch_model(model))
+    _check_networks(model, teacher, plan)
+    chains = {
+        name: students_of(teacher.cascades[level].config.stages[stage].sampling.steps, least)
+        for name, (level, stage) in names.items()
+    }
+    for level, stage in names.values():
+        student_of(teacher.cascades[level].config.stages[stage], least)
+    source = open_data(plan, tiles, validation)
+    chosen = {name: where for name, where in names.items() if only in (None, name)}
+    data = {name: network_examples(plan, source, *where) for name, where in chosen.items()}
+    for level, stage in chosen.values():
+        check_training(teacher.cascades[level].config.stages[stage], plan.of_level(level)[stage].training)
+    told = tomli_w.dumps({"teacher": teacher.fingerprint(), "steps": least, "plan": dump_config(plan)})
+    _open_run(out, told, list(names), overwrite=overwrite, resume=resume)
+
+    with progress_bars() as bars:
+        for name, (level, stage) in chosen.items():
+            training = replace(plan.of_level(level)[stage].training, loss_weight="truncated_snr")
+            examples, held_out = data[name]
+            task = bars.add_task(name, total=training.steps * len(chains[name]), note="")
+            validation_loss: float | None = None
+            for event in distill_stage(
+                teacher.cascades[level].unets[stage],
+                teacher.cascades[level].config.stages[stage],
+                training,
+                examples,
+                out / name,
+                steps=chains[name],
+                validation=held_out,
+                device="cpu" if torch_device.type == "cpu" else "auto",
+                resume=resume,
+            ):
+                validation_loss = event.training.validation_loss or validation_loss
+                done = chains[name].index(event.steps) * training.steps + event.training.step
+                note = f"{event.steps} steps, {loss_note(event.training, validation_loss)}"
+                bars.update(task, completed=done, note=note)
+            bars.update(task, completed=training.steps * len(chains[name]))
+
+    missing = [name for name in names if not (out / name / f"{least}-steps" / "state.pt").exists()]
+    if missing:
+        say(f"{out}: still to distil before there is a model: {', '.join(missing)}")
+        return
+    _assemble(teacher, plan, out, least, source.slides).save(out / "model", dtype=torch.float16)
+    say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+
+def _check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:
+    """Makes sure that a model's networks are those of the plan, which tells what they learn from."""
+    planned = [[stage.unet for stage in plan.cascade(level).stages] for level in range(len(plan.urcdm.levels))]
+    found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
+    if model.config != plan.urcdm or found != planned:
+        raise UsageError(f"--model {source}: it is not of the plan; take the plan that it was trained by, --plan")
+
+
+def _open_run(out: Path, told: str, names: list[str], *, overwrite: bool, resume: bool) -> None:
+    settings = out / SETTINGS
+    parts = [settings, out / "model", *(out / name for name in names)]
+    if any(part.exists() for part in parts) and not (resume or overwrite):
+        raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
+    if resume and settings.exists() and settings.read_text(encoding="utf-8") != told:
+        raise UsageError(f"{out} was started with another model, plan, --to, --steps or --batch")
+    if not resume:
+        for part in parts:
+            remove(part)
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write_text(told, encoding="utf-8")
+
+
+def _assemble(teacher: Urcdm, plan: TrainingPlan, out: Path, least: int, slides: list[str]) -> Urcdm:
+    cascades: dict[str, Cascade] = {}
+    names = [plan.urcdm.cascade_name(level) for level in range(len(plan.urcdm.levels))]
+    for level, cascade_name in enumerate(names):
+        if cascade_name in cascades:
+            continue
+        stages = tuple(student_of(stage, least) for stage in teacher.cascades[level].config.stages)
+        unets = [
+            load_trained(out / network.name / f"{least}-steps" / "state.pt", stage)[0]
+            for network, stage in zip(plan.of_level(level), stages, strict=True)
+        ]
+        cascades[cascade_name] = Cascade(CascadeConfig(stages), unets)
+    provenance = {
+        "data": ", ".join(slides),
+        "distilled_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+        "teacher": teacher.fingerprint(),
+        "weights": "running mean (EMA), half precision",
+        "date": datetime.date.today().isoformat(),
+    }
+    return Urcdm(plan.urcdm, [cascades[name] for name in names], provenance)
