@@ -1,8 +1,9 @@
+import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,8 +19,10 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from study_app.accounts import Passwords, add_user
-from study_app.database import Database, Image, Item, Showing, Side, StudyKind, User
+from study_app.database import Database, Image, Item, Showing, Side, Study, StudyKind, User
 from study_app.images.pictures import NewPicture, prepare
+from study_app.images.scaled import SlideSources
+from study_app.images.slides import SlideRequest, import_slides
 from study_app.images.storing import store
 from study_app.installing import install, open_database
 from study_app.settings import SETTINGS_FILE, Settings, load_settings
@@ -147,13 +150,7 @@ def fill(
     swapped: bool = False,
 ) -> None:
     """Makes a study with random pictures of 16 px, and its readers, all with one password."""
-    with database.writing() as session:
-        study = create_study(session, NewStudy(name, PIXELS, kind, seed=seed), now=clock())
-        for reader in readers:
-            user = session.scalar(select(User).where(User.name == reader)) or add_user(
-                session, Passwords(settings), reader, PASSWORD, now=clock()
-            )
-            add_reader(session, study, user).seed = reader_seed
+    study = draft(settings, database, clock, NewStudy(name, PIXELS, kind, seed=seed), readers, reader_seed)
     sides: list[str | None] = [None, *versions]
     seeds = [1000 * number for number in range(len(sides))]
     for version, first_seed in zip(sides, reversed(seeds) if swapped else seeds, strict=True):
@@ -161,6 +158,25 @@ def fill(
     if opened:
         with database.writing() as session:
             open_study(session, study_named(session, name, lock=True), settings.images, now=clock())
+
+
+def draft(
+    settings: Settings,
+    database: Database,
+    clock: Callable[[], datetime],
+    new: NewStudy,
+    readers: tuple[str, ...],
+    reader_seed: int = 11,
+) -> Study:
+    """Makes a study without images, and its readers, all with one password."""
+    with database.writing() as session:
+        study = create_study(session, new, now=clock())
+        for reader in readers:
+            user = session.scalar(select(User).where(User.name == reader)) or add_user(
+                session, Passwords(settings), reader, PASSWORD, now=clock()
+            )
+            add_reader(session, study, user).seed = reader_seed
+    return study
 
 
 @pytest.fixture
@@ -327,3 +343,39 @@ def draw_slide(tmp_path: Path) -> DrawSlide:
         return tmp_path / name
 
     return drawn
+
+
+MakeSlides = Callable[..., None]
+
+
+@pytest.fixture
+def make_slides(settings: Settings, database: Database, clock: Clock, draw_slide: DrawSlide) -> MakeSlides:
+    """Makes a study of two pairs of slides, which is open, and its readers."""
+    slides = [draw_slide(f"{name}.tiff", (300 + 4 * n, 310), 0.15, glass=30 * n) for n, name in enumerate("abcd")]
+
+    def make(name: str = "slides", swapped: bool = False, readers: tuple[str, ...] = ("berta", "carl")) -> None:
+        sides = tuple(slides[:2]), tuple(slides[2:])
+        real, drawn = sides[::-1] if swapped else sides
+        request = SlideRequest(name, SlideSources(real, drawn, "secretversion"))
+        new = NewStudy(name, request.size_px, StudyKind.SLIDES, seed=7, mpp=request.sources.mpp)
+        draft(settings, database, clock, new, readers)
+        for _ in import_slides(database, settings.images, request):
+            pass
+        with database.writing() as session:
+            open_study(session, study_named(session, name, lock=True), settings.images, now=clock())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The browser in which pages are tested; where there is none, such tests are skipped, except in CI."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        reason = "the pages are tested in Chromium, which is not installed (Debian's package: chromium)"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as driver, closing(driver.chromium.launch(executable_path=path, args=options)) as browser:
+        yield browser
