@@ -40,6 +40,26 @@ def init(
 
 
 @app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not be there yet.", show_default=False)],
+    real: Annotated[Path, typer.Option(help="A real slide.", show_default=False)],
+    generated: Annotated[
+        Path | None, typer.Option(help="A slide that a model drew.", show_default="drawn now, by urcdm-app")
+    ] = None,
+) -> None:
+    """Make an installation to try: pairs of crops, single crops and whole slides, a reader and an administrator.
+
+    Without **--generated**, urcdm-app draws a slide with its built-in model, in some minutes; stopped, it goes on with
+    the same command.
+
+    Example: **study-app demo trial --real CMU-1-Small-Region.svs**
+    """
+    from study_app.demonstration import run_demo
+
+    run_demo(folder, real, generated)
+
+
+@app.command()
 def serve(
     folder: Folder,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",

@@ -151,6 +151,10 @@ class SlideSources:
         """The scale at which no slide has to be enlarged, that of the coarsest: micrometres a pixel."""
         return max(mpp for side in self.sides.values() for _, mpp in side.facts.values())
 
+    def sides_um(self) -> list[float]:
+        """The shorter side of each slide, micrometres."""
+        return [min(size) * mpp for side in self.sides.values() for size, mpp in side.facts.values()]
+
     def notes(self) -> list[str]:
         """What of the slides' scales readers might see, for whoever runs the study."""
         ranges = {

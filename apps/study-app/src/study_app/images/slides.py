@@ -45,7 +45,7 @@ class SlideRequest:
 
     def size_at(self, mpp: float) -> int:
         """Side of the field, pixels, at a scale."""
-        field_um = self.field_um if self.field_um is not None else min(self._sides_um())
+        field_um = self.field_um if self.field_um is not None else min(self.sources.sides_um())
         pixels = int(field_um / mpp + 1e-6)  # what is as good as whole is whole
         if pixels < 1:
             raise UsageError(f"a field of {field_um:.4g} micrometres is less than a pixel, which is {mpp:.4g}")
@@ -54,14 +54,10 @@ class SlideRequest:
     def notes(self, study_field_um: float) -> list[str]:
         """What readers might tell the sides by, for whoever runs the study."""
         notes = self.sources.notes()
-        small = sum(side_um < study_field_um * 0.98 for side_um in self._sides_um())
+        small = sum(side_um < study_field_um * 0.98 for side_um in self.sources.sides_um())
         if small:
             notes.append(f"{small} slides are smaller than the field, and lie on their background: readers see it")
         return notes
-
-    def _sides_um(self) -> list[float]:
-        """The shorter side of each slide, micrometres."""
-        return [min(size) * mpp for side in self.sources.sides.values() for size, mpp in side.facts.values()]
 
 
 def import_slides(database: Database, images: Path, request: SlideRequest) -> Iterator[Imported]:

@@ -1,0 +1,114 @@
+"""`study-app demo`: an installation to try, with three studies of a real slide and of one that a model drew."""
+
+import importlib.util
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from study_app.accounts import Passwords, add_user
+from study_app.console import say
+from study_app.database import StudyKind
+from study_app.errors import UsageError
+from study_app.images.crops import CropRequest
+from study_app.images.scaled import SlideSide, SlideSources
+from study_app.images.slides import SlideRequest
+from study_app.importing import StudyOptions, run_crops, run_slides
+from study_app.installing import install, opened
+from study_app.settings import Settings
+from study_app.studies import add_reader, open_study, study_named
+
+ADMIN, READER = "admin", "reader"
+GENERATED = "generated"
+"""Folder of the slide that was drawn, with its preview and its report."""
+BUILT_IN = "built-in"
+CROPS = {StudyKind.PAIRS: 40, StudyKind.SINGLE: 15}
+"""Pairs of crops that are imported; as single images, each is shown alone."""
+_CROP_PX = 256
+_MIN_TISSUE = 0.25
+_SEED = 1
+
+
+def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
+    """Makes a demonstration, and tells the passwords and what comes next.
+
+    All is made beside the folder and named when it is whole. Stopped, the command goes on with the slide that it drew.
+
+    Args:
+        folder: The installation to make.
+        real: A real slide.
+        generated: A slide that a model drew; None lets urcdm-app draw one with its built-in model.
+
+    Raises:
+        UsageError: The folder is there already, or there is no urcdm-app, or it failed.
+        SlideError: A slide cannot be read, or does not say its scale.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} exists; give the name of a new folder")
+    if os.environ.get("STUDY_APP_DATABASE_URL"):
+        raise UsageError("a demonstration has a database of its own: unset STUDY_APP_DATABASE_URL")
+    SlideSide((real,))  # refuses it before a slide is drawn
+    beside = folder.with_name(f".{folder.name}.demo")
+    drawn = _draw(beside / GENERATED) if generated is None else generated
+    sources = SlideSources((real,), (drawn,), BUILT_IN if generated is None else GENERATED)
+    installation = beside / "installation"
+    if installation.exists():
+        shutil.rmtree(installation)
+    passwords = {name: secrets.token_urlsafe(9) for name in (ADMIN, READER)}
+    settings = install(installation, admin=ADMIN, password=passwords[ADMIN])
+    studies = _fill(settings, sources)
+    _open(settings, studies, passwords[READER])
+    if generated is None:
+        (beside / GENERATED).rename(installation / GENERATED)
+    installation.rename(folder)
+    shutil.rmtree(beside)
+    say(f"\n{folder} is ready, with the studies {', '.join(studies)}. Passwords, told this once:")
+    for name, password in passwords.items():
+        say(f"  {name}: {password}")
+    say(f"Next: study-app serve {folder}, and sign in as {READER}")
+
+
+def _draw(folder: Path) -> Path:
+    """Draws a slide by urcdm-app, or goes on with one that was begun."""
+    slide = folder / "slide.tiff"
+    if slide.exists():
+        return slide
+    if importlib.util.find_spec("urcdm_app") is None:
+        raise UsageError("urcdm-app, which draws the slide, is not installed: install it, or give --generated SLIDE")
+    folder.mkdir(parents=True, exist_ok=True)
+    say("urcdm-app draws a slide with its built-in model; on two CPU cores it takes some minutes")
+    begun = ["--resume"] if slide.with_suffix(".canvas").exists() else []
+    command = [sys.executable, "-m", "urcdm_app", "sample", "--out", str(slide), *begun]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - its own words, and a path
+        raise UsageError("urcdm-app has not drawn the slide, see above; the same command goes on, or give --generated")
+    return slide
+
+
+def _fill(settings: Settings, sources: SlideSources) -> list[str]:
+    """Imports crops and whole slides into three studies, and returns their names."""
+    size_px = min(_CROP_PX, int(min(sources.sides_um()) / sources.mpp))
+    titles = {StudyKind.PAIRS: ("crops", "Pairs of crops"), StudyKind.SINGLE: ("single", "Single crops")}
+    for kind, (name, title) in titles.items():
+        say(f"\n{title}")
+        # Another seed, or both studies would show the same crops.
+        options = StudyOptions(size_px, kind, title, seed=_SEED + len(name))
+        run_crops(settings, CropRequest(name, sources, CROPS[kind], _MIN_TISSUE), options)
+    say("\nWhole slides")
+    run_slides(
+        settings, SlideRequest("slides", sources), StudyOptions(None, StudyKind.SLIDES, "Whole slides", seed=_SEED)
+    )
+    return [name for name, _ in titles.values()] + ["slides"]
+
+
+def _open(settings: Settings, studies: list[str], password: str) -> None:
+    """Opens the studies to a reader."""
+    now = datetime.now(UTC)
+    with opened(settings) as database, database.writing() as session:
+        reader = add_user(session, Passwords(settings), READER, password, now=now)
+        for name in studies:
+            study = study_named(session, name, lock=True)
+            add_reader(session, study, reader)
+            open_study(session, study, settings.images, now=now)
