@@ -56,6 +56,8 @@ def _unpack(archive: IO[bytes], folder: Path, most_bytes: int) -> int:
                         file.write(piece)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise UsageError(f"it is no zip file that can be read: {error}") from None
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError("a file and a folder of it have one name") from None
     return len(pictures)
 
 

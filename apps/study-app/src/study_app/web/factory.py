@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from study_app.accounts import Passwords, SignInRules
 from study_app.installing import open_database
 from study_app.settings import Settings, load_settings
-from study_app.web import admin, failures, media, reader, sign_in, slides
+from study_app.web import admin, failures, media, reader, results, sign_in, slides
 from study_app.web.headers import keep_safe
 from study_app.web.limits import limit_sign_in
 from study_app.web.site import EXTENSION, Site
@@ -58,7 +58,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = lambda: da
     know_visitors(app)
     failures.tell(app)
     keep_safe(app, https=settings.https)
-    for part in (sign_in, reader, media, slides, admin):
+    for part in (sign_in, reader, media, slides, results, admin):
         app.register_blueprint(part.blueprint)
     limit_sign_in(app, settings)
     if settings.proxies:

@@ -26,7 +26,7 @@ def index() -> ResponseReturnValue:
 @blueprint.get("/new-study")
 def new_study() -> ResponseReturnValue:
     """The form of a new study."""
-    return render_template("admin/new_study.html", kinds=StudyKind, sent={}, wrong="")
+    return render_template("admin/new_study.html", sent={}, wrong="")
 
 
 @blueprint.post("/new-study")
@@ -45,7 +45,7 @@ def make_study() -> ResponseReturnValue:
         with site().database.writing() as session:
             create_study(session, new, now=site().clock())
     except UsageError as error:
-        return render_template("admin/new_study.html", kinds=StudyKind, sent=request.form, wrong=str(error)), 400
+        return render_template("admin/new_study.html", sent=request.form, wrong=str(error)), 400
     flash("Made. Now import its images.")
     return redirect(url_for("admin.images", name=new.name), 303)
 
@@ -101,10 +101,14 @@ def change(name: str) -> ResponseReturnValue:
 
 
 def _kind(sent: str) -> StudyKind:
-    try:
-        return StudyKind(sent)
-    except ValueError:
-        raise UsageError(f"'{sent}' is no kind of study: there are {', '.join(StudyKind)}") from None
+    """What slides show comes from the slides, so their studies are made where the slides are."""
+    kinds = (StudyKind.PAIRS, StudyKind.SINGLE)
+    if sent not in kinds:
+        raise UsageError(
+            f"'{sent}' is no kind of study that is made here: there are {' and '.join(kinds)}; "
+            "studies of slides are made by study-app import-slides"
+        )
+    return StudyKind(sent)
 
 
 def _medians(facts: StudyFacts) -> dict[str, float]:
