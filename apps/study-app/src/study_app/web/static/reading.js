@@ -4,7 +4,7 @@
 import { Connection, pause } from "./connection.js";
 import { Keeping } from "./keeping.js";
 
-const SOONEST_MS = 300; // an answer that comes sooner after the item is the second half of a double click
+const SOONEST_MS = 250; // an answer that comes sooner after the item is the second half of a double click
 const NO_CONNECTION = "No connection. What you answered is kept, and sent as soon as there is one.";
 const NO_IMAGES = "The images cannot be loaded. Trying again…";
 
@@ -29,6 +29,7 @@ export class Reading {
   }
 
   async start() {
+    this.setBusy(true);
     this.listen();
     const kept = this.keeping.kept();
     if (kept) {
