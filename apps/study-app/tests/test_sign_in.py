@@ -119,6 +119,9 @@ def test_guessing_passwords_is_slowed_by_name_and_by_address(
         app.extensions["study_app"].database.close()
     with pytest.raises(UsageError, match="is no limit"):
         create_app(replace(settings, sign_in_limit_name="many"))
+    with pytest.raises(UsageError, match="sign_in_limit_storage is none") as told:
+        create_app(replace(settings, sign_in_limit_storage="nosuch://secret@localhost"))
+    assert "secret" not in str(told.value)
 
 
 def test_cookies_and_headers(make_study: Any, settings: Settings, browser: Any, clock: Any) -> None:

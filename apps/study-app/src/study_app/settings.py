@@ -38,6 +38,8 @@ class Settings:
             new one, and the time between is none that the reader took.
         sign_in_limit_name: Failed attempts to sign in under one name, such as '10 per 5 minutes'.
         sign_in_limit_address: The same from one address.
+        sign_in_limit_storage: Where failed attempts are counted, as the package limits has it: in the memory of each
+            process, or for several processes together in redis://HOST:6379 or memcached://HOST:11211.
         upload_mib: Largest upload of images by an administrator, MiB; all other requests are small.
         import_folder: Folder, in that of the installation or by its whole path, from whose folders administrators may
             import on the site.
@@ -60,6 +62,7 @@ class Settings:
     sitting_idle_minutes: int = 30
     sign_in_limit_name: str = "10 per 5 minutes"
     sign_in_limit_address: str = "30 per 5 minutes"
+    sign_in_limit_storage: str = field(default="memory://", repr=False)
     upload_mib: int = 1024
     import_folder: str = "import"
     argon2_time: int = 3
