@@ -1,5 +1,6 @@
 """The site's server."""
 
+import logging
 import signal
 import socket
 import sys
@@ -26,6 +27,7 @@ def serve(app: Flask, settings: Settings, host: str, port: int, *, started: Call
     Raises:
         UsageError: The address cannot be had.
     """
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that has to wait its turn
     server = create_server(
         app,
         sockets=[_listen(host, port)],
