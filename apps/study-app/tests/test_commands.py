@@ -1,16 +1,13 @@
 """The command line, from an empty folder to results; and whatever a user gets wrong, told in one line."""
 
 import shutil
-import sqlite3
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study_app.database import Database
 from study_app.settings import SECRET_FILE, Settings, load_settings
 
 PASSWORD = "correct horse battery\n"  # noqa: S105 - of the tests
@@ -108,27 +105,6 @@ def test_folders_that_make_no_study(
     shutil.rmtree(folders / "real")
     refused(run_app(*import_words, "--size", 16), "no such folder")
     refused(run_app("open", settings.folder, "tiles"), "there are none yet")
-
-
-def test_a_backup_unpacked_is_the_installation_again(
-    run_app: Any, settings: Settings, make_study: Any, database: Database, tmp_path: Path
-) -> None:
-    make_study()
-    with database.writing() as session:  # a writer at work does not hinder it
-        session.connection()
-        done = run_app("backup", settings.folder, "--out", tmp_path / "kept.tar")
-    assert done.code == 0, done.err
-    assert (tmp_path / "kept.tar").stat().st_mode & 0o077 == 0
-    assert not list(tmp_path.glob(".*"))
-    refused(run_app("backup", settings.folder, "--out", tmp_path / "kept.tar"), "exists")
-    with tarfile.open(tmp_path / "kept.tar") as archive:
-        archive.extractall(tmp_path / "restored", filter="data")
-    restored = tmp_path / "restored" / settings.folder.name
-    assert load_settings(restored, {}).secret_key == settings.secret_key
-    assert sqlite3.connect(restored / "study.sqlite").execute("select count(*) from item").fetchone() == (4,)
-    files = sorted(path.relative_to(settings.folder) for path in settings.images.rglob("*.jpg"))
-    assert sorted(path.relative_to(restored) for path in restored.rglob("*.jpg")) == files
-    assert len(files) == 8
 
 
 def test_help_does_not_wait_for_heavy_imports() -> None:

@@ -1,11 +1,14 @@
 """An installation in one file, while it runs."""
 
+import io
 import sqlite3
 import tarfile
+import tomllib
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
+import tomli_w
 from sqlalchemy.engine import make_url
 
 from study_app.errors import UsageError
@@ -16,7 +19,8 @@ from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTIN
 def back_up(settings: Settings, path: Path) -> None:
     """Writes a tar file of the settings, the secret, a copy of the database as it is at one time, and the images.
 
-    Unpacked, it is the installation again. It holds the secret and the truth: only its owner can read it.
+    Unpacked, it is the installation again, with the database in its folder. It holds the secret, unless that comes from
+    the environment, and the truth: only its owner can read it.
 
     Raises:
         UsageError: The file is there already, or the database is none of SQLite's.
@@ -25,6 +29,7 @@ def back_up(settings: Settings, path: Path) -> None:
     url = make_url(settings.database)
     if url.get_backend_name() != "sqlite" or not url.database:
         raise UsageError(f"the database is none of SQLite's: back it up by its own means, and copy {settings.folder}")
+    name = settings.folder.resolve().name
     with whole_file(path) as partial, TemporaryDirectory(dir=path.parent) as beside:
         partial.touch(mode=0o600)
         copy = Path(beside) / DATABASE_FILE
@@ -32,9 +37,26 @@ def back_up(settings: Settings, path: Path) -> None:
         with closing(sqlite3.connect(url.database)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         with tarfile.open(partial, "w") as archive:
-            for name in (SETTINGS_FILE, SECRET_FILE):
-                if (settings.folder / name).exists():
-                    archive.add(settings.folder / name, f"{settings.folder.name}/{name}")
-            archive.add(copy, f"{settings.folder.name}/{DATABASE_FILE}")
+            _add_settings(archive, settings.folder / SETTINGS_FILE, f"{name}/{SETTINGS_FILE}")
+            if (settings.folder / SECRET_FILE).exists():
+                archive.add(settings.folder / SECRET_FILE, f"{name}/{SECRET_FILE}")
+            archive.add(copy, f"{name}/{DATABASE_FILE}")
             # After the database: an image's file is written before its row.
-            archive.add(settings.images, f"{settings.folder.name}/{IMAGES_FOLDER}")
+            archive.add(settings.images, f"{name}/{IMAGES_FOLDER}", filter=_whole)
+
+
+def _add_settings(archive: tarfile.TarFile, path: Path, name: str) -> None:
+    """Adds the settings, without the address of a database elsewhere: the copy is where a database is by default."""
+    text = path.read_text("utf-8")
+    values = tomllib.loads(text)
+    if values.pop("database_url", ""):
+        text = tomli_w.dumps(values)
+    contents = text.encode()
+    entry = archive.gettarinfo(path, name)
+    entry.size = len(contents)
+    archive.addfile(entry, io.BytesIO(contents))
+
+
+def _whole(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leaves out what is being written."""
+    return None if PurePath(entry.name).name.startswith(".") else entry
