@@ -12,7 +12,8 @@ export class Keeping {
   }
 
   kept() {
-    return attempt(() => JSON.parse(localStorage.getItem(this.key)));
+    const answer = attempt(() => JSON.parse(localStorage.getItem(this.key)));
+    return typeof answer?.showing === "string" && typeof answer.chosen === "string" ? answer : null;
   }
 
   // Another tab may have kept a later one meanwhile.
