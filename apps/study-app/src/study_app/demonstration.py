@@ -27,7 +27,7 @@ GENERATED = "generated"
 BUILT_IN = "built-in"
 CROPS = {StudyKind.PAIRS: 40, StudyKind.SINGLE: 15}
 """Pairs of crops that are imported; as single images, each is shown alone."""
-_CROP_PX = 256
+_CROP_PX = 512
 _MIN_TISSUE = 0.25
 _SEED = 1
 

@@ -41,6 +41,7 @@ export class SlidePane {
       tileRetryDelay: 2000,
     });
     this.viewport = this.viewer.viewport;
+    this.viewer.canvas.setAttribute("role", "application");
     this.viewer.canvas.setAttribute("aria-label", `${section.getAttribute("aria-label")}; arrow keys move it`);
     this.viewer.addHandler("tile-drawing", (event) => clipToOwn(this.viewer, event));
     this.viewer.addHandler("viewport-change", () => this.tell());
