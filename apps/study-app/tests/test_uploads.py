@@ -170,7 +170,7 @@ def test_two_zip_files_become_images_of_a_draft(
     page = send(*sides)
     assert page.status_code == 200
     assert page.headers["X-Accel-Buffering"] == "no"
-    for words in ("8 of 8 images", "real: 4 new.", "v1: 4 new.", "Note: shorter sides: 20 to 20 px of real", "Done."):
+    for words in ("8 of 8", "real: 4 new.", "v1: 4 new.", "Note: shorter sides: 20 to 20 px of real", "Done."):
         assert words in page.text, words
     assert names(database) == [*(f"None/in/{n}.png" for n in range(4)), *(f"v1/in/{n}.png" for n in range(4))]
     assert list(temporary.iterdir()) == []
@@ -231,6 +231,72 @@ def test_folders_on_the_server_become_images_of_a_draft(
     assert len(names(database)) == 10
     admin.submit(action, real="real", synthetic="../images", **fields)
     assert "none of the folders" in admin.get("/admin/studies/tiles/images").text
+
+
+@pytest.fixture
+def slides(settings: Settings, draw_slide: Any) -> None:
+    """Folders with two slides each, on the server."""
+    for n, side in enumerate(("real", "drawn")):
+        (settings.import_root / side).mkdir(parents=True)
+        for glass, name in enumerate(("a.tiff", "b.tiff")):
+            draw_slide(name, (200 + 8 * n, 190), 0.15, glass=9 * glass + 20 * n).rename(settings.import_root / side / name)
+
+
+def test_crops_of_slides_on_the_server_become_pairs(
+    make_study: Any, browser: Any, slides: None, database: Database
+) -> None:
+    make_study(pairs=0, opened=False)
+    admin, crops = browser("anna"), "/admin/studies/tiles/images/crops"
+    wanted = {"real": "real", "synthetic": "drawn", "version": "v1", "count": "6", "min_tissue": "0"}
+    for change, told in (
+        ({"count": "x"}, "no whole number"),
+        ({"count": "0"}, "wanted 1 or more"),
+        ({"synthetic": "none"}, "none of the folders"),
+    ):
+        admin.submit(crops, **{**wanted, **change})
+        assert told in admin.get("/admin/studies/tiles/images").text
+    page = admin.client.post(crops, data={"csrf_token": admin.csrf, **wanted}, buffered=True).text
+    assert "6 of 6" in page
+    assert "v1: 6 new." in page
+    assert len(names(database)) == 12
+    admin.submit("/admin/studies/tiles/open")
+    assert browser("berta").state()["total"] == 6
+
+
+def test_a_study_of_slides_is_made_of_slides_on_the_server(
+    browser: Any, slides: None, database: Database, settings: Settings
+) -> None:
+    admin, form = browser("anna"), "/admin/new-slide-study"
+    assert "<option>drawn</option>" in admin.get(form).text
+    wanted = {"name": "whole", "real": "real", "synthetic": "drawn", "version": "v1", "margin": "0.2", "title": "Kept"}
+    for change, told in (
+        ({"name": "No Name"}, "cannot be a study"),
+        ({"version": "real"}, "cannot be a version"),
+        ({"field_um": "-1"}, "wanted more than 0"),
+        ({"margin": "1"}, "lies between"),
+        ({"real": "../real"}, "none of the folders"),
+    ):
+        response = admin.submit(form, **{**wanted, **change})
+        assert response.status_code == 400
+        assert told in response.text
+        assert 'value="Kept"' in response.text
+    (settings.import_root / "real" / "c.tiff").write_text("no slide")
+    assert str(settings.import_root) not in admin.submit(form, **wanted).text.partition("<form")[0]
+    (settings.import_root / "real" / "c.tiff").unlink()
+    page = admin.client.post(form, data={"csrf_token": admin.csrf, **wanted}, buffered=True).text
+    assert "real: 2 new." in page
+    assert "v1: 2 new." in page
+    again = {name: wanted[name] for name in ("real", "synthetic", "version")}
+    more = admin.client.post(
+        "/admin/studies/whole/images/slides", data={"csrf_token": admin.csrf, **again}, buffered=True
+    ).text
+    assert "v1: 2 there already." in more
+    with database.reading() as session:
+        file = session.query(Image).filter_by(version="v1").first().file
+    response = admin.get(f"/admin/studies/{file.replace('/', '/images/', 1)}")
+    assert PIL.Image.open(io.BytesIO(response.data)).size == (190, 190)
+    admin.submit("/admin/studies/whole/open")
+    assert "pairs of whole slides" in admin.get("/admin/studies/whole").text
 
 
 def test_small_pictures_of_images(make_study: Any, browser: Any, database: Database) -> None:

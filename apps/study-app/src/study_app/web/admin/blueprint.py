@@ -11,6 +11,7 @@ from study_app.studies import NoStudyError
 from study_app.web.admin.recent import EXTENSION, Recent
 from study_app.web.visitors import require_admin
 
+_IMPORTS = ("admin.upload", "admin.import_folders", "admin.import_crops", "admin.import_slides")
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 blueprint.before_request(require_admin)
 
@@ -35,5 +36,5 @@ def _refused(error: UsageError) -> ResponseReturnValue:
     name = (request.view_args or {}).get("name")
     if name is None:
         return redirect(url_for("admin.users"), 303)
-    page = "admin.images" if request.endpoint in ("admin.upload", "admin.import_folders") else "admin.study"
+    page = "admin.images" if request.endpoint in _IMPORTS else "admin.study"
     return redirect(url_for(page, name=name), 303)

@@ -1,32 +1,29 @@
 """The images of a study, for those who run it: what there is, small pictures of it, and importing more."""
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from flask import Response, abort, current_app, render_template, request, stream_template
+from flask import Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy import select
 from werkzeug.datastructures import FileStorage
 
-from study_app.database import Image
-from study_app.errors import UsageError, user_message
+from study_app.database import Image, Study
+from study_app.errors import UsageError
 from study_app.images.server_folders import server_folder, server_folders
 from study_app.images.uploads import unpack_pictures
 from study_app.reporting.facts import reader_labels, study_facts
 from study_app.studies import study_named
 from study_app.web.admin.blueprint import blueprint
-from study_app.web.admin.sent import number, text
+from study_app.web.admin.importing import importing_page, mended
+from study_app.web.admin.sent import number, text, whole_number
 from study_app.web.site import site
 
 if TYPE_CHECKING:
-    from study_app.images.importing import ImportRequest
+    from study_app.images.scaled import SlideSources
 
-TOLD_EVERY = 25
-"""Images that are imported between two lines that say how many."""
 UNPACKED = 4
 """How many times larger than an upload its pictures may be."""
 
@@ -72,10 +69,11 @@ def thumbnail(name: str, file: str) -> ResponseReturnValue:
 @blueprint.post("/studies/<name>/images/upload")
 def upload(name: str) -> ResponseReturnValue:
     """Imports the pictures of two zip files."""
+    study = _study(name)
     unpacked = TemporaryDirectory(prefix="study-app-")
+    root = Path(unpacked.name)
     try:
-        sides = [_unpacked(side, Path(unpacked.name)) for side in ("real", "synthetic")]
-        response = _imported(name, *sides, shown_without=f"{unpacked.name}/")
+        response = _imported(study, _unpacked("real", root), _unpacked("synthetic", root), root)
     except BaseException:
         unpacked.cleanup()
         raise
@@ -86,10 +84,54 @@ def upload(name: str) -> ResponseReturnValue:
 @blueprint.post("/studies/<name>/images/folders")
 def import_folders(name: str) -> ResponseReturnValue:
     """Imports the pictures of two folders on the server."""
-    root = site().settings.import_root
-    return _imported(
-        name, *(server_folder(root, text(side)) for side in ("real", "synthetic")), shown_without=f"{root}/"
-    )
+    study, root = _study(name), site().settings.import_root
+    return _imported(study, server_folder(root, text("real")), server_folder(root, text("synthetic")), root)
+
+
+@blueprint.post("/studies/<name>/images/crops")
+def import_crops(name: str) -> ResponseReturnValue:
+    """Imports random crops of the slides in two folders on the server."""
+    from study_app.images.crops import CropRequest
+    from study_app.images.crops import import_crops as crops_of
+
+    study, root = _study(name), site().settings.import_root
+    with mended(root):
+        wanted = CropRequest(name, slide_sources(root), whole_number("count"), number("min_tissue"))
+        wanted.check_size(study.size_px)
+    events = crops_of(site().database, site().settings.images, wanted)
+    return importing_page(study, wanted.sources.notes(), events, root)
+
+
+@blueprint.post("/studies/<name>/images/slides")
+def import_slides(name: str) -> ResponseReturnValue:
+    """Imports the slides in two folders on the server into a study of whole slides, or goes on with it."""
+    from study_app.images.slides import SlideRequest
+    from study_app.images.slides import import_slides as slides_of
+
+    study, root = _study(name), site().settings.import_root
+    with mended(root):
+        wanted = SlideRequest(name, slide_sources(root))
+    events = slides_of(site().database, site().settings.images, wanted)
+    return importing_page(study, wanted.notes(study.size_px * (study.mpp or 0)), events, root)
+
+
+def slide_sources(root: Path) -> "SlideSources":
+    """The slides in the two folders on the server that a form names, and the version that it tells.
+
+    Raises:
+        UsageError: The folders are none that may be imported from, or the version is none.
+        SlideError: A slide cannot be read.
+    """
+    from study_app.images.scaled import SlideSources
+    from wsi_tiling import slide_files
+
+    real, synthetic = (tuple(slide_files([server_folder(root, text(side))])) for side in ("real", "synthetic"))
+    return SlideSources(real, synthetic, text("version"), number("mpp") if text("mpp") else None)
+
+
+def _study(name: str) -> Study:
+    with site().database.reading() as session:
+        return study_named(session, name)
 
 
 def _unpacked(side: str, folder: Path) -> Path:
@@ -103,42 +145,11 @@ def _unpacked(side: str, folder: Path) -> Path:
     return folder / side
 
 
-def _imported(name: str, real: Path, synthetic: Path, *, shown_without: str) -> Response:
-    """A page that grows while images are imported, so that no proxy takes the server for dead."""
-    from study_app.images.importing import ImportRequest, check_sizes
+def _imported(study: Study, real: Path, synthetic: Path, root: Path) -> Response:
+    from study_app.images.importing import ImportRequest, check_sizes, import_images, side_notes
 
-    with site().database.reading() as session:
-        study = study_named(session, name)
-    try:
-        wanted = ImportRequest(name, real, synthetic, text("version"), number("min_tissue"))
+    with mended(root):
+        wanted = ImportRequest(study.name, real, synthetic, text("version"), number("min_tissue"))
         check_sizes(wanted, study.size_px)
-    except Exception as error:
-        message = user_message(error)
-        if message is None:
-            raise
-        raise UsageError(message.replace(shown_without, "")) from None
-    lines = (line.replace(shown_without, "") for line in _lines(wanted))
-    page = stream_template("admin/importing.html", study=study, lines=lines)
-    response = Response(page, content_type="text/html; charset=utf-8")
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the page until it is whole
-    return response
-
-
-def _lines(wanted: "ImportRequest") -> Iterator[str]:
-    """Imports images, and tells how far it is."""
-    from study_app.images.importing import import_images, side_notes
-    from study_app.importing import outcomes_text
-
-    counts: dict[str, Counter[Any]] = {}
-    yield from (f"Note: {note}." for note in side_notes(wanted))
-    try:
-        for each in import_images(site().database, site().settings.images, wanted):
-            counts.setdefault(each.side, Counter())[each.outcome] += 1
-            if each.done % TOLD_EVERY == 0 or each.done == each.total:
-                yield f"{each.done:,} of {each.total:,} images"
-    except Exception as error:
-        message = user_message(error)
-        if message is None:
-            current_app.logger.exception("an import failed")
-        yield f"Stopped: {message or 'something went wrong'}. What is imported is kept."
-    yield from (f"{side}: {outcomes_text(found)}." for side, found in counts.items())
+    events = import_images(site().database, site().settings.images, wanted)
+    return importing_page(study, side_notes(wanted), events, root)

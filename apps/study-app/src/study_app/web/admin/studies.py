@@ -101,13 +101,10 @@ def change(name: str) -> ResponseReturnValue:
 
 
 def _kind(sent: str) -> StudyKind:
-    """What slides show comes from the slides, so their studies are made where the slides are."""
+    """What whole slides show comes from the slides: their studies have a form of their own."""
     kinds = (StudyKind.PAIRS, StudyKind.SINGLE)
     if sent not in kinds:
-        raise UsageError(
-            f"'{sent}' is no kind of study that is made here: there are {' and '.join(kinds)}; "
-            "studies of slides are made by study-app import-slides"
-        )
+        raise UsageError(f"'{sent}' is no kind of study that is made here: there are {' and '.join(kinds)}")
     return StudyKind(sent)
 
 
