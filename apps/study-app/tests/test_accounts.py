@@ -57,7 +57,7 @@ def test_who_may_sign_in(database: Database, passwords: Passwords, clock: Any) -
         assert authenticate(session, passwords, "berta", PASSWORD) is None
 
 
-@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a" * 65, "<b>", "ANNA"])
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\nb", "a" * 65, "<b>", "ANNA", "Total"])
 def test_names_that_are_none_or_taken(database: Database, passwords: Passwords, clock: Any, name: str) -> None:
     with database.writing() as session, pytest.raises(UsageError, match=r"cannot be a name|already"):
         add_user(session, passwords, name, PASSWORD, now=clock())

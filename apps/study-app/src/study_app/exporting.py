@@ -65,6 +65,7 @@ def study_document(session: Session, study: Study) -> dict[str, Any]:
             "state": study.state,
             "seed": study.seed,
             "size_px": study.size_px,
+            "mpp": study.mpp,
             "margin": study.margin,
             **{name: _text(getattr(study, name)) for name in ("created", "opened", "closed")},
         },

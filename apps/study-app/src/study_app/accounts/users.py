@@ -11,6 +11,8 @@ from study_app.accounts.sign_ins import end_sign_ins
 from study_app.database import User
 from study_app.errors import UsageError
 
+_TOTAL = "total"
+"""A row of tables of results."""
 _NAME = re.compile(r"\w(?:[\w .@+-]{0,62}[\w.+-])?")
 
 
@@ -22,8 +24,10 @@ def add_user(
     Raises:
         UsageError: The name is taken, in whatever case, or cannot be one, or the password is too short.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' cannot be a name: wanted 1 to 64 letters, digits, spaces or any of . _ @ + -")
+    if not _NAME.fullmatch(name) or name.casefold() == _TOTAL:
+        raise UsageError(
+            f"'{name}' cannot be a name: wanted 1 to 64 letters, digits, spaces or any of . _ @ + -, and not '{_TOTAL}'"
+        )
     if is_user(session, name):
         raise UsageError(f"there is a user '{name}' already")
     check_password(password)
