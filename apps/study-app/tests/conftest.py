@@ -10,21 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import PIL.Image
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from study_app.accounts import Passwords, add_user
+from study_app.accounts import Passwords, add_user, set_password, user_named
 from study_app.database import Database, Image, Item, Showing, Side, Study, StudyKind, User
 from study_app.images.pictures import NewPicture, prepare
 from study_app.images.scaled import SlideSources
 from study_app.images.slides import SlideRequest, import_slides
 from study_app.images.storing import store
-from study_app.installing import install, open_database
+from study_app.installing import install, open_database, opened
 from study_app.settings import SETTINGS_FILE, Settings, load_settings
 from study_app.studies import NewStudy, add_reader, create_study, open_study, study_named
 from study_app.web import create_app
@@ -103,6 +105,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install(folder, admin="anna", password=PASSWORD)
     with (folder / SETTINGS_FILE).open("a") as file:
         file.write(_CHEAP)
+    settings = load_settings(folder, {})
+    with opened(settings) as database, database.writing() as session:
+        set_password(session, Passwords(settings), user_named(session, "anna"), PASSWORD, now=NOON)
     return folder
 
 
@@ -202,11 +207,29 @@ def other_site(template: Path, tmp_path: Path) -> Iterator[Callable[..., Flask]]
         yield make
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """Templates that an app compiled, for the apps of the tests after it."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.known:
+            bucket.bytecode_from_string(self.known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.known[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 @pytest.fixture
 def app(settings: Settings, clock: Clock) -> Iterator[Flask]:
     """The site of the installation."""
     made = create_app(settings, clock=clock)
     made.testing = True
+    made.jinja_env.bytecode_cache = _COMPILED
     yield made
     made.extensions["study_app"].database.close()
 

@@ -239,7 +239,9 @@ def slides(settings: Settings, draw_slide: Any) -> None:
     for n, side in enumerate(("real", "drawn")):
         (settings.import_root / side).mkdir(parents=True)
         for glass, name in enumerate(("a.tiff", "b.tiff")):
-            draw_slide(name, (200 + 8 * n, 190), 0.15, glass=9 * glass + 20 * n).rename(settings.import_root / side / name)
+            draw_slide(name, (200 + 8 * n, 190), 0.15, glass=9 * glass + 20 * n).rename(
+                settings.import_root / side / name
+            )
 
 
 def test_crops_of_slides_on_the_server_become_pairs(
