@@ -196,7 +196,9 @@ def test_uploads_that_are_refused_leave_nothing(
         page = send(*map(packed, files), **how)
         assert told in page.text, page.text
         assert str(temporary) not in page.text
-    assert "Stopped: a.png has the pixels of a.png" in send(packed(good), packed(good)).text  # found on the way
+    stopped = send(packed(good), packed(good)).text  # found on the way
+    assert "Stopped: a.png has the pixels of a.png" in stopped
+    assert "Not done." in stopped
     assert names(database) == ["None/a.png"]
     assert list(temporary.iterdir()) == []
 

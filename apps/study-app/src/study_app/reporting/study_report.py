@@ -64,9 +64,10 @@ def study_record(session: Session, study: Study, *, named: bool) -> StudyRecord:
     """
     labels = reader_labels(session, study, named=named)
     answers = answers_of(session, study)
-    frame = answers.frame.assign(reader=answers.frame["reader"].map(labels).astype(str))
+    if not named:
+        answers = type(answers)(answers.frame.assign(reader=answers.frame["reader"].map(labels).astype(str)))
     files = {name: image.file for name, image in synthetic_images(session, study).items()}
-    return StudyRecord(study_facts(session, study, labels), type(answers)(frame), files, named)
+    return StudyRecord(study_facts(session, study, labels), answers, files, named)
 
 
 def study_report(record: StudyRecord, *, margin: float | None = None, seed: int = 0, now: datetime) -> StudyReport:
