@@ -144,11 +144,11 @@ def test_readers_see_their_results_once_the_study_is_closed_and_says_so(
             study.state = StudyState.CLOSED if closed else StudyState.OPEN
             study.results_shown = results_shown
         pages = [reader.get(path).text for path in ("/studies/tiles", "/", "/studies/tiles/pause")]
-        return "2 of them were right" in "".join(pages)
+        return "Right answers: 2 of 3" in "".join(pages)
 
     assert [told(*each) for each in ((False, False), (False, True), (True, False))] == [False] * 3
     assert told(closed=True, results_shown=True)
-    assert "0 of them were right" in browser("carl").get("/studies/tiles").text
+    assert "Right answers: 0 of 0" in browser("carl").get("/studies/tiles").text
 
 
 def test_a_closed_study_says_so(make_study: Any, browser: Any, database: Database, clock: Any) -> None:
