@@ -88,7 +88,9 @@ def test_gradients_are_the_librarys(network: Any, name: str) -> None:
         return {"x": x.grad, **parameters}
 
     fast, library, given = network
-    wanted, found = gradients(library), gradients(fast)
+    # in double precision: gradients of 0 are rounding, which differs from processor to processor
+    given = {key: value.double() if value.is_floating_point() else value for key, value in given.items()}
+    wanted, found = gradients(library.double()), gradients(fast.double())
     assert found.keys() == wanted.keys()
     for key, gradient in wanted.items():  # some are 0 but for rounding: biases before a softmax or a norm
         assert (found[key] - gradient).norm() < 1e-4 * gradient.norm() + 1e-5, key
