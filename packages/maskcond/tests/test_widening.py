@@ -40,6 +40,15 @@ def stages(cascade: Cascade) -> Iterator[tuple[StageConfig, nn.Module]]:
     return zip(cascade.config.stages, cascade.unets, strict=True)
 
 
+@pytest.fixture
+def precise() -> Iterator[None]:
+    """Double precision: what a wider convolution adds up in another order is rounded otherwise, on every processor."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("precise")
 @pytest.mark.parametrize("embedded", [False, True])
 def test_widened_networks_do_what_they_did_whatever_the_mask(tiny_cascade: Make, embedded: bool) -> None:
     cascade = tiny_cascade(text_embed_dim=WIDTH if embedded else None)
@@ -83,6 +92,7 @@ def test_new_weights_learn(tiny_cascade: Make) -> None:
             assert (other - outputs(config, unet, cond_images, torch.eye(2, WIDTH))).abs().max() > 1e-5
 
 
+@pytest.mark.usefixtures("precise")
 def test_an_embedding_where_there_was_none_changes_what_attention_sees_and_nothing_else(tiny_cascade: Make) -> None:
     embedding = torch.eye(2, WIDTH)
     for config, unet in stages(tiny_cascade(layer_attns=True)):
