@@ -51,7 +51,10 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     assert all(row["seeds"] == 2 for row in rows)
 
     page = (run / "report.html").read_text()
-    assert page.count("data:image/jpeg") in (3, 4)  # the fourth is of what was left out
+    told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
+    drawn = any(pair["mask_is"] == "drawn" for pair in told["pairs"])
+    dropped = len(list((run / "filtered-pairs").glob("dropped*.png")))
+    assert page.count("data:image/jpeg") == 3 + drawn + dropped
     assert "data:image/svg+xml" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
 
