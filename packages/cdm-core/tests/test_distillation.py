@@ -11,15 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, sample, sample_stage
-from cdm_core.denoiser import Conditions
-from cdm_core.distillation import Teacher, distill_stage, student_of, students_of
+from cdm_core.denoiser import Conditions, Denoiser
+from cdm_core.distillation import DistillationMethod, Teacher, distill_stage, student_of, students_of
 from cdm_core.schedule import ScheduleName
+from cdm_core.solver import step_weights
 from cdm_core.training_state import load_trained
+from cdm_core.widen import with_guidance_input
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]
 MEAN, SPREAD = 0.3, 0.4
+
+
+def nobody(x_t: Tensor, log_snr: Tensor) -> Tensor:
+    raise AssertionError("no student is asked")
 
 
 class ExactGaussian(nn.Module):
@@ -45,18 +51,87 @@ def test_a_students_step_ends_where_two_of_its_teacher_do(tiny_stage: Stage, nam
         return (MEAN + gain * (x_t - alpha * MEAN)).clamp(-1, 1)
 
     def by_student(x_t: Tensor, t: Tensor) -> Tensor:
-        return teacher.x0(x_t, ((1 - t) * steps).round().long(), Conditions())
+        return teacher.x0(x_t, ((1 - t) * steps).round().long(), Conditions(), nobody)
 
     wanted = sample(by_teacher, noise, schedule=schedule, steps=2 * steps)
     got = sample(by_student, noise, schedule=schedule, steps=steps)
     torch.testing.assert_close(got, wanted, rtol=0, atol=2e-4)
 
 
-def test_times_fall_on_the_starts_of_the_students_steps(tiny_stage: Stage) -> None:
-    teacher = Teacher(ExactGaussian(), tiny_stage(objective="x0"), 4)
-    step, t = teacher.start_of_step(torch.tensor([0.0, 0.24, 0.25, 0.99999]))
-    assert step.tolist() == [0, 0, 1, 3]
-    assert t.tolist() == [1.0, 1.0, 0.75, 0.25]
+@pytest.mark.parametrize("place", [1, 3, 4, 7])
+def test_a_consistent_student_is_asked_to_end_where_it_would_end_one_part_later(tiny_stage: Stage, place: int) -> None:
+    config = tiny_stage(objective="x0")
+    teacher, schedule = Teacher(ExactGaussian(), config, 2, "consistency", parts=4), Schedule()
+    generator = torch.Generator().manual_seed(0)
+    x_t, other = (torch.randn(1, 3, 4, 4, generator=generator) for _ in range(2))
+    asked: list[float] = []
+
+    def student(x: Tensor, log_snr: Tensor) -> Tensor:
+        asked.append(float(log_snr))
+        return other.clamp(-1, 1)
+
+    def towards(x: Tensor, x0: Tensor, begin: float, end: float) -> Tensor:
+        weights = step_weights(schedule, (begin, end))[0]
+        return weights.x * x + weights.x0 * x0
+
+    begin, middle, end = 1 - place / 8, 1 - (place + 1) / 8, 0.5 if place < 4 else 0.0
+    exact = ExactGaussian()(x_t, schedule.log_snr(torch.tensor([begin]))).clamp(-1, 1)
+    x_middle = towards(x_t, exact, begin, middle)
+    wanted = x_middle if middle == end else towards(x_middle, other.clamp(-1, 1), middle, end)
+    x0 = teacher.x0(x_t, torch.tensor([place]), Conditions(), student)
+    torch.testing.assert_close(towards(x_t, x0, begin, end), wanted, rtol=0, atol=1e-5)
+    assert asked == pytest.approx([float(schedule.log_snr(torch.tensor(middle)))])
+
+
+def test_places_are_the_begins_of_steps_or_of_their_parts(tiny_stage: Stage) -> None:
+    config, times = tiny_stage(objective="x0"), torch.tensor([0.0, 0.24, 0.25, 0.99999])
+    place, t = Teacher(ExactGaussian(), config, 4).place(times)
+    assert (place.tolist(), t.tolist()) == ([0, 0, 1, 3], [1.0, 1.0, 0.75, 0.25])
+    place, t = Teacher(ExactGaussian(), config, 4, "consistency", parts=2).place(times)
+    assert (place.tolist(), t.tolist()) == ([0, 1, 2, 7], [1.0, 0.875, 0.75, 0.125])
+
+
+def test_a_student_can_be_told_the_guidance(tiny_stage: Stage, random_unet: Unet) -> None:
+    config = tiny_stage(unet={"text_embed_dim": 8}, sampling=SamplingConfig(8, guidance=2.0))
+    stage, unet = student_of(config, 4, guidance=(1.0, 3.0)), random_unet(config).eval()
+    assert stage.sampling.guidance == 2.0
+    wider = with_guidance_input(config, stage, unet)
+    generator = torch.Generator().manual_seed(0)
+    x_t, embedding = torch.randn(2, 3, 16, 16, generator=generator), torch.randn(2, 8, generator=generator)
+    conditions, t = Conditions(embedding=embedding, embedding_given=torch.tensor([True, True])), torch.full((2,), 0.5)
+    plain = Denoiser(unet, replace(config, sampling=SamplingConfig(8)), conditions)(x_t, t)
+    told = Denoiser(wider, stage, conditions)(x_t, t)
+    torch.testing.assert_close(told, plain, rtol=0, atol=1e-5)  # it does not look at the weight yet
+    first: Any = wider.get_parameter("init_conv.weight")
+    with torch.no_grad():
+        first[:, 0] = 0.1
+    low, high = (Denoiser(wider, stage, conditions, torch.full((2,), weight))(x_t, t) for weight in (1.0, 3.0))
+    torch.testing.assert_close(low, plain, rtol=0, atol=1e-5)  # it is told 0 and 1
+    assert not torch.allclose(high, low, atol=1e-2)
+    with pytest.raises(ValueError, match="taught guidance from 1 to 3, not 4"):
+        replace(stage, sampling=replace(stage.sampling, guidance=4.0))
+    with pytest.raises(ConfigError, match="its range of weights already"):
+        student_of(stage, 2, guidance=(1.0, 2.0))
+    with pytest.raises(ConfigError, match="no embedding to weigh"):
+        student_of(tiny_stage(), 2, guidance=(1.0, 2.0))
+
+
+def test_guided_students_learn_the_weight_that_they_are_told(tiny_stage: Stage) -> None:
+    config = tiny_stage(unet={"text_embed_dim": 1}, objective="x0")
+
+    class Pulled(nn.Module):
+        """Says that pixels are 0.2 with the embedding and 0 without."""
+
+        def forward(self, x_t: Tensor, log_snr: Tensor, cond_drop_prob: Tensor, **_: Tensor) -> Tensor:
+            return torch.zeros_like(x_t) + 0.2 * (1 - cond_drop_prob.reshape(-1, 1, 1, 1))
+
+    teacher, conditions = (
+        Teacher(Pulled(), config, 1),
+        Conditions(None, None, None, torch.ones(2, 1), torch.tensor([True] * 2)),
+    )
+    x_t, place = torch.zeros(2, 3, 4, 4), torch.tensor([0, 0])
+    x0 = teacher.x0(x_t, place, conditions, nobody, guidance=torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(x0[:, 0, 0, 0], torch.tensor([0.2, 0.6]), rtol=0, atol=1e-3)
 
 
 def test_guidance_and_threshold_of_the_teacher_go_into_the_student(tiny_stage: Stage) -> None:
@@ -105,8 +180,14 @@ class TwoColours:
         return {"image": (colour + 0.03 * torch.randn(3, 8, 8, generator=generator)).clamp(0, 1)}
 
 
+@pytest.mark.parametrize(("method", "students"), [("progressive", (2, 1)), ("consistency", (2,))])
 def test_students_of_a_mixture_draw_what_their_teacher_does(
-    tiny_stage: Stage, runs: Any, generators: Generators, tmp_path: Path
+    tiny_stage: Stage,
+    runs: Any,
+    generators: Generators,
+    tmp_path: Path,
+    method: DistillationMethod,
+    students: tuple[int, ...],
 ) -> None:
     config = tiny_stage(sampling=SamplingConfig(4, "ddim"))
     learning = runs.settings(
@@ -119,20 +200,30 @@ def test_students_of_a_mixture_draw_what_their_teacher_does(
 
     def distilled(stop: int | None = None) -> int:
         events = distill_stage(
-            teacher, config, training, TwoColours(), tmp_path / "run", steps=(2, 1), device="cpu", resume=True
+            teacher,
+            config,
+            training,
+            TwoColours(),
+            tmp_path / "run",
+            steps=students,
+            method=method,
+            parts=2,
+            device="cpu",
+            resume=True,
         )
         seen = list(islice(events, stop))
         events.close()  # type: ignore[attr-defined]
         return len(seen)
 
-    assert distilled(stop=70) + distilled() == 100  # stopped within the second student, it goes on there
+    whole = 50 * len(students)
+    assert distilled(stop=whole - 30) + distilled() == whole  # stopped within the last student, it goes on there
     assert all(torch.equal(weight, before[name]) for name, weight in teacher.state_dict().items())
 
     def drawn(unet: nn.Module, stage: StageConfig, steps: int) -> Tensor:
         return sample_stage(unet.eval(), stage, generators=generators(*range(64)), steps=steps)
 
     wanted = drawn(teacher, config, 4)
-    for steps in (2, 1):
+    for steps in students:
         stage = student_of(config, steps)
         student, _ = load_trained(tmp_path / "run" / f"{steps}-steps" / "state.pt", stage)
         error, alone = (

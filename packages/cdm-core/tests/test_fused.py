@@ -57,7 +57,7 @@ def inputs(config: StageConfig, noise: Noise) -> dict[str, Any]:
         embedding=noise(3, unet.text_embed_dim) if unet.text_embed_dim else None,
         embedding_given=torch.tensor([True, False, True]) if unet.text_embed_dim else None,
     )
-    return {"x": images[:, :3], "time": log_snr, **conditions.of_network()}
+    return {"x": images[:, :3], "time": log_snr, **conditions.of_network(images)}
 
 
 @pytest.fixture

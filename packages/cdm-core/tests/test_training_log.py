@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import cdm_core.training_run
 from cdm_core import ConfigError, SamplingConfig, StageConfig
-from cdm_core.denoiser import Conditions
+from cdm_core.denoiser import Conditions, predict
 from cdm_core.lowres import noised_lowres
 from cdm_core.objective import training_target
 from cdm_core.schedule import Schedule
@@ -133,20 +133,21 @@ def test_validation_measures_the_running_mean_on_held_out_examples(
         x0, t, schedule = example["x0"][None], example["t"][None], Schedule(upper.schedule)
         lowres, log_snr = noised_lowres(upper, example["lowres"][None], example["lowres_t"][None], lowres_noise)
         conditions = Conditions(example["cond_images"][None], lowres, log_snr)
-        prediction = unet(schedule.add_noise(x0, t, noise), schedule.log_snr(t), **conditions.of_network())
+        prediction = predict(unet, schedule.add_noise(x0, t, noise), schedule.log_snr(t), conditions)
         errors.append(float((prediction - training_target(upper.objective, schedule, x0, noise, t)).square().mean()))
     assert found[1] == pytest.approx(sum(errors) / 5, rel=1e-4)  # unweighted
 
 
 def test_validation_changes_nothing_in_training(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
-    runs.train(upper, tmp_path / "without", runs.settings(batch_size=3))
-    training = runs.settings(batch_size=3, chunk_size=2, validate_every=2, validation_images=3)
+    runs.train(upper, tmp_path / "without", runs.settings(steps=4, batch_size=3))
+    training = runs.settings(steps=4, batch_size=3, chunk_size=2, validate_every=2, validation_images=3)
     runs.train(upper, tmp_path / "chunks", training)
     measured = runs.train(upper, tmp_path / "with", replace(training, chunk_size=None), validation=runs.pictures())
     again = runs.train(upper, tmp_path / "both", training, validation=runs.pictures())
+    states = {name: runs.state(tmp_path / name) for name in ("without", "with", "chunks", "both")}
     for part in ("unet", "ema", "optimiser"):
-        runs.assert_same(*(dict(runs.state(tmp_path / name)[part]) for name in ("without", "with")))
-        runs.assert_same(*(dict(runs.state(tmp_path / name)[part]) for name in ("chunks", "both")))
+        runs.assert_same(dict(states["without"][part]), dict(states["with"][part]))
+        runs.assert_same(dict(states["chunks"][part]), dict(states["both"][part]))
     assert again[1].validation_loss == pytest.approx(measured[1].validation_loss, rel=1e-4)
 
 

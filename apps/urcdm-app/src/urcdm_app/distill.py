@@ -10,7 +10,7 @@ import torch
 
 from cdm_core import Cascade, CascadeConfig, fetch_model
 from cdm_core.config_file import dump_config
-from cdm_core.distillation import distill_stage, student_of, students_of
+from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
 from cdm_core.training import check_training
 from cdm_core.training_state import load_trained
 from urcdm import TrainingPlan, Urcdm
@@ -31,6 +31,7 @@ def run_distill(
     out: Path,
     plan_path: Path,
     least: int,
+    method: DistillationMethod,
     steps: int | None,
     batch: int | None,
     only: str | None,
@@ -57,6 +58,8 @@ def run_distill(
         name: students_of(teacher.cascades[level].config.stages[stage].sampling.steps, least)
         for name, (level, stage) in names.items()
     }
+    if method == "consistency":  # it needs none between the teacher and the last
+        chains = {name: chain[-1:] for name, chain in chains.items()}
     for level, stage in names.values():
         student_of(teacher.cascades[level].config.stages[stage], least)
     source = open_data(plan, tiles, validation)
@@ -64,7 +67,9 @@ def run_distill(
     data = {name: network_examples(plan, source, *where) for name, where in chosen.items()}
     for level, stage in chosen.values():
         check_training(teacher.cascades[level].config.stages[stage], plan.of_level(level)[stage].training)
-    told = tomli_w.dumps({"teacher": teacher.fingerprint(), "steps": least, "plan": dump_config(plan)})
+    told = tomli_w.dumps(
+        {"teacher": teacher.fingerprint(), "steps": least, "method": method, "plan": dump_config(plan)}
+    )
     _open_run(out, told, list(names), overwrite=overwrite, resume=resume)
 
     with progress_bars() as bars:
@@ -80,6 +85,7 @@ def run_distill(
                 examples,
                 out / name,
                 steps=chains[name],
+                method=method,
                 validation=held_out,
                 device="cpu" if torch_device.type == "cpu" else "auto",
                 resume=resume,
@@ -112,7 +118,7 @@ def _open_run(out: Path, told: str, names: list[str], *, overwrite: bool, resume
     if any(part.exists() for part in parts) and not (resume or overwrite):
         raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
     if resume and settings.exists() and settings.read_text(encoding="utf-8") != told:
-        raise UsageError(f"{out} was started with another model, plan, --to, --steps or --batch")
+        raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
     if not resume:
         for part in parts:
             remove(part)

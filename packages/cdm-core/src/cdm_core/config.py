@@ -1,5 +1,6 @@
 """What a network, a stage and a cascade are: frozen, checked when made, and the same in Python and in `model.toml`."""
 
+import math
 from typing import Literal
 
 from pydantic import ConfigDict
@@ -110,6 +111,8 @@ class StageConfig:
         lowres_blur: Share of the training examples whose low-resolution input is blurred, with a Gaussian of 3 x 3 px
             and a standard deviation between 0.4 and 0.6 px.
         noise_before_resize: Noise the low-resolution input at its own size rather than at the stage's.
+        guidance_input: Least and largest weight of the embedding that the network knows, where it is told the weight,
+            as an image of one value, and guides itself; see `cdm_core.distillation`.
         sampling: How it is sampled.
 
     Raises:
@@ -126,6 +129,7 @@ class StageConfig:
     lowres_resize: Literal["bilinear", "nearest"] = "bilinear"
     lowres_blur: float = 0.0
     noise_before_resize: bool = False
+    guidance_input: tuple[float, float] | None = None
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
@@ -136,8 +140,15 @@ class StageConfig:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
         if self.sampling.truncated and not self.noise_before_resize:
             raise ValueError("truncated sampling hands on a small noisy image: it wants noise_before_resize")
-        if self.sampling.guidance != 1 and self.unet.text_embed_dim is None:
+        if (self.sampling.guidance != 1 or self.guidance_input) and self.unet.text_embed_dim is None:
             raise ValueError("guidance weighs an embedding: the network has none, set unet.text_embed_dim")
+        least, largest = self.guidance_input or (-math.inf, math.inf)
+        if not least < largest:
+            raise ValueError(f"guidance_input goes from the least to the largest weight, got {least} to {largest}")
+        if not least <= self.sampling.guidance <= largest:
+            raise ValueError(
+                f"the network was taught guidance from {least:g} to {largest:g}, not {self.sampling.guidance:g}"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,6 +20,7 @@ class Conditions:
         lowres_log_snr: How noisy it is, (B,).
         embedding: Of a tissue type or the like, (B, D).
         embedding_given: Which images have one, (B,) bool; an embedding of zeros is one like any other.
+        guidance: Weight of the embedding as it is told to a network that guides itself, in [0, 1], (B,).
     """
 
     cond_images: Tensor | None = None
@@ -27,11 +28,12 @@ class Conditions:
     lowres_log_snr: Tensor | None = None
     embedding: Tensor | None = None
     embedding_given: Tensor | None = None
+    guidance: Tensor | None = None
 
-    def of_network(self) -> dict[str, Tensor]:
-        """Returns the conditions under the names of `imagen_pytorch.Unet.forward`."""
+    def of_network(self, x_t: Tensor) -> dict[str, Tensor]:
+        """Returns the conditions under the names of `imagen_pytorch.Unet.forward`, for its x_t, (B, 3, S, S)."""
         named: dict[str, Tensor | None] = {
-            "cond_images": self.cond_images,
+            "cond_images": self._images(x_t),
             "lowres_cond_img": self.lowres,
             "lowres_noise_times": self.lowres_log_snr,
         }
@@ -41,6 +43,13 @@ class Conditions:
             named["text_embeds"], named["text_mask"] = tokens, torch.ones_like(tokens[:, :, 0], dtype=torch.bool)
             named["cond_drop_prob"] = (~self.embedding_given).float()
         return {name: value for name, value in named.items() if value is not None}
+
+    def _images(self, x_t: Tensor) -> Tensor | None:
+        if self.guidance is None:
+            return self.cond_images
+        weight = self.guidance.to(x_t.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, *x_t.shape[2:])
+        images = weight if self.cond_images is None else torch.cat((self.cond_images, weight), dim=1)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def without_embedding(self) -> "Conditions":
         """Returns the same conditions with no image's embedding given."""
@@ -55,7 +64,7 @@ def predict(unet: nn.Module, x_t: Tensor, log_snr: Tensor, conditions: Condition
     """
     dtype = next((layer.weight.dtype for layer in unet.modules() if isinstance(layer, nn.Conv2d)), torch.float32)
     with torch.autocast(x_t.device.type, dtype=dtype, enabled=dtype == torch.bfloat16):
-        prediction: Tensor = unet(x_t, log_snr, **conditions.of_network())
+        prediction: Tensor = unet(x_t, log_snr, **conditions.of_network(x_t))
     return prediction.to(x_t.dtype)
 
 
@@ -67,11 +76,13 @@ class Denoiser:
         unet: Network as of `build_unet`.
         config: Its stage.
         conditions: What it is conditioned on.
+        guidance: Weight of the embedding of each image, (B,); the stage's own if not given.
     """
 
     unet: nn.Module
     config: StageConfig
     conditions: Conditions = Conditions()
+    guidance: Tensor | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -83,15 +94,30 @@ class Denoiser:
 
         Source: Ho and Salimans 2022, 'Classifier-free diffusion guidance', equation 6, with guidance = 1 + w.
         """
-        log_snr, guidance = self.schedule.log_snr(t), self.config.sampling.guidance
-        prediction = predict(self.unet, x_t, log_snr, self.conditions)
-        if guidance != 1:
-            without = predict(self.unet, x_t, log_snr, self.conditions.without_embedding())
-            prediction = without + guidance * (prediction - without)
+        prediction = self._guided(x_t, self.schedule.log_snr(t))
         x0 = predicted_x0(self.config.objective, self.schedule, prediction, x_t, t)
         if self.config.sampling.threshold == "dynamic":
             return dynamic_threshold(x0, self.config.sampling.threshold_quantile)
         return x0.clamp(-1.0, 1.0)
+
+    def _guided(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
+        own = self.config.sampling.guidance
+        if self.config.guidance_input is not None:
+            weights = torch.full_like(log_snr, own) if self.guidance is None else self.guidance
+            told = replace(self.conditions, guidance=told_guidance(self.config, weights))
+            return predict(self.unet, x_t, log_snr, told)
+        prediction = predict(self.unet, x_t, log_snr, self.conditions)
+        if self.guidance is None and own == 1:
+            return prediction
+        without = predict(self.unet, x_t, log_snr, self.conditions.without_embedding())
+        weight = own if self.guidance is None else self.guidance.reshape(-1, 1, 1, 1)
+        return without + weight * (prediction - without)
+
+
+def told_guidance(config: StageConfig, weights: Tensor) -> Tensor:
+    """Returns weights of the embedding as a network is told them: from 0 for the least that it knows to 1."""
+    least, largest = config.guidance_input or (0.0, 1.0)
+    return (weights - least) / (largest - least)
 
 
 def dynamic_threshold(x0: Tensor, quantile: float) -> Tensor:

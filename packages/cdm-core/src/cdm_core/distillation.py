@@ -1,6 +1,6 @@
-"""Progressive distillation: a student learns to do in one step what its teacher does in two, again and again."""
+"""Distillation: a student learns to do in one step what its teacher does in several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -14,18 +14,30 @@ from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.errors import ConfigError
 from cdm_core.examples import Examples
+from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
-from cdm_core.solver import step_weights
+from cdm_core.solver import StepWeights, step_weights
+from cdm_core.widen import with_guidance_input
 
 if TYPE_CHECKING:
     from cdm_core.training_run import TrainingEvent
 
+DistillationMethod = Literal["progressive", "consistency"]
+Predict = Callable[[Tensor, Tensor], Tensor]
 
-def student_of(config: StageConfig, steps: int) -> StageConfig:
+
+def student_of(config: StageConfig, steps: int, *, guidance: tuple[float, float] | None = None) -> StageConfig:
     """Returns the stage of a student: it takes so many steps of DDIM, and has its teacher's guidance in its weights.
 
+    Args:
+        config: The teacher's.
+        steps: The student's.
+        guidance: Least and largest weight of the embedding that it learns; `sampling.guidance` then tells it which. If
+            not given it learns the teacher's own weight, or goes on with the range that its teacher knows.
+
     Raises:
-        ConfigError: Its network predicts noise, which in few steps says nothing of the image; or there is no step.
+        ConfigError: Its network predicts noise, which in few steps says nothing of the image; there is no step; or it
+            has no embedding, or knows a range of weights already.
     """
     if config.objective == "noise":
         raise ConfigError(
@@ -35,9 +47,18 @@ def student_of(config: StageConfig, steps: int) -> StageConfig:
     if steps < 1:
         raise ConfigError(f"a student takes at least 1 step, got {steps}")
     sampling = replace(
-        config.sampling, steps=steps, method="ddim", eta=0.0, guidance=1.0, threshold="static", threshold_quantile=0.95
+        config.sampling, steps=steps, method="ddim", eta=0.0, threshold="static", threshold_quantile=0.95
     )
-    return replace(config, sampling=sampling)
+    if guidance is None and config.guidance_input is None:
+        sampling = replace(sampling, guidance=1.0)
+    if guidance is None:
+        return replace(config, sampling=sampling)
+    if config.guidance_input is not None or config.unet.text_embed_dim is None:
+        fault = "no embedding to weigh" if config.guidance_input is None else "its range of weights already"
+        raise ConfigError(f"guidance as an input: the stage of {config.image_px} px has {fault}")
+    least, largest = guidance
+    sampling = replace(sampling, guidance=min(max(config.sampling.guidance, least), largest))
+    return replace(config, guidance_input=guidance, sampling=sampling)
 
 
 def students_of(teacher_steps: int, least: int = 1) -> tuple[int, ...]:
@@ -65,54 +86,89 @@ def students_of(teacher_steps: int, least: int = 1) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained network, and what two of its steps make of an image: the target of a student's one step.
+    """A trained network, and the target of a student's step that follows from it.
+
+    The teacher goes one part of a student's step. The rest is gone by the teacher as well ('progressive', where a part
+    is half of the step), or by the student as it is now ('consistency', which starts at any of the step's parts).
+    Either way the student is sampled with steps of DDIM.
 
     Args:
         unet: The network.
         config: Its stage; guidance and threshold of its sampling go into the student.
         steps: Of the student.
+        method: How it is taught.
+        parts: Of a student's step, with 'consistency': the teacher is taken as good in `parts * steps` steps.
 
-    Source: Salimans and Ho 2022, 'Progressive distillation for fast sampling of diffusion models', algorithm 2.
+    Source: Salimans and Ho 2022, 'Progressive distillation for fast sampling of diffusion models', algorithm 2; Heek et
+        al. 2024, 'Multistep consistency models', algorithm 1, with a fixed number of parts.
     """
 
     unet: nn.Module
     config: StageConfig
     steps: int
+    method: DistillationMethod = "progressive"
+    parts: int = 8
 
-    def start_of_step(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the number of the student's step that a time lies in, (B,), and the time at its start, (B,).
+    def place(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns where in sampling a student is asked at, (B,), and its time, (B,).
 
         Args:
             t: Times in [0, 1), (B,); 1 less such a time is how far sampling has come.
         """
-        step = (t * self.steps).long().clamp(max=self.steps - 1)
-        return step, 1 - step / self.steps
+        count = len(self._times)
+        place = (t * count).long().clamp(max=count - 1)
+        return place, 1 - place / count
 
-    def x0(self, x_t: Tensor, step: Tensor, conditions: Conditions) -> Tensor:
-        """Returns the image that a student has to predict for its step to end where two steps of the teacher do.
+    def x0(
+        self, x_t: Tensor, place: Tensor, conditions: Conditions, student: Predict, *, guidance: Tensor | None = None
+    ) -> Tensor:
+        """Returns the image that a student has to predict for its step to end where it should.
 
         Args:
-            x_t: At the starts of the steps, (B, C, H, W).
-            step: The student's steps, (B,).
+            x_t: At the places, (B, C, H, W).
+            place: As of the method of that name, (B,).
             conditions: Of the batch.
+            student: Gives the student's prediction, (B, C, H, W), from x_t and its log-SNR, (B,).
+            guidance: Weights of the embedding to teach, (B,); the stage's own if not given.
         """
-        own, first, second = (table.to(x_t.device)[step].unbind(1) for table in self._weights)
-        denoise = Denoiser(self.unet, self.config, conditions)
-        t = 1 - step / self.steps
+        times, weights = (table.to(x_t.device)[place] for table in (self._time_table, self._weights))
+        (begin, middle), (own, first, second) = times.unbind(1), weights.unbind(1)
+        teacher = Denoiser(self.unet, self.config, conditions, guidance)
         with torch.no_grad():
-            middle = _stepped(x_t, denoise(x_t, t), first)
-            end = _stepped(middle, denoise(middle, t - 0.5 / self.steps), second)
-        return (end - _wide(own[0]) * x_t) / _wide(own[1])
+            x_middle = _stepped(x_t, teacher(x_t, begin), first)
+            if self.method == "consistency":
+                schedule = teacher.schedule
+                prediction = student(x_middle, schedule.log_snr(middle))
+                x0 = predicted_x0(self.config.objective, schedule, prediction, x_middle, middle).clamp(-1, 1)
+            else:
+                x0 = teacher(x_middle, middle)
+            end = _stepped(x_middle, x0, second)
+        return (end - _wide(own[:, 0]) * x_t) / _wide(own[:, 1])
 
     @cached_property
-    def _weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of x_t and x0, (steps, 2), in the student's steps, and in the first and second of the teacher's in each."""
-        own, teachers = (self._table(steps) for steps in (self.steps, 2 * self.steps))
-        return own, teachers[0::2], teachers[1::2]
+    def _times(self) -> list[tuple[float, float, float]]:
+        """Where a student is asked at: that time, the time up to which its teacher goes, and that of its step's end."""
+        if self.method == "progressive":
+            count = self.steps
+            return [(1 - i / count, 1 - (i + 0.5) / count, 1 - (i + 1) / count) for i in range(count)]
+        count = self.steps * self.parts
+        return [(1 - i / count, 1 - (i + 1) / count, 1 - (i // self.parts + 1) / self.steps) for i in range(count)]
 
-    def _table(self, steps: int) -> Tensor:
-        places = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64).tolist()
-        return torch.tensor([(each.x, each.x0) for each in step_weights(Schedule(self.config.schedule), places)])
+    @cached_property
+    def _time_table(self) -> Tensor:
+        return torch.tensor([times[:2] for times in self._times])
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        """Of x_t and x0, (places, 3, 2), in the student's step, in the teacher's part of it, and in the rest."""
+        schedule = Schedule(self.config.schedule)
+        table = []
+        for begin, middle, end in self._times:
+            own, first = (step_weights(schedule, (begin, until))[0] for until in (end, middle))
+            # After the last part nothing is left to go.
+            rest = [step_weights(schedule, (middle, end))[0]] if middle > end + 1e-9 else [StepWeights(1.0, 0.0)]
+            table.append([(each.x, each.x0) for each in (own, first, *rest)])
+        return torch.tensor(table)
 
 
 @dataclass(frozen=True)
@@ -131,6 +187,9 @@ def distill_stage(
     out_dir: Path,
     *,
     steps: Sequence[int],
+    method: DistillationMethod = "progressive",
+    parts: int = 8,
+    guidance: tuple[float, float] | None = None,
     validation: Examples | None = None,
     device: Literal["cpu", "auto"] = "auto",
     resume: bool = False,
@@ -146,7 +205,10 @@ def distill_stage(
         training: How each student is trained; 'truncated_snr' is the loss weight of the paper.
         examples: The data, as for training.
         out_dir: Where to; made if missing.
-        steps: Of the students, one after the other; see `students_of`.
+        steps: Of the students, one after the other; see `students_of`. With 'consistency' one is enough.
+        method: How they are taught, see `Teacher`.
+        parts: See `Teacher`.
+        guidance: See `student_of`.
         validation: Held-out data.
         device: 'auto' takes an accelerator where there is one.
         resume: Go on with what is in `out_dir`.
@@ -155,18 +217,25 @@ def distill_stage(
         An event a step.
 
     Raises:
-        ConfigError: The stage predicts noise, or a student does not take half its teacher's steps.
+        ConfigError: The stage cannot have such a student, see `student_of`; or a student does not take fewer steps than
+            the one before, with 'progressive' half of them.
         ValueError, CheckpointError, TrainingError: As of `train_stage`.
     """
     from cdm_core.training import train_stage  # accelerate takes a second, which samplers need not wait for
     from cdm_core.training_state import load_trained
 
     for teacher_steps, student_steps in pairwise(steps):
-        if teacher_steps != 2 * student_steps:
+        if method == "progressive" and teacher_steps != 2 * student_steps:
             raise ConfigError(f"a student takes half its teacher's steps, got {student_steps} after {teacher_steps}")
-    teacher_config = config
+        if teacher_steps <= student_steps:
+            raise ConfigError(
+                f"a student takes fewer steps than its teacher, got {student_steps} after {teacher_steps}"
+            )
+    teacher_config, start = config, unet
+    if guidance is not None:
+        start = with_guidance_input(config, student_of(config, steps[0], guidance=guidance), unet)
     for count in steps:
-        student = student_of(config, count)
+        student = student_of(teacher_config, count, guidance=guidance if teacher_config is config else None)
         place = out_dir / f"{count}-steps"
         for event in train_stage(
             student,
@@ -175,17 +244,17 @@ def distill_stage(
             place,
             validation=validation,
             device=device,
-            initial=unet,
-            teacher=Teacher(unet, teacher_config, count),
+            initial=start,
+            teacher=Teacher(unet, teacher_config, count, method, parts),
             resume=resume,
         ):
             yield DistillationEvent(count, event)
         unet, _ = load_trained(place / "state.pt", student)
-        teacher_config = student
+        teacher_config, start = student, unet
 
 
-def _stepped(x_t: Tensor, x0: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    return _wide(weights[0]) * x_t + _wide(weights[1]) * x0
+def _stepped(x_t: Tensor, x0: Tensor, weights: Tensor) -> Tensor:
+    return _wide(weights[:, 0]) * x_t + _wide(weights[:, 1]) * x0
 
 
 def _wide(values: Tensor) -> Tensor:

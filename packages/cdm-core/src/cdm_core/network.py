@@ -34,6 +34,7 @@ def build_unet(config: StageConfig) -> nn.Module:
     module = imagen_module()
     _let_each_image_drop_its_embedding(module)
     arguments = TypeAdapter(UnetConfig).dump_python(config.unet)
+    arguments["cond_images_channels"] += config.guidance_input is not None  # the weight's, after the others
     conditioned = config.unet.text_embed_dim is not None
     with contextlib.redirect_stdout(io.StringIO()):  # the library prints advice on small networks
         unet: nn.Module = module.Unet(**arguments, cond_on_text=conditioned, lowres_cond=config.lowres_px is not None)

@@ -1,13 +1,14 @@
 """The work of one step: the loss of a chunk of examples, and gradients from chunks that fit the device."""
 
 import contextlib
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig, TrainingConfig
-from cdm_core.denoiser import Conditions
+from cdm_core.denoiser import Conditions, told_guidance
 from cdm_core.distillation import Teacher
 from cdm_core.errors import TrainingError
 from cdm_core.lowres import blurred, enlarge, noise_px, noised_lowres
@@ -44,16 +45,19 @@ def chunk_loss(
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
     seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
     x0, t = moved["x0"], moved["t"]
-    step = None
+    place = None
     if teacher is not None:
-        step, t = teacher.start_of_step(t)
+        place, t = teacher.place(t)
     lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
     noise, lowres_noise = torch.empty_like(x0), x0.new_empty((len(x0), 3, lowres_side, lowres_side))
+    guidance = torch.empty_like(t) if config.guidance_input else None
     for i, seed in enumerate(seeds):
         generator.manual_seed(seed)
         noise[i].normal_(generator=generator)
         if config.lowres_px is not None:
             lowres_noise[i].normal_(generator=generator)
+        if guidance is not None and config.guidance_input is not None:
+            guidance[i].uniform_(*config.guidance_input, generator=generator)
     lowres, lowres_log_snr = None, None
     if config.lowres_px is not None:
         lowres, lowres_log_snr = _lowres_input(config, moved, lowres_noise, crops, x0.shape[-1])
@@ -62,14 +66,20 @@ def chunk_loss(
     )
     log_snr = schedule.log_snr(t)
     x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        prediction = network(x_t, log_snr, **conditions.of_network())
-    if teacher is not None and step is not None:
+    told = conditions if guidance is None else replace(conditions, guidance=told_guidance(config, guidance))
+
+    def predicted(x_t: Tensor, log_snr: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            prediction: Tensor = network(x_t, log_snr, **told.of_network(x_t))
+        return prediction.float()
+
+    prediction = predicted(x_t, log_snr)
+    if teacher is not None and place is not None:
         alpha, sigma = schedule.alpha_sigma(t)
-        x0 = teacher.x0(x_t, step, conditions)
+        x0 = teacher.x0(x_t, place, conditions, predicted, guidance=guidance)
         noise = (x_t - alpha * x0) / sigma
     target = training_target(config.objective, schedule, x0, noise, t)
-    errors = (prediction.float() - target).square().mean(dim=(1, 2, 3))
+    errors = (prediction - target).square().mean(dim=(1, 2, 3))
     total: Tensor = (loss_weight(weight, config.objective, log_snr) * errors).sum()
     return total
 

@@ -36,6 +36,26 @@ def widen(config: StageConfig, unet: nn.Module, channels: int) -> tuple[StageCon
         raise ValueError(f"channels to add are at least 1, got {channels}")
     had = config.unet.cond_images_channels
     wider = replace(config, unet=replace(config.unet, cond_images_channels=had + channels))
+    return wider, _widened(config, wider, unet, channels)
+
+
+def with_guidance_input(config: StageConfig, wider: StageConfig, unet: nn.Module) -> nn.Module:
+    """Returns the network of a stage with `guidance_input`, which does what one of a stage without it did.
+
+    Args:
+        config: The stage without it.
+        wider: The same with it.
+        unet: The network of the first; it stays as it is.
+
+    Raises:
+        ValueError: The network is not the stage's.
+    """
+    return _widened(config, wider, unet, 1)
+
+
+def _widened(config: StageConfig, wider: StageConfig, unet: nn.Module, channels: int) -> nn.Module:
+    """Returns a copy of a network with so many images more, after those that it is conditioned on."""
+    had = config.unet.cond_images_channels
     with torch.device("meta"):  # shapes only: no weights to draw and throw away
         widened = build_unet(wider)
     tensors = {
@@ -50,7 +70,7 @@ def widen(config: StageConfig, unet: nn.Module, channels: int) -> tuple[StageCon
     widened.load_state_dict(tensors, assign=True)
     for new, old in zip(widened.parameters(), unet.parameters(), strict=True):
         new.requires_grad_(old.requires_grad)
-    return wider, widened.train(unet.training)
+    return widened.train(unet.training)
 
 
 def widen_cascade(cascade: Cascade, channels: int) -> Cascade:

@@ -19,6 +19,13 @@ class WholeSlide(StrEnum):
     COVER = "cover"
 
 
+class DistillationMethod(StrEnum):
+    """How students are taught."""
+
+    PROGRESSIVE = "progressive"
+    CONSISTENCY = "consistency"
+
+
 class PictureFormat(StrEnum):
     """How pictures are kept."""
 
@@ -230,6 +237,10 @@ def distill(
     ),
     plan: Plan = builtin.PLAN,
     least: Annotated[int, typer.Option("--to", min=1, help="Sampling steps of every network at the end.")] = 4,
+    method: Annotated[
+        DistillationMethod,
+        typer.Option(help="Halve the steps student by student, or go to the last at once, learning from itself."),
+    ] = DistillationMethod.PROGRESSIVE,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps of every student.", show_default="as the plan says")
     ] = None,
@@ -243,8 +254,9 @@ def distill(
 ) -> None:
     """Teach a model's networks to take few steps: each student does in one step what its teacher does in two.
 
-    Students follow one another, each with half the steps of the one before. The plan is that of the model's training;
-    its numbers of steps and images are those of every student. **--resume** goes on with an interrupted run.
+    Students follow one another, each with half the steps of the one before; or there is one only, with **--method
+    consistency**. The plan is that of the model's training; its numbers of steps and images are those of every student.
+    **--resume** goes on with an interrupted run.
 
     Example: **urcdm-app distill --model runs/mine/model --tiles tiles --to 4 --steps 2000**
     """
@@ -257,6 +269,7 @@ def distill(
         out=out,
         plan_path=plan,
         least=least,
+        method=method.value,
         steps=steps,
         batch=batch,
         only=only,
