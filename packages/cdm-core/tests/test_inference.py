@@ -1,6 +1,7 @@
 import copy
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,11 +59,34 @@ def test_only_gpus_sample_in_bf16_of_their_own_accord() -> None:
     assert best_precision(torch.device("cpu")) == "fp32"
 
 
+class TwoLayers(nn.Module):
+    """A network that is compiled in seconds, and takes what a stage of `tiniest` gives."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(10, width, 3, padding=1), nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(
+        self, x: Tensor, time: Tensor, *, lowres_cond_img: Tensor, lowres_noise_times: Tensor, cond_images: Tensor
+    ) -> Tensor:
+        given = torch.cat([x, lowres_cond_img, cond_images], 1)
+        shift = (time + lowres_noise_times).tanh()[:, None, None, None]
+        predicted: Tensor = self.last(nn.functional.silu(nn.functional.group_norm(self.first(given) + shift, 2)))
+        return predicted
+
+
+@pytest.fixture
+def tiniest(tiny_stage: Stage) -> StageConfig:
+    unet = {"dim_mults": (1,), "cond_images_channels": 4}
+    return tiny_stage(unet, image_px=16, lowres_px=8, sampling=SamplingConfig(4, "dpmpp_2m"))
+
+
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no compiler")
-def test_a_compiled_stage_draws_the_same_images(tiny_stage: Stage, random_unet: Unet, generators: Generators) -> None:
-    tiniest = {"dim_mults": (1,), "cond_images_channels": 4}
-    config = tiny_stage(tiniest, image_px=16, lowres_px=8, sampling=SamplingConfig(4, "dpmpp_2m"))
-    unet = random_unet(config)
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_a_compiled_stage_draws_the_same_images(
+    tiniest: StageConfig, random_unet: Unet, generators: Generators, whole: bool
+) -> None:
+    config, unet = tiniest, random_unet(tiniest) if whole else TwoLayers()
     wanted = drawn(unet, config, generators)
     torch.compiler.reset()
     names = list(unet.state_dict())
@@ -91,33 +115,33 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-@pytest.mark.parametrize("method", ["ddpm", "heun"])
 def test_one_compilation_serves_all_steps_and_batches_of_a_size(
-    config: StageConfig, random_unet: Unet, generators: Generators, compilations: list[int], method: Method
+    tiniest: StageConfig, random_unet: Unet, generators: Generators, compilations: list[int]
 ) -> None:
-    unet = prepare_for_sampling(random_unet(config), compiled=True)
+    unet = prepare_for_sampling(random_unet(tiniest), compiled=True)
     context = torch.rand(2, 4, 16, 16)
     known = torch.rand(2, 16, 16, 3).permute(0, 3, 1, 2)  # as pictures lie in memory
     mask = torch.zeros(2, 1, 16, 16)
     mask[..., :3] = 1
-    for lowres in (context[:, :3, ::2, ::2], context[:, :3, ::2, ::2].contiguous()):
-        for held in ({}, {"known": known, "known_mask": mask}, {"known": known.contiguous(), "known_mask": mask}):
-            sampling = SamplingConfig(3, method)
-            stage = StageConfig(16, config.unet, lowres_px=8, sampling=sampling)
-            sample_stage(
-                unet, stage, generators=generators(0, 1), lowres=lowres, cond_images=context, resample=2, **held
-            )
+    methods: tuple[Method, ...] = ("ddpm", "heun")
+    for method in methods:
+        for lowres in (context[:, :3, ::2, ::2], context[:, :3, ::2, ::2].contiguous()):
+            for held in ({}, {"known": known, "known_mask": mask}, {"known": known.contiguous(), "known_mask": mask}):
+                stage = replace(tiniest, sampling=SamplingConfig(3, method))
+                sample_stage(
+                    unet, stage, generators=generators(0, 1), lowres=lowres, cond_images=context, resample=2, **held
+                )
     assert len(compilations) == 1
 
 
-def test_every_network_is_compiled_however_many_there_are(
-    tiny_stage: Stage, random_unet: Unet, compilations: list[int]
-) -> None:
+def test_every_network_is_compiled_however_many_there_are(compilations: list[int]) -> None:
+    pictures, times = torch.zeros(1, 3, 8, 8), torch.zeros(1)
+    context = torch.zeros(1, 4, 8, 8)
     with torch._dynamo.config.patch(recompile_limit=2):  # 8 unless told otherwise, of a function that all share
         for width in (8, 16, 24, 32):
-            unet = random_unet(tiny_stage({"dim": width, "dim_mults": (1,)}))
+            unet = TwoLayers(width)
             compile_in_place(unet)
-            unet(torch.zeros(1, 3, 8, 8), torch.zeros(1))
+            unet(pictures, times, lowres_cond_img=pictures, lowres_noise_times=times, cond_images=context)
     assert len(compilations) == 4
 
 

@@ -26,36 +26,42 @@ class OneColour:
         return {"image": self.colour.reshape(3, 1, 1).expand(3, 8, 8).clone()}
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5])
+@pytest.fixture(scope="module")
+def straight(upper: StageConfig, runs: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """The folder of an undisturbed run, and its events."""
+    folder = tmp_path_factory.mktemp("straight")
+    return folder, runs.train(upper, folder)
+
+
+@pytest.mark.parametrize("stop", [1, 5])
 def test_a_resumed_run_goes_on_along_the_same_trajectory(
-    upper: StageConfig, tmp_path: Path, runs: Any, stop: int
+    upper: StageConfig, straight: tuple[Path, list[Any]], tmp_path: Path, runs: Any, stop: int
 ) -> None:
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    whole = runs.train(upper, straight)
-    parts = runs.train(upper, resumed, stop=stop) + runs.train(upper, resumed, resume=True)
+    folder, whole = straight
+    parts = runs.train(upper, tmp_path, stop=stop) + runs.train(upper, tmp_path, resume=True)
     assert parts == whole
     assert [event.step for event in whole] == [1, 2, 3, 4, 5, 6]
-    runs.assert_same(runs.state(straight), runs.state(resumed))
-    assert runs.log(straight) == runs.log(resumed)
+    runs.assert_same(runs.state(folder), runs.state(tmp_path))
+    assert runs.log(folder) == runs.log(tmp_path)
 
 
-def test_a_killed_run_repeats_the_steps_since_its_last_state(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    runs.train(upper, straight)
-    runs.train(upper, killed, stop=3)
-    state = (killed / "state.pt").read_bytes()
-    runs.train(upper, killed, stop=2, resume=True)
-    (killed / "state.pt").write_bytes(state)
-    with (killed / "log.jsonl").open("a") as log:
+def test_a_killed_run_repeats_the_steps_since_its_last_state(
+    upper: StageConfig, straight: tuple[Path, list[Any]], tmp_path: Path, runs: Any
+) -> None:
+    runs.train(upper, tmp_path, stop=3)
+    state = (tmp_path / "state.pt").read_bytes()
+    runs.train(upper, tmp_path, stop=2, resume=True)
+    (tmp_path / "state.pt").write_bytes(state)
+    with (tmp_path / "log.jsonl").open("a") as log:
         log.write('{"step": 6, "lo')  # killed while it wrote
-    runs.train(upper, killed, resume=True)
-    runs.assert_same(runs.state(straight), runs.state(killed))
-    assert runs.log(straight) == runs.log(killed)
+    runs.train(upper, tmp_path, resume=True)
+    runs.assert_same(runs.state(straight[0]), runs.state(tmp_path))
+    assert runs.log(straight[0]) == runs.log(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_worker_processes_do_not_change_the_trajectory(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
-    none, one = (runs.train(upper, tmp_path / str(n), runs.settings(steps=3, workers=n)) for n in (0, 1))
+    none, one = (runs.train(upper, tmp_path / str(n), runs.settings(steps=2, workers=n)) for n in (0, 1))
     assert none == one
 
 
@@ -101,7 +107,7 @@ def test_the_network_to_start_from_is_left_alone(
 ) -> None:
     unet = random_unet(upper)
     before = {name: value.clone() for name, value in unet.state_dict().items()}
-    runs.train(upper, tmp_path, initial=unet)
+    runs.train(upper, tmp_path, runs.settings(steps=2), initial=unet)
     runs.assert_same(dict(unet.state_dict()), before)
     assert not any(parameter.requires_grad for parameter in unet.parameters())
 
@@ -143,23 +149,25 @@ def test_weight_decay_draws_weights_towards_zero(
             torch.testing.assert_close(plain[name] - decayed[name], 1e-3 * 0.5 * parameter, atol=1e-6, rtol=1e-3)
 
 
-def test_a_run_may_have_another_precision_than_the_one_before(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
-    exact = runs.train(upper, tmp_path / "fp32")
-    mixed = runs.train(upper, tmp_path / "bf16", runs.settings(precision="bf16"))
+def test_a_run_may_have_another_precision_than_the_one_before(
+    upper: StageConfig, straight: tuple[Path, list[Any]], tmp_path: Path, runs: Any
+) -> None:
+    exact = straight[1]
+    mixed = runs.train(upper, tmp_path, runs.settings(precision="bf16"))
     assert mixed != exact
     assert [event.loss for event in mixed] == pytest.approx([event.loss for event in exact], rel=0.02)
-    assert {value.dtype for value in runs.state(tmp_path / "bf16")["unet"].values()} == {torch.float32}
+    assert {value.dtype for value in runs.state(tmp_path)["unet"].values()} == {torch.float32}
 
 
 def test_a_network_learns_the_one_picture_that_there_is(
     tiny_stage: Stage, tmp_path: Path, runs: Any, generators: Callable[..., list[torch.Generator]]
 ) -> None:
-    config = tiny_stage({"dim_mults": (1,)}, sampling=SamplingConfig(20, "ddim"))
-    training = runs.settings(steps=150, batch_size=8, learning_rate=1e-2, ema_decay=0.9)
+    config = tiny_stage({"dim_mults": (1,)}, sampling=SamplingConfig(10, "ddim"))
+    training = runs.settings(steps=110, batch_size=8, learning_rate=1e-2, ema_decay=0.9)
     losses = [event.loss for event in runs.train(config, tmp_path, training, examples=OneColour())]
-    assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:5])
     unet, steps = load_trained(tmp_path / "state.pt", config)
-    assert steps == 150
+    assert steps == 110
     images = sample_stage(unet, config, generators=generators(0, 1, 2, 3))
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), OneColour.colour, atol=0.05, rtol=0)
 

@@ -42,7 +42,11 @@ def test_settings_that_do_not_touch_the_trajectory_may_change(upper: StageConfig
 def test_a_state_of_another_stage_is_refused(upper: StageConfig, tiny_stage: Stage, tmp_path: Path, runs: Any) -> None:
     runs.train(upper, tmp_path, stop=1)
     other = tiny_stage(
-        {"cond_images_channels": 1, "dim": 16}, image_px=16, lowres_px=8, objective="x0", sampling=upper.sampling
+        {"cond_images_channels": 1, "dim": 16, "dim_mults": (1,)},
+        image_px=16,
+        lowres_px=8,
+        objective="x0",
+        sampling=upper.sampling,
     )
     with pytest.raises(CheckpointError, match=r"stage\.objective = v, not x0"):
         runs.train(other, tmp_path, resume=True)
@@ -55,7 +59,10 @@ def test_the_setting_that_differs_is_named_and_not_its_table(
 ) -> None:
     runs.train(upper, tmp_path, stop=1)
     wider = tiny_stage(
-        {"cond_images_channels": 1, "dim": 24}, image_px=16, lowres_px=8, sampling=SamplingConfig(1, "ddim")
+        {"cond_images_channels": 1, "dim": 24, "dim_mults": (1,)},
+        image_px=16,
+        lowres_px=8,
+        sampling=SamplingConfig(1, "ddim"),
     )
     with pytest.raises(CheckpointError, match=r"started with stage\.unet\.dim = 16, not 24; use the same setting"):
         runs.train(wider, tmp_path, resume=True)

@@ -79,19 +79,19 @@ def test_random_numbers_are_of_the_draw_alone(upper: StageConfig, runs: Any) -> 
     assert strata == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 4])
+@pytest.mark.parametrize("chunk", [1, 3])
 def test_chunks_change_nothing_but_rounding(upper: StageConfig, tmp_path: Path, runs: Any, chunk: int) -> None:
-    runs.train(upper, tmp_path / "whole", runs.settings(steps=3, batch_size=4))
-    runs.train(upper, tmp_path / "chunks", runs.settings(steps=3, batch_size=4, chunk_size=chunk))
+    runs.train(upper, tmp_path / "whole", runs.settings(steps=2, batch_size=4))
+    runs.train(upper, tmp_path / "chunks", runs.settings(steps=2, batch_size=4, chunk_size=chunk))
     runs.assert_close(runs.state(tmp_path / "whole"), runs.state(tmp_path / "chunks"))
     whole, chunks = (runs.log(tmp_path / name) for name in ("whole", "chunks"))
     assert [line["loss"] for line in chunks] == pytest.approx([line["loss"] for line in whole], rel=1e-5)
 
 
 def test_a_run_in_chunks_resumes_to_the_bit(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
-    training = runs.settings(batch_size=3, chunk_size=2)
+    training = runs.settings(steps=4, batch_size=3, chunk_size=2)
     runs.train(upper, tmp_path / "straight", training)
-    runs.train(upper, tmp_path / "resumed", training, stop=3)
+    runs.train(upper, tmp_path / "resumed", training, stop=2)
     runs.train(upper, tmp_path / "resumed", training, resume=True)
     runs.assert_same(runs.state(tmp_path / "straight"), runs.state(tmp_path / "resumed"))
 
@@ -259,11 +259,11 @@ def given_to(calls: list[dict[str, Tensor]]) -> list[bool]:
 
 
 def test_embeddings_are_dropped_in_some_examples(tiny_stage: Stage, spied: Any, tmp_path: Path, runs: Any) -> None:
-    config = tiny_stage({"text_embed_dim": 4}, sampling=SamplingConfig(1, "ddim"))
+    config = tiny_stage({"text_embed_dim": 4, "dim_mults": (1,)}, sampling=SamplingConfig(1, "ddim"))
     examples = Coordinates(torch.zeros(4))  # an embedding like any other
     for share in (0.0, 0.5, 1.0):
         unet, calls = spied(config)
-        training = runs.settings(steps=10, batch_size=8, sample_every=99, drop_embedding=share)
+        training = runs.settings(steps=5, batch_size=16, sample_every=99, drop_embedding=share)
         runs.train(config, tmp_path / str(share), training, examples=examples, initial=unet)
         assert all(call["text_mask"].all() for call in calls)
         assert 1 - np.mean(given_to(calls)) == pytest.approx(share, abs=0.15 if share == 0.5 else 0)
