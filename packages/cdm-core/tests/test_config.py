@@ -108,7 +108,7 @@ def test_a_stage_enlarges(tiny_stage: Callable[..., StageConfig], lowres_px: int
         ({"lowres_noise": 1.2}, r"lowres_noise lies in \[0, 1\], got 1.2"),
         ({"threshold_quantile": 1.01}, r"threshold_quantile lies in \[0, 1\], got 1.01"),
         ({"truncated": True, "lowres_noise": 1.0}, "truncated sampling stops before time 1, got lowres_noise 1.0"),
-        ({"threshold": "soft"}, "'static' or 'dynamic'"),
+        ({"threshold": "soft"}, "'static', 'dynamic' or 'none'"),
         ({"method": "euler"}, "'ddpm', 'ddim', 'dpmpp_2m' or 'heun'"),
     ],
 )

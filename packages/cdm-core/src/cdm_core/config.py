@@ -1,16 +1,16 @@
 """What a network, a stage and a cascade are: frozen, checked when made, and the same in Python and in `model.toml`."""
 
 import math
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
 from cdm_core.objective import LossWeight, Objective
 from cdm_core.schedule import ScheduleName
 from cdm_core.solver import Method
 
-Threshold = Literal["static", "dynamic"]
+Threshold = Literal["static", "dynamic", "none"]
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -55,6 +55,62 @@ class UnetConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Betas:
+    """The schedule of discrete steps that a network of diffusers was trained for, under that library's names.
+
+    Args:
+        name: How beta goes from start to end.
+        start: At the first step.
+        end: At the last.
+        count: Steps.
+    """
+
+    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    start: float
+    end: float
+    count: int = 1000
+
+
+@dataclass(frozen=True, config=STRICT)
+class LatentUnetConfig:
+    """A U-Net on the latents of an autoencoder, both of diffusers; see `cdm_core.latent`.
+
+    Args:
+        unet: Arguments of `diffusers.UNet2DConditionModel` that are not at their defaults, without `in_channels`.
+        autoencoder: Those of `diffusers.AutoencoderKL`.
+        betas: The steps that the U-Net is told.
+        cond_images_channels: Channels of the images to condition on (contexts, masks).
+        text_embed_dim: Width of an embedding to condition on; None for none.
+    """
+
+    unet: dict[str, Any]
+    autoencoder: dict[str, Any]
+    betas: Betas
+    cond_images_channels: int = 0
+    text_embed_dim: int | None = None
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return int(self.autoencoder.get("latent_channels", 4))
+
+    @property
+    def factor(self) -> int:
+        """How many pixels a latent stands for, along a side."""
+        return int(2 ** (len(self.autoencoder.get("block_out_channels", (64,))) - 1))
+
+
+def _kind_of_network(value: object) -> str:
+    fields = value if isinstance(value, dict) else getattr(value, "__dict__", ())
+    return "latent" if "autoencoder" in fields else "imagen"
+
+
+NetworkConfig = Annotated[
+    Annotated[UnetConfig, Tag("imagen")] | Annotated[LatentUnetConfig, Tag("latent")], Discriminator(_kind_of_network)
+]
+
+
+@dataclass(frozen=True, config=STRICT)
 class SamplingConfig:
     """How a stage is sampled unless told otherwise.
 
@@ -67,7 +123,8 @@ class SamplingConfig:
             noised again; the stage must have been trained with `noise_before_resize`.
         guidance: Weight of the embedding, 1 + w of classifier-free guidance; 1 is none.
         threshold: How x0 is kept in range: 'static' clips to [-1, 1]; 'dynamic' first divides by a high quantile of its
-            absolute values where that is over 1, so that large guidance does not saturate.
+            absolute values where that is over 1, so that large guidance does not saturate; 'none' leaves it, which is
+            for latents.
         threshold_quantile: That quantile.
 
     Raises:
@@ -120,7 +177,7 @@ class StageConfig:
     """
 
     image_px: int
-    unet: UnetConfig
+    unet: NetworkConfig
     lowres_px: int | None = None
     schedule: ScheduleName = "cosine"
     objective: Objective = "v"
@@ -142,6 +199,8 @@ class StageConfig:
             raise ValueError("truncated sampling hands on a small noisy image: it wants noise_before_resize")
         if (self.sampling.guidance != 1 or self.guidance_input) and self.unet.text_embed_dim is None:
             raise ValueError("guidance weighs an embedding: the network has none, set unet.text_embed_dim")
+        if isinstance(self.unet, LatentUnetConfig):
+            self._check_latent(self.unet)
         least, largest = self.guidance_input or (-math.inf, math.inf)
         if not least < largest:
             raise ValueError(f"guidance_input goes from the least to the largest weight, got {least} to {largest}")
@@ -149,6 +208,22 @@ class StageConfig:
             raise ValueError(
                 f"the network was taught guidance from {least:g} to {largest:g}, not {self.sampling.guidance:g}"
             )
+
+    def _check_latent(self, unet: LatentUnetConfig) -> None:
+        if self.image_px % unet.factor:
+            raise ValueError(f"image_px {self.image_px} is no multiple of the autoencoder's factor {unet.factor}")
+        if self.lowres_px is not None:
+            raise ValueError("a latent stage enlarges no image: tell it the image around by cond_images instead")
+        if self.sampling.threshold != "none":
+            raise ValueError("latents have no range: a latent stage has sampling.threshold = 'none'")
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Shape of what is sampled: of an image, or of its latents."""
+        if isinstance(self.unet, LatentUnetConfig):
+            side = self.image_px // self.unet.factor
+            return self.unet.latent_channels, side, side
+        return 3, self.image_px, self.image_px
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -173,6 +248,8 @@ class CascadeConfig:
         for lower, upper in zip(self.stages, self.stages[1:], strict=False):
             if upper.lowres_px != lower.image_px:
                 raise ValueError(f"a stage enlarges {upper.lowres_px} px but the one before makes {lower.image_px} px")
+            if upper.sampling.truncated and isinstance(lower.unet, LatentUnetConfig):
+                raise ValueError("truncated sampling hands on a noisy image, which a latent stage does not make")
             if upper.sampling.truncated and upper.lowres_schedule != lower.schedule:
                 raise ValueError("truncated sampling wants lowres_schedule to be the schedule of the stage before")
 

@@ -10,6 +10,9 @@ from cdm_core.errors import ConfigError
 
 T = TypeVar("T")
 
+NETWORK_KINDS = {"imagen": "UnetConfig", "latent": "LatentUnetConfig"}
+"""What pydantic puts into the place of an error below a network, and the class that it stands for."""
+
 
 def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     """Makes a configuration of the given dataclass from plain values, as read from TOML.
@@ -27,7 +30,7 @@ def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     except ValidationError as error:
         # An unknown key is often a known one misspelt, which is then missing: it is told first.
         first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = ".".join(str(part) for part in first["loc"] if part not in NETWORK_KINDS) or "the file"
         if first["type"] == "unexpected_keyword_argument":
             known = _known_keys(kind, first["loc"][:-1])
             near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
@@ -50,7 +53,7 @@ def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:
     definitions = schema.get("$defs", {})
 
     def resolve(node: dict[str, Any]) -> dict[str, Any]:
-        for option in (node, *node.get("anyOf", ()), *node.get("allOf", ())):
+        for option in (node, *node.get("anyOf", ()), *node.get("allOf", ()), *node.get("oneOf", ())):
             if "$ref" in option:
                 target: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
                 return target
@@ -58,6 +61,9 @@ def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:
 
     node = resolve(schema)
     for part in location:
+        if part in NETWORK_KINDS:
+            node = definitions[NETWORK_KINDS[str(part)]]
+            continue
         items = node.get("items") or node.get("additionalProperties") or {}
         node = resolve(items if isinstance(part, int) else node.get("properties", {}).get(part, items))
     return list(node.get("properties", {}))

@@ -48,7 +48,11 @@ class Conditions:
         if self.guidance is None:
             return self.cond_images
         weight = self.guidance.to(x_t.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, *x_t.shape[2:])
-        images = weight if self.cond_images is None else torch.cat((self.cond_images, weight), dim=1)
+        if self.cond_images is None:
+            images = weight
+        else:
+            size = self.cond_images.shape[2:]
+            images = torch.cat((self.cond_images, weight[..., :1, :1].expand(-1, 1, *size)), dim=1)
         return images.contiguous(memory_format=torch.channels_last)
 
     def without_embedding(self) -> "Conditions":
@@ -98,7 +102,7 @@ class Denoiser:
         x0 = predicted_x0(self.config.objective, self.schedule, prediction, x_t, t)
         if self.config.sampling.threshold == "dynamic":
             return dynamic_threshold(x0, self.config.sampling.threshold_quantile)
-        return x0.clamp(-1.0, 1.0)
+        return x0 if self.config.sampling.threshold == "none" else x0.clamp(-1.0, 1.0)
 
     def _guided(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
         own = self.config.sampling.guidance

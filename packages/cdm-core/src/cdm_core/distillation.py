@@ -47,7 +47,12 @@ def student_of(config: StageConfig, steps: int, *, guidance: tuple[float, float]
     if steps < 1:
         raise ConfigError(f"a student takes at least 1 step, got {steps}")
     sampling = replace(
-        config.sampling, steps=steps, method="ddim", eta=0.0, threshold="static", threshold_quantile=0.95
+        config.sampling,
+        steps=steps,
+        method="ddim",
+        eta=0.0,
+        threshold="none" if config.sampling.threshold == "none" else "static",
+        threshold_quantile=0.95,
     )
     if guidance is None and config.guidance_input is None:
         sampling = replace(sampling, guidance=1.0)
@@ -139,7 +144,8 @@ class Teacher:
             if self.method == "consistency":
                 schedule = teacher.schedule
                 prediction = student(x_middle, schedule.log_snr(middle))
-                x0 = predicted_x0(self.config.objective, schedule, prediction, x_middle, middle).clamp(-1, 1)
+                x0 = predicted_x0(self.config.objective, schedule, prediction, x_middle, middle)
+                x0 = x0 if self.config.sampling.threshold == "none" else x0.clamp(-1, 1)
             else:
                 x0 = teacher(x_middle, middle)
             end = _stepped(x_middle, x0, second)

@@ -16,6 +16,13 @@ KINDS = f"a folder with {MODEL_FILE}, a zip of one, or the id of a Hugging Face 
 REPOSITORY = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 PARTS = (".toml", ".safetensors")
 """How the files of a model end; no others are fetched or unpacked."""
+DIFFUSERS_PARTS = [
+    "scheduler/scheduler_config.json",
+    "*/config.json",
+    "*/diffusion_pytorch_model.safetensors",
+    "*/diffusion_pytorch_model-*.safetensors",  # where the weights are in several files
+    "*/diffusion_pytorch_model.safetensors.index.json",
+]
 MOST_UNPACKED = 20
 """Weights hardly shrink in a zip: one that says it is this many times its size holds none."""
 
@@ -44,16 +51,33 @@ def fetch_model(source: str | Path) -> Path:
     found = REPOSITORY.fullmatch(str(source))
     if found is None:
         raise CheckpointError(f"{source}: no such folder or file; a model is {KINDS}")
-    return _fetched(str(source), found[1], found[2])
+    folder = _fetched(str(source), found[1], found[2], [f"*{end}" for end in PARTS])
+    if not (folder / MODEL_FILE).exists():
+        raise CheckpointError(f"{source}: the repository has no {MODEL_FILE}, so it is no model of this project")
+    return folder
 
 
-def _fetched(source: str, repository: str, revision: str | None) -> Path:
-    """Fetches a repository, or what is new in it."""
+def fetch_diffusers(source: str | Path) -> Path:
+    """Returns the folder of a model in diffusers' form: a folder, or a repository as `fetch_model` takes it.
+
+    Raises:
+        CheckpointError: It is neither; the repository is not to be had.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    found = REPOSITORY.fullmatch(str(source))
+    if found is None or Path(source).exists():
+        raise CheckpointError(f"{source}: no folder of diffusers, and no id of a Hugging Face repository (owner/name)")
+    return _fetched(str(source), found[1], found[2], DIFFUSERS_PARTS)
+
+
+def _fetched(source: str, repository: str, revision: str | None, parts: list[str]) -> Path:
+    """Fetches files of a repository, or what is new in them."""
     from huggingface_hub import errors, snapshot_download  # takes half a second, which other sources need not wait for
 
     here = "" if source.startswith("hf://") else "no such folder or file here, and "
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[f"*{end}" for end in PARTS]))
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=parts))
     except errors.GatedRepoError:
         reason = "its owner gives access on request: ask on its page, then log in with 'hf auth login'"
         raise CheckpointError(f"{source}: {reason}") from None
@@ -72,8 +96,6 @@ def _fetched(source: str, repository: str, revision: str | None) -> Path:
             raise
         line = next(iter(str(error).splitlines()), "")
         raise CheckpointError(f"{source}: cannot be fetched ({type(error).__name__}: {line[:200]})") from None
-    if not (folder / MODEL_FILE).exists():
-        raise CheckpointError(f"{source}: the repository has no {MODEL_FILE}, so it is no model of this project")
     return folder
 
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from cdm_core.config import StageConfig, UnetConfig
+from cdm_core.config import LatentUnetConfig, StageConfig, UnetConfig
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.family import family_of_tensors, family_of_version, installed_version, require_family
 from cdm_core.fused import fuse
@@ -25,8 +25,14 @@ def build_unet(config: StageConfig) -> nn.Module:
     Its forward takes x_t, (B, 3, S, S), and log_snr(t), (B,); as keywords what `Conditions.of_network` gives.
 
     Raises:
-        ConfigError: The installed imagen-pytorch makes no network of that width.
+        ConfigError: The installed imagen-pytorch makes no network of that width, or the stage is a latent one and
+            diffusers is not installed.
     """
+    extra_images = int(config.guidance_input is not None)
+    if isinstance(config.unet, LatentUnetConfig):
+        from cdm_core.latent import LatentUnet  # diffusers takes seconds, which other stages need not wait for
+
+        return LatentUnet(config.unet, extra_images)
     if config.unet.dim % GROUPS and family_of_version(installed_version()) != "2":
         raise ConfigError(
             f"unet.dim {config.unet.dim}: imagen-pytorch {installed_version()} wants a multiple of {GROUPS}"
@@ -34,7 +40,7 @@ def build_unet(config: StageConfig) -> nn.Module:
     module = imagen_module()
     _let_each_image_drop_its_embedding(module)
     arguments = TypeAdapter(UnetConfig).dump_python(config.unet)
-    arguments["cond_images_channels"] += config.guidance_input is not None  # the weight's, after the others
+    arguments["cond_images_channels"] += extra_images
     conditioned = config.unet.text_embed_dim is not None
     with contextlib.redirect_stdout(io.StringIO()):  # the library prints advice on small networks
         unet: nn.Module = module.Unet(**arguments, cond_on_text=conditioned, lowres_cond=config.lowres_px is not None)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-ScheduleName = Literal["cosine", "linear"]
+ScheduleName = Literal["cosine", "linear", "scaled_linear"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Schedule:
     """A variance-preserving forward process, x_t = alpha x_0 + sigma eps, told by its log signal-to-noise ratio.
 
     Args:
-        name: 'cosine' (Nichol and Dhariwal 2021) or 'linear' (Ho et al. 2020, in continuous time).
+        name: 'cosine' (Nichol and Dhariwal 2021), 'linear' (Ho et al. 2020, in continuous time) or 'scaled_linear'
+            (Rombach et al. 2022, with the constants of Stable Diffusion), which keeps some signal at t = 1.
     """
 
     name: ScheduleName = "cosine"
@@ -25,12 +26,18 @@ class Schedule:
 
         The constants are those of imagen-pytorch, so that its networks see the times they were trained with.
 
-        Source: Nichol and Dhariwal 2021, equation 17; Kingma et al. 2021, section 3.1.
+        Source: Nichol and Dhariwal 2021, equation 17; Kingma et al. 2021, section 3.1; Rombach et al. 2022, 'High-
+            resolution image synthesis with latent diffusion models', appendix E.
         """
         if self.name == "cosine":
             inverse_snr = torch.cos((t + 0.008) / 1.008 * (math.pi / 2)) ** -2 - 1
             return -torch.log(inverse_snr.clamp(min=1e-5))
-        return -torch.log(torch.expm1(1e-4 + 10 * t**2))
+        if self.name == "linear":
+            return -torch.log(torch.expm1(1e-4 + 10 * t**2))
+        # The sum of the betas of the steps 0 to k, (start + rise i)^2 each, for any k between two steps too.
+        k, start, rise = t * 999, math.sqrt(0.00085), (math.sqrt(0.012) - math.sqrt(0.00085)) / 999
+        total = (k + 1) * (start**2 + start * rise * k + rise**2 * k * (2 * k + 1) / 6)
+        return -torch.log(torch.expm1(total))
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Returns alpha and sigma at times t, each (B, 1, 1, 1) for t of shape (B,)."""

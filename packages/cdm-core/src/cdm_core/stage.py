@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cdm_core.config import StageConfig
+from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.lowres import enlarge, noise_px, noised_lowres
 from cdm_core.sampler import draw_noise, sample
@@ -54,7 +55,7 @@ def sample_stage(
             another than it takes.
     """
     device = next(unet.parameters()).device
-    shape, lowres_noise = (3, config.image_px, config.image_px), None
+    shape, lowres_noise = config.sample_shape, None
     if lowres is not None and not lowres_is_noised:
         lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
     denoiser = stage_denoiser(
@@ -75,12 +76,36 @@ def sample_stage(
         eta=config.sampling.eta,
         until=until,
         generators=generators,
-        known=None if known is None else _channels_last(known * 2 - 1),
-        known_mask=known_mask,
+        known=None if known is None else _channels_last(to_sampled(unet, config, known * 2 - 1)),
+        known_mask=None if known_mask is None else _mask_of(shape, known_mask),
         resample=resample,
         jump=jump,
     )
+    x = from_sampled(unet, config, x)
     return ((x if until > 0 else x.clamp(-1, 1)) + 1) / 2
+
+
+def to_sampled(unet: nn.Module, config: StageConfig, images: Tensor) -> Tensor:
+    """Returns what of images in [-1, 1], (B, 3, S, S), is noised and sampled: they themselves, or their latents."""
+    if not isinstance(config.unet, LatentUnetConfig):
+        return images
+    network: Any = getattr(unet, "module", unet)  # processes that train together wrap it
+    latents: Tensor = network.encode(images)
+    return latents
+
+
+def from_sampled(unet: nn.Module, config: StageConfig, x: Tensor) -> Tensor:
+    """Returns the images around [-1, 1], (B, 3, S, S), of what was sampled, which may be latents."""
+    if not isinstance(config.unet, LatentUnetConfig):
+        return x
+    network: Any = unet
+    images: Tensor = network.decode(x)
+    return images
+
+
+def _mask_of(shape: tuple[int, int, int], known_mask: Tensor) -> Tensor:
+    """Brings a mask, (B, 1, S, S), to the size of what is sampled; a latent is known if all its pixels are."""
+    return -nn.functional.adaptive_max_pool2d(-known_mask, shape[1:])
 
 
 def stage_denoiser(

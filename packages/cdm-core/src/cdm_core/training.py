@@ -13,7 +13,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.distillation import Teacher
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.examples import Examples
@@ -41,6 +41,8 @@ def check_training(config: StageConfig, training: TrainingConfig, *, processes: 
     """
     if training.crop_px is not None and training.crop_px > config.image_px:
         raise ConfigError(f"crop_px {training.crop_px} is over the stage's image_px {config.image_px}")
+    if isinstance(config.unet, LatentUnetConfig) and (training.crop_px or 0) % config.unet.factor:
+        raise ConfigError(f"crop_px {training.crop_px} is no multiple of the autoencoder's factor {config.unet.factor}")
     if training.batch_size % processes:
         raise ConfigError(f"batch_size {training.batch_size} cannot be shared out evenly among {processes} processes")
     check_trackers(training.trackers)
@@ -171,10 +173,13 @@ def _lay_out(unet: nn.Module) -> None:
 
 
 def _freeze_unused(unet: nn.Module, config: StageConfig) -> None:
-    """Freezes what imagen-pytorch's U-Net has for embeddings, in a stage that takes none.
+    """Freezes the autoencoder, and what imagen-pytorch's U-Net has for embeddings, in a stage that takes none.
 
     These weights would get no gradient, and processes that share a step wait for the gradient of every weight.
     """
+    if isinstance(config.unet, LatentUnetConfig):
+        unet.get_submodule("autoencoder").requires_grad_(False).eval()
+        return
     if config.unet.text_embed_dim is None:
         for name, parameter in unet.named_parameters():
             if name.startswith(("attn_pool.", "null_text_")):

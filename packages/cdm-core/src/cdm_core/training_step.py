@@ -14,6 +14,7 @@ from cdm_core.errors import TrainingError
 from cdm_core.lowres import blurred, enlarge, noise_px, noised_lowres
 from cdm_core.objective import LossWeight, loss_weight, training_target
 from cdm_core.schedule import Schedule
+from cdm_core.stage import to_sampled
 from cdm_core.training_examples import Batch
 
 ON_HOST = ("noise_seed", "crop_xy")
@@ -44,7 +45,7 @@ def chunk_loss(
     device, schedule = generator.device, Schedule(config.schedule)
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
     seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
-    x0, t = moved["x0"], moved["t"]
+    x0, t = to_sampled(network, config, moved["x0"]), moved["t"]
     place = None
     if teacher is not None:
         place, t = teacher.place(t)
