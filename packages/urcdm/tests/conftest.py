@@ -19,7 +19,7 @@ def tiny_stage(
 ) -> StageConfig:
     unet = UnetConfig(
         dim=8,
-        dim_mults=(1, 2),
+        dim_mults=(1,),
         cond_dim=8,
         layer_attns=False,
         layer_cross_attns=False,

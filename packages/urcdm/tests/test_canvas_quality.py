@@ -45,10 +45,15 @@ def model(make_model: MakeModel) -> Urcdm:
     return make_model()
 
 
-def test_a_picture_without_patches_has_no_seams_and_agrees_with_itself(model: Urcdm, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def smooth(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> Canvas:
+    """A picture without patches."""
     picture = texture()
-    canvas = paint(model, tmp_path, reduced(picture, 16), reduced(picture, 64), picture)
-    low, medium, high = level_quality(model, canvas, SETTINGS)
+    return paint(model, tmp_path_factory.mktemp("smooth"), reduced(picture, 16), reduced(picture, 64), picture)
+
+
+def test_a_picture_without_patches_has_no_seams_and_agrees_with_itself(model: Urcdm, smooth: Canvas) -> None:
+    low, medium, high = level_quality(model, smooth, SETTINGS)
     assert (low.seam_columns, low.seam_rows, low.coherence, low.glass_step) == (None,) * 4
     assert (low.sampled, medium.sampled, high.sampled) == (1, 25, 441)
     assert high.looked_at == 441
@@ -112,10 +117,8 @@ def test_another_colour_of_the_glass_shows_and_is_no_seam(make_model: MakeModel,
 
 
 def test_few_patches_are_looked_at_and_always_the_same(
-    model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Urcdm, smooth: Canvas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = texture()
-    canvas = paint(model, tmp_path, reduced(picture, 16), reduced(picture, 64), picture)
     read: list[tuple[int, int, int, int]] = []
     whole = StageCanvas.picture
 
@@ -125,9 +128,9 @@ def test_few_patches_are_looked_at_and_always_the_same(
         return whole(self, *window)
 
     monkeypatch.setattr(StageCanvas, "picture", spy)
-    first = level_quality(model, canvas, SETTINGS, most_px=10 * 16 * 16)
+    first = level_quality(model, smooth, SETTINGS, most_px=10 * 16 * 16)
     windows, read[:] = list(read), []
-    assert level_quality(model, canvas, SETTINGS, most_px=10 * 16 * 16) == first
+    assert level_quality(model, smooth, SETTINGS, most_px=10 * 16 * 16) == first
     assert read == windows
     assert first[-1].looked_at == 10
     assert len(windows) == 20  # for steps, and for coherence

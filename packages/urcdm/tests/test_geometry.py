@@ -53,8 +53,7 @@ def draw(model: Urcdm, size_l0: tuple[int, int], folder: Path) -> tuple[NDArray[
 
 
 @pytest.mark.parametrize("levels", [QUARTERS, UNEVEN], ids=["quarters", "uneven"])
-@pytest.mark.parametrize("overlap", [0, 0.125, 0.25])
-@pytest.mark.parametrize("size_l0", [(200, 131), (120, 240)])
+@pytest.mark.parametrize(("overlap", "size_l0"), [(0, (200, 131)), (0.125, (120, 240)), (0.25, (200, 131))])
 def test_every_pixel_of_the_slide_lies_where_its_parent_has_it(
     levels: tuple[Level, ...],
     overlap: float,

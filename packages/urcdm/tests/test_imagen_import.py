@@ -18,13 +18,13 @@ from urcdm.presets import PLANS
 Files = dict[str, list[Path]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(make_model: Callable[..., Urcdm]) -> Urcdm:
     """Three levels with two, two and one network."""
     return make_model()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(model: Urcdm) -> TrainingPlan:
     networks = [
         NetworkPlan(level.name, stage, TrainingConfig(steps=1, batch_size=1))
@@ -34,15 +34,20 @@ def plan(model: Urcdm) -> TrainingPlan:
     return TrainingPlan(model.config, tuple(networks))
 
 
-@pytest.fixture
-def by_network(model: Urcdm, tmp_path: Path) -> Files:
-    """A file for each network, named freely; those that enlarge have a `NullUnet` before them."""
-    files: Files = {}
+@pytest.fixture(scope="module")
+def written(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder, files = tmp_path_factory.mktemp("networks"), Files()
     for level, cascade in zip(model.config.levels, model.cascades, strict=True):
-        files[level.name] = [tmp_path / f"{level.name}.{letter}.pt" for letter in "ab"[: len(cascade.unets)]]
+        files[level.name] = [folder / f"{level.name}.{letter}.pt" for letter in "ab"[: len(cascade.unets)]]
         for path, stage, unet in zip(files[level.name], cascade.config.stages, cascade.unets, strict=True):
             save_imagen_checkpoint(Cascade(CascadeConfig((stage,)), [unet], {"stage_1_steps": 7}), path)
     return files
+
+
+@pytest.fixture
+def by_network(written: Files) -> Files:
+    """A file for each network, named freely; those that enlarge have a `NullUnet` before them."""
+    return {name: list(paths) for name, paths in written.items()}
 
 
 def test_files_of_one_network_each_make_the_model(
