@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from cdm_core.config import LatentUnetConfig
 from cdm_core.inference import Precision
 from urcdm.canvas import Canvas, StageCanvas
 from urcdm.config import UrcdmConfig
@@ -26,7 +27,8 @@ class RunSettings:
         steps: Denoising steps of every stage; each stage's own if None.
         resample: How often each step is run where pixels are held; more costs time and joins patches better.
         joint: Sample all patches of a stage together, step by step, their predictions averaged where they overlap
-            (`urcdm.joint`), instead of one after the other, each holding what its neighbours have drawn.
+            (`urcdm.joint`), instead of one after the other, each holding what its neighbours have drawn. Latent stages
+            (`cdm_core.latent`) are drawn one after the other all the same.
         precision: What the executor's networks calculate in. Two precisions on one canvas would differ by more than
             rounding where patches meet; whether networks are compiled, and the batch, change no more than that.
 
@@ -142,7 +144,8 @@ class _Stage:
         name = self.level.geometry.level.name
         yield Progress(name, self.image_px, len(self.picture.done) - len(skipped), total, len(skipped))
         if len(self.picture.done) < len(self.level.order.grid):
-            jointly = self.settings.joint and total > 1
+            latent = isinstance(self.level.config.stages[self.stage].unet, LatentUnetConfig)
+            jointly = self.settings.joint and total > 1 and not latent
             for done in self._jointly(executor, batch) if jointly else self._in_order(executor, batch):
                 yield Progress(name, self.image_px, done, total, len(skipped))
 

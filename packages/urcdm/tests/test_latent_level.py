@@ -1,0 +1,76 @@
+"""A level whose stage is a latent one, in the grid with others: drawn in order, its neighbours held as latents."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig
+from cdm_core.config import Betas, LatentUnetConfig
+from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate
+from urcdm.generate import open_stage
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="latent stages need diffusers"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # diffusers' own
+]
+
+MakeModel = Callable[..., Urcdm]
+NETWORK = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
+
+
+@pytest.fixture(scope="module")
+def model(make_model: MakeModel) -> Urcdm:
+    """Its second level is one latent stage, of 2 px a latent."""
+    model = make_model()
+    latent = LatentUnetConfig(
+        unet={
+            "cross_attention_dim": 8,
+            "attention_head_dim": 4,
+            "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+            **NETWORK,
+        },
+        autoencoder={
+            "down_block_types": ["DownEncoderBlock2D"] * 2,
+            "up_block_types": ["UpDecoderBlock2D"] * 2,
+            **NETWORK,
+        },
+        betas=Betas("scaled_linear", 0.00085, 0.012),
+        cond_images_channels=model.config.context_channels(1),
+    )
+    stage = StageConfig(16, latent, schedule="scaled_linear", sampling=SamplingConfig(2, "dpmpp_2m", threshold="none"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        cascade = Cascade(CascadeConfig((stage,)))
+    return Urcdm(model.config, [model.cascades[0], cascade, model.cascades[2]])
+
+
+def drawn(model: Urcdm, folder: Path, batch: int, joint: bool = False) -> np.ndarray:
+    settings = RunSettings((192, 128), joint=joint)
+    canvas = Canvas(folder, settings.identity(model), model.config)
+    *_, last = generate(model, canvas, InProcessExecutor(model), settings, batch=batch)
+    assert last.done == last.total
+    geometry = model.geometry(settings.size_l0)[1]
+    picture = open_stage(canvas, geometry, 16)
+    return picture.picture(0, 0, *picture.size_px)
+
+
+def test_a_latent_level_is_drawn_in_the_grid(model: Urcdm, tmp_path: Path) -> None:
+    whole = drawn(model, tmp_path / "canvas", batch=8)
+    assert whole.std() > 1
+    assert np.array_equal(whole, drawn(model, tmp_path / "canvas", batch=8))  # nothing is drawn again
+    one = drawn(model, tmp_path / "one", batch=1)
+    assert np.abs(one.astype(int) - whole).max() <= 1  # rounding
+
+
+def test_joint_sampling_of_the_others_goes_round_it(model: Urcdm, tmp_path: Path) -> None:
+    assert drawn(model, tmp_path / "joint", batch=8, joint=True).std() > 1
+
+
+def test_the_model_is_kept_in_its_folder(model: Urcdm, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    assert Urcdm.load(tmp_path / "model").fingerprint() == model.fingerprint()
