@@ -226,7 +226,11 @@ def _saying(file: str, **values: Any) -> Callable[[Path], None]:
             CheckpointError,
             "unet: its weights cannot be read",
         ),
-        (_saying("scheduler/scheduler_config.json", prediction_type="flow_prediction"), ConfigError, "flow_prediction"),
+        (
+            _saying("scheduler/scheduler_config.json", prediction_type="flow_prediction"),
+            CheckpointError,
+            "flow_prediction",
+        ),
     ],
 )
 def test_a_folder_of_the_wrong_kind_says_what_is_missing(

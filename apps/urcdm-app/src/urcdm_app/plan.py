@@ -2,11 +2,13 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
 from cdm_core import ConfigError
 from cdm_core.config_file import dump_config, parse_config
+from cdm_core.latent import latent_stage
 from urcdm import TrainingPlan
 from urcdm.presets import PLANS
 from urcdm_app import builtin
@@ -27,7 +29,29 @@ def read_plan(path: Path) -> TrainingPlan:
         raise ConfigError(f"{path}: no such plan; 'urcdm-app plan' prints the built-in one to start from") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
+    networks = values.get("networks")
+    for network in networks if isinstance(networks, list) else []:
+        if isinstance(network, dict) and "diffusers" in network:
+            _fill_latent_stage(network, str(path))
     return parse_config(TrainingPlan, values, str(path))
+
+
+def _fill_latent_stage(network: dict[str, Any], path: str) -> None:
+    """Puts what a model in diffusers' form says of itself into the table of a network that starts from it.
+
+    The plan says no more than the size, what it is conditioned on, and how it is sampled and trained; or it says all,
+    as one that a run has written does.
+    """
+    stage = network.get("stage", {})
+    told = stage.get("unet", {})
+    if "autoencoder" in told:
+        return
+    unknown = [*(stage.keys() - {"image_px", "unet", "sampling"}), *(told.keys() - {"cond_images_channels"})]
+    if unknown or "image_px" not in stage:
+        fault = f"'{unknown[0]}' follows from the model" if unknown else "image_px is missing"
+        raise ConfigError(f"{path}: the network that starts from {network['diffusers']}: {fault}")
+    found = dump_config(latent_stage(network["diffusers"], stage["image_px"], **told))
+    network["stage"] = {**found, "sampling": {**found["sampling"], **stage.get("sampling", {})}}
 
 
 def plan_text(name: str) -> str:

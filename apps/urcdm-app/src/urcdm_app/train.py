@@ -8,10 +8,12 @@ from pathlib import Path
 
 import tomli_w
 import torch
+from torch import nn
 
 from cdm_core import Cascade, fetch_model
 from cdm_core.config_file import dump_config
 from cdm_core.examples import Examples
+from cdm_core.latent import from_diffusers
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
@@ -88,7 +90,7 @@ def run_train(
                 out / name,
                 validation=held_out_examples,
                 device="cpu" if torch_device.type == "cpu" else "auto",
-                initial=start.cascades[level].unets[stage] if start is not None else None,
+                initial=start.cascades[level].unets[stage] if start is not None else _from_diffusers(network),
                 resume=resume,
             ):
                 validation_loss = validation_loss if event.validation_loss is None else event.validation_loss
@@ -127,6 +129,15 @@ def loss_note(event: TrainingEvent, validation_loss: float | None) -> str:
     if event.restored:
         parts.append(f"went back {event.restored} x")
     return ", ".join(parts)
+
+
+def _from_diffusers(network: NetworkPlan) -> nn.Module | None:
+    """What a network starts from that starts from a model in diffusers' form."""
+    if network.diffusers is None:
+        return None
+    return from_diffusers(
+        network.diffusers, network.stage.image_px, cond_images_channels=network.stage.unet.cond_images_channels
+    )[1]
 
 
 def _start(source: str, plan: TrainingPlan) -> Urcdm:

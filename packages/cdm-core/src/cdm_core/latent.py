@@ -118,6 +118,18 @@ class LatentUnet(nn.Module):
         return upper - 1 + share
 
 
+def latent_stage(
+    source: str | Path,
+    image_px: int,
+    *,
+    cond_images_channels: int = 0,
+    text_embed_dim: int | None = None,
+    sampling: SamplingConfig | None = None,
+) -> StageConfig:
+    """Returns the stage that `from_diffusers` reads, with the same arguments, from its settings alone."""
+    return _stage(fetch_diffusers(source), image_px, cond_images_channels, text_embed_dim, sampling)
+
+
 def from_diffusers(
     source: str | Path,
     image_px: int,
@@ -146,49 +158,63 @@ def from_diffusers(
         CheckpointError: The folder is not such a model; the message says what it lacks.
         ConfigError: `cdm-core[latent]` is not installed, or the sizes do not fit.
     """
-    library = _diffusers()
     folder = fetch_diffusers(source)
-    settings = _read_settings(folder)
-    scheduler = settings["scheduler/scheduler_config.json"]
-    betas = Betas(
-        scheduler.get("beta_schedule", "linear"),
-        scheduler.get("beta_start", 1e-4),
-        scheduler.get("beta_end", 0.02),
-        scheduler.get("num_train_timesteps", 1000),
-    )
-    unet, autoencoder = (
-        _read_network(library, folder / part, name) for part, name in (("unet", UNET), ("vae", AUTOENCODER))
-    )
-    config = LatentUnetConfig(
-        unet=_differences(getattr(library, UNET), settings["unet/config.json"]),
-        autoencoder=_differences(getattr(library, AUTOENCODER), settings["vae/config.json"]),
-        betas=betas,
-        cond_images_channels=cond_images_channels,
-        text_embed_dim=text_embed_dim,
-    )
-    if unet.config.in_channels != config.latent_channels:
-        raise CheckpointError(
-            f"{folder}: its U-Net takes {unet.config.in_channels} channels, its autoencoder makes "
-            f"{config.latent_channels}; models for inpainting or depth are not taken"
-        )
-    try:
-        stage = StageConfig(
-            image_px,
-            config,
-            schedule=SCHEDULES[betas.name],
-            objective=OBJECTIVES[scheduler.get("prediction_type", "epsilon")],
-            sampling=sampling or SamplingConfig(32, "dpmpp_2m", threshold="none"),
-        )
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"{folder}: {error}") from None
-    network = LatentUnet(config)
-    tensors = {f"unet.{name}": value for name, value in unet.state_dict().items()}
+    stage = _stage(folder, image_px, cond_images_channels, text_embed_dim, sampling)
+    network = LatentUnet(_latent(stage))
+    tensors = {f"autoencoder.{name}": value for name, value in _weights(folder / "vae", AUTOENCODER).items()}
+    tensors |= {f"unet.{name}": value for name, value in _weights(folder / "unet", UNET).items()}
     first = tensors["unet.conv_in.weight"]
     added = network.unet.conv_in.weight.shape[1] - first.shape[1]
     tensors["unet.conv_in.weight"] = torch.cat((first, first.new_zeros(len(first), added, *first.shape[2:])), dim=1)
-    tensors |= {f"autoencoder.{name}": value for name, value in autoencoder.state_dict().items()}
     network.load_state_dict({**network.state_dict(), **tensors})
     return stage, network
+
+
+def _latent(stage: StageConfig) -> LatentUnetConfig:
+    if not isinstance(stage.unet, LatentUnetConfig):
+        raise ConfigError(f"the stage of {stage.image_px} px is not a latent one")
+    return stage.unet
+
+
+def _stage(
+    folder: Path, image_px: int, cond_images_channels: int, text_embed_dim: int | None, sampling: SamplingConfig | None
+) -> StageConfig:
+    library, settings = _diffusers(), _read_settings(folder)
+    scheduler = settings["scheduler/scheduler_config.json"]
+    name, objective = scheduler.get("beta_schedule", "linear"), scheduler.get("prediction_type", "epsilon")
+    if name not in SCHEDULES or objective not in OBJECTIVES:
+        raise CheckpointError(
+            f"{folder}: trained with beta_schedule '{name}' and prediction_type '{objective}'; latent stages take "
+            f"{', '.join(SCHEDULES)} and {', '.join(OBJECTIVES)}"
+        )
+    config = LatentUnetConfig(
+        unet=_differences(getattr(library, UNET), settings["unet/config.json"]),
+        autoencoder=_differences(getattr(library, AUTOENCODER), settings["vae/config.json"]),
+        betas=Betas(
+            name,
+            scheduler.get("beta_start", 1e-4),
+            scheduler.get("beta_end", 0.02),
+            scheduler.get("num_train_timesteps", 1000),
+        ),
+        cond_images_channels=cond_images_channels,
+        text_embed_dim=text_embed_dim,
+    )
+    taken = settings["unet/config.json"].get("in_channels", 4)
+    if taken != config.latent_channels:
+        raise CheckpointError(
+            f"{folder}: its U-Net takes {taken} channels, its autoencoder makes {config.latent_channels}; models for "
+            "inpainting or depth are not taken"
+        )
+    try:
+        return StageConfig(
+            image_px,
+            config,
+            schedule=SCHEDULES[name],
+            objective=OBJECTIVES[objective],
+            sampling=sampling or SamplingConfig(32, "dpmpp_2m", threshold="none"),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{folder}: {error}") from None
 
 
 def _diffusers() -> ModuleType:
@@ -220,13 +246,15 @@ def _read_settings(folder: Path) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def _read_network(library: ModuleType, folder: Path, name: str) -> Any:
+def _weights(folder: Path, name: str) -> dict[str, Tensor]:
+    """Reads the weights of a part, in one file or several, in float32."""
     try:
-        network = getattr(library, name).from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        network = getattr(_diffusers(), name).from_pretrained(folder, use_safetensors=True, local_files_only=True)
     except Exception as error:  # whatever the library and safetensors raise for files that are missing or damaged
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{folder}: its weights cannot be read ({line})") from None
-    return network.float()
+    weights: dict[str, Tensor] = network.float().state_dict()
+    return weights
 
 
 def _differences(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,11 +140,13 @@ class NetworkPlan:
         level: Name of its level; 'shared' for all levels above the first, if they share their networks.
         stage: What it is.
         training: How it is trained.
+        diffusers: The model in diffusers' form that a latent stage starts from, see `cdm_core.latent`.
     """
 
     level: str
     stage: StageConfig
     training: TrainingConfig
+    diffusers: str | None = None
 
     @property
     def name(self) -> str:
