@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, sample, sample_stage
+from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, TrainingConfig, sample, sample_stage
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.distillation import DistillationMethod, Teacher, distill_stage, student_of, students_of
 from cdm_core.schedule import ScheduleName
@@ -180,23 +180,28 @@ class TwoColours:
         return {"image": (colour + 0.03 * torch.randn(3, 8, 8, generator=generator)).clamp(0, 1)}
 
 
+LEARNING = TrainingConfig(100, 8, learning_rate=5e-3, warmup_steps=20, ema_decay=0.9, log_every=50, sample_every=500)
+
+
+@pytest.fixture(scope="module")
+def taught(tiny_stage: Stage, runs: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageConfig, nn.Module]:
+    """A stage of 4 steps, and a network that knows the two colours."""
+    config, out = tiny_stage(sampling=SamplingConfig(4, "ddim")), tmp_path_factory.mktemp("teacher")
+    runs.train(config, out, LEARNING, examples=TwoColours())
+    return config, load_trained(out / "state.pt", config)[0]
+
+
 @pytest.mark.parametrize(("method", "students"), [("progressive", (2, 1)), ("consistency", (2,))])
 def test_students_of_a_mixture_draw_what_their_teacher_does(
-    tiny_stage: Stage,
-    runs: Any,
+    taught: tuple[StageConfig, nn.Module],
     generators: Generators,
     tmp_path: Path,
     method: DistillationMethod,
     students: tuple[int, ...],
 ) -> None:
-    config = tiny_stage(sampling=SamplingConfig(4, "ddim"))
-    learning = runs.settings(
-        steps=120, batch_size=8, learning_rate=5e-3, warmup_steps=20, ema_decay=0.9, log_every=50, sample_every=500
-    )
-    runs.train(config, tmp_path / "teacher", learning, examples=TwoColours())
-    teacher, _ = load_trained(tmp_path / "teacher" / "state.pt", config)
+    config, teacher = taught
     before = {name: weight.clone() for name, weight in teacher.state_dict().items()}
-    training = replace(learning, steps=50, learning_rate=2e-3, loss_weight="truncated_snr")
+    training = replace(LEARNING, steps=40, learning_rate=2e-3, loss_weight="truncated_snr")
 
     def distilled(stop: int | None = None) -> int:
         events = distill_stage(
@@ -215,12 +220,12 @@ def test_students_of_a_mixture_draw_what_their_teacher_does(
         events.close()  # type: ignore[attr-defined]
         return len(seen)
 
-    whole = 50 * len(students)
+    whole = 40 * len(students)
     assert distilled(stop=whole - 30) + distilled() == whole  # stopped within the last student, it goes on there
     assert all(torch.equal(weight, before[name]) for name, weight in teacher.state_dict().items())
 
     def drawn(unet: nn.Module, stage: StageConfig, steps: int) -> Tensor:
-        return sample_stage(unet.eval(), stage, generators=generators(*range(64)), steps=steps)
+        return sample_stage(unet.eval(), stage, generators=generators(*range(24)), steps=steps)
 
     wanted = drawn(teacher, config, 4)
     for steps in students:
