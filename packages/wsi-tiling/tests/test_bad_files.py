@@ -17,7 +17,7 @@ from wsi_tiling import PyramidWriter, SlideError, open_slide
 from wsi_tiling.region import Image
 
 FUZZING = Path(__file__).with_name("fuzzing.py")
-COPIES = 60
+each_copies = pytest.mark.parametrize("copies", [20, pytest.param(60, marks=pytest.mark.thorough)])
 
 
 def pyramid(path: Path, picture: Image, *, quality: int | None, objective: float | None = None) -> None:
@@ -57,10 +57,10 @@ WRITERS: dict[str, Callable[[Path, Image], None]] = {
 }
 
 
-def fuzz(folder: Path, scratch: Path) -> dict[str, tuple[int, int]]:
+def fuzz(folder: Path, scratch: Path, copies: int) -> dict[str, tuple[int, int]]:
     """How many copies of each slide gave pixels and how many an error."""
     scratch.mkdir()
-    command = [sys.executable, "-W", "error", str(FUZZING), str(folder), str(scratch), "1", str(COPIES)]
+    command = [sys.executable, "-W", "error", str(FUZZING), str(folder), str(scratch), "1", str(copies)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     *lines, peak = done.stdout.splitlines()
@@ -68,26 +68,28 @@ def fuzz(folder: Path, scratch: Path) -> dict[str, tuple[int, int]]:
     return {name: (int(pixels), int(errors)) for name, pixels, errors in map(str.split, lines)}
 
 
-def test_damaged_copies_give_pixels_or_one_line(tmp_path: Path, picture: Image) -> None:
+@each_copies
+def test_damaged_copies_give_pixels_or_one_line(tmp_path: Path, picture: Image, copies: int) -> None:
     folder = tmp_path / "slides"
     folder.mkdir()
     for name, write in WRITERS.items():
         write(folder / name, np.ascontiguousarray(picture[:240, :320]))
-    told = fuzz(folder, tmp_path / "scratch")
+    told = fuzz(folder, tmp_path / "scratch", copies)
     assert told.keys() == WRITERS.keys()
     for name, (pixels, errors) in told.items():
-        assert pixels + errors == COPIES
-        assert errors > COPIES // 10, name
+        assert pixels + errors == copies
+        assert errors > copies // 10, name
 
 
 @pytest.mark.real_data
-def test_damaged_copies_of_a_real_slide_give_pixels_or_one_line(real_data: Path, tmp_path: Path) -> None:
+@each_copies
+def test_damaged_copies_of_a_real_slide_give_pixels_or_one_line(real_data: Path, tmp_path: Path, copies: int) -> None:
     content = (real_data / "slides" / "CMU-1-Small-Region.svs").read_bytes()
     folder = tmp_path / "slides"
     folder.mkdir()
     for name, length in (("whole.svs", len(content)), ("first.svs", 2**20)):
         (folder / name).write_bytes(content[:length])
-    assert sum(map(sum, fuzz(folder, tmp_path / "scratch").values())) == 2 * COPIES
+    assert sum(map(sum, fuzz(folder, tmp_path / "scratch", copies).values())) == 2 * copies
 
 
 @pytest.mark.parametrize("name", list(WRITERS))
