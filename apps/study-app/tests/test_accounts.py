@@ -63,6 +63,16 @@ def test_names_that_are_none_or_taken(database: Database, passwords: Passwords, 
         add_user(session, passwords, name, PASSWORD, now=clock())
 
 
+def test_a_name_is_taken_in_whatever_case_and_alphabet(database: Database, passwords: Passwords, clock: Any) -> None:
+    with database.writing() as session:
+        add_user(session, passwords, "Özlem", PASSWORD, now=clock())
+        for name in ("Özlem", "ÖZLEM", "özlem"):
+            with pytest.raises(UsageError, match="already"):
+                add_user(session, passwords, name, PASSWORD, now=clock())
+        with pytest.raises(UsageError, match="in other letters"):
+            user_named(session, "özlem")
+
+
 @pytest.mark.parametrize("password", ["", "short", "x" * 1001])
 def test_passwords_that_are_too_short_or_too_long(
     database: Database, passwords: Passwords, clock: Any, password: str

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from study_app.accounts.passwords import Passwords, check_password
@@ -39,7 +39,8 @@ def add_user(
 
 def is_user(session: Session, name: str) -> bool:
     """Whether a name is taken, in whatever case."""
-    return session.scalar(select(User.id).where(func.lower(User.name) == name.lower())) is not None
+    # Not by the database, whose idea of lower case may end with the letters of ASCII.
+    return name.casefold() in map(str.casefold, session.scalars(select(User.name)))
 
 
 def user_named(session: Session, name: str) -> User:
@@ -50,7 +51,8 @@ def user_named(session: Session, name: str) -> User:
     """
     user = session.scalar(select(User).where(User.name == name))
     if user is None:
-        raise UsageError(f"there is no user '{name}'")
+        hint = ", but there is one in other letters, small or large" if is_user(session, name) else ""
+        raise UsageError(f"there is no user '{name}'{hint}")
     return user
 
 
