@@ -5,6 +5,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from study_app.accounts import Passwords, live_sign_in, set_password, user_named
 from study_app.database import Database, Sitting, User
 from study_app.errors import UsageError
 from study_app.settings import Settings
@@ -74,6 +75,20 @@ def test_sessions_end_by_idling_and_by_age(make_study: Any, browser: Any, clock:
     assert visitor.get("/studies/tiles/state", headers={"Accept": "application/json"}).status_code == 401
 
 
+def test_the_shortest_idle_time_ends_no_session_that_goes_on(
+    make_study: Any, settings: Settings, browser: Any, clock: Any
+) -> None:
+    make_study()
+    app = create_app(replace(settings, session_idle_minutes=1), clock=clock)
+    visitor = browser()
+    visitor.client = app.test_client()
+    visitor.sign_in("berta")
+    for _ in range(4):
+        clock.forward(seconds=40)
+        assert visitor.get("/").status_code == 200
+    app.extensions["study_app"].database.close()
+
+
 def test_who_may_no_longer_sign_in_is_out_at_once(make_study: Any, browser: Any, database: Database) -> None:
     make_study()
     visitor = browser("berta")
@@ -81,6 +96,31 @@ def test_who_may_no_longer_sign_in_is_out_at_once(make_study: Any, browser: Any,
         session.scalars(select(User).where(User.name == "berta")).one().active = False
     assert visitor.get("/").location == "/sign-in"
     assert visitor.sign_in("berta").status_code == 401
+
+
+def test_a_password_that_is_replaced_meanwhile_signs_nobody_in(
+    make_study: Any, browser: Any, app: Flask, database: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study()
+    visitor, passwords = browser("berta"), app.extensions["study_app"].passwords
+
+    def replace_it(*_: Any, **__: Any) -> None:
+        with database.writing() as session:
+            set_password(session, passwords, user_named(session, "berta"), "another password", now=clock())
+
+    def looked_up(*how: Any, **more: Any) -> Any:
+        found = live_sign_in(*how, **more)
+        replace_it()
+        return found
+
+    clock.forward(minutes=5)  # so that it is kept when she was last seen
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("study_app.web.visitors.live_sign_in", looked_up)
+        visitor.get("/")
+    assert visitor.get("/").location == "/sign-in"
+    assert visitor.sign_in("berta").status_code == 401
+    monkeypatch.setattr(Passwords, "is_outdated", replace_it)
+    assert visitor.sign_in("berta", "another password").status_code == 401
 
 
 def test_signing_out_ends_the_sitting(make_study: Any, browser: Any, database: Database) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from study_app.database import SignIn, User
 
-SEEN_EVERY = timedelta(minutes=1)
+_SEEN_EVERY = timedelta(minutes=1)
 """How exactly it is kept when someone was last seen: not every request is to write to the database."""
 
 
@@ -41,6 +41,16 @@ def live_sign_in(session: Session, token: str, rules: SignInRules, *, now: datet
     if now - sign_in.last_seen > rules.idle or now - sign_in.started > rules.longest:
         return None
     return sign_in
+
+
+def is_to_be_seen(sign_in: SignIn, rules: SignInRules, *, now: datetime) -> bool:
+    """Whether it is time to keep that someone was seen."""
+    return now - sign_in.last_seen > min(_SEEN_EVERY, rules.idle / 2)
+
+
+def see(session: Session, token: str, *, now: datetime) -> None:
+    """Keeps when someone was last seen, and nothing else of what was read before: it may have changed since."""
+    session.execute(update(SignIn).where(SignIn.token == token).values(last_seen=now))
 
 
 def end_sign_in(session: Session, token: str, *, now: datetime) -> None:

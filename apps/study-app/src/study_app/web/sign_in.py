@@ -29,12 +29,13 @@ def enter() -> ResponseReturnValue:
     with here.database.reading() as reading:
         found = authenticate(reading, here.passwords, name, password)
     if found is None:
-        return render_template("sign_in.html", name=name, wrong=True), 401
-    new_hash = here.passwords.hash(password) if here.passwords.is_outdated(found.password_hash) else None
+        return _wrong(name)
+    new_hash = here.passwords.hash(password) if here.passwords.is_outdated(found.password_hash) else found.password_hash
     with here.database.writing() as writing:
-        user = writing.get_one(User, found.id)
-        if new_hash:
-            user.password_hash = new_hash
+        user = writing.get_one(User, found.id, with_for_update=True)
+        if user.password_hash != found.password_hash:  # it was replaced just now
+            return _wrong(name)
+        user.password_hash = new_hash
         token = begin_sign_in(writing, user, now=now).token
     session.clear()  # nothing of before: what was planted there would be signed in, too
     session.permanent = True
@@ -53,3 +54,7 @@ def leave() -> ResponseReturnValue:
     logout_user()
     session.clear()
     return redirect(url_for("sign_in.form"), 303)
+
+
+def _wrong(name: str) -> ResponseReturnValue:
+    return render_template("sign_in.html", name=name, wrong=True), 401

@@ -6,8 +6,7 @@ from flask import Flask, abort, current_app, flash, jsonify, redirect, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user
 
-from study_app.accounts import live_sign_in
-from study_app.accounts.sign_ins import SEEN_EVERY
+from study_app.accounts import is_to_be_seen, live_sign_in, see
 from study_app.web.site import site, wants_json
 
 
@@ -61,14 +60,14 @@ def require_admin() -> ResponseReturnValue | None:
 
 
 def _visitor(token: str) -> Visitor | None:
-    now = site().clock()
+    now, rules = site().clock(), site().sign_in_rules
     with site().database.reading() as session:
-        found = live_sign_in(session, token, site().sign_in_rules, now=now)
+        found = live_sign_in(session, token, rules, now=now)
     if found is None:
         return None
-    if now - found.last_seen > SEEN_EVERY:
+    if is_to_be_seen(found, rules, now=now):
         with site().database.writing() as session:
-            session.merge(found).last_seen = now
+            see(session, token, now=now)
     return Visitor(found.user_id, found.user.name, found.user.is_admin, token)
 
 
