@@ -46,7 +46,7 @@ def test_a_model_of_few_steps_is_made_of_one_of_more(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--to", "2"], "students of 2 steps take from 1 to 1, not 2"),
+        (["--to", "4"], "students of 4 steps take from 1 to 3, not 4"),
         (["--only", "high-32"], "no such network; the plan has low-16, medium-16, high-16"),
         (["--tiles", "nowhere"], "nowhere"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 import torch
 
-from cdm_core import Cascade, CascadeConfig, fetch_model
+from cdm_core import Cascade, CascadeConfig, SamplingConfig, fetch_model
 from cdm_core.config_file import dump_config
 from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
 from cdm_core.training import check_training
@@ -55,7 +55,7 @@ def run_distill(
     teacher = Urcdm.load(fetch_model(model))
     _check_networks(model, teacher, plan)
     chains = {
-        name: students_of(teacher.cascades[level].config.stages[stage].sampling.steps, least)
+        name: students_of(_steps_of_ddim(teacher.cascades[level].config.stages[stage].sampling), least)
         for name, (level, stage) in names.items()
     }
     if method == "consistency":  # it needs none between the teacher and the last
@@ -102,6 +102,11 @@ def run_distill(
         return
     _assemble(teacher, plan, out, least, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+
+def _steps_of_ddim(sampling: SamplingConfig) -> int:
+    """Steps in which DDIM, which is what students learn, does as well as a stage's own solver in its own."""
+    return sampling.steps * (2 if sampling.method in ("dpmpp_2m", "heun") else 1)
 
 
 def _check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:
