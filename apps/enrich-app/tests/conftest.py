@@ -100,7 +100,7 @@ def tiny_config(kumar: Path) -> EnrichmentConfig:
     """Networks of 16 and 32 px and few steps."""
     unet = UnetConfig(
         dim=8,
-        dim_mults=(1, 2),
+        dim_mults=(1,),
         cond_dim=8,
         layer_attns=False,
         layer_cross_attns=False,
@@ -117,7 +117,7 @@ def tiny_config(kumar: Path) -> EnrichmentConfig:
         MaskNetworkPlan(StageConfig(32, unet, lowres_px=16, sampling=sampling), training),
     )
     plan = MaskPlan(MaskInput.of(KUMAR, KUMAR_CONDITIONS), networks, Augmentation(crop_px=32))
-    first = SmallUnetSettings((8, 16), 40, 4, learning_rate=1e-2, augmentation=Augmentation(crop_px=32))
+    first = SmallUnetSettings((8, 16), 20, 4, learning_rate=1e-2, augmentation=Augmentation(crop_px=32))
     more = SmallUnetSettings((8, 16), 5, 4, augmentation=Augmentation(crop_px=32))
     masks = MaskDiffusionPlan(
         MaskPictures(KUMAR_BORDER.classes),

@@ -28,7 +28,7 @@ sampling = {{ steps = 2, method = "dpmpp_2m" }}
 
 [networks.stage.unet]
 dim = 8
-dim_mults = [1, 2]
+dim_mults = [1]
 cond_dim = 8
 layer_attns = false
 layer_cross_attns = false
