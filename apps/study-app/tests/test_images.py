@@ -101,7 +101,7 @@ def test_folders_become_images_without_bare_glass(bring_in: Import, database: Da
     assert [image.version for image in images] == [None] * 5 + ["v1"] * 5
     assert {(image.width, image.height) for image in images} == {(24, 20)}
     assert all(image.tissue_share > 0.9 for image in images if image.tissue_share is not None)
-    assert len(list(settings.images.rglob("*"))) == 11  # the study's folder, and no file that is not an image's
+    assert len(list(settings.images.rglob("*.*"))) == 11  # the lock's, and no file that is not an image's
     assert all((settings.images / image.file).is_file() for image in images)
 
 
@@ -133,6 +133,25 @@ def test_an_import_that_is_killed_loses_nothing_but_time(
     assert len(stored(database)) == 4
     bring_in(version="v", min_tissue=0)
     assert len(stored(database)) == 12
+
+
+def test_one_import_into_a_study_at_a_time(
+    make_study: Any, settings: Settings, database: Database, folders: Path
+) -> None:
+    for name in ("tiles", "others"):
+        make_study(name, pairs=0, opened=False)
+
+    def bring_in(study: str) -> Any:
+        request = ImportRequest(study, folders / "real", folders / "synthetic", "v1")
+        return import_images(database, settings.images, request)
+
+    first = bring_in("tiles")
+    next(first)
+    with pytest.raises(UsageError, match="being imported into the study 'tiles' already"):
+        next(bring_in("tiles"))
+    assert len(list(bring_in("others"))) == 12
+    first.close()
+    assert len(list(bring_in("tiles"))) == 12
 
 
 def test_versions_come_one_after_the_other_with_the_same_real_images(

@@ -14,7 +14,7 @@ from study_app.errors import UsageError
 from study_app.images.importing import Imported, check_share
 from study_app.images.pictures import NewPicture, prepare
 from study_app.images.scaled import ScaledSlide, SlideSide, SlideSources
-from study_app.images.storing import Outcome, store_pair
+from study_app.images.storing import Outcome, importing_alone, store_pair
 from study_app.studies import study_named
 
 _PLANNED = 10
@@ -70,7 +70,8 @@ def import_crops(database: Database, images: Path, request: CropRequest) -> Iter
         request: What is imported.
 
     Raises:
-        UsageError: The study is no draft, or of other images than crops; or see `store_pair`.
+        UsageError: The study is no draft, or of other images than crops; or see `store_pair` and
+            `importing_alone`.
         PlanError: Slides are smaller than a crop, or are not those of the plan.
         SlideError: A slide cannot be read.
     """
@@ -81,16 +82,17 @@ def import_crops(database: Database, images: Path, request: CropRequest) -> Iter
     if study.kind is StudyKind.SLIDES or others is not None:
         shown = "whole slides" if study.kind is StudyKind.SLIDES else "images of folders"
         raise UsageError(f"the study '{study.name}' shows {shown}, and no crops of slides")
-    row, plan = _plan(database, images, study, request)
     done = 0
-    with _CropReader(request.sources, plan, row.mpp) as reader:
-        for number in range(len(plan)):
-            if done == request.count:
-                break
-            pair = reader.read("real", number), reader.read("fake", number)
-            outcome = store_pair(database, images, study, row, number, pair, min_tissue=request.min_tissue)
-            done += outcome in (Outcome.NEW, Outcome.KNOWN)
-            yield Imported(request.sources.version, outcome, done, request.count)
+    with importing_alone(images, study):
+        row, plan = _plan(database, images, study, request)
+        with _CropReader(request.sources, plan, row.mpp) as reader:
+            for number in range(len(plan)):
+                if done == request.count:
+                    break
+                pair = reader.read("real", number), reader.read("fake", number)
+                outcome = store_pair(database, images, study, row, number, pair, min_tissue=request.min_tissue)
+                done += outcome in (Outcome.NEW, Outcome.KNOWN)
+                yield Imported(request.sources.version, outcome, done, request.count)
 
 
 def _plan(database: Database, images: Path, study: Study, request: CropRequest) -> tuple[CropPlan, pfid.CropPlan]:
@@ -116,7 +118,6 @@ def _plan(database: Database, images: Path, study: Study, request: CropRequest) 
         file=f"{study.name}/{plan.sha256}{PLAN_SUFFIX}",
         mpp=mpp,
     )
-    (images / study.name).mkdir(exist_ok=True)
     plan.save(images / new.file)
     with database.writing() as session:
         session.add(new)

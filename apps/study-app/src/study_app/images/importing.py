@@ -10,7 +10,7 @@ from pfid import Images, folder_images, open_picture
 from study_app.database import CropPlan, Database, StudyKind
 from study_app.errors import UsageError
 from study_app.images.pictures import prepare
-from study_app.images.storing import Outcome, store
+from study_app.images.storing import Outcome, importing_alone, store
 from study_app.studies import study_named
 
 AT_A_TIME = 32
@@ -76,7 +76,8 @@ def import_images(database: Database, images: Path, request: ImportRequest) -> I
         request: What is imported.
 
     Raises:
-        UsageError: The study is no draft of pictures, images are smaller than its pictures, or see `store`.
+        UsageError: The study is no draft of pictures, images are smaller than its pictures, or see `store` and
+            `importing_alone`.
         ImageError: An image is damaged.
     """
     with database.reading() as session:
@@ -87,16 +88,17 @@ def import_images(database: Database, images: Path, request: ImportRequest) -> I
         raise UsageError(f"the study '{study.name}' shows {shown}, and no images of folders")
     check_sizes(request, study.size_px)
     done, total = 0, sum(len(side.names) for side in request.sides.values())
-    for side, found in request.sides.items():
-        files = list(zip(found.names, found.places, strict=True))
-        for start in range(0, len(files), AT_A_TIME):
-            pictures = [
-                prepare(open_picture(path).pixels, study.size_px, name=name, version=None if side == REAL else side)
-                for name, path in files[start : start + AT_A_TIME]
-            ]
-            for outcome in store(database, images, study, pictures, min_tissue=request.min_tissue):
-                done += 1
-                yield Imported(side, outcome, done, total)
+    with importing_alone(images, study):
+        for side, found in request.sides.items():
+            files = list(zip(found.names, found.places, strict=True))
+            for start in range(0, len(files), AT_A_TIME):
+                pictures = [
+                    prepare(open_picture(path).pixels, study.size_px, name=name, version=None if side == REAL else side)
+                    for name, path in files[start : start + AT_A_TIME]
+                ]
+                for outcome in store(database, images, study, pictures, min_tissue=request.min_tissue):
+                    done += 1
+                    yield Imported(side, outcome, done, total)
 
 
 def check_version(version: str) -> None:

@@ -1,6 +1,8 @@
 """Whole slides become those of a study: fields of one size and scale, as tiles that are encoded alike."""
 
+import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from study_app.images.fields import cut_tiles, place_field
 from study_app.images.importing import REAL, Imported
 from study_app.images.pictures import NewPicture
 from study_app.images.scaled import ScaledSlide, SlideSources
-from study_app.images.storing import Outcome, file_of, outcome_of, store_slide
+from study_app.images.storing import Outcome, file_of, importing_alone, outcome_of, store_slide
 from study_app.images.tiles import TILES_SUFFIX, TileGrid, whole_size, write_tiles
 from study_app.outputs import whole_file
 from study_app.studies import study_named
@@ -35,7 +37,7 @@ class SlideRequest:
     field_um: float | None = None
 
     def __post_init__(self) -> None:
-        if self.field_um is not None and not self.field_um > 0:
+        if self.field_um is not None and not 0 < self.field_um < math.inf:
             raise UsageError(f"a field of {self.field_um} micrometres: wanted more than 0")
 
     @property
@@ -72,7 +74,8 @@ def import_slides(database: Database, images: Path, request: SlideRequest) -> It
         request: What is imported.
 
     Raises:
-        UsageError: The study is no draft of slides, a slide would be enlarged, or see `store_slide`.
+        UsageError: The study is no draft of slides, a slide would be enlarged, or see `store_slide` and
+            `importing_alone`.
         SlideError: A slide cannot be read.
     """
     with database.reading() as session:
@@ -86,13 +89,11 @@ def import_slides(database: Database, images: Path, request: SlideRequest) -> It
     grid = TileGrid(study.size_px)
     names = [(side, name) for side, found in request.sources.sides.items() for name in found.facts]
     total = grid.count * len(names)
-    for number, (side, name) in enumerate(names):
-        slide = request.sources.sides[side].open(name, study.mpp)
-        try:
-            for done, outcome in _import_slide(database, images, study, grid, slide, name, side):
-                yield Imported(side, outcome, grid.count * number + done, total)
-        finally:
-            slide.close()
+    with importing_alone(images, study):
+        for number, (side, name) in enumerate(names):
+            with closing(request.sources.sides[side].open(name, study.mpp)) as slide:
+                for done, outcome in _import_slide(database, images, study, grid, slide, name, side):
+                    yield Imported(side, outcome, grid.count * number + done, total)
 
 
 def _import_slide(

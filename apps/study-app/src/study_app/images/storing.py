@@ -1,5 +1,6 @@
 """Pictures are stored: their files first, then their rows, so what is in the database is on disk."""
 
+import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -27,6 +28,28 @@ class Outcome(StrEnum):
     """Its pixels are those of another picture of its version."""
     WHITE = "white"
     """It has too little tissue."""
+
+
+@contextmanager
+def importing_alone(images: Path, study: Study) -> Iterator[None]:
+    """Keeps others, in this process and in others, from importing into a study: they would write the same files.
+
+    Args:
+        images: The folder of the images of all studies.
+        study: The study.
+
+    Raises:
+        UsageError: Others do.
+    """
+    (images / study.name).mkdir(parents=True, exist_ok=True)
+    with (images / study.name / ".importing").open("w") as lock:  # whoever is killed lets go of it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"something is being imported into the study '{study.name}' already: wait until that has ended"
+            ) from None
+        yield
 
 
 def store(
