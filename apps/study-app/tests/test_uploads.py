@@ -45,7 +45,7 @@ def unpack(archive: io.BytesIO, tmp_path: Path, most_bytes: int = MANY) -> list[
 
 
 def test_pictures_are_unpacked_and_nothing_else_is(tmp_path: Path) -> None:
-    files = ("a.png", "in/b.JPG", "in\\c.tif", "notes.txt", ".hidden.png", "__MACOSX/a.png", "in/.d/e.png", "in/")
+    files = ("a.png", "in/b.JPG", "in\\c.tif", "notes.txt", ".hidden.png", "__MACOSX/a.png", "in/.d/e.png", "in/", "./")
     found = unpack(packed(dict.fromkeys(files, b"x")), tmp_path)
     assert found == ["a.png", "in/b.JPG", "in/c.tif"]
 
@@ -99,10 +99,15 @@ def test_what_is_no_zip_file(tmp_path: Path, contents: bytes) -> None:
 
 
 def test_a_damaged_and_an_encrypted_zip_file(tmp_path: Path) -> None:
-    damaged = bytearray(packed({"a.png": os.urandom(1000)}).getvalue())
-    damaged[500] ^= 255
-    with pytest.raises(UsageError, match="no zip file that can be read"):
-        unpack(io.BytesIO(bytes(damaged)), tmp_path)
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+
+        def by(entry: zipfile.ZipInfo, method: int = method) -> None:
+            entry.compress_type = method
+
+        damaged = bytearray(packed({"a.png": bytes(100_000) + os.urandom(1000)}, by).getvalue())
+        damaged[45:55] = b"x" * 10
+        with pytest.raises(UsageError, match="no zip file that can be read"):
+            unpack(io.BytesIO(bytes(damaged)), tmp_path)
     encrypted = bytearray(packed({"a.png": b"x"}).getvalue())
     encrypted[6] |= 1
     encrypted[encrypted.index(b"PK\x01\x02") + 8] |= 1
@@ -110,7 +115,18 @@ def test_a_damaged_and_an_encrypted_zip_file(tmp_path: Path) -> None:
         unpack(io.BytesIO(bytes(encrypted)), tmp_path)
 
 
-def test_folders_on_the_server_are_those_below_one(tmp_path: Path) -> None:
+def unless(name: str, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Reads folders, but not those of a name: as if their owner let nobody in."""
+
+    def run(folder: Any) -> Any:
+        if Path(folder).name == name:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return read(folder)
+
+    return run
+
+
+def test_folders_on_the_server_are_those_below_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "import"
     assert server_folders(root) == []
     for name in ("a", "a/b/c", "a/b/c/d", ".hidden", "empty"):
@@ -121,6 +137,9 @@ def test_folders_on_the_server_are_those_below_one(tmp_path: Path) -> None:
     outside.mkdir()
     (outside / "x.png").touch()
     (root / "link").symlink_to(outside)
+    (root / "lost+found").mkdir()
+    monkeypatch.setattr("os.scandir", unless("lost+found", os.scandir))
+    monkeypatch.setattr("os.listdir", unless("lost+found", os.listdir))
     assert server_folders(root) == ["a", "a/b/c"]
     assert server_folder(root, "a/b/c") == root / "a" / "b" / "c"
     for name in ("", ".", "..", "../outside", "link", "empty", str(outside)):
@@ -277,6 +296,7 @@ def test_a_study_of_slides_is_made_of_slides_on_the_server(
         ({"name": "No Name"}, "cannot be a study"),
         ({"version": "real"}, "cannot be a version"),
         ({"field_um": "-1"}, "wanted more than 0"),
+        ({"field_um": "inf"}, "wanted more than 0"),
         ({"margin": "1"}, "lies between"),
         ({"real": "../real"}, "none of the folders"),
     ):

@@ -1,5 +1,6 @@
 """Folders on the server that administrators may import from, on the site."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,10 @@ MOST = 500
 def server_folders(root: Path) -> list[str]:
     """Names of the folders below a folder that have files in them, in alphabetical order; none if there is no such.
 
-    Links and hidden folders are left out, what lies deeper than three folders is not looked at, and there are 500 at
-    most.
+    Links, hidden folders and those that cannot be read are left out, what lies deeper than three folders is not looked
+    at, and there are 500 at most.
     """
-    return sorted(_folders(root, root, DEPTH))[:MOST]
+    return sorted(_folders(root))[:MOST]
 
 
 def server_folder(root: Path, name: str) -> Path:
@@ -29,12 +30,9 @@ def server_folder(root: Path, name: str) -> Path:
     return root / name
 
 
-def _folders(root: Path, folder: Path, depth: int) -> Iterator[str]:
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-            if any(each.is_file() for each in path.iterdir()):
-                yield path.relative_to(root).as_posix()
-            if depth > 1:
-                yield from _folders(root, path, depth - 1)
+def _folders(root: Path) -> Iterator[str]:
+    for folder, inside, files in os.walk(root):
+        path = Path(folder).relative_to(root)
+        if path.parts and files:
+            yield path.as_posix()
+        inside[:] = [name for name in inside if len(path.parts) < DEPTH and not name.startswith(".")]

@@ -1,5 +1,6 @@
 """Pictures in a zip file that somebody sent: unpacked, with nothing else of it."""
 
+import lzma
 import shutil
 import stat
 import zipfile
@@ -12,6 +13,7 @@ from study_app.errors import UsageError
 
 MOST_FILES = 20_000
 _PIECE = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeDecodeError)
 
 
 def unpack_pictures(archive: IO[bytes], folder: Path, *, most_bytes: int) -> int:
@@ -54,7 +56,7 @@ def _unpack(archive: IO[bytes], folder: Path, most_bytes: int) -> int:
                         if left < 0:
                             raise UsageError(f"its pictures take more than {most_bytes >> 20:,} MiB unpacked")
                         file.write(piece)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise UsageError(f"it is no zip file that can be read: {error}") from None
     except (FileExistsError, NotADirectoryError):
         raise UsageError("a file and a folder of it have one name") from None
@@ -67,7 +69,7 @@ def _pictures(archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
     taken = set()
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in entry.filename:
+        if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or "\0" in entry.filename:
             raise UsageError(f"it reaches outside its folder: {entry.filename!r}")
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
         if entry.is_dir() or hidden or path.suffix.lower() not in SUFFIXES:
