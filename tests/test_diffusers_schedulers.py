@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 
-STEPS = 12
+STEPS = 8
 CPU = torch.device("cpu")
 
 BOTH_SCHEDULES = pytest.mark.parametrize("name", get_args(ScheduleName))
@@ -43,7 +43,7 @@ def unet() -> nn.Module:
     """A small network that predicts something: a fresh one starts with zeros in its last convolution."""
     config = UnetConfig(
         dim=8,
-        dim_mults=(1, 2),
+        dim_mults=(1,),
         layer_attns=False,
         layer_cross_attns=False,
         attend_at_middle=False,

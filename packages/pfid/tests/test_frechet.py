@@ -21,7 +21,7 @@ def distance(real: Any, fake: Any) -> float:
     return frechet_distance(real=real, fake=fake, allow_few=True)
 
 
-@pytest.mark.parametrize("dimensions", [2, 64, 2048])
+@pytest.mark.parametrize("dimensions", [2, 64, 768])
 def test_the_closed_form_of_gaussians_with_the_same_axes(dimensions: int) -> None:
     rng = np.random.default_rng(0)
     means = rng.normal(size=(2, dimensions))

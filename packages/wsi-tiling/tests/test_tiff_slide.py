@@ -188,20 +188,20 @@ def test_tiles_that_are_left_out_are_background(tmp_path: Path, picture: Image) 
 
 
 def test_a_large_striped_picture_is_read_by_strips_in_little_memory(tmp_path: Path) -> None:
-    rows, columns = 40_000, 18_000
+    rows, columns = 20_000, 18_000
     texture = np.random.default_rng(0).integers(0, 255, (100, columns, 3), np.uint8)
     strip = imagecodecs.zlib_encode(texture.tobytes(), level=1)
     path = tmp_path / "strips.tif"
     options = {"shape": (rows, columns, 3), "dtype": np.uint8, "photometric": "rgb"}
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
-        tiff.write(iter([strip] * 400), rowsperstrip=100, compression="zlib", **options)
+        tiff.write(iter([strip] * 200), rowsperstrip=100, compression="zlib", **options)
     script = (
         "import sys, numpy as np; from pathlib import Path; from wsi_tiling import open_slide\n"
         "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
         "with open_slide(sys.argv[1]) as slide:\n"
-        "    assert slide.size_l0 == (18000, 40000)\n"
-        "    read = slide.read((5000, 20010), 256, 256)\n"
+        "    assert slide.size_l0 == (18000, 20000)\n"
+        "    read = slide.read((5000, 10010), 256, 256)\n"
         "    slide.read((0, 0), (18000, 2000), (180, 20))\n"
         "np.save(sys.stdout.buffer, read)\n"
         "print(peak() - before, file=sys.stderr)\n"
