@@ -23,7 +23,9 @@ def test_a_model_of_few_steps_is_made_of_one_of_more(
     words = ["distill", "--model", model, "--plan", plan, "--tiles", tiles, "--out", tmp_path / "run", "--to", "1"]
     first = run_app(*words, "--only", "high-16", "--device", "cpu")
     assert first.code == 0, first.err
-    assert "still to distil before there is a model: low-16, medium-16" in first.out
+    assert "Not distilled, and as the teacher's: low-16, medium-16" in first.out
+    mixed = Urcdm.load(tmp_path / "run" / "model")
+    assert [cascade.config.stages[-1].sampling.steps for cascade in mixed.cascades] == [2, 2, 1]
     assert "--resume" in run_app(*words).err
     whole = run_app(*words, "--resume", "--device", "cpu")
     assert whole.code == 0, whole.err

@@ -2,18 +2,20 @@
 
 import datetime
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
 import torch
+from torch import nn
 
-from cdm_core import Cascade, CascadeConfig, SamplingConfig, fetch_model
+from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, fetch_model
 from cdm_core.config_file import dump_config
 from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
 from cdm_core.training import check_training
 from cdm_core.training_state import load_trained
-from urcdm import TrainingPlan, Urcdm
+from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import progress_bars, remove, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
@@ -96,12 +98,15 @@ def run_distill(
                 bars.update(task, completed=done, note=note)
             bars.update(task, completed=training.steps * len(chains[name]))
 
-    missing = [name for name in names if not (out / name / f"{least}-steps" / "state.pt").exists()]
-    if missing:
-        say(f"{out}: still to distil before there is a model: {', '.join(missing)}")
-        return
-    _assemble(teacher, plan, out, least, source.slides).save(out / "model", dtype=torch.float16)
+    students = {
+        name: student
+        for name, (level, stage) in names.items()
+        if (student := _student(out, plan.of_level(level)[stage], teacher.cascades[level].config.stages[stage], least))
+    }
+    _assemble(teacher, plan, students, least, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+    if missing := names.keys() - students.keys():
+        say(f"Not distilled, and as the teacher's: {', '.join(name for name in names if name in missing)}")
 
 
 def _steps_of_ddim(sampling: SamplingConfig) -> int:
@@ -131,18 +136,29 @@ def _open_run(out: Path, told: str, names: list[str], *, overwrite: bool, resume
     settings.write_text(told, encoding="utf-8")
 
 
-def _assemble(teacher: Urcdm, plan: TrainingPlan, out: Path, least: int, slides: list[str]) -> Urcdm:
+def _student(out: Path, network: NetworkPlan, teacher: StageConfig, least: int) -> nn.Module | None:
+    """The last student of a network, if its training has come to an end."""
+    state = out / network.name / f"{least}-steps" / "state.pt"
+    if not state.exists():
+        return None
+    student, steps = load_trained(state, student_of(teacher, least))
+    return student if steps == network.training.steps else None
+
+
+def _assemble(
+    teacher: Urcdm, plan: TrainingPlan, students: Mapping[str, nn.Module], least: int, slides: list[str]
+) -> Urcdm:
+    """The teacher with its students in the places of those networks that have one."""
     cascades: dict[str, Cascade] = {}
     names = [plan.urcdm.cascade_name(level) for level in range(len(plan.urcdm.levels))]
     for level, cascade_name in enumerate(names):
         if cascade_name in cascades:
             continue
-        stages = tuple(student_of(stage, least) for stage in teacher.cascades[level].config.stages)
-        unets = [
-            load_trained(out / network.name / f"{least}-steps" / "state.pt", stage)[0]
-            for network, stage in zip(plan.of_level(level), stages, strict=True)
-        ]
-        cascades[cascade_name] = Cascade(CascadeConfig(stages), unets)
+        stages, unets = list(teacher.cascades[level].config.stages), list(teacher.cascades[level].unets)
+        for number, network in enumerate(plan.of_level(level)):
+            if network.name in students:
+                stages[number], unets[number] = student_of(stages[number], least), students[network.name]
+        cascades[cascade_name] = Cascade(CascadeConfig(tuple(stages)), unets)
     provenance = {
         "data": ", ".join(slides),
         "distilled_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
