@@ -75,7 +75,7 @@ def test_scripts_get_where_the_reader_is(make_study: Any, browser: Any) -> None:
         {"showing": "x"},
         {"showing": 1, "chosen": "left"},
         {"showing": "x", "chosen": ["left"]},
-        {"showing": "x", "chosen": "middle"},
+        {"showing": "\ud800", "chosen": "left"},
     ],
 )
 def test_requests_that_make_no_sense(make_study: Any, browser: Any, fields: dict[str, Any]) -> None:
@@ -88,6 +88,17 @@ def test_requests_that_make_no_sense(make_study: Any, browser: Any, fields: dict
         headers = {"X-CSRFToken": reader.csrf, "Content-Type": "application/json"}
         assert reader.client.post("/studies/tiles/answers", data=body, headers=headers).status_code == 400
     assert reader.state()["done"] == 0
+
+
+def test_what_a_browser_kept_of_a_study_of_another_kind_is_not_taken_and_given_up(
+    make_study: Any, browser: Any
+) -> None:
+    make_study(kind=StudyKind.SINGLE)
+    reader = browser("berta")
+    response = reader.send("/studies/tiles/answers", showing="x" * 43, chosen="left")
+    assert (response.status_code, response.get_json()["done"]) == (409, 0)
+    turn = reader.state()["current"]["showing"]
+    assert reader.send("/studies/tiles/answers", showing=turn, chosen="left").status_code == 400
 
 
 def seconds_shown(database: Database) -> list[float]:

@@ -42,20 +42,19 @@ def answer(session: Session, reader: StudyReader, token: str, chosen: str, *, no
         UsageError: The choice is none.
         Conflict: It is another item's turn, this one has another answer, or the study is closed.
     """
-    wanted = choices(reader.study.kind)
-    if chosen not in wanted:
-        raise UsageError(f"'{chosen}' is no answer: wanted {wanted[0]} or {wanted[1]}")
-    choice = Choice(chosen)
     earlier = _answer_of(session, reader, token)
     if earlier is not None:
-        if earlier.live and earlier.chosen is choice:
+        if earlier.live and earlier.chosen == chosen:
             return
         raise Conflict("this was answered otherwise" if earlier.live else "this answer was undone")
     _check_open(reader)
     turn = unanswered(session, reader, 1, now=now)
     if not turn or turn[0].token != token:
-        raise Conflict("it is another one's turn")
-    showing = turn[0]
+        raise Conflict("it is another one's turn")  # also to what a page kept of a study of another kind
+    wanted = choices(reader.study.kind)
+    if chosen not in wanted:
+        raise UsageError(f"'{chosen}' is no answer: wanted {wanted[0]} or {wanted[1]}")
+    choice, showing = Choice(chosen), turn[0]
     if showing.first_shown is None:  # the page has no scripts, or its word that the item is on screen was lost
         showing.first_shown = max(showing.created, last_seen(session, reader) or showing.created)
     session.add(

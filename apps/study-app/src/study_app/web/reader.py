@@ -8,6 +8,7 @@ Each address of a study takes forms, and sends on to a page, or JSON, and answer
 with "error", and status 409, if what was sent does not fit. Nothing of it tells whether an answer was correct.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
@@ -77,31 +78,13 @@ def state(name: str) -> ResponseReturnValue:
 @blueprint.post("/studies/<name>/answers")
 def answers(name: str) -> ResponseReturnValue:
     """Takes an answer: `showing` and `chosen`. It is on disk when this confirms it."""
-    token, chosen, now = _sent("showing"), _sent("chosen"), site().clock()
-    with site().database.writing() as session:
-        reader = reader_of(session, name, visitor().user_id, lock=True)
-        try:
-            answer(session, reader, token, chosen, now=now, idle=site().sitting_idle)
-            conflict = None
-        except Conflict as error:
-            conflict = str(error)
-        where = reader_state(session, reader, now=now)
-    return _told(name, where, conflict)
+    return _done(name, answer, _sent("showing"), _sent("chosen"), idle=site().sitting_idle)
 
 
 @blueprint.post("/studies/<name>/undo")
 def undone(name: str) -> ResponseReturnValue:
     """Undoes the last answer: `showing` is what it named."""
-    token, now = _sent("showing"), site().clock()
-    with site().database.writing() as session:
-        reader = reader_of(session, name, visitor().user_id, lock=True)
-        try:
-            undo(session, reader, token, now=now)
-            conflict = None
-        except Conflict as error:
-            conflict = str(error)
-        where = reader_state(session, reader, now=now)
-    return _told(name, where, conflict)
+    return _done(name, undo, _sent("showing"))
 
 
 @blueprint.post("/studies/<name>/shown")
@@ -136,12 +119,21 @@ def pause(name: str) -> ResponseReturnValue:
 def _sent(field: str) -> str:
     values: Any = request.get_json(silent=True) if request.is_json else request.form
     value = values.get(field) if hasattr(values, "get") else None
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.isprintable():  # databases refuse halves of characters, and zeros
         abort(400)
     return value
 
 
-def _told(name: str, where: ReaderState, conflict: str | None) -> ResponseReturnValue:
+def _done(name: str, what: Callable[..., None], *sent: str, **how: Any) -> ResponseReturnValue:
+    """Does what was asked for, and tells where the reader is then."""
+    now, conflict = site().clock(), None
+    with site().database.writing() as session:
+        reader = reader_of(session, name, visitor().user_id, lock=True)
+        try:
+            what(session, reader, *sent, now=now, **how)
+        except Conflict as error:
+            conflict = str(error)
+        where = reader_state(session, reader, now=now)
     if wants_json():
         document = _document(where)
         return (jsonify(document), 200) if conflict is None else (jsonify(document | {"error": conflict}), 409)
