@@ -102,6 +102,9 @@ def test_a_page_stands_alone_and_names_nobody(
     for text in (page, json.dumps(report_document(found)), *plots):
         assert not any(name in text for name in names)
         assert all(f"reader {number}" in text for number in (1, 2, 3))
+    assert [(each["done"], each["last_seen"]) for each in report_document(found)["study"]["readers"]] == [
+        (each.done, None) for each in found.record.facts.readers
+    ]
     assert readers_plot(found.findings.versions["v1"]["realism"].result) in page  # drawn again, it is the same
     with database.reading() as session:
         named = study_record(session, study_named(session, "tiles"), named=True)

@@ -1,7 +1,7 @@
 """The report of a study: its facts and findings, as values for a page or for JSON."""
 
 import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
 from importlib.metadata import version
@@ -60,14 +60,17 @@ def study_record(session: Session, study: Study, *, named: bool) -> StudyRecord:
     Args:
         session: The session.
         study: The study.
-        named: Calls readers by their names, and not 'reader 1' and so on.
+        named: Calls readers by their names, and not 'reader 1' and so on, and tells when they were at work.
     """
     labels = reader_labels(session, study, named=named)
-    answers = answers_of(session, study)
+    facts, answers = study_facts(session, study, labels), answers_of(session, study)
     if not named:
+        # When somebody was at work tells who it is.
+        readers = [replace(each, last_answer=None, last_seen=None) for each in facts.readers]
+        facts = replace(facts, readers=tuple(readers))
         answers = type(answers)(answers.frame.assign(reader=answers.frame["reader"].map(labels).astype(str)))
     files = {name: image.file for name, image in synthetic_images(session, study).items()}
-    return StudyRecord(study_facts(session, study, labels), answers, files, named)
+    return StudyRecord(facts, answers, files, named)
 
 
 def study_report(record: StudyRecord, *, margin: float | None = None, seed: int = 0, now: datetime) -> StudyReport:
