@@ -47,6 +47,10 @@ def test_readers_go_on_where_a_backup_was_made(
     assert done.code == 0, done.err
     assert archive.stat().st_mode & 0o077 == 0
     assert list(archive.parent.iterdir()) == [archive]
+    with tarfile.open(archive) as opened:
+        folder = opened.getmember(settings.folder.name)
+    assert folder.isdir()
+    assert folder.mode & 0o077 == 0
     reader.answer("left")  # after the backup
     shutil.rmtree(settings.images)
     with restored(archive, tmp_path / "elsewhere", browser, clock) as visitor:
@@ -91,7 +95,7 @@ def test_a_database_elsewhere_comes_into_the_folder(
 
 def test_backups_that_cannot_be_made(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "there.tar").touch()
-    with pytest.raises(UsageError, match="exists"):
+    with pytest.raises(UsageError, match=r"exists; give another name$"):
         back_up(settings, tmp_path / "there.tar")
     with pytest.raises(UsageError, match="by its own means"):
         back_up(replace(settings, database_url="postgresql://name@host/base"), tmp_path / "new.tar")

@@ -12,7 +12,7 @@ import tomli_w
 from sqlalchemy.engine import make_url
 
 from study_app.errors import UsageError
-from study_app.outputs import refuse_existing, whole_file
+from study_app.outputs import whole_file
 from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTINGS_FILE, Settings
 
 
@@ -25,7 +25,8 @@ def back_up(settings: Settings, path: Path) -> None:
     Raises:
         UsageError: The file is there already, or the database is none of SQLite's.
     """
-    refuse_existing(path)
+    if path.exists():
+        raise UsageError(f"{path} exists; give another name")
     url = make_url(settings.database)
     if url.get_backend_name() != "sqlite" or not url.database:
         raise UsageError(f"the database is none of SQLite's: back it up by its own means, and copy {settings.folder}")
@@ -37,6 +38,7 @@ def back_up(settings: Settings, path: Path) -> None:
         with closing(sqlite3.connect(url.database)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         with tarfile.open(partial, "w") as archive:
+            archive.add(settings.folder, name, recursive=False)  # unpacked, it is its owner's alone, too
             _add_settings(archive, settings.folder / SETTINGS_FILE, f"{name}/{SETTINGS_FILE}")
             if (settings.folder / SECRET_FILE).exists():
                 archive.add(settings.folder / SECRET_FILE, f"{name}/{SECRET_FILE}")
