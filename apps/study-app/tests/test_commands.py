@@ -51,6 +51,7 @@ def test_init_makes_an_installation_that_only_its_owner_reads(run_app: Any, tmp_
         (("--admin", "anna", "--database-url", "nosuch://x"), PASSWORD, "driver cannot be loaded"),
         (("--admin", "anna", "--database-url", "sqlite:////no/such/folder/x"), PASSWORD, "cannot be opened"),
         (("--admin", "anna", "--password-file", "/no/such/file"), "", "/no/such/file"),
+        (("--admin", "anna", "--password-file", sys.executable), "", "is no text in UTF-8"),
     ],
 )
 def test_init_leaves_nothing_half_made(

@@ -137,10 +137,22 @@ def load_settings(folder: Path, environment: Mapping[str, str] = os.environ) -> 
         raise UsageError(f"{path}: {error}") from None
 
 
+def read_text(path: Path) -> str:
+    """Reads a file.
+
+    Raises:
+        UsageError: It is no text in UTF-8.
+    """
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no text in UTF-8") from None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML file: {error}") from None
 
 
@@ -149,4 +161,4 @@ def _secret(path: Path) -> str:
         raise UsageError(f"{path} is missing: put the secret back, or set STUDY_APP_SECRET_KEY")
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise UsageError(f"{path} can be read by others: chmod 600 {path}")
-    return path.read_text("utf-8").strip()
+    return read_text(path).strip()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from study_app.settings import read_text
+
 Folder = Annotated[Path, typer.Argument(help="Folder of the installation.", show_default=False)]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.", show_default=False)]
 PasswordFile = Annotated[
@@ -21,7 +23,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 def read_password(file: Path | None, name: str) -> str:
     """Reads a new password from a file, from the terminal, or from what is piped in."""
     if file is not None:
-        return first_line(file.read_text("utf-8"))
+        return first_line(read_text(file))
     if sys.stdin.isatty():
         return str(typer.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True))
     return first_line(sys.stdin.readline())
