@@ -118,6 +118,19 @@ def test_readers_see_their_own_result_once_it_is_closed_and_allowed(
     assert own not in berta.get("/studies/tiles").text
 
 
+def test_a_reader_of_images_of_one_kind_alone_has_a_median_time(
+    make_study: Any, browser: Any, choose: Any, database: Database, clock: Any
+) -> None:
+    make_study(kind=StudyKind.SINGLE, seed=3)
+    berta = browser("berta")
+    for _ in range(2):
+        choose(berta, True)
+    with database.writing() as session:
+        study_named(session, "tiles", lock=True).results_shown = True
+        close_study(study_named(session, "tiles", lock=True), now=clock())
+    assert re.findall(r"<td>([^<]+)</td>", berta.get("/studies/tiles/results").text) == ["2", "2", "-", "4.0 s"]
+
+
 def test_a_reader_without_answers_has_a_result_without_figures(
     make_study: Any, browser: Any, database: Database, clock: Any
 ) -> None:

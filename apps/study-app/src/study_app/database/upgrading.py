@@ -4,7 +4,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from study_app.database.engine import Database
@@ -36,8 +35,3 @@ def migrations() -> Config:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     return config
-
-
-def newest() -> str | None:
-    """The newest revision that this version knows."""
-    return ScriptDirectory.from_config(migrations()).get_current_head()

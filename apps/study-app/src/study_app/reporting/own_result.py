@@ -17,7 +17,7 @@ class OwnResult:
         count: How many answers they gave.
         correct: How many of them were correct.
         p: Share of synthetic images that they took for real; of single images, the mean of that and of the share of
-            real ones that they took for synthetic. NaN if there are none.
+            real ones that they took for synthetic. NaN if it is not to be said.
         median_seconds: Their median time; NaN if no answer has one.
     """
 
@@ -31,9 +31,9 @@ def own_result(session: Session, reader: StudyReader) -> OwnResult:
     """A reader's result, of their answers alone."""
     answers = answers_of(session, reader.study)
     mine = type(answers)(answers.frame[answers.frame["reader"] == reader.user.name])
+    median = float(response_times(mine).frame["median"].iloc[-1]) if len(mine) else float("nan")
     try:
         p = equivalence(mine, margin=reader.study.margin).total.p
-        median = float(response_times(mine).frame["median"].iloc[-1])
-    except StudyError:  # there are no answers
-        p = median = float("nan")
+    except StudyError:  # there are no answers or, of single images, none on one of the two kinds
+        p = float("nan")
     return OwnResult(len(mine), int(mine.answers["correct"].sum()), p, median)
