@@ -30,7 +30,7 @@ REPORTS = os.dup(1)
 def tiny_stage(image_px: int, lowres_px: int | None, cond_images_channels: int) -> StageConfig:
     unet = UnetConfig(
         dim=8,
-        dim_mults=(1, 2),
+        dim_mults=(1,),
         cond_dim=8,
         layer_attns=False,
         layer_cross_attns=False,

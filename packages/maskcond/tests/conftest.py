@@ -54,7 +54,7 @@ def tiny_cascade(one_thread: None) -> "Callable[..., Cascade]":
     def make(**unet: Any) -> Cascade:
         values = {
             "dim": 8,
-            "dim_mults": (1, 2),
+            "dim_mults": (1,),
             "cond_dim": 8,
             "layer_attns": False,
             "layer_cross_attns": False,

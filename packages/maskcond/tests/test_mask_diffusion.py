@@ -95,7 +95,7 @@ def test_examples_are_pictures_of_crops(nuclei: Instances) -> None:
 
 
 def test_masks_are_drawn_as_they_were_learnt(tiny_cascade: Make, tmp_path: Path) -> None:
-    base = tiny_cascade(init_conv_kernel_size=3).config.stages[0]
+    base = tiny_cascade(dim_mults=(1, 2), init_conv_kernel_size=3).config.stages[0]
     training = TrainingConfig(80, 8, learning_rate=6e-3, ema_decay=0.9, log_every=100, sample_every=1000)
     plan = MaskDiffusionPlan(
         MaskPictures(KUMAR_BORDER.classes),
