@@ -49,6 +49,7 @@ def test_init_makes_an_installation_that_only_its_owner_reads(run_app: Any, tmp_
         (("--admin", "anna"), "short\n", "wanted 10 to 1000"),
         (("--admin", " "), PASSWORD, "cannot be a name"),
         (("--admin", "anna", "--database-url", "nosuch://x"), PASSWORD, "driver cannot be loaded"),
+        (("--admin", "anna", "--database-url", "sqlite://"), PASSWORD, "such as sqlite:///file"),
         (("--admin", "anna", "--database-url", "sqlite:////no/such/folder/x"), PASSWORD, "cannot be opened"),
         (("--admin", "anna", "--password-file", "/no/such/file"), "", "/no/such/file"),
         (("--admin", "anna", "--password-file", sys.executable), "", "is no text in UTF-8"),

@@ -99,6 +99,7 @@ def test_an_address_that_cannot_be_had(run_app: Any, settings: Settings) -> None
         for words, told in (
             (("--port", port), f"127.0.0.1:{port} cannot be had"),
             (("--host", "no.such.host.invalid"), "--host no.such.host.invalid"),
+            (("--host", "a" * 70), "no name of a host"),
         ):
             done = run_app("serve", settings.folder, *words)
             assert (done.code, len(done.err.splitlines())) == (1, 1)

@@ -36,6 +36,7 @@ def test_secrets_do_not_show_when_settings_are_printed(settings: Settings) -> No
         ("threads = 0", "wanted 1 or more"),
         ("threads = true", "wanted a whole number"),
         ("proxies = -1", "wanted 0 or more"),
+        ("session_hours = 99999999999", "at most"),
         ('https = "yes"', "wanted true or false"),
         ("argon2_memory_kib = 8\nargon2_lanes = 2", "argon2_lanes"),
         ("threads =", "no TOML file"),

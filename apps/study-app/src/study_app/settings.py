@@ -19,6 +19,8 @@ DATABASE_FILE = "study.sqlite"
 IMAGES_FOLDER = "images"
 LEAST_SECRET = 32
 """Characters that a secret has at least."""
+MOST = 1 << 24
+"""Of any number: more is more than times, or hashes of passwords, can be."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Settings:
             if type(value) is not kind:
                 raise UsageError(f"{name} is {value!r}, wanted {_KINDS[kind]}")
             least = 0 if name == "proxies" else 1
-            if type(value) is int and value < least:
-                raise UsageError(f"{name} is {value}, wanted {least} or more")
+            if type(value) is int and not least <= value <= MOST:
+                raise UsageError(f"{name} is {value}, wanted {least} or more, and {MOST:,} at most")
         if len(self.secret_key) < LEAST_SECRET:
             raise UsageError(f"the secret has {len(self.secret_key)} characters, wanted {LEAST_SECRET} or more")
         if self.argon2_memory_kib < 8 * self.argon2_lanes:

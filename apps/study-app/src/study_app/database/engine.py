@@ -34,6 +34,8 @@ class Database:
         try:
             parsed = make_url(url)
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
+            if self.is_sqlite and parsed.database in (None, "", ":memory:"):
+                raise ArgumentError("in memory, each connection would have a database of its own")
             more = {"connect_args": {"timeout": _WAIT_S}} if self.is_sqlite else {"pool_pre_ping": True}
             self.engine = create_engine(parsed, **_POOL, **more)
         except (NoSuchModuleError, ModuleNotFoundError) as error:
