@@ -84,7 +84,7 @@ def assert_differs(one: Tensor, other: Tensor) -> None:
 
 
 @pytest.mark.parametrize("objective", get_args(Objective))
-@pytest.mark.parametrize("schedule", get_args(ScheduleName))
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_ddpm_agrees(
     tiny_stage: Stage, random_unet: Unet, generators: Generators, schedule: ScheduleName, objective: Objective
 ) -> None:
@@ -95,7 +95,7 @@ def test_ddpm_agrees(
 
 
 @pytest.mark.parametrize("resize", ["nearest", "bilinear"])
-@pytest.mark.parametrize("lowres_schedule", get_args(ScheduleName))
+@pytest.mark.parametrize("lowres_schedule", ["cosine", "linear"])
 def test_super_resolution_agrees(
     tiny_stage: Stage, random_unet: Unet, generators: Generators, lowres_schedule: ScheduleName, resize: str
 ) -> None:

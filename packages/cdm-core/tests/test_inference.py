@@ -2,6 +2,7 @@ import copy
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import SamplingConfig, StageConfig, sample_stage
-from cdm_core.inference import best_precision, compile_in_place, prepare_for_sampling
+from cdm_core.inference import best_precision, compile_in_place, compiled_steps, prepare_for_sampling
 from cdm_core.solver import Method
 
 Stage = Callable[..., StageConfig]
@@ -132,6 +133,34 @@ def test_one_compilation_serves_all_steps_and_batches_of_a_size(
                     unet, stage, generators=generators(0, 1), lowres=lowres, cond_images=context, resample=2, **held
                 )
     assert len(compilations) == 1
+
+
+@pytest.mark.parametrize("method", ["ddim", "dpmpp_2m"])
+def test_all_steps_of_a_stage_compile_to_one_graph(
+    tiniest: StageConfig,
+    generators: Generators,
+    compilations: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    method: Method,
+) -> None:
+    def count(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+        compilations.append(len(graph.graph.nodes))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=count))
+    unet, take = TwoLayers().requires_grad_(False), compiled_steps()
+    stage = replace(tiniest, sampling=SamplingConfig(4, method))
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[..., :3] = 1
+    for batch in range(3):
+        context, known = torch.rand(2, 4, 16, 16), torch.rand(2, 3, 16, 16)
+        for held in ({}, {"known": known, "known_mask": mask}):
+            given = {"lowres": context[:, :3, ::2, ::2], "cond_images": context, **held}
+            wanted, got = (
+                sample_stage(unet, stage, generators=generators(0, batch), take=each, **given) for each in (None, take)
+            )
+            torch.testing.assert_close(got, wanted, atol=1e-6, rtol=0)
+    assert len(compilations) == 2  # with known pixels, and without
 
 
 def test_every_network_is_compiled_however_many_there_are(compilations: list[int]) -> None:

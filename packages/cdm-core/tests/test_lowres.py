@@ -1,7 +1,6 @@
 """The low-resolution input of a stage that enlarges: resized, noised before or after, blurred."""
 
 from collections.abc import Callable
-from typing import get_args
 
 import pytest
 import torch
@@ -40,7 +39,7 @@ def test_bilinear_enlarging_is_exact_on_a_ramp_and_keeps_the_mean(upper: Stage, 
     torch.testing.assert_close(enlarge(upper(), small).mean(), small.mean(), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("schedule", get_args(ScheduleName))
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
 @pytest.mark.parametrize("resize", ["nearest", "bilinear"])
 @pytest.mark.parametrize("before", [False, True])
 def test_the_enlarged_image_has_the_noise_of_its_time(

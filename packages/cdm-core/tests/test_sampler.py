@@ -23,7 +23,7 @@ ETA_HALF: Solver = {"method": "ddim", "eta": 0.5}
 SOLVERS = [*({"method": method} for method in get_args(Method)), ETA_HALF]
 IDS = [*get_args(Method), "ddim-eta-0.5"]
 EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
-BOTH_SCHEDULES = pytest.mark.parametrize("name", get_args(ScheduleName))
+BOTH_SCHEDULES = pytest.mark.parametrize("name", ["cosine", "linear"])  # which end in noise alone
 DETERMINISTIC = pytest.mark.parametrize("method", ["ddim", "dpmpp_2m", "heun"])
 MEAN, SPREAD = 0.3, 0.4
 ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from cdm_core.sampler import TakeSteps, take_steps
+
 Precision = Literal["fp32", "bf16"]
 
 
@@ -43,6 +45,21 @@ def prepare_for_sampling(
     if compiled:
         compile_in_place(unet, mode=mode)
     return unet
+
+
+def compiled_steps(*, mode: str | None = None) -> TakeSteps:
+    """Returns the loop over a stage's steps as one compiled function, for `sample_stage(take=...)`.
+
+    It is for students, whose steps are few: between them nothing is left but the network's own work, and with `mode`
+    'reduce-overhead' a GPU gets all of them as one CUDA graph. Its first batch takes as long as to compile the network
+    once a step; like a compiled network it compiles anew for each stage and batch size. Loops that draw fresh noise
+    between steps are not for it.
+
+    Args:
+        mode: Of `torch.compile`.
+    """
+    compiled: TakeSteps = torch.compile(take_steps, mode=mode, dynamic=False)
+    return compiled
 
 
 def compile_in_place(unet: nn.Module, *, mode: str | None = None) -> None:

@@ -1,12 +1,13 @@
 """The one sampling loop: plain sampling, inpainting and outpainting, with every solver."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cdm_core.schedule import Schedule
-from cdm_core.solver import Method, step_weights
+from cdm_core.solver import Method, StepWeights, step_weights
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Takes x_t, (B, C, H, W), and t, (B,), and predicts x0, (B, C, H, W)."""
@@ -40,6 +41,7 @@ def sample(
     known_mask: Tensor | None = None,
     resample: int = 1,
     jump: int = 1,
+    take: "TakeSteps | None" = None,
 ) -> Tensor:
     """Turns noise into images, in evenly spaced times from 1 down.
 
@@ -62,6 +64,8 @@ def sample(
             they are for deterministic sampling, where both sides carry the same noise.
         resample: How often each stretch of steps is run while inpainting; 1 is once, 10 is RePaint's.
         jump: Length of such a stretch in steps.
+        take: `take_steps` or that compiled as a whole, see `cdm_core.inference.compiled_steps`; the compiled one is
+            for what draws no fresh noise.
 
     Returns:
         Images in the range of `denoise`, (B, C, H, W).
@@ -89,36 +93,79 @@ def sample(
     def fresh_noise() -> Tensor:
         return draw_noise(noise.shape[1:], generators or (), noise.device)
 
+    places = torch.linspace(1.0, until, steps + 1, dtype=torch.float64).tolist()
+    path = list(_path(steps, resample if known is not None else 1, jump))
+    plan = Plan(schedule, method, eta, places, step_weights(schedule, places, method=method, eta=eta), path)
+    renews = eta > 0 or any(j < i for i, j in path)
+    return (take or take_steps)(denoise, noise, plan, known, known_mask, fresh_noise if renews else None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which steps are taken, as numbers that are known before any is.
+
+    Args:
+        schedule: The forward process.
+        method: The solver.
+        eta: Share of the noise that each step renews.
+        times: Falling times from 1.
+        weights: Of the steps between them.
+        path: Moves between indices into the times, one after the other; see `sample` on going back up.
+    """
+
+    schedule: Schedule
+    method: Method
+    eta: float
+    times: list[float]
+    weights: list[StepWeights]
+    path: list[tuple[int, int]]
+
+
+FreshNoise = Callable[[], Tensor]
+TakeSteps = Callable[[Denoise, Tensor, Plan, Tensor | None, Tensor | None, FreshNoise | None], Tensor]
+
+
+def take_steps(
+    denoise: Denoise,
+    noise: Tensor,
+    plan: Plan,
+    known: Tensor | None,
+    known_mask: Tensor | None,
+    fresh_noise: FreshNoise | None,
+) -> Tensor:
+    """Takes the steps of a plan from noise, (B, C, H, W); the arguments are those of `sample`.
+
+    Without fresh noise it is a function of tensors and of numbers that are known ahead, so it compiles to one graph.
+    """
+    schedule, steps_weights = plan.schedule, plan.weights
+    times, batch = torch.tensor(plan.times, device=noise.device), noise.shape[0]
+
     def with_known(x: Tensor, t: Tensor) -> Tensor:
         if known is None or known_mask is None:
             return x
         # On a deterministic path the known pixels keep the noise that they began with: their own exact trajectory.
-        known_noise = noise if eta == 0 else fresh_noise()
+        known_noise = noise if plan.eta == 0 or fresh_noise is None else fresh_noise()
         return known_mask * schedule.add_noise(known, t, known_noise) + (1 - known_mask) * x
 
-    batch = noise.shape[0]
-    places = torch.linspace(1.0, until, steps + 1, dtype=torch.float64).tolist()
-    times = torch.tensor(places, device=noise.device)
-    steps_weights = step_weights(schedule, places, method=method, eta=eta)
     x = noise
     x0_before: Tensor | None = None
-    for i, j in _path(steps, resample if known is not None else 1, jump):
+    for i, j in plan.path:
         t, t_next = times[i].expand(batch), times[j].expand(batch)
-        if j < i:  # back up, to harmonise known and new pixels once more
+        if j < i and fresh_noise is not None:  # back up, to harmonise known and new pixels once more
             x = schedule.renoise(x, t, t_next, fresh_noise())
             x0_before = None
             continue
         x = with_known(x, t)
         x0 = denoise(x, t)
         weights = steps_weights[i]
-        direction, other = x0, x0_before if method == "dpmpp_2m" else None
-        if method == "heun" and weights.other:
+        direction, other = x0, x0_before if plan.method == "dpmpp_2m" else None
+        if plan.method == "heun" and weights.other:
             other = denoise(with_known(weights.x * x + weights.x0 * x0, t_next), t_next)
         if other is not None and weights.other:
             direction = x0 + weights.other * (other - x0)
         x0_before = x0
         x = weights.x * x + weights.x0 * direction
-        if weights.noise:
+        if weights.noise and fresh_noise is not None:
             x = x + weights.noise * fresh_noise()
     return x
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.lowres import enlarge, noise_px, noised_lowres
-from cdm_core.sampler import draw_noise, sample
+from cdm_core.sampler import TakeSteps, draw_noise, sample
 from cdm_core.schedule import Schedule
 
 
@@ -29,6 +29,7 @@ def sample_stage(
     jump: int = 1,
     until: float = 0.0,
     lowres_is_noised: bool = False,
+    take: TakeSteps | None = None,
 ) -> Tensor:
     """Samples one stage for a batch; images are in [0, 1] throughout.
 
@@ -46,6 +47,7 @@ def sample_stage(
         jump: See `sample`.
         until: Time to stop at; over 0 the images keep the noise of that time and leave [0, 1].
         lowres_is_noised: The low-resolution images have the noise of `config.sampling.lowres_noise` already.
+        take: See `sample`.
 
     Returns:
         Images, (B, 3, S, S).
@@ -80,6 +82,7 @@ def sample_stage(
         known_mask=None if known_mask is None else _mask_of(shape, known_mask),
         resample=resample,
         jump=jump,
+        take=take,
     )
     x = from_sampled(unet, config, x)
     return ((x if until > 0 else x.clamp(-1, 1)) + 1) / 2
