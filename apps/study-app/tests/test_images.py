@@ -187,8 +187,14 @@ def test_other_pixels_under_a_known_name_are_refused(bring_in: Import, folders: 
         bring_in()
 
 
-def test_an_open_study_keeps_its_images(make_study: Any, settings: Settings, database: Database) -> None:
+def test_an_open_study_keeps_its_images(
+    make_study: Any, settings: Settings, database: Database, folders: Path
+) -> None:
     make_study()
+    before = sorted(settings.images.rglob("*"))
+    with pytest.raises(UsageError, match="stay as they are"):
+        next(import_images(database, settings.images, ImportRequest("tiles", folders / "real", folders / "real", "v2")))
+    assert sorted(settings.images.rglob("*")) == before
     with database.reading() as session:
         study = study_named(session, "tiles")
     picture = prepare(gradient(16, 16), 16, name="late.png", version=None)

@@ -32,15 +32,16 @@ class Outcome(StrEnum):
 
 @contextmanager
 def importing_alone(images: Path, study: Study) -> Iterator[None]:
-    """Keeps others, in this process and in others, from importing into a study: they would write the same files.
+    """Keeps others, in this process and in others, from importing into a draft: they would write the same files.
 
     Args:
         images: The folder of the images of all studies.
         study: The study.
 
     Raises:
-        UsageError: Others do.
+        UsageError: Others do, or the study is no draft any more.
     """
+    _check_draft(study)
     (images / study.name).mkdir(parents=True, exist_ok=True)
     with (images / study.name / ".importing").open("w") as lock:  # whoever is killed lets go of it
         try:
@@ -154,9 +155,13 @@ def _write(images: Path, study: Study, picture: NewPicture) -> None:
 def _draft(database: Database, study: Study) -> Iterator[Session]:
     """A session that writes to a draft."""
     with database.writing() as session:
-        if study_named(session, study.name, lock=True).state is not StudyState.DRAFT:
-            raise UsageError(f"the study '{study.name}' has been opened: its images stay as they are")
+        _check_draft(study_named(session, study.name, lock=True))
         yield session
+
+
+def _check_draft(study: Study) -> None:
+    if study.state is not StudyState.DRAFT:
+        raise UsageError(f"the study '{study.name}' has been opened: its images stay as they are")
 
 
 def _outcome_of_pair(session: Session, study: Study, pair: tuple[NewPicture, NewPicture]) -> Outcome:
