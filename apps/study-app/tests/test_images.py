@@ -187,9 +187,7 @@ def test_other_pixels_under_a_known_name_are_refused(bring_in: Import, folders: 
         bring_in()
 
 
-def test_an_open_study_keeps_its_images(
-    make_study: Any, settings: Settings, database: Database, folders: Path
-) -> None:
+def test_an_open_study_keeps_its_images(make_study: Any, settings: Settings, database: Database, folders: Path) -> None:
     make_study()
     before = sorted(settings.images.rglob("*"))
     with pytest.raises(UsageError, match="stay as they are"):
