@@ -167,7 +167,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     saved = arguments.out / "few_steps.json"
     results = json.loads(saved.read_text()) if saved.exists() else {}
-    model, slide, features = Urcdm.load(builtin.MODEL), load_into_memory(open_slide(arguments.real)), extractor()
+    model, slide, features = Urcdm.load(builtin.TEACHER), load_into_memory(open_slide(arguments.real)), extractor()
 
     for level, own in enumerate(model.config.levels):
         runs = results.setdefault(own.name, {})

@@ -166,7 +166,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads or torch.get_num_threads())
     figures: dict[str, Any] = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": arguments.batch}
     for name, stage in NETWORKS.items():
-        cascade = Cascade.load(builtin.MODEL / name)
+        cascade = Cascade.load(builtin.TEACHER / name)
         config = cascade.config.stages[stage]
         drawing = replace(config, sampling=replace(config.sampling, steps=arguments.steps, method="ddpm"))
         for what, measure in (("sampling", sampling), ("training", training)):

@@ -75,7 +75,7 @@ def app(*arguments: str | Path) -> None:
 
 def train(slides: Mapping[str, Slide], tiles: Path, out: Path, steps: int) -> None:
     """Trains the cascade that outpaints."""
-    plan, start = read_plan(builtin.PLAN), Urcdm.load(builtin.MODEL)
+    plan, start = read_plan(builtin.PLAN), Urcdm.load(builtin.TEACHER)
     last = len(plan.urcdm.levels) - 1
     examples = WithoutContexts(LevelExamples(plan, last, 0, TileTable.load(tiles), slides, seed=0))
     begun = start.cascades[0]
@@ -184,7 +184,7 @@ def main() -> None:
     if not (out / "cascade" / "model.toml").exists():
         real = load_into_memory(open_slide(arguments.real))
         train({arguments.real.stem: real}, out / "tiles" / "tiles.parquet", out, arguments.steps)
-    built_in = Urcdm.load(builtin.MODEL)
+    built_in = Urcdm.load(builtin.TEACHER)
     built_in.save(out / "built-in")
     Urcdm(replace(built_in.config, overlap=0.0), built_in.cascades).save(out / "no-overlap")
 

@@ -95,7 +95,7 @@ class Trainings:
     """
 
     def __init__(self, slide: Slide, name: str, out: Path) -> None:
-        self.plan, self.start, self.out = read_plan(builtin.PLAN), Urcdm.load(builtin.MODEL), out
+        self.plan, self.start, self.out = read_plan(builtin.PLAN), Urcdm.load(builtin.TEACHER), out
         self.tiles, self.slides = TileTable.load(out / "tiles" / "tiles.parquet"), {name: slide}
 
     def examples(self, plan: TrainingPlan, level: int) -> LevelExamples:

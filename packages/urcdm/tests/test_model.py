@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,20 @@ def test_a_model_with_a_level_missing_is_refused(make_model: MakeModel, tmp_path
     (tmp_path / "medium" / "stage-2.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"medium/stage-2\.safetensors: weights not found"):
         Urcdm.load(tmp_path)
+
+
+def test_a_cascade_can_be_another_models(make_model: MakeModel, tmp_path: Path) -> None:
+    model = make_model()
+    for name in ("one", "other"):
+        model.save(tmp_path / name)
+    shutil.rmtree(tmp_path / "other" / "low")
+    path = tmp_path / "other" / "model.toml"
+    alone = path.read_text()
+    path.write_text(f'elsewhere = {{ low = "../one/low" }}\n{alone}')
+    assert Urcdm.load(tmp_path / "other").fingerprint() == model.fingerprint()
+    path.write_text(f'elsewhere = {{ lower = "../one/low" }}\n{alone}')
+    with pytest.raises(ConfigError, match="elsewhere: a table of folders, of low, medium, high"):
+        Urcdm.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""What ships inside the package: a small model, and the plan that it is trained by."""
+"""What ships inside the package: a small model, its teacher, and the plan that the teacher is trained by."""
 
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MODEL = HERE / "models" / "small"
+MODEL = HERE / "models" / "small-4-steps"
+TEACHER = HERE / "models" / "small"
+"""The same in many steps; what `distill` and more training start from."""
 PLAN = HERE / "configs" / "small.toml"

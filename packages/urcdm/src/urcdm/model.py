@@ -1,4 +1,7 @@
-"""The model: one cascade a level, kept in a folder with one cascade folder for each."""
+"""The model: one cascade a level, kept in a folder with one cascade folder for each.
+
+A `model.toml` may say `elsewhere = { low = "../other/low" }`: that cascade is another model's, which lies beside it.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cdm_core import Cascade, CheckpointError
+from cdm_core import Cascade, CheckpointError, ConfigError
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, read_model_file, write_model_file
 from urcdm.config import UrcdmConfig
@@ -83,10 +86,12 @@ class Urcdm:
             ConfigError: A `model.toml` has an unknown key or a wrong value.
         """
         values = read_model_file(folder, kind="urcdm")
-        provenance = values.pop("provenance", {})
+        provenance, elsewhere = values.pop("provenance", {}), values.pop("elsewhere", {})
         config = parse_config(UrcdmConfig, values, str(folder / MODEL_FILE))
         names = [config.cascade_name(level) for level in range(len(config.levels))]
-        cascades = {name: Cascade.load(folder / name) for name in dict.fromkeys(names)}
+        if not isinstance(elsewhere, dict) or not elsewhere.keys() <= set(names):
+            raise ConfigError(f"{folder / MODEL_FILE}: elsewhere: a table of folders, of {', '.join(names)}")
+        cascades = {name: Cascade.load(folder / str(elsewhere.get(name, name))) for name in dict.fromkeys(names)}
         try:
             return cls(config, [cascades[name] for name in names], provenance)
         except ValueError as error:

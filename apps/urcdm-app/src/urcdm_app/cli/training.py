@@ -221,8 +221,8 @@ def train(
 @app.command()
 def distill(
     model: Annotated[
-        str, typer.Option(help=f"The model to learn from: {MODEL_KINDS}.", show_default="the built-in model")
-    ] = str(builtin.MODEL),
+        str, typer.Option(help=f"The model to learn from: {MODEL_KINDS}.", show_default="the built-in model's teacher")
+    ] = str(builtin.TEACHER),
     tiles: Annotated[Path, typer.Option(help="Folder or table that 'tile' wrote, or shards of 'export'.")] = Path(
         "tiles"
     ),
