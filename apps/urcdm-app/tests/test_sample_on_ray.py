@@ -43,6 +43,7 @@ def pixels(path: Path) -> NDArray[np.int_]:
     return np.asarray(slide.read_region((0, 0), 0, slide.dimensions), int)[..., :3]
 
 
+@pytest.mark.thorough  # the package has a test of the same pixels
 def test_two_workers_draw_the_slide_that_one_process_draws(cluster: None, sample: RunApp, tmp_path: Path) -> None:
     for name, workers in (("one.tiff", "1"), ("two.tiff", "2")):
         drawn = sample(name, "--workers", workers)

@@ -63,11 +63,11 @@ def test_a_seed_is_a_slide(model: Urcdm, slide: NDArray[np.uint8], tmp_path: Pat
     assert np.abs(other.astype(int) - slide).mean() > 5
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_the_batch_does_not_change_the_slide(
-    model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, batch: int
+@pytest.mark.parametrize(("batch", "parts"), [(1, 1), (3, 2), (8, 3)])
+def test_neither_the_batch_nor_its_parts_change_the_slide(
+    model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, batch: int, parts: int
 ) -> None:
-    other, _ = draw(model, tmp_path, batch)
+    other, _ = draw(model, tmp_path, batch, InProcessExecutor(model, parts=parts))
     assert np.abs(other.astype(int) - slide).max() <= 1
 
 

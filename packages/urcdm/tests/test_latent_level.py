@@ -50,7 +50,7 @@ def model(make_model: MakeModel) -> Urcdm:
 
 
 def drawn(model: Urcdm, folder: Path, batch: int, joint: bool = False) -> np.ndarray:
-    settings = RunSettings((192, 128), joint=joint)
+    settings = RunSettings((80, 48), joint=joint)
     canvas = Canvas(folder, settings.identity(model), model.config)
     *_, last = generate(model, canvas, InProcessExecutor(model), settings, batch=batch)
     assert last.done == last.total
@@ -62,7 +62,6 @@ def drawn(model: Urcdm, folder: Path, batch: int, joint: bool = False) -> np.nda
 def test_a_latent_level_is_drawn_in_the_grid(model: Urcdm, tmp_path: Path) -> None:
     whole = drawn(model, tmp_path / "canvas", batch=8)
     assert whole.std() > 1
-    assert np.array_equal(whole, drawn(model, tmp_path / "canvas", batch=8))  # nothing is drawn again
     one = drawn(model, tmp_path / "one", batch=1)
     assert np.abs(one.astype(int) - whole).max() <= 1  # rounding
 

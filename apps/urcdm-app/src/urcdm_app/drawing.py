@@ -25,6 +25,7 @@ from urcdm_app.speed import (
     choose_batches,
     compile_networks,
     make_ready,
+    parts_of_batch,
     resolve_precision,
     telling_of_compilation,
 )
@@ -176,7 +177,7 @@ class Drawer(urcdm.InProcessExecutor):
     def __init__(self, get_model: GetModel, device: str, precision: Precision, batches: Batches) -> None:
         model = make_ready(get_model(), resolve_device(device), precision)
         compile_networks(model, batches)
-        super().__init__(model, full=batches.full)
+        super().__init__(model, full=batches.full, parts=parts_of_batch(model))
 
     def run(self, tasks: Sequence[urcdm.Task]) -> list[NDArray[Any]]:
         """Works off a batch now."""

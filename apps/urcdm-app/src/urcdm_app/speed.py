@@ -14,6 +14,7 @@ from cdm_core.inference import Precision, best_precision, compile_in_place, prep
 from urcdm_app.errors import UsageError
 
 CPU_BATCH = 8
+MOST_PARTS = 4
 COMPILING_PAYS_S = 300
 """Seconds of sampling over which a network is compiled on a GPU, which takes it a minute or two."""
 
@@ -88,6 +89,11 @@ def choose_batches(
             if compiled or (compiled is None and seconds > COMPILING_PAYS_S and _has_compiler()):
                 batches.full[key] = size
     return batches
+
+
+def parts_of_batch(model: urcdm.Urcdm) -> int:
+    """Into how many parts a batch is cut that are worked on side by side: one for each core of a small machine."""
+    return 1 if model.cascades[0].device.type == "cuda" else min(torch.get_num_threads(), MOST_PARTS)
 
 
 def compile_networks(model: urcdm.Urcdm, batches: Batches) -> None:

@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import torch
 from numpy.typing import NDArray
 
 from urcdm.model import Urcdm
@@ -66,16 +68,34 @@ class InProcessExecutor(SerialExecutor):
         model: The model, on the device to use.
         full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
             one size only.
+        parts: A batch is cut into so many, which are worked on side by side, each with its share of torch's threads.
+            On a CPU two halves on a core each are done sooner than the whole on two cores.
     """
 
-    def __init__(self, model: Urcdm, *, full: Mapping[StageKey, int] | None = None) -> None:
+    def __init__(self, model: Urcdm, *, full: Mapping[StageKey, int] | None = None, parts: int = 1) -> None:
         super().__init__()
-        self.model, self.full = model, dict(full or {})
+        self.model, self.full, self.parts = model, dict(full or {}), parts
+        self._threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(
+            parts, "urcdm-part", initializer=torch.set_num_threads, initargs=(max(1, self._threads // parts),)
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._pool.shutdown()
 
     def run(self, tasks: Sequence[Task]) -> Finished:
         """Works off a batch now."""
         missing = self.full.get(stage_of(tasks[0]), 0) - len(tasks)
-        return run_tasks(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
+        if missing > 0 or self.parts == 1 or len(tasks) == 1:
+            if self.parts > 1:  # threads that are new take the number that was set last, in any thread
+                torch.set_num_threads(self._threads)
+            return run_tasks(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
+        size = -(-len(tasks) // self.parts)
+        shares = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+        return [each for done in self._pool.map(partial(run_tasks, self.model), shares) for each in done]
 
 
 def work_off(
