@@ -92,7 +92,7 @@ class Undisturbed:
         return bool(np.array_equal(pixels(slide), self.pixels))
 
 
-@pytest.fixture(scope="session", params=["in-order", "joint"])
+@pytest.fixture(scope="session", params=["in-order", pytest.param("joint", marks=pytest.mark.thorough)])
 def way(request: pytest.FixtureRequest) -> str:
     """The option for how patches are drawn."""
     return f"--{request.param}"

@@ -102,6 +102,7 @@ class Fails(SerialExecutor):
         raise KeyError("what it cannot do")
 
 
+@pytest.mark.thorough
 def test_errors_of_workers_come_as_they_are_and_a_deadly_batch_ends_the_run(
     cluster: None, model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
