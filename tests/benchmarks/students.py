@@ -10,7 +10,7 @@ magnification, and to the teacher's own of another seed; sharpness is a share of
 slide of `urcdm-app sample`: seconds, seam and coherence as its report has them. Distances of the slides are what
 `patch_fid.py` measures: OUT/teacher.tiff and OUT/students.tiff.
 
-Writes OUT/students.json and OUT/students.png, and OUT/zooms.jpg: the teacher's slide above the students'.
+Writes OUT/figures.json and OUT/plot.png, and OUT/zooms.jpg: the teacher's slide above the students'.
 """
 
 import argparse
@@ -97,11 +97,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     images = of_magnifications(arguments)
-    plot(images, arguments.out / "students.png")
+    plot(images, arguments.out / "plot.png")
     slides = {
         name: of_slide(getattr(arguments, name), arguments.out / f"{name}.tiff") for name in ("teacher", "students")
     }
-    (arguments.out / "students.json").write_text(json.dumps({"images": images, "slides": slides}, indent=1))
+    (arguments.out / "figures.json").write_text(json.dumps({"images": images, "slides": slides}, indent=1))
     zooms = []
     for name in slides:
         with open_slide(arguments.out / f"{name}.tiff") as slide:
