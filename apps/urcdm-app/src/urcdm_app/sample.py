@@ -59,6 +59,8 @@ def run_sample(
         if not isinstance(drawers, ThisProcess):
             say(f"workers: {drawers.workers}, each on {seat.device}")
         model = load(folder)
+        if steps is not None and "teacher" in model.provenance:
+            say("some of the model's networks were taught to take few steps: in others than their own they draw worse")
         settings = urcdm.RunSettings(
             _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=seat.precision
         )
