@@ -13,7 +13,6 @@ that of as many other draws.
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,14 +132,14 @@ def measure(teacher_steps: int, student_steps: int) -> dict[str, dict[int, float
         "floor": {MANY: distance(mixture(DRAWS, 1), wanted)},
     }
     learning = replace(training, steps=student_steps, learning_rate=1e-3, loss_weight="truncated_snr")
-    ways: dict[DistillationMethod, Callable[[int], tuple[int, ...]]] = {
-        "progressive": lambda steps: (MANY // 2, MANY // 4, *STEPS),
-        "consistency": lambda steps: STEPS,
+    chains: dict[DistillationMethod, tuple[int, ...]] = {
+        "progressive": (MANY // 2, MANY // 4, *STEPS),
+        "consistency": STEPS,
     }
-    for method, chain in ways.items():
+    for method, chain in chains.items():
         found[method] = {}
         master, known = network, stage
-        for steps in chain(MANY):
+        for steps in chain:
             student = student_of(stage, steps)
             parts = MANY // steps
             teacher = Teacher(master, known, steps, method, parts)

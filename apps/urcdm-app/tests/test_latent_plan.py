@@ -1,6 +1,7 @@
 """A plan with a level that starts from a model in diffusers' form."""
 
 import re
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_it_is_trained_resumed_and_drawn(run_app: RunApp, latent_plan: Path, pic
     trained = run_app(*words)
     assert trained.code == 0, trained.err
     words[words.index(latent_plan)] = tmp_path / "run" / "plan.toml"
+    shutil.rmtree(tmp_path / "diffusers")  # a run that goes on needs no more than its own folder
     again = run_app(*words, "--resume")
     assert again.code == 0, again.err
     stage = Urcdm.load(tmp_path / "run" / "model").cascades[1].config.stages[0]

@@ -31,13 +31,18 @@ from cdm_core.widen import widen
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what is deprecated inside diffusers is not ours to mend
     diffusers: Any = pytest.importorskip("diffusers")
-from cdm_core.latent import LatentUnet, from_diffusers
+from cdm_core.latent import LatentUnet, latent_network, latent_stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 
 Generators = Callable[..., list[torch.Generator]]
 NETWORK = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
 FEW = SamplingConfig(3, "dpmpp_2m", threshold="none")
+
+
+def from_diffusers(folder: Path, image_px: int, **options: Any) -> tuple[StageConfig, LatentUnet]:
+    stage = latent_stage(folder, image_px, **options)
+    return stage, latent_network(folder, stage)
 
 
 @pytest.fixture(scope="module")

@@ -162,12 +162,12 @@ def test_a_run_may_have_another_precision_than_the_one_before(
 def test_a_network_learns_the_one_picture_that_there_is(
     tiny_stage: Stage, tmp_path: Path, runs: Any, generators: Callable[..., list[torch.Generator]]
 ) -> None:
-    config = tiny_stage({"dim_mults": (1,)}, sampling=SamplingConfig(10, "ddim"))
-    training = runs.settings(steps=110, batch_size=8, learning_rate=1e-2, ema_decay=0.9)
+    config = tiny_stage({"dim_mults": (1,)}, sampling=SamplingConfig(20, "ddim"))
+    training = runs.settings(steps=150, batch_size=8, learning_rate=1e-2, ema_decay=0.9)
     losses = [event.loss for event in runs.train(config, tmp_path, training, examples=OneColour())]
-    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.3 * np.mean(losses[:5])
     unet, steps = load_trained(tmp_path / "state.pt", config)
-    assert steps == 110
+    assert steps == 150
     images = sample_stage(unet, config, generators=generators(0, 1, 2, 3))
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), OneColour.colour, atol=0.05, rtol=0)
 

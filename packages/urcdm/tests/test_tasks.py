@@ -55,7 +55,7 @@ def test_batches_are_filled_up_without_changing_what_is_drawn(
 ) -> None:
     tasks = patches(count)
     wanted = InProcessExecutor(model).run(tasks)
-    found = InProcessExecutor(model, full={HIGH: 4}).run(tasks)
+    found = InProcessExecutor(model, full={HIGH: 4}, parts=2).run(tasks)  # of one size, so in one part
     assert [len(batch) for batch in sampled] == [count, 4]
     assert len(found) == count
     for one, other in zip(found, wanted, strict=True):

@@ -102,6 +102,7 @@ def run_distill(
         name: student
         for name, (level, stage) in names.items()
         if (student := _student(out, plan.of_level(level)[stage], teacher.cascades[level].config.stages[stage], least))
+        is not None
     }
     _assemble(teacher, plan, students, least, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")

@@ -46,7 +46,10 @@ def _fill_latent_stage(network: dict[str, Any], path: str) -> None:
     told = stage.get("unet", {})
     if "autoencoder" in told:
         return
-    unknown = [*(stage.keys() - {"image_px", "unet", "sampling"}), *(told.keys() - {"cond_images_channels"})]
+    unknown = [
+        *(stage.keys() - {"image_px", "unet", "sampling"}),
+        *(told.keys() - {"cond_images_channels", "text_embed_dim"}),
+    ]
     if unknown or "image_px" not in stage:
         fault = f"'{unknown[0]}' follows from the model" if unknown else "image_px is missing"
         raise ConfigError(f"{path}: the network that starts from {network['diffusers']}: {fault}")

@@ -93,7 +93,7 @@ def choose_batches(
 
 def parts_of_batch(model: urcdm.Urcdm) -> int:
     """Into how many parts a batch is cut that are worked on side by side: one for each core of a small machine."""
-    return 1 if model.cascades[0].device.type == "cuda" else min(torch.get_num_threads(), MOST_PARTS)
+    return min(torch.get_num_threads(), MOST_PARTS) if model.cascades[0].device.type == "cpu" else 1
 
 
 def compile_networks(model: urcdm.Urcdm, batches: Batches) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from cdm_core import Cascade, fetch_model
 from cdm_core.config_file import dump_config
 from cdm_core.examples import Examples
-from cdm_core.latent import from_diffusers
+from cdm_core.latent import latent_network
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
@@ -83,6 +83,7 @@ def run_train(
             examples, held_out_examples = data[name]
             task = bars.add_task(name, total=network.training.steps, note="")
             validation_loss: float | None = None
+            fresh = not (resume and (out / name / "state.pt").exists())
             for event in train_stage(
                 network.stage,
                 network.training,
@@ -90,7 +91,7 @@ def run_train(
                 out / name,
                 validation=held_out_examples,
                 device="cpu" if torch_device.type == "cpu" else "auto",
-                initial=start.cascades[level].unets[stage] if start is not None else _from_diffusers(network),
+                initial=_initial(start, network, level, stage) if fresh else None,
                 resume=resume,
             ):
                 validation_loss = validation_loss if event.validation_loss is None else event.validation_loss
@@ -131,13 +132,11 @@ def loss_note(event: TrainingEvent, validation_loss: float | None) -> str:
     return ", ".join(parts)
 
 
-def _from_diffusers(network: NetworkPlan) -> nn.Module | None:
-    """What a network starts from that starts from a model in diffusers' form."""
-    if network.diffusers is None:
-        return None
-    return from_diffusers(
-        network.diffusers, network.stage.image_px, cond_images_channels=network.stage.unet.cond_images_channels
-    )[1]
+def _initial(start: Urcdm | None, network: NetworkPlan, level: int, stage: int) -> nn.Module | None:
+    """The weights that a network starts from: a model's, those of a model in diffusers' form, or fresh ones."""
+    if start is not None:
+        return start.cascades[level].unets[stage]
+    return None if network.diffusers is None else latent_network(network.diffusers, network.stage)
 
 
 def _start(source: str, plan: TrainingPlan) -> Urcdm:

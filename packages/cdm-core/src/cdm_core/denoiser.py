@@ -47,12 +47,10 @@ class Conditions:
     def _images(self, x_t: Tensor) -> Tensor | None:
         if self.guidance is None:
             return self.cond_images
-        weight = self.guidance.to(x_t.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, *x_t.shape[2:])
-        if self.cond_images is None:
-            images = weight
-        else:
-            size = self.cond_images.shape[2:]
-            images = torch.cat((self.cond_images, weight[..., :1, :1].expand(-1, 1, *size)), dim=1)
+        beside = [] if self.cond_images is None else [self.cond_images]
+        size = (*beside, x_t)[0].shape[2:]
+        weight = self.guidance.to(x_t.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, *size)
+        images = torch.cat((*beside, weight), dim=1)
         return images.contiguous(memory_format=torch.channels_last)
 
     def without_embedding(self) -> "Conditions":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cdm_core.config import Betas, LatentUnetConfig, SamplingConfig, StageConfig
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.model_source import fetch_diffusers
+from cdm_core.network import fill_unet
 from cdm_core.objective import Objective
 from cdm_core.schedule import ScheduleName
 
@@ -126,22 +127,7 @@ def latent_stage(
     text_embed_dim: int | None = None,
     sampling: SamplingConfig | None = None,
 ) -> StageConfig:
-    """Returns the stage that `from_diffusers` reads, with the same arguments, from its settings alone."""
-    return _stage(fetch_diffusers(source), image_px, cond_images_channels, text_embed_dim, sampling)
-
-
-def from_diffusers(
-    source: str | Path,
-    image_px: int,
-    *,
-    cond_images_channels: int = 0,
-    text_embed_dim: int | None = None,
-    sampling: SamplingConfig | None = None,
-) -> tuple[StageConfig, LatentUnet]:
-    """Reads an autoencoder and a U-Net from a folder in diffusers' form, as a stage to be trained on or sampled.
-
-    What it did not know, images to condition on or an embedding, it takes no notice of until it is trained with them.
-    Of a text that it was conditioned on nothing is kept: it is told none.
+    """Returns the stage that an autoencoder and a U-Net in diffusers' form make; `latent_network` reads its network.
 
     Args:
         source: The folder, with `unet`, `vae` and `scheduler`, or the id of a repository on Hugging Face.
@@ -150,35 +136,11 @@ def from_diffusers(
         text_embed_dim: Width of an embedding to condition it on.
         sampling: How it is sampled: 32 steps of DPM-Solver++ if not given.
 
-    Returns:
-        The stage and its network, on the CPU in float32. `train_stage(stage, ..., initial=network)` trains it on, and
-        `Cascade(CascadeConfig((stage,)), [network])` samples and saves it.
-
     Raises:
         CheckpointError: The folder is not such a model; the message says what it lacks.
         ConfigError: `cdm-core[latent]` is not installed, or the sizes do not fit.
     """
     folder = fetch_diffusers(source)
-    stage = _stage(folder, image_px, cond_images_channels, text_embed_dim, sampling)
-    network = LatentUnet(_latent(stage))
-    tensors = {f"autoencoder.{name}": value for name, value in _weights(folder / "vae", AUTOENCODER).items()}
-    tensors |= {f"unet.{name}": value for name, value in _weights(folder / "unet", UNET).items()}
-    first = tensors["unet.conv_in.weight"]
-    added = network.unet.conv_in.weight.shape[1] - first.shape[1]
-    tensors["unet.conv_in.weight"] = torch.cat((first, first.new_zeros(len(first), added, *first.shape[2:])), dim=1)
-    network.load_state_dict({**network.state_dict(), **tensors})
-    return stage, network
-
-
-def _latent(stage: StageConfig) -> LatentUnetConfig:
-    if not isinstance(stage.unet, LatentUnetConfig):
-        raise ConfigError(f"the stage of {stage.image_px} px is not a latent one")
-    return stage.unet
-
-
-def _stage(
-    folder: Path, image_px: int, cond_images_channels: int, text_embed_dim: int | None, sampling: SamplingConfig | None
-) -> StageConfig:
     library, settings = _diffusers(), _read_settings(folder)
     scheduler = settings["scheduler/scheduler_config.json"]
     name, objective = scheduler.get("beta_schedule", "linear"), scheduler.get("prediction_type", "epsilon")
@@ -215,6 +177,36 @@ def _stage(
         )
     except ValueError as error:
         raise ConfigError(f"{folder}: {error}") from None
+
+
+def latent_network(source: str | Path, stage: StageConfig) -> LatentUnet:
+    """Reads the network of a latent stage from a folder in diffusers' form, on the CPU in float32.
+
+    What it did not know, images to condition on or an embedding, it takes no notice of until it is trained with them.
+    Of a text that it was conditioned on nothing is kept: it is told none.
+
+    Args:
+        source: As of `latent_stage`.
+        stage: The stage.
+
+    Returns:
+        The network: `train_stage(stage, ..., initial=network)` trains it on, and
+        `Cascade(CascadeConfig((stage,)), [network])` samples and saves it.
+
+    Raises:
+        CheckpointError: The weights cannot be read, or are of another network.
+        ConfigError: `cdm-core[latent]` is not installed, or the stage is not a latent one.
+    """
+    if not isinstance(stage.unet, LatentUnetConfig):
+        raise ConfigError(f"the stage of {stage.image_px} px is not a latent one")
+    folder, network = fetch_diffusers(source), LatentUnet(stage.unet)
+    tensors = {f"autoencoder.{name}": value for name, value in _weights(folder / "vae", AUTOENCODER).items()}
+    tensors |= {f"unet.{name}": value for name, value in _weights(folder / "unet", UNET).items()}
+    first = tensors["unet.conv_in.weight"]
+    added = network.unet.conv_in.weight.shape[1] - first.shape[1]
+    tensors["unet.conv_in.weight"] = torch.cat((first, first.new_zeros(len(first), added, *first.shape[2:])), dim=1)
+    fill_unet(network, {**network.state_dict(), **tensors}, str(folder))
+    return network
 
 
 def _diffusers() -> ModuleType:

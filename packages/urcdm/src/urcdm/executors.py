@@ -88,8 +88,9 @@ class InProcessExecutor(SerialExecutor):
 
     def run(self, tasks: Sequence[Task]) -> Finished:
         """Works off a batch now."""
-        missing = self.full.get(stage_of(tasks[0]), 0) - len(tasks)
-        if missing > 0 or self.parts == 1 or len(tasks) == 1:
+        wanted = self.full.get(stage_of(tasks[0]))
+        missing = (wanted or 0) - len(tasks)
+        if wanted or self.parts == 1 or len(tasks) == 1:
             if self.parts > 1:  # threads that are new take the number that was set last, in any thread
                 torch.set_num_threads(self._threads)
             return run_tasks(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
