@@ -1,1 +1,28 @@
-"""Runs that own their folders: locks, records, whole files, tables, errors in one line."""
+"""Runs that own their folders: locks, records, whole files, tables from anywhere, errors in one line.
+
+No dependency but Python's own library, so that every package can stand on it.
+"""
+
+from run_folder.errors import first_line, is_disk_full, os_error_line
+from run_folder.files import file_sha256, whole_file
+from run_folder.folder import RunFolder, RunFolderError, differences
+from run_folder.locks import FolderLock, LockedError
+from run_folder.tables import Table, TableError, TableRow, plain_name, read_table
+
+__all__ = [
+    "FolderLock",
+    "LockedError",
+    "RunFolder",
+    "RunFolderError",
+    "Table",
+    "TableError",
+    "TableRow",
+    "differences",
+    "file_sha256",
+    "first_line",
+    "is_disk_full",
+    "os_error_line",
+    "plain_name",
+    "read_table",
+    "whole_file",
+]

@@ -1,0 +1,51 @@
+"""Files that appear under their names only when they are complete, and checksums of files."""
+
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STALE_S = 3600.0
+"""A temporary file that nobody has written to for so long was left by a process that was killed."""
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path in the folder of `path`; it becomes `path` when the block ends without an error.
+
+    The temporary name is short, whatever the length of the name, and ends in the same suffix, which some libraries
+    choose the format by. It is hidden, so that no listing of a folder takes it for a result. What killed processes left
+    of the same file is removed.
+
+    Args:
+        path: The file; folders above it are made.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
+    for left in path.parent.glob(f".{mark}-*.partial*"):
+        if time.time() - left.stat().st_mtime > STALE_S:
+            left.unlink(missing_ok=True)
+    suffix = path.suffix if len(path.suffix) <= 10 else ""
+    temporary = path.with_name(f".{mark}-{uuid.uuid4().hex[:8]}.partial{suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,215 @@
+"""A folder that a run writes: who may write it, what the run wrote, and with which settings."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
+
+from run_folder.errors import first_line
+from run_folder.files import whole_file
+from run_folder.locks import FolderLock
+
+_FORMAT = 1
+
+
+class RunFolderError(ValueError):
+    """A folder that a run may not write, or whose record cannot be read."""
+
+
+class RunFolder:
+    """A folder in which one run at a time writes, and whose record says what it wrote; a context manager.
+
+    The record, '.TOOL.json' in the folder, lists the run's outputs and settings. By it alone the run knows what is its
+    own:
+
+    - a name that is there and is not in the record belongs to the user: to claim it is refused;
+    - `overwrite` removes the recorded outputs, and nothing else; `resume` removes nothing;
+    - a run goes on with the settings that it was started with.
+
+    The lock is taken first and kept until the end.
+
+    Args:
+        path: The folder; made if missing.
+        tool: Name of the program, such as 'urcdm-app tile'.
+        settings: What decides the results, as JSON can hold it.
+        resume: Go on with the run that the record describes.
+        overwrite: Drop that run, and start again.
+        inputs: Files and folders that the run reads: none of them is ever removed.
+
+    Raises:
+        LockedError: When entered: another run is at work in the folder.
+        RunFolderError: When entered: it holds a run that is neither to be resumed nor dropped, or one with other
+            settings; an output that is to be dropped is an input; or the record is damaged.
+        OSError: When entered: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        tool: str,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        inputs: Iterable[str | os.PathLike[str]] = (),
+    ) -> None:
+        self.path = Path(path)
+        self.tool = tool
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.resume, self.overwrite = resume, overwrite
+        self.inputs = tuple(Path(each).resolve() for each in inputs)
+        self.files: dict[str, None] = {}
+        self.patterns: tuple[str, ...] = ()
+        self.resumed = False
+        self.record_path = self.path / f".{tool.replace(' ', '-')}.json"
+        self._lock = FolderLock(self.path)
+
+    def __enter__(self) -> "RunFolder":
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self._lock.__enter__()
+        try:
+            self._open()
+        except BaseException:
+            self._leave(record=False)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(record=kind is not None and not self.resumed)
+
+    def claim(self, *files: str, patterns: Iterable[str] = ()) -> None:
+        """Records outputs before they are written: from now on they are the run's, to be replaced or removed.
+
+        Args:
+            files: Names inside the folder, with '/' between folders.
+            patterns: Names with wildcards, such as 'slides/*.parquet' or 'samples/**/*'. A pattern claims the files
+                that match it, not their folder: what a user puts beside them stays.
+
+        Raises:
+            RunFolderError: One is there, or matches a file that is there, and the record does not know it.
+            OSError: The record cannot be written.
+        """
+        new_files = [file for file in files if file not in self.files]
+        new_patterns = [pattern for pattern in patterns if pattern not in self.patterns]
+        self._check_inside(new_files + new_patterns)
+        there = [path for file in new_files if os.path.lexists(path := self.path / file)]
+        there += self._matches(new_patterns)
+        if there:
+            known = {*self._matches(self.patterns), *(self.path / file for file in self.files)}
+            strange = next((path for path in there if path not in known), None)
+            if strange is not None:
+                raise RunFolderError(
+                    f"{strange} exists, and no run of {self.tool} recorded that it wrote it; move it away, or choose "
+                    "another folder"
+                )
+        if new_files or new_patterns:
+            self.files |= dict.fromkeys(new_files)
+            self.patterns += tuple(new_patterns)
+            self._save()
+
+    def outputs(self) -> list[Path]:
+        """The files of the run that are there, in the order of their names."""
+        listed = [path for file in self.files if os.path.lexists(path := self.path / file)]
+        return sorted({*listed, *self._matches(self.patterns)})
+
+    def _open(self) -> None:
+        record = self._load()
+        if record is None:
+            return
+        settings, self.files, self.patterns = record
+        self._check_inside([*self.files, *self.patterns])
+        if not (self.resume or self.overwrite):
+            raise RunFolderError(
+                f"{self.path} holds a run of {self.tool}; resume it (--resume), or drop it (--overwrite)"
+            )
+        if not self.resume:
+            self._drop()
+        elif changed := list(differences(settings, self.settings)):
+            raise RunFolderError(
+                f"{self.path}: the run was started with other settings ({'; '.join(changed)}); use the same, or choose "
+                "another folder"
+            )
+        self.resumed = self.resume
+
+    def _drop(self) -> None:
+        """Removes the recorded outputs, then the folders that this leaves empty."""
+        paths = self.outputs()
+        for path in paths:
+            if any(path.resolve() == taken for taken in self.inputs):
+                raise RunFolderError(f"{path} is an input of this run; choose another folder for its results")
+        for path in paths:
+            path.unlink()
+        self.files, self.patterns = {}, ()
+        self.record_path.unlink()
+        folders = {parent for path in paths for parent in path.parents if self.path in parent.parents}
+        for folder in sorted(folders, reverse=True):
+            _remove_if_empty(folder)
+
+    def _leave(self, *, record: bool) -> None:
+        """Gives the lock back; a run that wrote nothing leaves no record and no folders."""
+        if record and not self.outputs():
+            self.record_path.unlink(missing_ok=True)
+        self._lock.release()
+        for folder in self._made:
+            _remove_if_empty(folder)
+
+    def _matches(self, patterns: Iterable[str]) -> list[Path]:
+        """Files and links, never folders."""
+        found = (path for pattern in patterns for path in self.path.glob(pattern))
+        return [path for path in found if path.is_symlink() or not path.is_dir()]
+
+    def _check_inside(self, names: Iterable[str]) -> None:
+        for name in names:
+            parts = PurePosixPath(name).parts
+            if not parts or parts[0] == "/" or ".." in parts:
+                raise RunFolderError(f"{self.path}: '{name}' is not a name inside the folder")
+
+    def _load(self) -> tuple[dict[str, Any], dict[str, None], tuple[str, ...]] | None:
+        try:
+            record = json.loads(self.record_path.read_text(encoding="utf-8"))
+            if record["format"] != _FORMAT:
+                raise RunFolderError(f"{self.record_path} is of another version of {self.tool}; choose another folder")
+            files, patterns = ([str(name) for name in record[key]] for key in ("files", "patterns"))
+            return dict(record["settings"]), dict.fromkeys(files), tuple(patterns)
+        except FileNotFoundError:
+            return None
+        except RunFolderError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunFolderError(
+                f"{self.record_path} is damaged ({first_line(error)}); choose another folder, or delete the file: what "
+                "lies beside it then counts as yours"
+            ) from None
+
+    def _save(self) -> None:
+        record = {
+            "format": _FORMAT,
+            "tool": self.tool,
+            "settings": self.settings,
+            "files": list(self.files),
+            "patterns": self.patterns,
+        }
+        with whole_file(self.record_path) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Names what differs between two values made of dicts, lists and plain values, as 'rule.min_hue 0.5, not 0.8'."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(one, other, f"{name}.{number}")
+    elif old != new:
+        yield f"{name} {json.dumps(old)}, not {json.dumps(new)}"
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,147 @@
+"""One run, one folder: a lock that names its holder and ends with the process."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+LOCK_FILE = ".lock"
+
+
+class LockedError(ValueError):
+    """Another process works in the same folder; the message says which."""
+
+
+class FolderLock:
+    """A lock on a folder, or on any path that one process at a time may write; a context manager.
+
+    The operating system holds it, so it ends with the process that took it, however that ends: no lock is left behind
+    that somebody has to remove. The file names the holder: process, host and since when. Two locks on one path exclude
+    each other within a process, too.
+
+    Args:
+        path: The folder, which is made if missing: the lock is the file '.lock' in it. With `beside`, a file or folder
+            whose lock is the hidden file '.NAME.lock' beside it, for what does not exist yet or is replaced.
+        beside: Lock beside `path` instead of inside it.
+
+    Raises:
+        LockedError: When entered: another run holds the lock.
+        OSError: When entered: the lock cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, beside: bool = False) -> None:
+        self.path = Path(path)
+        self.file = self.path.with_name(f".{self.path.name}.lock") if beside else self.path / LOCK_FILE
+        self._stream: IO[str] | None = None
+
+    def __enter__(self) -> "FolderLock":
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        while self._stream is None:
+            with contextlib.ExitStack() as closing:
+                stream = closing.enter_context(self.file.open("a+", encoding="utf-8"))
+                if not _take(stream):
+                    raise LockedError(_refusal(self.path, stream))
+                if _is_file(self.file, stream):  # else the holder removed it when it ended: take the new one
+                    self._stream = stream
+                    closing.pop_all()
+        self._stream.truncate(0)
+        json.dump(_holder(), self._stream)
+        self._stream.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._stream is not None
+
+    def release(self) -> None:
+        """Gives the lock back and removes its file; nothing if it is not held."""
+        if self._stream is None:
+            return
+        stream, self._stream = self._stream, None
+        if sys.platform == "win32":  # an open file cannot be removed there; an empty one names nobody
+            stream.truncate(0)
+        elif _is_file(self.file, stream):
+            self.file.unlink(missing_ok=True)
+        stream.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(stream: IO[str]) -> bool:
+        stream.seek(2**30)  # a byte far behind the text, which others may read
+        try:
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+    """What file systems without locks answer, such as Lustre where it is mounted so."""
+
+    def _take(stream: IO[str]) -> bool:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return not _may_be_at_work(_read_holder(stream))
+        return True
+
+    def _may_be_at_work(holder: dict[str, Any] | None) -> bool:
+        """Whether the process that a file names may still run; one on another host may."""
+        if holder is None or holder["host"] != socket.gethostname():
+            return holder is not None
+        try:
+            os.kill(holder["process"], 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True  # it is somebody else's
+        return True
+
+
+def _is_file(path: Path, stream: IO[str]) -> bool:
+    """Whether the open file is the one that has the name now."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _holder() -> dict[str, Any]:
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": since}
+
+
+def _read_holder(stream: IO[str]) -> dict[str, Any] | None:
+    """Who took the lock, as its file says; None if it names nobody."""
+    try:
+        stream.seek(0)
+        holder = json.load(stream)
+        return {"process": int(holder["process"]), "host": str(holder["host"]), "since": str(holder["since"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refusal(path: Path, stream: IO[str]) -> str:
+    holder = _read_holder(stream)
+    who = "another process" if holder is None else "process {process} on {host}, since {since}".format_map(holder)
+    return f"{path}: a run is at work here ({who}); wait until it ends, or choose another place"

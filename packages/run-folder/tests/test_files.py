@@ -1,0 +1,78 @@
+import contextlib
+import errno
+import os
+import time
+
+import pytest
+
+from run_folder import file_sha256, first_line, is_disk_full, os_error_line, whole_file
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "table.npz"
+    with whole_file(path) as partial:
+        partial.write_text("whole")
+        assert partial.suffix == ".npz"
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert [each.name for each in path.parent.iterdir()] == ["table.npz"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with contextlib.suppress(RuntimeError), whole_file(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_names_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / ("病" * 83 + ".txt")
+    assert len(os.fsencode(path.name)) == 253
+    with whole_file(path) as partial:
+        partial.write_text("x")
+    assert path.exists()
+
+
+def test_removes_what_killed_processes_left_of_the_same_file_only(tmp_path):
+    left = []
+    for name in ("a.txt", "b.txt"):
+        with whole_file(tmp_path / name) as partial:
+            partial.touch()
+            left.append(partial)
+    for path in left:
+        path.touch()
+        os.utime(path, (time.time() - 7200,) * 2)
+    with whole_file(tmp_path / "a.txt") as partial:
+        partial.touch()
+    assert not left[0].exists()
+    assert left[1].exists()
+
+
+def test_checksum(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError(), "ValueError"),
+        (ValueError("\n \n"), "ValueError"),
+        (ValueError("\nfirst \nsecond"), "first"),
+        (KeyError("a"), "'a'"),
+    ],
+)
+def test_first_line(error, line):
+    assert first_line(error) == line
+
+
+def test_errors_of_the_operating_system():
+    full = OSError(errno.ENOSPC, "No space left on device", "x.png")
+    assert is_disk_full(full)
+    assert not is_disk_full(ValueError())
+    assert os_error_line(full).startswith("the disk is full; free some space")
+    assert os_error_line(OSError(errno.EACCES, "Permission denied", "x.png")) == "x.png: Permission denied"
+    assert os_error_line(OSError("odd")) == "odd"

@@ -1,0 +1,97 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from run_folder import FolderLock, LockedError
+from run_folder import locks as module
+
+HOLDS = """
+import sys, time
+from run_folder import FolderLock
+with FolderLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(folder):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_path):
+    with holder(tmp_path) as process:
+        with (
+            pytest.raises(LockedError, match=f"process {process.pid} on .*, since 20") as refused,
+            FolderLock(tmp_path),
+        ):
+            pass
+        assert "\n" not in str(refused.value)
+        process.kill()
+        process.wait()
+        assert (tmp_path / ".lock").exists()
+        with FolderLock(tmp_path) as lock:
+            assert lock.held
+            assert json.loads(lock.file.read_text())["process"] == os.getpid()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_excludes_within_a_process_and_can_be_taken_again(tmp_path):
+    with FolderLock(tmp_path):
+        with pytest.raises(LockedError), FolderLock(tmp_path):
+            pass
+        assert (tmp_path / ".lock").exists()
+    with FolderLock(tmp_path):
+        pass
+
+
+def test_beside_a_path_that_does_not_exist(tmp_path):
+    with FolderLock(tmp_path / "made" / "slide.tiff", beside=True):
+        assert [path.name for path in (tmp_path / "made").iterdir()] == [".slide.tiff.lock"]
+    assert not list((tmp_path / "made").iterdir())
+
+
+def test_racing_processes_never_hold_it_together(tmp_path):
+    race = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from run_folder import FolderLock, LockedError
+        folder = Path(sys.argv[1])
+        for _ in range(200):
+            try:
+                with FolderLock(folder):
+                    (folder / "inside").touch(exist_ok=False)
+                    (folder / "inside").unlink()
+            except LockedError:
+                pass
+    """)
+    racers = [subprocess.Popen([sys.executable, "-c", race, str(tmp_path)]) for _ in range(3)]
+    assert [racer.wait() for racer in racers] == [0, 0, 0]
+    assert not list(tmp_path.iterdir())
+
+
+def no_locks(*_):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def test_file_systems_without_locks_go_by_the_holder_that_the_file_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.fcntl, "flock", no_locks)
+    with FolderLock(tmp_path) as lock, pytest.raises(LockedError, match=f"process {os.getpid()}"), FolderLock(tmp_path):
+        pass
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    here = {"process": dead.pid, "host": module.socket.gethostname(), "since": "then"}
+    lock.file.write_text(json.dumps(here))
+    with FolderLock(tmp_path):
+        pass
+    lock.file.write_text(json.dumps(here | {"host": "elsewhere"}))
+    with pytest.raises(LockedError, match="on elsewhere, since then"), FolderLock(tmp_path):
+        pass
