@@ -68,7 +68,6 @@ class RunFolder:
         self._lock = FolderLock(self.path)
 
     def __enter__(self) -> "RunFolder":
-        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self._lock.__enter__()
         try:
             self._open()
@@ -148,15 +147,14 @@ class RunFolder:
         self.record_path.unlink()
         folders = {parent for path in paths for parent in path.parents if self.path in parent.parents}
         for folder in sorted(folders, reverse=True):
-            _remove_if_empty(folder)
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
 
     def _leave(self, *, record: bool) -> None:
         """Gives the lock back; a run that wrote nothing leaves no record and no folders."""
         if record and not self.outputs():
             self.record_path.unlink(missing_ok=True)
         self._lock.release()
-        for folder in self._made:
-            _remove_if_empty(folder)
 
     def _matches(self, patterns: Iterable[str]) -> list[Path]:
         """Files and links, never folders."""
@@ -208,8 +206,3 @@ def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
             yield from differences(one, other, f"{name}.{number}")
     elif old != new:
         yield f"{name} {json.dumps(old)}, not {json.dumps(new)}"
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        folder.rmdir()

@@ -39,8 +39,10 @@ class FolderLock:
         self.path = Path(path)
         self.file = self.path.with_name(f".{self.path.name}.lock") if beside else self.path / LOCK_FILE
         self._stream: IO[str] | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> "FolderLock":
+        self._made = [folder for folder in self.file.parents if not folder.exists()]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         while self._stream is None:
             with contextlib.ExitStack() as closing:
@@ -66,7 +68,7 @@ class FolderLock:
         return self._stream is not None
 
     def release(self) -> None:
-        """Gives the lock back and removes its file; nothing if it is not held."""
+        """Gives the lock back and removes its file, and folders that it made and that are empty."""
         if self._stream is None:
             return
         stream, self._stream = self._stream, None
@@ -75,6 +77,9 @@ class FolderLock:
         elif _is_file(self.file, stream):
             self.file.unlink(missing_ok=True)
         stream.close()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 if sys.platform == "win32":
