@@ -50,7 +50,7 @@ def test_a_file_by_hand(tmp_path: Path) -> None:
     [
         (LINE.replace("true", "real"), "is_real is 'real', wanted true or false"),
         (LINE.replace(",0,", ",,"), "called_real is '', wanted true or false"),
-        (LINE.replace("1.png", " "), "image is empty or no text: ' '"),
+        (LINE.replace("1.png", " "), "image is empty or no text: ''"),
         (LINE + "2026-05", "model_version is '2026-05' of a real image: wanted none"),
         (LINE.replace("true", "false"), "model_version of a synthetic image is empty"),
         (LINE.replace("09:30:07.25", "09:29:07.25"), "before it was shown"),
@@ -80,9 +80,7 @@ def test_an_image_is_real_or_synthetic(tmp_path: Path) -> None:
 def test_files_of_pairs_and_of_single_images_are_not_taken_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "single.csv"
     write_classifications(SingleClassifications.from_rows([REAL]), path)
-    with pytest.raises(
-        StudyError, match="missing: real_image, synthetic_image, side, correct, unknown or twice: image"
-    ):
+    with pytest.raises(StudyError, match="no column real_image, synthetic_image, side and correct"):
         read_classifications(path)
 
 

@@ -1,13 +1,12 @@
 """Classifications in CSV files."""
 
 import csv
-import os
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from run_folder import TableError, first_line, read_table, whole_file
 from study_stats.answer_table import AnswerTable, bad_rows, kinds
 from study_stats.classifications import Classifications
 from study_stats.errors import StudyError
@@ -21,7 +20,8 @@ def read_classifications(path: str | Path) -> Classifications:
     """Reads a CSV file with a line of column names and one classification a line.
 
     The columns are the fields of `Classification`, in any order. Times are ISO 8601 with their time zone, such as
-    2026-05-04T09:30:00+02:00; `correct` is true or false, or 1 or 0.
+    2026-05-04T09:30:00+02:00; `correct` is true or false, or 1 or 0. Encodings and separators are those of
+    `run_folder.read_table`; texts lose the blanks around them and are brought to Unicode form NFC.
 
     Raises:
         StudyError: The file is missing, no such table, or has bad rows: the message counts them and tells of the first.
@@ -47,18 +47,14 @@ def write_classifications(classifications: AnyClassifications, path: str | Path)
         StudyError: The file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    columns = kinds(classifications.row_type)
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            columns = kinds(classifications.row_type)
             writer.writerow(columns)
             writer.writerows(zip(*(_texts(classifications, *column) for column in columns.items()), strict=True))
-        os.replace(partial, path)  # noqa: PTH105 - named for what it does
     except OSError as error:
-        raise StudyError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise StudyError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
 
 
 def _texts(classifications: AnyClassifications, name: str, kind: Any) -> list[str]:
@@ -69,58 +65,32 @@ def _texts(classifications: AnyClassifications, name: str, kind: Any) -> list[st
 
 
 def _read(path: Path, table: type[_Table]) -> _Table:
+    columns = kinds(table.row_type)
+    try:
+        lines = read_table(path, list(columns))
+    except TableError as error:
+        raise StudyError(str(error)) from None
+    if surplus := [name for name in lines.columns if name not in columns]:
+        raise StudyError(f"{path}: unknown columns {', '.join(surplus)}; take them out, or rename them")
     rows: list[Any] = []
     bad: list[tuple[int, str]] = []
     first_seen: set[tuple[Any, ...]] = set()
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            names = _checked_names(next(lines, []), list(kinds(table.row_type)), path)
-            # A quoted value may hold line breaks, so lines are counted by the reader.
-            start = lines.line_num + 1
-            for values in lines:
-                try:
-                    if values:
-                        row = _row(table.row_type, names, values)
-                        key = tuple(getattr(row, name) for name in table.one_answer)
-                        if key in first_seen:
-                            raise StudyError(f"the same reader, {table.shown} and time as a line before it")
-                        first_seen.add(key)
-                        rows.append(row)
-                except StudyError as error:
-                    bad.append((start, str(error)))
-                start = lines.line_num + 1
-    except FileNotFoundError:
-        raise StudyError(f"{path}: no such file") from None
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is no CSV file in UTF-8: {error}") from error
+    for line in lines:
+        try:
+            row = table.row_type(**{name: _PARSERS[kind](name, line[name]) for name, kind in columns.items()})
+            key = tuple(getattr(row, name) for name in table.one_answer)
+            if key in first_seen:
+                raise StudyError(f"the same reader, {table.shown} and time as a line before it")
+            first_seen.add(key)
+            rows.append(row)
+        except StudyError as error:
+            bad.append((line.line, str(error)))
     if bad:
-        raise StudyError(f"{path}: {bad_rows(bad, len(rows) + len(bad), 'line')}")
+        raise StudyError(f"{path}: {bad_rows(bad, len(lines), 'line')}")
     try:
         return table.from_rows(rows)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
-
-
-def _checked_names(names: list[str], wanted: list[str], path: Path) -> list[str]:
-    names = [name.strip() for name in names]
-    missing = [name for name in wanted if name not in names]
-    surplus = [name for name in names if name not in wanted or names.count(name) > 1]
-    if missing or surplus:
-        raise StudyError(
-            f"{path}: wanted the columns {', '.join(wanted)};"
-            f" missing: {', '.join(missing) or 'none'}, unknown or twice: {', '.join(surplus) or 'none'}"
-        )
-    return names
-
-
-def _row(row_type: type[Any], names: list[str], values: list[str]) -> Any:
-    if len(values) != len(names):
-        raise StudyError(f"{len(values)} values, wanted {len(names)}")
-    texts = dict(zip(names, values, strict=True))
-    return row_type(**{name: _PARSERS[kind](name, texts[name]) for name, kind in kinds(row_type).items()})
 
 
 def _text(_name: str, text: str) -> str:
