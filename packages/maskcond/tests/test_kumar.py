@@ -23,6 +23,7 @@ ROWS = [
 ]
 NAMES = [row[0] for row in ROWS]
 TRAIN, SEEN, UNSEEN = NAMES
+HEADER = b"image,split,organ,disease"
 
 
 def picture_of(number: int) -> np.ndarray:
@@ -114,6 +115,22 @@ def test_a_test_image_found_in_training_is_refused(indexed: Path) -> None:
         read_kumar(indexed)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_an_index_may_come_from_a_spreadsheet(indexed: Path, encoding: str, separator: str) -> None:
+    text = (indexed / "index.csv").read_text(encoding="utf-8").replace(",", separator).replace("\n", "\r\n")
+    (indexed / "index.csv").write_bytes(text.encode(encoding))
+    assert [(image.name, image.split, image.tissue, image.disease) for image in read_kumar(indexed)] == ROWS
+
+
+def test_an_index_names_files_of_macos(indexed: Path) -> None:
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    for part in ("images", "instances"):
+        (indexed / part / f"{TRAIN}.png").rename(indexed / part / f"{nfd}.png")
+    write_index(indexed, [(nfc, *ROWS[0][1:]), *ROWS[1:]])
+    assert [image.name for image in read_kumar(indexed)] == [nfc, SEEN, UNSEEN]
+
+
 def test_pixels_are_compared_with_the_index(indexed: Path) -> None:
     hashes = [hashlib.sha256(picture_of(number).tobytes()).hexdigest()[:16] for number in range(3)]
     rows = [(*row, digest) for row, digest in zip(ROWS, hashes, strict=True)]
@@ -135,10 +152,13 @@ def replace_mask(mask: np.ndarray) -> Callable[[Path], None]:
         (lambda f: (f / "images" / f"{SEEN}.png").unlink(), rf"{SEEN}: no image in .*images"),
         (lambda f: write_index(f, ROWS[:2]), rf"does not list {UNSEEN}"),
         (lambda f: write_index(f, [*ROWS, ("TCGA-XX", *ROWS[0][1:])]), "lists TCGA-XX, which are not in images/"),
-        (lambda f: write_index(f, [*ROWS, ROWS[0]]), f"{TRAIN} is there twice"),
+        (lambda f: write_index(f, [*ROWS, ROWS[0]]), f"image {TRAIN} is given twice, in lines 2 and 5"),
         (lambda f: write_index(f, [(TRAIN, "train", "Lung", ROWS[0][3])]), "line 2: unknown tissue 'Lung'; did you"),
         (lambda f: write_index(f, [(*ROWS[0][:3], "flu")]), "line 2: unknown disease 'flu'; did you mean"),
-        (lambda f: write_index(f, [row[:3] for row in ROWS], "image,split,organ"), "line 2 has no disease"),
+        (lambda f: write_index(f, [row[:3] for row in ROWS], "image,split,organ"), "no column disease"),
+        (lambda f: write_index(f, [(*ROWS[0][:3], "")]), "line 2 has no disease; fill it in"),
+        (lambda f: (f / "index.csv").write_bytes(HEADER + b"\n\xfc,train,Liver,x\n"), "line 2 is not UTF-8"),
+        (lambda f: (f / "index.csv").write_bytes(HEADER + b"\na,train,Liver\n"), "line 2 has 3, wanted 4"),
         (lambda f: write_index(f, []), "no image is listed"),
         (lambda f: (f / "images" / f"{SEEN}.png").write_bytes(b"\x89PNG"), rf"{SEEN}.png is no picture that can"),
         (lambda f: (f / "index.csv").unlink(), r"wanted index.csv with images/ and instances/, or Tissue Images/"),

@@ -1,13 +1,13 @@
 """The KUMAR images: 30 of 1,000 x 1,000 px from seven organs, each nucleus outlined."""
 
-import csv
-from collections.abc import Iterable
-from importlib.resources import files
+from collections.abc import Iterable, Mapping
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from maskcond.annotated_images import AnnotatedImages, ImageRecord
 from maskcond.conditions import KUMAR_CONDITIONS
 from maskcond.errors import ConditionError, ImageSetError
+from run_folder import TableError, plain_name, read_table
 
 _COLUMNS = ("image", "split", "organ", "disease")
 _HASH = "pixels_sha256_16"
@@ -34,13 +34,14 @@ def read_kumar(folder: str | Path) -> AnnotatedImages:
     """
     folder = Path(folder)
     if (index := folder / "index.csv").is_file():
-        rows = _rows(index.read_text(encoding="utf-8").splitlines(), index)
-        names = _paired(folder / "images", (".png",), folder / "instances", (".png",))
+        rows = _rows(index)
+        paired = _paired(folder / "images", (".png",), folder / "instances", (".png",))
+        names = {plain_name(name): pair for name, pair in paired.items()}
         _check_same(names, {row["image"] for row in rows}, index)
     elif (folder / "Tissue Images").is_dir():
         names = _paired(folder / "Tissue Images", (".tif", ".tiff"), folder / "Annotations", (".xml",))
-        table = _rows((files("maskcond") / "kumar.csv").read_text(encoding="utf-8").splitlines(), Path("kumar.csv"))
-        rows = [row for row in table if row["image"] in names]
+        with as_file(files("maskcond") / "kumar.csv") as published:
+            rows = [row for row in _rows(published) if row["image"] in names]
         if strange := sorted(names.keys() - {row["image"] for row in rows}):
             raise ImageSetError(f"{folder}: {_listed(strange)}: no images of KUMAR")
     else:
@@ -57,23 +58,23 @@ def read_kumar(folder: str | Path) -> AnnotatedImages:
     return images
 
 
-def _rows(lines: Iterable[str], index: Path) -> list[dict[str, str]]:
+def _rows(index: Path) -> list[Mapping[str, str]]:
     """The rows of an index, in its order, checked."""
-    rows = list(csv.DictReader(lines))
-    seen: set[str] = set()
-    for number, row in enumerate(rows, 2):
-        if missing := [column for column in _COLUMNS if not row.get(column)]:
-            raise ImageSetError(f"{index}: line {number} has no {missing[0]}")
-        if row["image"] in seen:
-            raise ImageSetError(f"{index}: {row['image']} is there twice")
-        seen.add(row["image"])
+    try:
+        table = read_table(index, _COLUMNS)
+        rows = table.by_key("image").values()
+    except TableError as error:
+        raise ImageSetError(str(error)) from None
+    for row in rows:
+        if missing := [column for column in _COLUMNS if not row[column]]:
+            raise ImageSetError(f"{index}: line {row.line} has no {missing[0]}; fill it in")
         try:
             KUMAR_CONDITIONS.encode({"tissue": row["organ"], "disease": row["disease"]})
         except ConditionError as error:
-            raise ImageSetError(f"{index}: line {number}: {error}") from None
+            raise ImageSetError(f"{index}: line {row.line}: {error}") from None
     if not rows:
-        raise ImageSetError(f"{index}: no image is listed")
-    return rows
+        raise ImageSetError(f"{index}: no image is listed; add a line for each image")
+    return [row.values for row in rows]
 
 
 def _paired(
