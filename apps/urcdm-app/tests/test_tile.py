@@ -166,7 +166,7 @@ def test_the_whole_slide_can_be_covered_or_cropped_and_tiles_shifted(
         (("--split", "train=1.2.3"), ("--split", "names and shares")),
         (("--split", "train=0.5,test=0.5"), ("a patient for each of 2 splits, got 1",)),
         (("--patients", "none.csv"), ("none.csv", "no such file")),
-        (("--patients", "wrong.csv"), ("wrong.csv", "slide,patient")),
+        (("--patients", "wrong.csv"), ("wrong.csv", "the columns slide and patient")),
         (("--patients", "two.csv"), ("'disc' has two patients, a and b",)),
         (("--patients", "binary.csv"), ("binary.csv", "CSV")),
         (("--ray", "auto"), ("Ray is not installed", "wsi-tiling[ray]")),

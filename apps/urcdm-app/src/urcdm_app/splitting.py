@@ -1,10 +1,10 @@
 """Patients and splits, as they are given on the command line."""
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from run_folder import TableError, TableRow, plain_name, read_table
 from urcdm_app.errors import UsageError
 from wsi_tiling.slide_files import SLIDE_SUFFIXES
 
@@ -16,25 +16,28 @@ def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:
         path: The file. Slides are named in it as their files are, with or without the ending.
         slides: Slides that have to be in it; others may be.
 
+    Returns:
+        The patient of each slide of the table, and of each of `slides`, by the name of its file without the ending.
+
     Raises:
         UsageError: It cannot be read, names two patients for one slide, or lacks one of the slides.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.DictReader(file)
-            columns = lines.fieldnames or []
-            rows = list(lines)
-    except FileNotFoundError:
-        raise UsageError(f"--patients {path}: no such file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--patients {path}: cannot be read as CSV ({error})") from None
-    if not {"slide", "patient"} <= set(columns):
-        raise UsageError(f"--patients {path}: wanted the columns slide,patient; got {','.join(columns) or 'none'}")
-    patients: dict[str, str] = {}
-    for row in rows:
-        name, patient = _name((row["slide"] or "").strip()), (row["patient"] or "").strip()
-        if patient and patients.setdefault(name, patient) != patient:
-            raise UsageError(f"--patients {path}: slide '{name}' has two patients, {patients[name]} and {patient}")
+        table = read_table(path, ("slide", "patient"))
+    except TableError as error:
+        raise UsageError(f"--patients {error}") from None
+    rows: dict[str, TableRow] = {}
+    for row in table:
+        name = _name(row["slide"])
+        if not row["patient"]:
+            continue
+        if (first := rows.setdefault(name, row))["patient"] != row["patient"]:
+            raise UsageError(
+                f"--patients {path}: slide '{name}' has two patients, {first['patient']} and {row['patient']}, in "
+                f"lines {first.line} and {row.line}; keep one of them"
+            )
+    patients = {name: row["patient"] for name, row in rows.items()}
+    patients |= {slide.stem: patients[name] for slide in slides if (name := plain_name(slide.stem)) in patients}
     missing = [slide.stem for slide in slides if slide.stem not in patients]
     if missing:
         raise UsageError(f"--patients {path}: no patient for slide '{missing[0]}', one of {len(missing)} without")
@@ -76,4 +79,4 @@ def check_enough(fractions: Mapping[str, float], patients: set[str]) -> None:
 def _name(text: str) -> str:
     """A slide's name, given with or without the ending of its file."""
     path = Path(text)
-    return path.stem if path.suffix.lower() in SLIDE_SUFFIXES else path.name
+    return plain_name(path.stem if path.suffix.lower() in SLIDE_SUFFIXES else path.name)
