@@ -8,6 +8,8 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
+from eval_app.errors import UsageError
+from eval_app.segmentation import means, read_groups
 from maskcond import aji, dice
 
 RunApp = Callable[..., Any]
@@ -76,7 +78,21 @@ def test_classes_are_measured_one_by_one(run_app: RunApp, tmp_path: Path) -> Non
         (lambda root: (root / "truth" / "a.png").write_text("no picture"), "a.png"),
         (lambda root: PIL.Image.new("RGB", (64, 64)).save(root / "predicted" / "c.png"), "c.png"),
         (lambda root: PIL.Image.new("L", (32, 64)).save(root / "predicted" / "c.png"), "c: "),
-        (lambda root: (root / "index.csv").write_text("image,split\na,seen\n"), "does not tell the split of 2 images"),
+        (lambda root: (root / "index.csv").write_text("image,split\na,seen\n"), "2 of 3 images have no split, b among"),
+        (
+            lambda root: (root / "index.csv").write_text("image,split\na,seen\nb,\nc,x\n"),
+            "1 of 3 images have no split, b",
+        ),
+        (
+            lambda root: (root / "index.csv").write_text("image,split\na,x\nb,x\na,y\n"),
+            "image a is given twice, in lines 2 and 4",
+        ),
+        (
+            lambda root: (root / "index.csv").write_text("image,split\na,x\nb,All\nc,x\n"),
+            "line 3: a split is called 'All'",
+        ),
+        (lambda root: (root / "index.csv").write_bytes(b"image,split\n\xfc,x\n"), "line 2 is not UTF-8"),
+        (lambda root: (root / "truth" / "a.tif").touch(), "a.png and a.tif have one name"),
         (lambda root: (root / "index.csv").write_text("name\na\n"), "the columns image and split"),
     ],
 )
@@ -95,3 +111,34 @@ def test_masks_without_a_class_are_told(run_app: RunApp, tmp_path: Path) -> None
     folders = save(tmp_path / "truth", a=empty), save(tmp_path / "predicted", a=empty)
     refused = run_app("seg", *folders, "--semantic")
     assert (refused.code, "no class in the true masks" in refused.err) == (1, True)
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"image,split\n{NFC},seen\nb,unseen\n".encode("utf-8-sig"),
+        f"image;split\r\n{NFD};seen\r\nb;unseen\r\n".encode(),
+        b"\xff\xfe" + f"image\tsplit\n{NFC}\tseen\nb\tunseen\n".encode("utf-16-le"),
+        f"sep=;\nimage;split;age\n b ; unseen ;1\n{NFC};seen;2\n\n".encode(),
+    ],
+)
+def test_groups_come_from_tables_of_any_program(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "groups.csv").write_bytes(content)
+    assert read_groups(tmp_path / "groups.csv", ["b", NFC]) == {"b": "unseen", NFC: "seen"}
+
+
+def test_masks_and_tables_of_macos_pair_with_others(run_app: RunApp, tmp_path: Path) -> None:
+    folders = save(tmp_path / "truth", **{NFD: nuclei(0)}), save(tmp_path / "predicted", **{NFC: nuclei(0)})
+    (tmp_path / "groups.csv").write_text(f"image,split\n{NFC},seen\n", encoding="utf-8")
+    done = run_app("seg", *folders, "--groups", tmp_path / "groups.csv", "--out", tmp_path / "seg.json")
+    assert done.code == 0, done.err
+    [image] = json.loads((tmp_path / "seg.json").read_text())["images"]
+    assert (image["image"], image["group"], image["dice"]) == (NFC, "seen", 1)
+
+
+def test_a_split_called_all_does_not_replace_the_mean_over_all() -> None:
+    with pytest.raises(UsageError, match=r"a split is called 'all'; .*rename the split"):
+        means({"a": {"dice": 1.0}, "b": {"dice": 0.0}}, {"a": "all", "b": "seen"}, np.random.default_rng(0))

@@ -1,8 +1,8 @@
 """From an error to the one line that a user reads."""
 
-import errno
+from run_folder import is_disk_full
 
-PACKAGES = ("wsi_tiling", "pfid", "maskcond", "eval_app")
+PACKAGES = ("eval_app", "image_files", "maskcond", "pfid", "run_folder", "wsi_tiling")
 
 
 class UsageError(ValueError):
@@ -12,7 +12,7 @@ class UsageError(ValueError):
 def user_message(error: BaseException) -> str | None:
     """Returns the line for an error that a user can mend, or None for a fault of the program."""
     if isinstance(error, OSError) and error.errno is not None:
-        if error.errno == errno.ENOSPC:
+        if is_disk_full(error):
             return "the disk is full; free some space and run again"
         return f"{error.filename or 'file'}: {error.strerror}"
     if type(error).__module__.partition(".")[0] in PACKAGES:

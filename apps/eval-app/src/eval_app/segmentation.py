@@ -1,6 +1,5 @@
 """`eval-app seg`: how well predicted masks agree with true ones."""
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,10 +14,12 @@ from eval_app.errors import UsageError
 from eval_app.outputs import refuse_existing, whole_file
 from maskcond import MaskError, dice, read_numbers, score
 from maskcond.arrays import Numbers
+from run_folder import plain_name, read_table
 
 SUFFIXES = (".png", ".tif", ".tiff")
 ALL = "all"
 RESAMPLES = 2000
+_RENAME_ALL = "that is the name of the mean over all images: rename the split"
 _SHOWN = 3
 _FORMAT = "eval-app segmentation 1"
 Scores = dict[str, float]
@@ -51,6 +52,7 @@ def run_seg(
 
     Raises:
         UsageError: A file is in the way, or masks do not pair.
+        TableError: The table of groups cannot be read.
         MaskcondError: A mask cannot be read, or two are of different sizes.
     """
     refuse_existing(filter(None, (out,)), overwrite=overwrite)
@@ -85,7 +87,7 @@ def run_seg(
 
 
 def paired(truth: Path, predicted: Path) -> dict[str, tuple[Path, Path]]:
-    """The masks of two folders by their names without endings.
+    """The masks of two folders by their names without endings, compared in Unicode form NFC.
 
     Raises:
         UsageError: A folder has none, two masks have one name, or a mask has no partner.
@@ -99,20 +101,24 @@ def paired(truth: Path, predicted: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def read_groups(path: Path, names: list[str]) -> dict[str, str]:
-    """Reads which group each image is in, from a CSV file with the columns 'image' and 'split'; it may tell of others.
+    """Reads the split of each image from a CSV file with the columns 'image' and 'split'; it may hold other images.
+
+    Images are named as their masks are, without the ending.
 
     Raises:
-        UsageError: It cannot be read, or does not tell of all images.
+        UsageError: A split is called 'all', or an image has none.
+        TableError: The file cannot be read, or gives an image twice.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            told = {row["image"]: row["split"] for row in csv.DictReader(file)}
-    except (KeyError, UnicodeDecodeError, csv.Error):
-        raise UsageError(f"{path}: wanted a CSV file with the columns image and split") from None
-    missing = [name for name in names if not told.get(name)]
-    if missing:
-        raise UsageError(f"{path} does not tell the split of {len(missing)} images, {missing[0]} among them")
-    return {name: told[name] for name in names}
+    rows = read_table(path, ("image", "split")).by_key("image")
+    for row in rows.values():
+        if row["split"].casefold() == ALL:
+            raise UsageError(f"{path}: line {row.line}: a split is called '{row['split']}'; {_RENAME_ALL}")
+    splits = {name: rows[name]["split"] for name in names if name in rows}
+    if missing := [name for name in names if not splits.get(name)]:
+        raise UsageError(
+            f"{path}: {len(missing)} of {len(names)} images have no split, {missing[0]} among them; add a line for each"
+        )
+    return splits
 
 
 def by_class(truth: Numbers, predicted: Numbers, numbers: list[int]) -> Scores:
@@ -122,7 +128,13 @@ def by_class(truth: Numbers, predicted: Numbers, numbers: list[int]) -> Scores:
 
 
 def means(scores: Mapping[str, Scores], group_of: Mapping[str, str], rng: np.random.Generator) -> list[Mean]:
-    """The mean of every figure over the images of each group and over all."""
+    """The mean of every figure over the images of each group and over all.
+
+    Raises:
+        UsageError: A group is called 'all'.
+    """
+    if ALL in group_of.values():
+        raise UsageError(f"a split is called '{ALL}'; {_RENAME_ALL}")
     groups = {group: [name for name in scores if group_of.get(name) == group] for group in sorted({*group_of.values()})}
     groups[ALL] = list(scores)
     found = []
@@ -159,10 +171,11 @@ def _masks(folder: Path) -> dict[str, Path]:
     )
     if not paths:
         raise UsageError(f"{folder}: no masks in it (names ending in {', '.join(SUFFIXES)})")
-    found = {path.stem: path for path in paths}
-    if len(found) < len(paths):
-        raise UsageError(f"{folder}: two masks have one name but for its ending")
-    return found
+    masks: dict[str, Path] = {}
+    for path in paths:
+        if (first := masks.setdefault(plain_name(path.stem), path)) is not path:
+            raise UsageError(f"{folder}: {first.name} and {path.name} have one name; move one of them away")
+    return masks
 
 
 def _show(found: list[Mean]) -> None:
