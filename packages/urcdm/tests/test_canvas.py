@@ -1,11 +1,13 @@
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from urcdm import Canvas, CanvasError, Level, UrcdmConfig
+from run_folder import LockedError
+from urcdm import Canvas, CanvasError, Level, UrcdmConfig, remove_canvas
 from urcdm.canvas import StageCanvas
 from wsi_tiling import Grid, TissueRule
 
@@ -123,3 +125,62 @@ def test_a_full_disk_is_said_and_what_was_done_is_kept(tmp_path: Path, monkeypat
         with pytest.raises(CanvasError, match="the disk is full"):
             canvas.write((0, 1), np.zeros((16, 16, 3), np.uint8))
     assert stage(tmp_path).done == {(0, 0)}
+
+
+PATCH = np.full((16, 16, 3), 9, np.uint8)
+
+
+def test_a_run_notices_that_another_has_replaced_its_canvas(tmp_path: Path) -> None:
+    first = stage(tmp_path / "canvas")
+    first.write((0, 0), PATCH)
+    remove_canvas(tmp_path / "canvas")
+    for _ in range(2):
+        with pytest.raises(CanvasError, match="another run has replaced the canvas"):
+            first.write((0, 1), PATCH)
+        second = Canvas(tmp_path / "canvas", {**IDENTITY, "seed": 2}, CONFIG).stage("high-16", GRID, 16)
+        assert second.done == set()
+    second.write((1, 0), PATCH)
+    first.store.done.add((1, 0))
+    with pytest.raises(CanvasError, match="another run has replaced the canvas"):
+        first.store.load((1, 0))
+
+
+def test_patches_of_another_run_are_never_taken(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        Canvas(tmp_path / str(seed), {**IDENTITY, "seed": seed}, CONFIG).stage("high-16", GRID, 16).write((0, 0), PATCH)
+    shutil.copytree(tmp_path / "2" / "high-16", tmp_path / "1" / "high-16", dirs_exist_ok=True)
+    with pytest.raises(CanvasError, match="high-16: these patches are of another run"):
+        stage(tmp_path / "1")
+
+
+def test_one_run_draws_on_a_canvas_at_a_time(tmp_path: Path) -> None:
+    canvas = Canvas(tmp_path, IDENTITY, CONFIG)
+    with canvas.lock():
+        with pytest.raises(LockedError), canvas.lock():
+            pass
+        with pytest.raises(CanvasError, match="a run is at work here"):
+            remove_canvas(tmp_path)
+
+
+def test_a_canvas_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    canvas, mine = tmp_path / "canvas", tmp_path / "mine"
+    remove_canvas(canvas)  # there is none
+    stage(canvas).write((0, 0), PATCH)
+    (canvas / "record.json").write_text("{}")
+    (canvas / "high-16" / "c.0.1.0.0.0.0123abcd.partial").touch()  # as a kill leaves it
+    with pytest.raises(CanvasError, match=r"record\.json is not part of a canvas"):
+        remove_canvas(canvas)
+    remove_canvas(canvas, also=["record.json"])
+    assert not canvas.exists()
+    (mine / "sub").mkdir(parents=True)
+    (mine / "sub" / "painting.psd").touch()
+    with pytest.raises(CanvasError, match="is not part of a canvas"):
+        remove_canvas(mine)
+    (canvas.parent / "file.canvas").touch()
+    with pytest.raises(CanvasError, match="is not a canvas"):
+        remove_canvas(canvas.parent / "file.canvas")
+    stage(canvas).write((0, 0), PATCH)
+    (canvas / "high-16" / "notes.txt").touch()
+    with pytest.raises(CanvasError, match=r"notes\.txt is not part of a canvas"):
+        remove_canvas(canvas)
+    assert stage(canvas).done == {(0, 0)}

@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up_is_told_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(local, "_put", fills_up)
-        with pytest.raises(CanvasError, match="the disk is full; free some space and resume"):
+        with pytest.raises(CanvasError, match="the disk is full; free some space and run again"):
             draw(model, tmp_path / "full", settings)
     before = files(tmp_path / "full")
     assert (draw(model, tmp_path / "full", settings) == wanted).all()

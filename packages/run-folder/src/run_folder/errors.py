@@ -2,6 +2,8 @@
 
 import errno
 
+DISK_FULL = "the disk is full; free some space and run again"
+
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; the name of its class if the message is empty."""
@@ -16,5 +18,5 @@ def is_disk_full(error: BaseException) -> bool:
 def os_error_line(error: OSError) -> str:
     """One line for an error of the operating system: the file and the cause, and what to do if the disk is full."""
     if is_disk_full(error):
-        return "the disk is full; free some space and run the command again with --resume"
+        return DISK_FULL
     return f"{error.filename}: {error.strerror or first_line(error)}" if error.filename else first_line(error)

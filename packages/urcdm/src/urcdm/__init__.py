@@ -1,6 +1,6 @@
 """Ultra-resolution cascades: diffusion models at several magnifications, stitched into one whole slide."""
 
-from urcdm.canvas import Canvas
+from urcdm.canvas import Canvas, remove_canvas
 from urcdm.canvas_quality import LevelQuality, level_quality
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
 from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError, WorkerError
@@ -48,6 +48,7 @@ __all__ = [
     "import_imagen",
     "level_quality",
     "outpainting",
+    "remove_canvas",
     "seam",
     "sharpness",
     "stage_batch",

@@ -1,8 +1,11 @@
 """The canvas of a run: every finished patch on disk. It is the run's only state, so a run resumes from it."""
 
+import hashlib
+import json
+import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +13,27 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.common import JSON
 
+from run_folder import FolderLock, LockedError
+from run_folder.locks import LOCK_FILE
 from urcdm.config import UrcdmConfig
 from urcdm.errors import CanvasError
 from urcdm.geometry import Box
 from urcdm.mosaic import Mosaic
 from urcdm.order import Cell
-from urcdm.patch_store import UNREADABLE, PatchStore, told
+from urcdm.patch_store import UNREADABLE, PatchStore, canvas_error
 from wsi_tiling import Grid
 from wsi_tiling.region import resample
 from wsi_tiling.tile_cache import TileCache
 
-FORMAT = 3
+FORMAT = 4
 BLOCK_PX = 512
 """Side of the blocks of a finished picture that are kept once blended: contexts of neighbours share most of theirs."""
 CACHED_BYTES = 48 * 2**20
-_UNFINISHED = re.compile(r"zarr\.[0-9a-f]+\.partial")
+_UNFINISHED = re.compile(r"\.lock|zarr\.[0-9a-f]+\.partial")
+"""What a run that was killed at its very beginning leaves: its lock, and zarr's unfinished note of the identity."""
+_PARTIAL = r"(\.[0-9a-f]+\.partial)?"
+_CANVAS_FILE = re.compile(rf"\.lock|zarr\.json|zarr{_PARTIAL}|\.[0-9a-f]{{8}}-[0-9a-f]{{8}}\.partial\.json")
+_STAGE_FILE = re.compile(rf"zarr\.json|(zarr|c(\.\d+)+){_PARTIAL}")
 
 
 class Canvas:
@@ -37,25 +46,32 @@ class Canvas:
 
     Raises:
         CanvasError: The folder holds something else, or a run with another identity; the message names the difference.
+
+    Attributes:
+        run_id: Digest of the identity, which every stage on disk carries.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str | int | float], config: UrcdmConfig) -> None:
         self.path = path
         self.config = config
         wanted: dict[str, JSON] = {"format": FORMAT, **identity}
-        # A run that was killed at its very begin leaves at most zarr's unfinished note of the identity.
-        new = not path.exists() or all(_UNFINISHED.fullmatch(child.name) for child in path.iterdir())
+        self.run_id = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
         try:
-            self._group = zarr.open_group(path, mode="w" if new else "r+", attributes=wanted if new else None)
+            new = not path.exists() or all(_UNFINISHED.fullmatch(child.name) for child in path.iterdir())
+            self._group = zarr.open_group(path, mode="a" if new else "r+", attributes=wanted if new else None)
         except UNREADABLE as error:
-            raise told(path, error, "cannot be opened as a canvas; delete it or choose another") from error
-        found = dict(self._group.attrs)
-        for name in [*wanted, *found]:  # the first difference is told
-            if found.get(name) != wanted.get(name):
+            raise canvas_error(path, error, "cannot be opened as a canvas; delete it or choose another") from error
+        present = dict(self._group.attrs)
+        for name in [*wanted, *present]:  # the first difference is named
+            if present.get(name) != wanted.get(name):
                 raise CanvasError(
-                    f"{path}: the canvas was started with {name} = {found.get(name)}, not {wanted.get(name)}; "
+                    f"{path}: the canvas was started with {name} = {present.get(name)}, not {wanted.get(name)}; "
                     "use the same, or start again with --overwrite"
                 )
+
+    def lock(self) -> FolderLock:
+        """The lock that a run holds while it draws: a context manager, see `run_folder.FolderLock`."""
+        return FolderLock(self.path)
 
     def stage(self, name: str, grid: Grid, image_px: int) -> "StageCanvas":
         """Opens the canvas of one stage of a level, or makes it.
@@ -68,7 +84,7 @@ class Canvas:
         Raises:
             CanvasError: It cannot be made, for instance because the disk is full.
         """
-        store = PatchStore(self._group, name, self.path, (grid.rows, grid.cols, image_px))
+        store = PatchStore(self._group, name, self.path, self.run_id, (grid.rows, grid.cols, image_px))
         return StageCanvas(store, Mosaic(grid, image_px), self.config.fill)
 
     def scratch(self, name: str, grid: Grid, image_px: int, cached: int) -> PatchStore:
@@ -80,7 +96,7 @@ class Canvas:
             image_px: Side S of the stage's images.
             cached: How many bytes of it are kept in memory.
         """
-        return PatchStore(self._group, name, self.path, (grid.rows, grid.cols, image_px), "int16", cached)
+        return PatchStore(self._group, name, self.path, self.run_id, (grid.rows, grid.cols, image_px), "int16", cached)
 
     def has_scratch(self, name: str) -> bool:
         """Whether such a store has been made."""
@@ -89,6 +105,41 @@ class Canvas:
     def drop_scratch(self, name: str) -> None:
         """Removes such a store, if it is there."""
         shutil.rmtree(self.path / name, ignore_errors=True)
+
+
+def remove_canvas(path: Path, also: Collection[str] = ()) -> None:
+    """Removes a canvas, if there is one, and never anything else.
+
+    Args:
+        path: Its folder.
+        also: Names of files that the caller keeps in it.
+
+    Raises:
+        CanvasError: The folder is not a canvas or holds other files too, a run draws on it, or it cannot be removed.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir() or path.is_symlink():
+        raise CanvasError(f"{path} is not a canvas; move it away, or choose another name")
+    try:
+        with FolderLock(path):
+            paths = list(path.rglob("*"))
+            stages = {child for child in path.iterdir() if (child / "zarr.json").exists()}
+            for child in paths:
+                inside = child.parent in stages and _STAGE_FILE.fullmatch(child.name)
+                on_top = child.parent == path and (_CANVAS_FILE.fullmatch(child.name) or child.name in also)
+                if child not in stages and not inside and not on_top:
+                    raise CanvasError(f"{child} is not part of a canvas; move it away, or choose another name")
+            for child in paths:
+                if child not in stages and child.name != LOCK_FILE:
+                    child.unlink(missing_ok=True)
+            for stage in stages:
+                stage.rmdir()
+        path.rmdir()
+    except LockedError as error:
+        raise CanvasError(str(error)) from None
+    except OSError as error:
+        raise canvas_error(path, error, "cannot be removed") from error
 
 
 class StageCanvas:

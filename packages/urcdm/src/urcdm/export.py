@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from run_folder import whole_file
 from urcdm.canvas import Canvas
 from urcdm.generate import RunSettings, open_stage, slide_size_px
 from urcdm.model import Urcdm
@@ -47,15 +49,13 @@ def write_slide(
 
 
 def write_preview(slide: Path, path: Path, *, longest_px: int = 1024) -> None:
-    """Writes a small PNG of a slide, under a temporary name until it is whole."""
+    """Writes a small PNG of a slide, whose text says so."""
     with open_slide(slide) as opened:
         width, height = opened.size_l0
         shrink = max(width, height, longest_px) / longest_px
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         preview = opened.read((0, 0), (float(width), float(height)), size)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        Image.fromarray(preview).save(temporary, format="png")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    note = PngInfo()
+    note.add_text("Description", f"Preview of {slide.name}, a synthetic slide")
+    with whole_file(path) as partial:
+        Image.fromarray(preview).save(partial, format="png", pnginfo=note)

@@ -102,7 +102,15 @@ def generate(
         SettingsError: Joint sampling with a solver that it does not take.
         SlideSizeError: The slide is larger than the field of the first level.
         CanvasError: The canvas cannot be read or written.
+        LockedError: Another run draws on the canvas.
     """
+    with canvas.lock():
+        yield from _draw_levels(model, canvas, executor, settings, batch)
+
+
+def _draw_levels(
+    model: Urcdm, canvas: Canvas, executor: Executor, settings: RunSettings, batch: int | Mapping[StageKey, int]
+) -> Iterator[Progress]:
     parent: StageCanvas | None = None
     geometries = model.geometry(settings.size_l0)
     for number in range(len(geometries)):

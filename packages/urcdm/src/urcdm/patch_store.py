@@ -1,6 +1,5 @@
 """Patches on disk, one chunk of a zarr array each: a patch is there whole, or not at all."""
 
-import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from run_folder import DISK_FULL, first_line, is_disk_full
 from urcdm.errors import CanvasError
 from urcdm.order import Cell
 from wsi_tiling.tile_cache import TileCache
@@ -27,12 +27,13 @@ class PatchStore:
         group: zarr group that it belongs to.
         name: Its name in the group, such as 'high-128'.
         path: Folder of the group.
+        run_id: Digest of the run's identity, which the array on disk carries.
         shape: Rows and columns of the grid, and S.
         dtype: 'uint8' or 'int16'; the first is compressed. Both carry a checksum.
         cached: How many bytes of patches are kept in memory.
 
     Raises:
-        CanvasError: It cannot be made, for instance because the disk is full.
+        CanvasError: It is another run's, or cannot be made, for instance because the disk is full.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class PatchStore:
         group: zarr.Group,
         name: str,
         path: Path,
+        run_id: str,
         shape: tuple[int, int, int],
         dtype: str = "uint8",
         cached: int = CACHED_BYTES,
@@ -47,9 +49,15 @@ class PatchStore:
         rows, cols, side = shape
         self.path = path / name
         try:
-            self._array: Any = group[name] if name in group else _new_array(group, name, (rows, cols, side), dtype)
+            if name in group:
+                self._array: Any = group[name]
+            else:
+                self._array = _new_array(group, name, run_id, (rows, cols, side), dtype)
+            self._note = self._stat_note()
         except UNREADABLE as error:
-            raise told(self.path, error, "cannot be opened; delete the canvas or choose another") from error
+            raise canvas_error(self.path, error, "cannot be opened; delete the canvas or choose another") from error
+        if self._array.attrs.get("run") != run_id:
+            raise CanvasError(f"{self.path}: these patches are of another run; start again with --overwrite")
         self._cache = TileCache(cached)
         self.done = self._find_done()
 
@@ -57,12 +65,13 @@ class PatchStore:
         """Stores a finished patch, (S, S, 3), whole or not at all; nobody may change the array any more.
 
         Raises:
-            CanvasError: The disk is full, or it cannot be written.
+            CanvasError: The disk is full, it cannot be written, or another run has replaced the canvas.
         """
+        self._check_same_run()
         try:
             self._array[cell[0], cell[1]] = pixels
         except OSError as error:
-            raise told(self.path, error, "cannot be written") from error
+            raise canvas_error(self.path, error, "cannot be written") from error
         self._cache.put(cell, pixels)
         self.done.add(cell)
 
@@ -70,7 +79,7 @@ class PatchStore:
         """Gives a finished patch, (S, S, 3), which is not to be changed.
 
         Raises:
-            CanvasError: It is damaged.
+            CanvasError: It is damaged, or another run has replaced the canvas.
         """
         pixels = self._cache.get(cell)
         if pixels is None:
@@ -79,25 +88,40 @@ class PatchStore:
         return pixels
 
     def _read(self, cell: Cell) -> NDArray[Any]:
+        self._check_same_run()
         try:
             return np.asarray(self._array[cell[0], cell[1]])
         except (OSError, RuntimeError, ValueError) as error:
             place = self.path / f"c.{cell[0]}.{cell[1]}.0.0.0"
             raise CanvasError(f"{place}: this patch is damaged ({error}); delete it and resume") from error
 
+    def _check_same_run(self) -> None:
+        """Makes sure that the folder still holds the array that was opened: a run may have been started over it."""
+        try:
+            note = self._stat_note()
+        except OSError:
+            note = None
+        if note != self._note:
+            raise CanvasError(f"{self.path}: another run has replaced the canvas; resume with a canvas of your own")
+
+    def _stat_note(self) -> tuple[int, int, int]:
+        """What tells zarr's note of the array from a later one under the same name."""
+        status = (self.path / "zarr.json").stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
     def _find_done(self) -> set[Cell]:
         matches = (_CHUNK.fullmatch(path.name) for path in self.path.iterdir())
         return {(int(match[1]), int(match[2])) for match in matches if match}
 
 
-def told(path: Path, error: Exception, otherwise: str) -> CanvasError:
-    """Makes a CanvasError of what went wrong at a path."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CanvasError(f"{path}: the disk is full; free some space and resume, nothing that was done is lost")
-    return CanvasError(f"{path}: {otherwise} ({error})")
+def canvas_error(path: Path, error: Exception, otherwise: str) -> CanvasError:
+    """Makes a CanvasError of an error at a path."""
+    if is_disk_full(error):
+        return CanvasError(f"{path}: {DISK_FULL}")
+    return CanvasError(f"{path}: {otherwise} ({first_line(error)})")
 
 
-def _new_array(group: zarr.Group, name: str, shape: tuple[int, int, int], dtype: str) -> Any:
+def _new_array(group: zarr.Group, name: str, run_id: str, shape: tuple[int, int, int], dtype: str) -> Any:
     rows, cols, side = shape
     return group.create_array(
         name,
@@ -106,5 +130,6 @@ def _new_array(group: zarr.Group, name: str, shape: tuple[int, int, int], dtype:
         dtype=dtype,
         chunk_key_encoding={"name": "default", "separator": "."},  # no folders, which take long to remove
         compressors=ZstdCodec(level=1, checksum=True) if dtype == "uint8" else Crc32cCodec(),  # noise does not shrink
+        attributes={"run": run_id},
         config={"write_empty_chunks": True},  # a patch is done if its chunk is there, black ones too
     )
