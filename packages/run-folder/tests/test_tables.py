@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from run_folder import Table, TableError, plain_name, read_table
+from run_folder import CsvTable, TableError, plain_name, read_table
 
 PLAIN = "image,split\na,seen\nb,unseen\n"
 ROWS = [(2, "a", "seen"), (3, "b", "unseen")]
 NFC, NFD = "Zürich é", "Zu\u0308rich e\u0301"
 
 
-def table_of(folder: Path, content: bytes | str, *columns: str) -> Table:
+def table_of(folder: Path, content: bytes | str, *columns: str) -> CsvTable:
     path = folder / "table.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return read_table(path, columns or ("image", "split"))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from run_folder import TableError, TableRow, plain_name, read_table
+from run_folder import CsvRow, TableError, plain_name, read_table
 from urcdm_app.errors import UsageError
 from wsi_tiling.slide_files import SLIDE_SUFFIXES
 
@@ -26,7 +26,7 @@ def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:
         table = read_table(path, ("slide", "patient"))
     except TableError as error:
         raise UsageError(f"--patients {error}") from None
-    rows: dict[str, TableRow] = {}
+    rows: dict[str, CsvRow] = {}
     for row in table:
         name = _name(row["slide"])
         if not row["patient"]:

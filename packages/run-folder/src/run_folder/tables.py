@@ -32,7 +32,7 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
-class TableRow:
+class CsvRow:
     """A row of a table.
 
     Attributes:
@@ -48,7 +48,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """The rows of a CSV file.
 
     Attributes:
@@ -59,15 +59,15 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[TableRow, ...]
+    rows: tuple[CsvRow, ...]
 
-    def __iter__(self) -> Iterator[TableRow]:
+    def __iter__(self) -> Iterator[CsvRow]:
         return iter(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def by_key(self, column: str, key: Callable[[str], str] = str) -> dict[str, TableRow]:
+    def by_key(self, column: str, key: Callable[[str], str] = str) -> dict[str, CsvRow]:
         """Returns the row of each key.
 
         Args:
@@ -77,7 +77,7 @@ class Table:
         Raises:
             TableError: A value is empty, or two rows have one key.
         """
-        rows: dict[str, TableRow] = {}
+        rows: dict[str, CsvRow] = {}
         for row in self.rows:
             name = key(row[column])
             if not name:
@@ -90,7 +90,7 @@ class Table:
         return rows
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> Table:
+def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> CsvTable:
     """Reads a CSV file with a header line.
 
     The text is UTF-8, with or without a byte-order mark, or UTF-16 with one; any other encoding is refused, because a
@@ -120,7 +120,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> Table:
     _, header = next(records, (start, []))
     names = [plain_name(name) for name in header]
     _check_columns(names, columns, path)
-    return Table(path, tuple(filter(None, names)), tuple(_rows(records, names, path)))
+    return CsvTable(path, tuple(filter(None, names)), tuple(_rows(records, names, path)))
 
 
 def plain_name(text: str) -> str:
@@ -203,7 +203,7 @@ def _check_columns(names: Sequence[str], columns: Sequence[str], path: Path) -> 
         )
 
 
-def _rows(records: Iterator[tuple[int, list[str]]], names: Sequence[str], path: Path) -> Iterator[TableRow]:
+def _rows(records: Iterator[tuple[int, list[str]]], names: Sequence[str], path: Path) -> Iterator[CsvRow]:
     """The rows, of which each has a value for every column and none beside the named ones."""
     total = 0
     ragged: list[tuple[int, int]] = []
@@ -215,7 +215,7 @@ def _rows(records: Iterator[tuple[int, list[str]]], names: Sequence[str], path: 
         texts = [plain_name(value) for value in values]
         if surplus := [text for name, text in zip(names, texts, strict=True) if text and not name]:
             raise TableError(f"{path}: line {line} has '{_shown(surplus[0])}' in a column without a name; name it")
-        yield TableRow(line, {name: text for name, text in zip(names, texts, strict=True) if name})
+        yield CsvRow(line, {name: text for name, text in zip(names, texts, strict=True) if name})
     if ragged:
         line, count = ragged[0]
         many = f"{len(ragged):,} of {total:,} rows have" if len(ragged) > 1 else f"1 of {total:,} rows has"
