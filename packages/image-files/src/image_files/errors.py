@@ -1,0 +1,36 @@
+"""The one error of this package, and the guard that turns every other one into it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+from run_folder import first_line
+
+
+class ImageFileError(ValueError):
+    """An image file cannot be read exactly. The message, one line, names the file, the cause and the remedy."""
+
+
+class RefusedKindError(Exception):
+    """A file is sound, but of a kind that is not read. Says why, without the file's name; `reading` adds that."""
+
+
+@contextmanager
+def reading(path: str | PathLike[str]) -> Iterator[None]:
+    """Raises `ImageFileError` in place of whatever goes wrong inside: damaged files trip decoders anywhere."""
+    try:
+        yield
+    except ImageFileError:
+        raise
+    except RefusedKindError as error:
+        raise ImageFileError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise ImageFileError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ImageFileError(f"{path} is a folder; name an image file") from None
+    except MemoryError:
+        raise ImageFileError(f"{path} does not fit into memory; reduce it first") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ImageFileError(f"{path} cannot be read: {error.strerror}") from None
+        raise ImageFileError(f"{path} is damaged or cut short: {first_line(error)}") from error
