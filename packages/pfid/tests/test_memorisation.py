@@ -35,16 +35,38 @@ def test_a_model_that_copies_nothing_has_the_share_that_real_images_have(quantil
     assert (held_out.against, left_out.against) == ("held-out", "training")
 
 
-def test_exact_copies_are_found_where_training_images_are_there_twice() -> None:
-    train = np.concatenate([images_of(0, 50), images_of(0, 50)])
-    found = memorisation(train=train, fake=np.concatenate([train[:3], images_of(1, 5)]))
-    assert found.copies.tolist() == [0, 1, 2]
+@pytest.mark.parametrize("noise", [0, 1e-6])
+@pytest.mark.parametrize("times", [2, 3])
+def test_training_images_that_are_there_twice_do_not_set_the_threshold(times: int, noise: float) -> None:
+    train, fake = images_of(0, 60), np.concatenate([images_of(0, 60)[:3] + 0.1, images_of(1, 5)])
+    once = memorisation(train=train, fake=fake)
+    # some images are there again, next to the others and with what another batch does to float32 features
+    again = np.concatenate([train, *[train[:10] + noise * images_of(seed, 10) for seed in range(1, times)]])
+    found = memorisation(train=again, fake=fake)
+    assert {0, 1, 2} <= set(found.copies) == set(once.copies)
+    assert found.threshold == pytest.approx(once.threshold, abs=1e-5)
+    assert (once.duplicates, found.duplicates) == (0, 10 * (times - 1))
+    assert len(found.real_distances) == 60
+    everything_twice = memorisation(train=np.concatenate([train, train]), fake=fake)
+    assert (everything_twice.threshold, everything_twice.duplicates) == (once.threshold, 60)
+
+
+def test_held_out_images_that_were_trained_on_do_not_set_the_threshold() -> None:
+    train, held_out, fake = images_of(0, 60), images_of(1, 40), images_of(2, 30)
+    fake[:5] = train[:5] + 0.1
+    once = memorisation(train=train, fake=fake, held_out=held_out)
+    found = memorisation(train=train, fake=fake, held_out=np.concatenate([train[:8], held_out]))
+    assert (found.threshold, found.copies.tolist(), found.duplicates) == (once.threshold, once.copies.tolist(), 8)
 
 
 def test_too_few_real_images_for_the_quantile_are_refused() -> None:
     train, fake = images_of(0, 30), images_of(1, 30)
     with pytest.raises(FeatureError, match=r"19 held-out images .* give 20 or more"):
         memorisation(train=train, fake=fake, held_out=train[:19])
+    with pytest.raises(FeatureError, match=r"30 of 30 held-out images are duplicates of training .* give 20 or more"):
+        memorisation(train=train, fake=fake, held_out=train)
+    with pytest.raises(FeatureError, match=r"29 of 30 training images are duplicates of training images"):
+        memorisation(train=np.ones((30, 6)), fake=fake)
     with pytest.raises(FeatureError, match="30 training images"):
         memorisation(train=train, fake=fake, quantile=0.01)
     with pytest.raises(FeatureError, match="between 0 and 1"):

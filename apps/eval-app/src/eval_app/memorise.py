@@ -58,7 +58,11 @@ def run_memorise(
     with whole_file(out / PICTURE) as partial:
         PIL.Image.fromarray(picture).save(partial, "png")
 
-    note = "; ".join(f"{what}: {line}" for what in features for line in features[what].notes) or None
+    notes = [f"{what}: {line}" for what in features for line in features[what].notes]
+    if found.duplicates:
+        repeated = "are training images" if held_out is not None else "repeat another one"
+        notes.append(f"{found.duplicates:,} {found.against} images {repeated}: left out of the threshold")
+    note = "; ".join(notes) or None
     counts = len(left["training"]), len(left["generated"])
     figures = tuple(
         Figure(title, float(value), extractor.name, extractor.resize, *counts, note=note)
