@@ -195,9 +195,11 @@ def test_a_folder_with_a_model_that_is_no_run_is_left_alone(
     tiles, run = tmp_path / "tiles", tmp_path / "run"
     assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
     (run / "model").mkdir(parents=True)
-    outcome = run_app("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu")
-    refused(outcome, "holds a run", "--overwrite")
-    assert (run / "model").exists()
+    (run / "model" / "model.toml").write_text("mine")
+    for way in ((), ("--overwrite",), ("--resume",)):
+        outcome = run_app("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu", *way)
+        refused(outcome, f"{run / 'model'}", "no run of urcdm-app train recorded")
+    assert [path.name for path in run.rglob("*")] == ["model", "model.toml"]
 
 
 def test_only_what_can_go_on_says_so_when_it_is_stopped(

@@ -124,8 +124,11 @@ def test_only_a_model_is_replaced_and_only_when_asked(
     shutil.copytree(model, old)
     arguments = ("import", *checkpoints, "--plan", plan, "--out")
     refused(run_app(*arguments, mine), "mine exists", "--overwrite")
-    refused(run_app(*arguments, mine, "--overwrite"), "no model folder, so it is not replaced")
+    refused(run_app(*arguments, mine, "--overwrite"), "not a model folder")
     assert mine.exists()
+    (old / "notes.txt").write_text("mine")
+    refused(run_app(*arguments, old, "--overwrite"), "notes.txt is not part of a model")
+    (old / "notes.txt").unlink()
     refused(run_app(*arguments, old), "old exists")
     assert run_app(*arguments, old, "--overwrite").code == 0
     assert "imported_by" in Urcdm.load(old).provenance

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from run_folder import FolderLock
 from urcdm import Progress, Urcdm
 from urcdm_app.errors import UsageError
 from urcdm_app.report_pictures import crop_places
@@ -95,8 +97,34 @@ def test_a_report_that_is_there_is_kept(sample: RunApp, tmp_path: Path, name: st
     refused = sample()
     assert (refused.code, f"{name} exists" in refused.err) == (1, True)
     assert (tmp_path / name).read_text() == "mine"
+    refused = sample("--overwrite")  # it names the slide, and no report says that this belongs to one
+    assert (refused.code, f"{name} exists, and no report beside it" in refused.err) == (1, True)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_slide_is_replaced_with_all_that_its_report_names(sample: RunApp, tmp_path: Path) -> None:
+    assert sample().code == 0
+    written = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert sample().code == 1
     assert sample("--overwrite").code == 0
-    assert (tmp_path / name).read_text() != "mine"
+    assert all(path.stat().st_mtime_ns > written.pop(path.name) for path in tmp_path.iterdir())
+    assert not written
+
+
+def test_a_run_is_refused_while_another_draws_the_same_slide(sample: RunApp, tmp_path: Path) -> None:
+    with FolderLock(tmp_path / "slide.canvas", beside=True):
+        for way in ((), ("--overwrite",), ("--resume",)):
+            refused = sample(*way)
+            assert (refused.code, f"a run is at work here (process {os.getpid()} on " in refused.err) == (1, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_canvas_is_never_removed(sample: RunApp, tmp_path: Path) -> None:
+    (tmp_path / "slide.canvas").mkdir()
+    (tmp_path / "slide.canvas" / "painting.psd").write_text("mine")
+    for way in ((), ("--overwrite",), ("--resume",)):
+        assert sample(*way).code == 1
+    assert (tmp_path / "slide.canvas" / "painting.psd").read_text() == "mine"
 
 
 def test_a_report_that_fails_does_not_lose_the_slide(
@@ -142,7 +170,7 @@ def test_time_goes_to_the_stage_that_took_it_over_all_sittings(tmp_path: Path, m
         now = at
         first.note(event(level, done, total), tmp_path)
     now = 500.0  # killed, a batch lost
-    second = RunRecord.resume(tmp_path)
+    second = RunRecord.load(tmp_path).continued()
     for level, done, total, at in (("low", 1, 1, 600), ("high", 6, 9, 601), ("high", 9, 9, 607)):
         now = at
         second.note(event(level, done, total), tmp_path)
@@ -158,10 +186,10 @@ def test_time_goes_to_the_stage_that_took_it_over_all_sittings(tmp_path: Path, m
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    assert RunRecord.resume(tmp_path).stages == []
+    assert RunRecord.load(tmp_path).stages == []
     (tmp_path / "record.json").write_text('{"stages": [{}]}')
     with pytest.raises(UsageError, match=r"record\.json is damaged"):
-        RunRecord.resume(tmp_path)
+        RunRecord.load(tmp_path)
 
 
 def test_places_lie_in_tissue_and_are_the_same_every_time() -> None:

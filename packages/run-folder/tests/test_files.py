@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from run_folder import file_sha256, first_line, is_disk_full, os_error_line, whole_file
+from run_folder import FolderLock, LockedError, file_sha256, first_line, is_disk_full, user_message, whole_file
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -69,10 +69,14 @@ def test_first_line(error, line):
     assert first_line(error) == line
 
 
-def test_errors_of_the_operating_system():
+def test_the_line_for_the_user(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device", "x.png")
     assert is_disk_full(full)
     assert not is_disk_full(ValueError())
-    assert os_error_line(full).startswith("the disk is full; free some space")
-    assert os_error_line(OSError(errno.EACCES, "Permission denied", "x.png")) == "x.png: Permission denied"
-    assert os_error_line(OSError("odd")) == "odd"
+    assert user_message(full, ()).startswith("the disk is full; free some space")
+    assert user_message(OSError(errno.EACCES, "Permission denied", "x.png"), ()) == "x.png: Permission denied"
+    with pytest.raises(LockedError) as locked, FolderLock(tmp_path), FolderLock(tmp_path):
+        pass
+    assert "a run is at work here" in user_message(locked.value, ())
+    assert user_message(ValueError("a fault"), ()) is None
+    assert user_message(ValueError(" of \n a package"), ("builtins",)) == "of a package"

@@ -35,8 +35,13 @@ def test_the_users_files_are_never_the_runs(tmp_path):
                 pytest.raises(RunFolderError, match="no run of tool cut recorded"),
             ):
                 begun.claim(*claim)
-        with run(tmp_path, **options) as begun, pytest.raises(RunFolderError, match=r"a\.parquet exists"):
-            begun.claim(patterns=["slides/*.parquet"])
+        for pattern in ("slides/*.parquet", "slides/*.json", "slid*"):
+            with run(tmp_path, **options) as begun, pytest.raises(RunFolderError, match="exists, and no run of"):
+                begun.claim(patterns=[pattern])
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with run(tmp_path, **options) as begun:
+            begun.claim("empty/a.json")  # nobody's
+        (tmp_path / ".tool-cut.json").unlink()
     assert files(tmp_path) == ["model/x", "slides/a.parquet", "table"]
 
 
@@ -47,12 +52,17 @@ def test_overwrite_removes_what_the_record_lists_and_nothing_else(tmp_path):
     with pytest.raises(RunFolderError, match="holds a run of tool cut; resume it"), run(out):
         pass
     assert (out / "table").exists()
+    with run(out, overwrite=True):
+        pass
+    assert (out / "table").exists()  # nothing was claimed, so nothing is lost
     with run(out, overwrite=True) as begun:
+        begun.claim("table")
         assert not begun.resumed
-        assert files(out) == [".lock", "mine", "model/x", "slides/notes.csv"]
+        assert files(out) == [".lock", ".tool-cut.json", "mine", "model/x", "slides/notes.csv"]
     finished(tmp_path / "second")
-    with run(tmp_path / "second", overwrite=True):
-        assert files(tmp_path / "second") == [".lock"]  # its folder is gone, too
+    with run(tmp_path / "second", overwrite=True) as begun:
+        begun.claim("table")
+        assert files(tmp_path / "second") == [".lock", ".tool-cut.json"]
         assert not (tmp_path / "second" / "slides").exists()
 
 
@@ -72,11 +82,12 @@ def test_resume_keeps_everything_and_wants_the_same_settings(tmp_path):
 
 def test_an_input_is_never_removed(tmp_path):
     finished(tmp_path)
-    with (
-        pytest.raises(RunFolderError, match="is an input of this run"),
-        run(tmp_path, overwrite=True, inputs=[tmp_path / "table"]),
-    ):
-        pass
+    for taken in (tmp_path / "table", tmp_path / "slides"):
+        with (
+            pytest.raises(RunFolderError, match="is an input of this run"),
+            run(tmp_path, overwrite=True, inputs=[taken]),
+        ):
+            pass
     assert (tmp_path / "table").exists()
     assert (tmp_path / "slides" / "a.parquet").exists()
 
@@ -103,9 +114,9 @@ def test_names_are_literal_and_stay_inside(tmp_path):
         for name in ("../x", "/x", ""):
             with pytest.raises(RunFolderError, match="not a name inside"):
                 begun.claim(name)
-    with run(tmp_path, overwrite=True):
-        pass
-    assert files(tmp_path) == ["a.png"]
+    with run(tmp_path, overwrite=True) as begun:
+        begun.claim("b.png")
+    assert files(tmp_path) == [".tool-cut.json", "a.png"]
 
 
 def test_links_are_removed_not_followed(tmp_path):
@@ -114,9 +125,9 @@ def test_links_are_removed_not_followed(tmp_path):
     with run(out) as begun:
         begun.claim("linked")
         (out / "linked").symlink_to(tmp_path / "users")
-    with run(out, overwrite=True):
-        pass
-    assert files(tmp_path) == ["users/x"]
+    with run(out, overwrite=True) as begun:
+        begun.claim("b")
+    assert files(tmp_path) == ["out/.tool-cut.json", "users/x"]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_model_is_replaced_when_the_new_one_is_whole(
 ) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "model.toml").write_text("old")
+    (folder / "model.toml").write_text('format = 1\nkind = "urcdm"\n')
     with pytest.raises(FileExistsError):
         list(import_imagen(plan, by_network, folder))
     stopped = import_imagen(plan, by_network, folder, overwrite=True)
@@ -121,10 +121,23 @@ def test_a_model_is_replaced_when_the_new_one_is_whole(
     stopped.close()  # type: ignore[attr-defined]
     with pytest.raises(CheckpointError):
         list(import_imagen(plan, by_network | {"high": [tmp_path / "none.pt"]}, folder, overwrite=True))
-    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("model.toml", "old")]
+    assert [path.name for path in folder.iterdir()] == ["model.toml"]
     list(import_imagen(plan, by_network, folder, overwrite=True))
     assert Urcdm.load(folder).fingerprint() == model.fingerprint()
-    assert not list(tmp_path.glob(".model*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "high/mine.png", "more/model.toml", "low/sub/x"])
+def test_what_is_not_a_model_alone_is_not_replaced(
+    model: Urcdm, plan: TrainingPlan, by_network: Files, tmp_path: Path, name: str
+) -> None:
+    model.save(tmp_path / "model")
+    mine = tmp_path / "model" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(CheckpointError, match="is not part of a model"):
+        list(import_imagen(plan, by_network, tmp_path / "model", overwrite=True))
+    assert mine.read_text() == "mine"
 
 
 def test_every_level_has_files(plan: TrainingPlan, by_network: Files, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from run_folder import first_line
 from urcdm_app.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ def resolve_device(name: str) -> "torch.device":
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name}: not to be had here ({reason}); try --device cpu") from None
+        raise UsageError(f"--device {name}: not available here ({first_line(error)}); try --device cpu") from None
 
 
 def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:

@@ -15,12 +15,14 @@ from cdm_core.config_file import dump_config
 from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
 from cdm_core.training import check_training
 from cdm_core.training_state import load_trained
+from run_folder import RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
-from urcdm_app.console import progress_bars, remove, resolve_device, say
+from urcdm_app.console import progress_bars, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
 from urcdm_app.train import loss_note, network_examples, network_names, with_changes
-from urcdm_app.training_data import open_data
+from urcdm_app.training_data import TrainingData, open_data
+from urcdm_app.training_folder import claim_training
 
 SETTINGS = "distillation.toml"
 
@@ -44,7 +46,9 @@ def run_distill(
     """Distils a model; see `urcdm_app.cli.training.distill` for the arguments.
 
     Raises:
-        UsageError: A run is in the way or of other settings, `only` names no network, or the model is not of the plan.
+        LockedError: Another run is at work in the folder.
+        RunFolderError: The folder holds a run, or files of others under the names of the run's.
+        UsageError: The run to resume has other settings, `only` names no network, or the model is not of the plan.
         ConfigError: A network predicts noise, or takes as few steps already.
     """
     plan = with_changes(read_plan(plan_path), steps, batch)
@@ -54,8 +58,25 @@ def run_distill(
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
     torch_device = resolve_device(device)
-    teacher = Urcdm.load(fetch_model(model))
-    _check_networks(model, teacher, plan)
+    folder = fetch_model(model)
+    with RunFolder(out, "urcdm-app distill", {}, overwrite=overwrite, resume=resume, inputs=[folder]) as run:
+        teacher = Urcdm.load(folder)
+        _check_networks(model, teacher, plan)
+        source = open_data(plan, tiles, validation)
+        _distill(run, plan, teacher, source, least, method, only, torch_device)
+
+
+def _distill(
+    run: RunFolder,
+    plan: TrainingPlan,
+    teacher: Urcdm,
+    source: TrainingData,
+    least: int,
+    method: DistillationMethod,
+    only: str | None,
+    torch_device: torch.device,
+) -> None:
+    out, names = run.path, network_names(plan)
     chains = {
         name: students_of(_steps_of_ddim(teacher.cascades[level].config.stages[stage].sampling), least)
         for name, (level, stage) in names.items()
@@ -64,15 +85,19 @@ def run_distill(
         chains = {name: chain[-1:] for name, chain in chains.items()}
     for level, stage in names.values():
         student_of(teacher.cascades[level].config.stages[stage], least)
-    source = open_data(plan, tiles, validation)
     chosen = {name: where for name, where in names.items() if only in (None, name)}
     data = {name: network_examples(plan, source, *where) for name, where in chosen.items()}
     for level, stage in chosen.values():
         check_training(teacher.cascades[level].config.stages[stage], plan.of_level(level)[stage].training)
-    told = tomli_w.dumps(
+    settings = tomli_w.dumps(
         {"teacher": teacher.fingerprint(), "steps": least, "method": method, "plan": dump_config(plan)}
     )
-    _open_run(out, told, list(names), overwrite=overwrite, resume=resume)
+    saved = out / SETTINGS
+    if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
+        raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
+    claim_training(run, SETTINGS, (f"{name}/{count}-steps" for name, chain in chains.items() for count in chain))
+    with whole_file(saved) as partial:
+        partial.write_text(settings, encoding="utf-8")
 
     with progress_bars() as bars:
         for name, (level, stage) in chosen.items():
@@ -90,7 +115,7 @@ def run_distill(
                 method=method,
                 validation=held_out,
                 device="cpu" if torch_device.type == "cpu" else "auto",
-                resume=resume,
+                resume=run.resume,
             ):
                 validation_loss = event.training.validation_loss or validation_loss
                 done = chains[name].index(event.steps) * training.steps + event.training.step
@@ -121,20 +146,6 @@ def _check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:
     found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
     if model.config != plan.urcdm or found != planned:
         raise UsageError(f"--model {source}: it is not of the plan; take the plan that it was trained by, --plan")
-
-
-def _open_run(out: Path, told: str, names: list[str], *, overwrite: bool, resume: bool) -> None:
-    settings = out / SETTINGS
-    parts = [settings, out / "model", *(out / name for name in names)]
-    if any(part.exists() for part in parts) and not (resume or overwrite):
-        raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
-    if resume and settings.exists() and settings.read_text(encoding="utf-8") != told:
-        raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
-    if not resume:
-        for part in parts:
-            remove(part)
-    out.mkdir(parents=True, exist_ok=True)
-    settings.write_text(told, encoding="utf-8")
 
 
 def _student(out: Path, network: NetworkPlan, teacher: StageConfig, least: int) -> nn.Module | None:

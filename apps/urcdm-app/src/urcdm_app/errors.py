@@ -1,20 +1,14 @@
 """From an error to the one line that a user reads."""
 
-import errno
+import run_folder
 
-PACKAGES = ("wsi_tiling", "cdm_core", "urcdm", "urcdm_app")
+PACKAGES = ("image_files", "wsi_tiling", "cdm_core", "urcdm", "urcdm_app")
 
 
 class UsageError(ValueError):
-    """Something that was asked for cannot be done; the message says why and what to do."""
+    """A request that cannot be carried out; the message names the cause, and what to do."""
 
 
 def user_message(error: BaseException) -> str | None:
     """Returns the line for an error that a user can mend, or None for a fault of the program."""
-    if isinstance(error, OSError) and error.errno is not None:
-        if error.errno == errno.ENOSPC:
-            return "the disk is full; free some space and run again with --resume"
-        return f"{error.filename or 'file'}: {error.strerror}"
-    if type(error).__module__.partition(".")[0] in PACKAGES:
-        return " ".join(str(error).split())
-    return None
+    return run_folder.user_message(error, PACKAGES)

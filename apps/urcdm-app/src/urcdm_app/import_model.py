@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from cdm_core.model_folder import MODEL_FILE
 from urcdm import TrainingPlan, import_imagen
 from urcdm_app.console import progress_bars, refuse_existing, say
 from urcdm_app.errors import UsageError
@@ -25,8 +24,6 @@ def run_import(
     plan = read_plan(plan_path)
     files = files_by_level(plan, checkpoints)
     refuse_existing([out], overwrite=overwrite)
-    if out.exists() and not (out / MODEL_FILE).exists():
-        raise UsageError(f"{out} is no model folder, so it is not replaced; give another --out")
     provenance = {
         "imported_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
         "plan": str(plan_path),

@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 
 import urcdm
+from run_folder import whole_file
 from urcdm_app.report_pictures import Box, crop_places, crop_px, crops_at, data_uri
 from urcdm_app.run_record import RunRecord
 from urcdm_app.speed import Batches
@@ -66,12 +67,17 @@ def write_report(run: FinishedRun, page: Path, figures: Path) -> None:
     found = _figures(run)
     html = _page(run, found)
     for path, text in ((figures, json.dumps(found, indent=2, ensure_ascii=False) + "\n"), (page, html)):
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def is_report(figures: Path) -> bool:
+    """Whether a file holds the figures of a slide that this app wrote."""
+    try:
+        values = json.loads(figures.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and {"slide", "model", "settings", "stages"} <= values.keys()
 
 
 def _figures(run: FinishedRun) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from run_folder import whole_file
 from urcdm import Progress
 from urcdm_app.errors import UsageError
 
@@ -57,8 +58,8 @@ class RunRecord:
         self._done: dict[tuple[str, int], int] = {}
 
     @classmethod
-    def resume(cls, canvas: Path) -> "RunRecord":
-        """Reads the record of a run that goes on; a new one if it has none.
+    def load(cls, canvas: Path) -> "RunRecord":
+        """Reads the record of an interrupted run from its canvas; a new one if there is none.
 
         Raises:
             UsageError: It cannot be understood.
@@ -69,9 +70,13 @@ class RunRecord:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             stages = [StageTime(**stage) for stage in found["stages"]]
-            return cls(stages, int(found["sittings"]) + 1, [str(name) for name in found["files"]])
+            return cls(stages, int(found["sittings"]), [str(name) for name in found["files"]])
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(f"{path} is damaged ({error}); delete it: only the times of the run are lost") from None
+
+    def continued(self) -> "RunRecord":
+        """The record of the next sitting."""
+        return replace(self, sittings=self.sittings + 1)
 
     def note(self, event: Progress, canvas: Path) -> None:
         """Adds the time since the event before to an event's stage, and saves the record in the canvas.
@@ -95,6 +100,5 @@ class RunRecord:
         self._save(canvas)
 
     def _save(self, canvas: Path) -> None:
-        temporary = canvas / f".{RECORD}.tmp"
-        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        temporary.replace(canvas / RECORD)
+        with whole_file(canvas / RECORD) as partial:
+            partial.write_text(json.dumps(asdict(self)), encoding="utf-8")

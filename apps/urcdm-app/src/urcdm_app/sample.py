@@ -10,11 +10,12 @@ from rich.progress import Progress, TaskID
 
 import urcdm
 from cdm_core import fetch_model
-from urcdm_app.console import progress_bars, refuse_existing, remove, say
+from run_folder import FolderLock
+from urcdm_app.console import progress_bars, say
 from urcdm_app.drawing import Drawer, ThisProcess, batches_there, look_at_device, model_for, open_drawers
 from urcdm_app.errors import UsageError
-from urcdm_app.report import FinishedRun, write_report
-from urcdm_app.run_record import RunRecord
+from urcdm_app.report import FinishedRun, is_report, write_report
+from urcdm_app.run_record import RECORD, RunRecord
 from urcdm_app.speed import resolve_batch
 
 
@@ -40,19 +41,21 @@ def run_sample(
     """Draws a slide; see `urcdm_app.cli.slides.sample` for the arguments, and `load` reads the model's folder.
 
     Raises:
+        LockedError: Another run draws the slide.
         UsageError: A file is in the way, or the size, the batch or the precision cannot be read.
         WorkerError: There are not so many workers, or they are lost again and again.
     """
-    canvas_path = out.with_suffix(".canvas")
-    files = [out, *(out.with_suffix(suffix) for suffix in (".png", ".html", ".json"))]
     if out.suffix.lower() not in (".tiff", ".tif"):
         raise UsageError(f"--out {out}: the slide is a TIFF; give a name that ends in .tiff")
-    record = RunRecord.resume(canvas_path) if resume else RunRecord()
-    refuse_existing([path for path in files if path.name not in record.files], overwrite=overwrite)
-    if canvas_path.exists() and not (resume or overwrite):
-        raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-    together, folder = resolve_batch(batch), fetch_model(model_source)
-    with ExitStack() as drawing:
+    canvas_path = out.with_suffix(".canvas")
+    with FolderLock(canvas_path, beside=True), ExitStack() as drawing:
+        files = [out, *(out.with_suffix(suffix) for suffix in (".png", ".html", ".json"))]
+        earlier = RunRecord.load(canvas_path)
+        record = earlier.continued() if resume else RunRecord()
+        _refuse_existing(files, earlier, overwrite=overwrite, resume=resume)
+        if canvas_path.exists() and not (resume or overwrite):
+            raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
+        together, folder = resolve_batch(batch), fetch_model(model_source)
         drawers = open_drawers(workers, ray, device)
         drawing.enter_context(drawers)
         seat = drawers.once(partial(look_at_device, device, precision))
@@ -65,9 +68,8 @@ def run_sample(
             _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=seat.precision
         )
         model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
-        out.parent.mkdir(parents=True, exist_ok=True)
         if not resume:
-            remove(canvas_path)
+            urcdm.remove_canvas(canvas_path, also=[RECORD])
         identity = settings.identity(model)
         canvas = urcdm.Canvas(canvas_path, identity, model.config)
         get_model = model_for(drawers, model, model_source, load, str(identity["model"]))
@@ -91,29 +93,47 @@ def run_sample(
             ):
                 bars.update(writing, completed=done, total=total)
             writing_seconds = time.monotonic() - started
-    _, preview, page, figures = files
-    urcdm.write_preview(out, preview)
-    run = FinishedRun(
-        model=model,
-        model_name=Path(model_source).name,
-        identity=identity,
-        settings=settings,
-        canvas=canvas,
-        record=record,
-        batches=batches,
-        device=seat.device,
-        workers=drawers.workers,
-        lost_workers=drawers.lost,
-        writing_seconds=writing_seconds,
-        slide=out,
-        preview=preview,
-    )
-    write_report(run, page, figures)
-    remove(canvas_path)
-    if drawers.lost:
-        say(f"{drawers.lost} workers were lost on the way; others did their patches")
-    width, height = settings.size_l0
-    say(f"{out} (slide), {preview} (preview) and {page} (report): {width} x {height} px, seed {seed}")
+        _, preview, page, figures = files
+        urcdm.write_preview(out, preview)
+        run = FinishedRun(
+            model=model,
+            model_name=Path(model_source).name,
+            identity=identity,
+            settings=settings,
+            canvas=canvas,
+            record=record,
+            batches=batches,
+            device=seat.device,
+            workers=drawers.workers,
+            lost_workers=drawers.lost,
+            writing_seconds=writing_seconds,
+            slide=out,
+            preview=preview,
+        )
+        write_report(run, page, figures)
+        urcdm.remove_canvas(canvas_path, also=[RECORD])
+        if drawers.lost:
+            say(f"{drawers.lost} workers were lost on the way; others did their patches")
+        width, height = settings.size_l0
+        say(f"{out} (slide), {preview} (preview) and {page} (report): {width} x {height} px, seed {seed}")
+
+
+def _refuse_existing(files: list[Path], earlier: RunRecord, *, overwrite: bool, resume: bool) -> None:
+    """Refuses a run whose slide, preview, page or figures are there, unless an earlier run wrote them.
+
+    `--overwrite` replaces the slide, which was named, and what lies beside it only if its report or the canvas of an
+    interrupted run says that it belongs to a slide.
+    """
+    own = set(earlier.files) if overwrite or resume else set()
+    if overwrite:
+        own |= {files[0].name, *(file.name for file in files if is_report(files[-1]))}
+    for file in files:
+        if file.exists() and file.name not in own:
+            raise UsageError(
+                f"{file} exists, and no report beside it says that it belongs to a slide; give another --out"
+                if overwrite
+                else f"{file} exists; give another --out, or --overwrite to replace it"
+            )
 
 
 def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:

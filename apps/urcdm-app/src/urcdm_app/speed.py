@@ -11,6 +11,7 @@ import torch
 
 import urcdm
 from cdm_core.inference import Precision, best_precision, compile_in_place, prepare_for_sampling
+from run_folder import first_line
 from urcdm_app.errors import UsageError
 
 CPU_BATCH = 8
@@ -115,8 +116,9 @@ def telling_of_compilation() -> Iterator[None]:
         # by its place: importing torch._dynamo takes seconds
         if not any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__):
             raise
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"a network cannot be compiled here ({reason}); go on with --resume --no-compile") from None
+        raise UsageError(
+            f"a network cannot be compiled here ({first_line(error)}); go on with --resume --no-compile"
+        ) from None
 
 
 def _has_compiler() -> bool:

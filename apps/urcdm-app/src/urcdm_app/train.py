@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from cdm_core.examples import Examples
 from cdm_core.latent import latent_network
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
+from run_folder import RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm.examples import InTurn
-from urcdm_app.console import progress_bars, remove, resolve_device, say
+from urcdm_app.console import progress_bars, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
 from urcdm_app.training_data import TrainingData, open_data
+from urcdm_app.training_folder import claim_training
+
+PLAN_FILE = "plan.toml"
 
 
 def run_train(
@@ -43,27 +48,44 @@ def run_train(
     Under `accelerate launch` every process runs this; the main one alone looks after files and tells of progress.
 
     Raises:
-        UsageError: A run is in the way or of another plan, `only` names no network, `start_from` has others, or a slide
+        LockedError: Another run is at work in the folder.
+        RunFolderError: The folder holds a run, or files of others under the names of the run's.
+        UsageError: The run to resume is of another plan, `only` names no network, `start_from` has others, or a slide
             is both to train and to validate on.
     """
     main = os.environ.get("RANK", "0") == "0"
     plan = with_changes(read_plan(plan_path), steps, batch)
-    networks = [(name, *where) for name, where in network_names(plan).items()]
     if only is not None and only not in network_names(plan):
         raise UsageError(f"--only {only}: no such network; the plan has {', '.join(network_names(plan))}")
-    saved_plan = out / "plan.toml"
-    parts_of_run = [saved_plan, out / "model", *(out / name for name in network_names(plan))]
-    if main and any(part.exists() for part in parts_of_run) and not (resume or overwrite):
-        raise UsageError(f"{out} holds a run; go on with --resume, or drop it with --overwrite")
-    if main and saved_plan.exists() and resume and read_plan(saved_plan) != plan:
-        raise UsageError(
-            f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
-        )
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
     torch_device = resolve_device(device)
+    start_folder = fetch_model(start_from) if start_from is not None else None
+    inputs = [] if start_folder is None else [start_folder]
+    run = RunFolder(out, "urcdm-app train", {}, overwrite=overwrite, resume=resume, inputs=inputs)
+    with run if main else nullcontext():
+        _train(run, plan, tiles, validation, start_folder, only, torch_device, main=main)
+
+
+def _train(
+    run: RunFolder,
+    plan: TrainingPlan,
+    tiles: Path,
+    validation: Path | None,
+    start_folder: Path | None,
+    only: str | None,
+    torch_device: torch.device,
+    *,
+    main: bool,
+) -> None:
+    out, resume, saved_plan = run.path, run.resume, run.path / PLAN_FILE
+    if main and run.resumed and saved_plan.exists() and read_plan(saved_plan) != plan:
+        raise UsageError(
+            f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
+        )
+    networks = [(name, *where) for name, where in network_names(plan).items()]
     source = open_data(plan, tiles, validation)
-    start = _start(start_from, plan) if start_from is not None else None
+    start = _start(start_folder, plan) if start_folder is not None else None
     chosen = [network for network in networks if only in (None, network[0])]
     data: dict[str, tuple[Examples, Examples | None]] = {}
     for name, level, stage in chosen:
@@ -71,11 +93,9 @@ def run_train(
         check_training(network.stage, network.training, processes=int(os.environ.get("WORLD_SIZE", "1")))
         data[name] = network_examples(plan, source, level, stage)
     if main:
-        if not resume:
-            for part in parts_of_run:
-                remove(part)
-        out.mkdir(parents=True, exist_ok=True)
-        saved_plan.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
+        claim_training(run, PLAN_FILE, network_names(plan))
+        with whole_file(saved_plan) as partial:
+            partial.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 
     with progress_bars(shown=main) as bars:
         for name, level, stage in chosen:
@@ -139,15 +159,15 @@ def _initial(start: Urcdm | None, network: NetworkPlan, level: int, stage: int) 
     return None if network.diffusers is None else latent_network(network.diffusers, network.stage)
 
 
-def _start(source: str, plan: TrainingPlan) -> Urcdm:
+def _start(folder: Path, plan: TrainingPlan) -> Urcdm:
     """The model to start from, whose networks must be the plan's."""
-    model = Urcdm.load(fetch_model(source))
+    model = Urcdm.load(folder)
     levels = range(len(plan.urcdm.levels))
     planned = [[stage.unet for stage in plan.cascade(level).stages] for level in levels]
     found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
     if found != planned:
         raise UsageError(
-            f"--from {source}: its networks are not those of the plan; take the plan that it was trained by"
+            f"--from {folder}: its networks are not those of the plan; take the plan that it was trained by"
         )
     return model
 

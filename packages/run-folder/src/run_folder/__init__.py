@@ -3,27 +3,27 @@
 No dependency but Python's own library, so that every package can stand on it.
 """
 
-from run_folder.errors import DISK_FULL, first_line, is_disk_full, os_error_line
+from run_folder.errors import DISK_FULL, first_line, is_disk_full, user_message
 from run_folder.files import file_sha256, whole_file
 from run_folder.folder import RunFolder, RunFolderError, differences
 from run_folder.locks import FolderLock, LockedError
-from run_folder.tables import Table, TableError, TableRow, plain_name, read_table
+from run_folder.tables import CsvRow, CsvTable, TableError, plain_name, read_table
 
 __all__ = [
     "DISK_FULL",
+    "CsvRow",
+    "CsvTable",
     "FolderLock",
     "LockedError",
     "RunFolder",
     "RunFolderError",
-    "Table",
     "TableError",
-    "TableRow",
     "differences",
     "file_sha256",
     "first_line",
     "is_disk_full",
-    "os_error_line",
     "plain_name",
     "read_table",
+    "user_message",
     "whole_file",
 ]

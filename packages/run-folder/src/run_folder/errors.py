@@ -1,6 +1,7 @@
 """From an error to the one line that a user reads."""
 
 import errno
+from collections.abc import Collection
 
 DISK_FULL = "the disk is full; free some space and run again"
 
@@ -15,8 +16,15 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def os_error_line(error: OSError) -> str:
-    """One line for an error of the operating system: the file and the cause, and what to do if the disk is full."""
-    if is_disk_full(error):
-        return DISK_FULL
-    return f"{error.filename}: {error.strerror or first_line(error)}" if error.filename else first_line(error)
+def user_message(error: BaseException, packages: Collection[str]) -> str | None:
+    """The line that an application prints for an error, or None for a fault of the program.
+
+    Args:
+        error: The error.
+        packages: Names of the packages whose own errors are for users; those of this package are, too.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return DISK_FULL if is_disk_full(error) else f"{error.filename or 'file'}: {error.strerror}"
+    if type(error).__module__.partition(".")[0] in {"run_folder", *packages}:
+        return " ".join(str(error).split()) or first_line(error)
+    return None

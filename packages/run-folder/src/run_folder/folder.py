@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
@@ -26,7 +26,9 @@ class RunFolder:
     own:
 
     - a name that is there and is not in the record belongs to the user: to claim it is refused;
-    - `overwrite` removes the recorded outputs, and nothing else; `resume` removes nothing;
+    - `overwrite` removes the recorded outputs, and nothing else, at the first claim: a run that ends before that, since
+      its inputs are wrong, loses nothing;
+    - `resume` removes nothing;
     - a run goes on with the settings that it was started with.
 
     The lock is taken first and kept until the end.
@@ -37,7 +39,7 @@ class RunFolder:
         settings: What decides the results, as JSON can hold it.
         resume: Go on with the run that the record describes.
         overwrite: Drop that run, and start again.
-        inputs: Files and folders that the run reads: none of them is ever removed.
+        inputs: Files that the run reads, and folders all of whose files it reads: none of them is ever removed.
 
     Raises:
         LockedError: When entered: another run is at work in the folder.
@@ -63,7 +65,7 @@ class RunFolder:
         self.inputs = tuple(Path(each).resolve() for each in inputs)
         self.files: dict[str, None] = {}
         self.patterns: tuple[str, ...] = ()
-        self.resumed = False
+        self.resumed = self._drops = False
         self.record_path = self.path / f".{tool.replace(' ', '-')}.json"
         self._lock = FolderLock(self.path)
 
@@ -81,8 +83,10 @@ class RunFolder:
     ) -> None:
         self._leave(record=kind is not None and not self.resumed)
 
-    def claim(self, *files: str, patterns: Iterable[str] = ()) -> None:
+    def claim(self, *files: str, patterns: Sequence[str] = ()) -> None:
         """Records outputs before they are written: from now on they are the run's, to be replaced or removed.
+
+        With `overwrite`, the first claim removes the outputs of the earlier run.
 
         Args:
             files: Names inside the folder, with '/' between folders.
@@ -90,26 +94,36 @@ class RunFolder:
                 that match it, not their folder: what a user puts beside them stays.
 
         Raises:
-            RunFolderError: One is there, or matches a file that is there, and the record does not know it.
+            RunFolderError: One is there, or a folder that it lies in, and the record does not know it.
             OSError: The record cannot be written.
         """
         new_files = [file for file in files if file not in self.files]
         new_patterns = [pattern for pattern in patterns if pattern not in self.patterns]
         self._check_inside(new_files + new_patterns)
-        there = [path for file in new_files if os.path.lexists(path := self.path / file)]
-        there += self._matches(new_patterns)
-        if there:
-            known = {*self._matches(self.patterns), *(self.path / file for file in self.files)}
-            strange = next((path for path in there if path not in known), None)
-            if strange is not None:
-                raise RunFolderError(
-                    f"{strange} exists, and no run of {self.tool} recorded that it wrote it; move it away, or choose "
-                    "another folder"
-                )
+        if self._drops:
+            self._drop()
+            self.files, self.patterns, self._drops = {}, (), False
+            new_files, new_patterns = list(files), list(patterns)
+        self._check_nobodys(new_files, new_patterns)
         if new_files or new_patterns:
             self.files |= dict.fromkeys(new_files)
             self.patterns += tuple(new_patterns)
             self._save()
+
+    def _check_nobodys(self, files: list[str], patterns: list[str]) -> None:
+        """Raises RunFolderError if new outputs, or folders that they lie in, are there without being recorded."""
+        there = [path for file in files if os.path.lexists(path := self.path / file)] + self._matches(patterns)
+        known = {*self._matches(self.patterns), *(self.path / file for file in self.files)} if there else set()
+        recorded = _folders([*self.files, *self.patterns])
+        for folder in _folders([*files, *patterns]) - recorded:
+            if os.path.lexists(path := self.path / folder) and not _is_empty_folder(path):
+                there.append(path)
+        strange = next((path for path in there if path not in known), None)
+        if strange is not None:
+            raise RunFolderError(
+                f"{strange} exists, and no run of {self.tool} recorded that it wrote it; move it away, or choose "
+                "another folder"
+            )
 
     def outputs(self) -> list[Path]:
         """The files of the run that are there, in the order of their names."""
@@ -127,7 +141,8 @@ class RunFolder:
                 f"{self.path} holds a run of {self.tool}; resume it (--resume), or drop it (--overwrite)"
             )
         if not self.resume:
-            self._drop()
+            self._drops = True
+            self._check_inputs()
         elif changed := list(differences(settings, self.settings)):
             raise RunFolderError(
                 f"{self.path}: the run was started with other settings ({'; '.join(changed)}); use the same, or choose "
@@ -135,15 +150,17 @@ class RunFolder:
             )
         self.resumed = self.resume
 
+    def _check_inputs(self) -> None:
+        for path in self.outputs():
+            real = path.resolve()
+            if any(real == taken or taken in real.parents for taken in self.inputs):
+                raise RunFolderError(f"{path} is an input of this run; choose another folder for the results")
+
     def _drop(self) -> None:
         """Removes the recorded outputs, then the folders that this leaves empty."""
         paths = self.outputs()
         for path in paths:
-            if any(path.resolve() == taken for taken in self.inputs):
-                raise RunFolderError(f"{path} is an input of this run; choose another folder for its results")
-        for path in paths:
             path.unlink()
-        self.files, self.patterns = {}, ()
         self.record_path.unlink()
         folders = {parent for path in paths for parent in path.parents if self.path in parent.parents}
         for folder in sorted(folders, reverse=True):
@@ -194,6 +211,15 @@ class RunFolder:
         }
         with whole_file(self.record_path) as partial:
             partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _folders(names: Iterable[str]) -> set[str]:
+    """The folders at the top that names lie in."""
+    return {parts[0] for name in names if len(parts := PurePosixPath(name).parts) > 1}
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and next(path.iterdir(), None) is None
 
 
 def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:

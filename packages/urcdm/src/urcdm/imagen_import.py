@@ -8,6 +8,8 @@ import torch
 
 from cdm_core import CheckpointError
 from cdm_core.imagen_checkpoint import Weights, import_imagen_checkpoint
+from cdm_core.model_folder import MODEL_FILE, read_model_file
+from run_folder import FolderLock
 from urcdm.config import TrainingPlan
 from urcdm.model import write_settings
 
@@ -33,15 +35,16 @@ def import_imagen(
         dtype: In which precision the weights are stored.
         provenance: What else to tell of the model's origin. A line for each network is added: its file and SHA-256,
             and its version and steps where the file tells them.
-        overwrite: Replace a folder that is there.
+        overwrite: Replace a model that is there.
 
     Yields:
         The name of each network, when it is written.
 
     Raises:
         CheckpointError: A file is missing, damaged, of another family of imagen-pytorch than the one installed, or has
-            no weights that are exactly the network's.
+            no weights that are exactly the network's; or the folder to replace holds other things than a model.
         FileExistsError: The folder is there.
+        LockedError: Another process writes the model.
         ValueError: Other levels than the plan's, or not as many files as networks.
     """
     config = plan.urcdm
@@ -50,9 +53,13 @@ def import_imagen(
         raise ValueError(f"wanted files for the levels {', '.join(levels)}, got {', '.join(files) or 'none'}")
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists")
-    told = dict(provenance or {})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+    origins = dict(provenance or {})
+    with (
+        FolderLock(folder, beside=True),
+        tempfile.TemporaryDirectory(prefix=".import-", dir=folder.parent) as temporary,
+    ):
+        if folder.exists():
+            _check_only_a_model(folder)
         model = Path(temporary, "model")
         model.mkdir()
         for name, level in levels.items():
@@ -61,14 +68,28 @@ def import_imagen(
             )
             try:
                 for origin, network in zip(written, plan.of_level(level), strict=True):
-                    told[network.name] = _line(origin)
+                    origins[network.name] = _line(origin)
                     yield network.name
             except CheckpointError as error:
                 raise CheckpointError(f"level '{name}': {error}") from None
-        write_settings(model, config, told)
+        write_settings(model, config, origins)
         if folder.exists():
+            _check_only_a_model(folder)  # the import took its time
             folder.rename(Path(temporary, "replaced"))
         model.rename(folder)
+
+
+def _check_only_a_model(folder: Path) -> None:
+    """Raises CheckpointError unless a folder holds a model of this package and nothing else."""
+    values = read_model_file(folder, kind="urcdm")
+    names = {"shared", *(level["name"] for level in values.get("levels", ()))}
+    levels = [path for path in folder.iterdir() if path.name in names and (path / MODEL_FILE).exists()]
+    of_model = {folder / MODEL_FILE, *levels}
+    for level in levels:
+        of_model |= {level / MODEL_FILE, *level.glob("*.safetensors")}
+    for path in folder.rglob("*"):
+        if path not in of_model:
+            raise CheckpointError(f"{path} is not part of a model; move it away, or choose another folder")
 
 
 def _line(origin: Mapping[str, str | int]) -> str:

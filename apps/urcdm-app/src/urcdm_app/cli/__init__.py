@@ -5,6 +5,7 @@ import sys
 
 import typer.main
 
+from run_folder import is_disk_full
 from urcdm_app.cli import slides, training
 from urcdm_app.cli.app import app
 from urcdm_app.console import errors
@@ -32,6 +33,8 @@ def main() -> None:
         message = user_message(error)
         if message is None:
             raise
+        if is_disk_full(error) and _resumes():
+            message += " with --resume"
         errors.print(f"urcdm-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
