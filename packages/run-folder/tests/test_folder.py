@@ -35,7 +35,7 @@ def test_the_users_files_are_never_the_runs(tmp_path):
                 pytest.raises(RunFolderError, match="no run of tool cut recorded"),
             ):
                 begun.claim(*claim)
-        for pattern in ("slides/*.parquet", "slides/*.json", "slid*"):
+        for pattern in ("slides/*.parquet", "slides/*.json"):
             with run(tmp_path, **options) as begun, pytest.raises(RunFolderError, match="exists, and no run of"):
                 begun.claim(patterns=[pattern])
         (tmp_path / "empty").mkdir(exist_ok=True)
