@@ -14,6 +14,7 @@ from maskcond.enrichment.config import FilterConfig
 from maskcond.enrichment.dropped_picture import dropped_picture
 from maskcond.enrichment.filtering import Filtered, Judged, Limits, Reason, judge, looks_of, median_area, real_limits
 from maskcond.enrichment.nearness import find_nearest, part_thumbs, random_crop
+from maskcond.enrichment.thumbnails import ImageParts
 
 SIDE = 48
 
@@ -38,12 +39,12 @@ REAL = [(f"real-{seed}", texture(seed, 144), disks(seed, 144, count=60)) for see
 
 
 @pytest.fixture(scope="module")
-def training() -> list[tuple[str, NDArray[np.float32]]]:
+def training() -> list[ImageParts]:
     return part_thumbs([(name, image) for name, image, _ in REAL], SIDE)
 
 
 @pytest.fixture(scope="module")
-def limits(training: list[tuple[str, NDArray[np.float32]]]) -> Limits:
+def limits(training: list[ImageParts]) -> Limits:
     return real_limits(REAL, training, SIDE, FilterConfig(crops=200), nuclei=True, seed=0)
 
 
@@ -117,7 +118,7 @@ def test_classes_have_no_size(training: object) -> None:
     assert limits.size_px is None
 
 
-def test_the_nearest_part_is_at_no_distance_from_itself(training: list[tuple[str, NDArray[np.float32]]]) -> None:
+def test_the_nearest_part_is_at_no_distance_from_itself(training: list[ImageParts]) -> None:
     (found,) = find_nearest([REAL[2][1][-SIDE:, -SIDE:]], training)
     assert found.name == "real-2"
     assert found.distance == pytest.approx(0, abs=1e-3)

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from maskcond.arrays import Image, Numbers
 from maskcond.enrichment.config import FilterConfig
 from maskcond.enrichment.errors import EnrichmentError
-from maskcond.enrichment.nearness import Thumbs, copy_limit, distances, find_nearest, random_crop, thumbs, turned
+from maskcond.enrichment.nearness import copy_limit, find_nearest, random_crop
+from maskcond.enrichment.repeats import find_repeats
+from maskcond.enrichment.thumbnails import ImageParts, distances, thumbs, turned
+from run_folder import whole_file
 
 AT_ONCE = 64
 
@@ -38,12 +41,14 @@ class Limits:
         size_px: Least and largest median area of nuclei; None where masks are of classes.
         copy: Distance up to which an image is a copy; None for none.
         looks: Least and largest of each of `looks_of`; None where they play no part.
+        repeats: How many training images show pixels of another one, which `copy` is therefore not measured on.
     """
 
     foreground: tuple[float, float]
     size_px: tuple[float, float] | None
     copy: float | None
     looks: tuple[tuple[float, float], ...] | None = None
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,8 @@ class Filtered:
             "left_out": self.counts(),
             "pairs": [asdict(each) for each in self.pairs],
         }
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Filtered":
@@ -117,12 +121,13 @@ class Filtered:
         )
         size_px = None if limits["size_px"] is None else tuple(limits["size_px"])
         looks = None if limits["looks"] is None else tuple(tuple(ends) for ends in limits["looks"])
-        return cls(Limits(tuple(limits["foreground"]), size_px, limits["copy"], looks), tuple(pairs))
+        repeats = limits.get("repeats", 0)
+        return cls(Limits(tuple(limits["foreground"]), size_px, limits["copy"], looks, repeats), tuple(pairs))
 
 
 def real_limits(
     real: Sequence[tuple[str, Image, Numbers]],
-    training: Sequence[tuple[str, Thumbs]],
+    training: Sequence[ImageParts],
     side_px: int,
     settings: FilterConfig,
     *,
@@ -133,7 +138,7 @@ def real_limits(
 
     Args:
         real: Names, images and masks, at the scale of the samples.
-        training: Thumbnails of all training images, of `part_thumbs`.
+        training: Of `part_thumbs`: of the real images first, in their order, then of all other training images.
         side_px: Side of the samples.
         settings: Which shares of the real crops lie outside.
         nuclei: Whether masks number nuclei; otherwise their sizes play no part.
@@ -153,16 +158,26 @@ def real_limits(
         if settings.looks:
             looked.append(looks_of(random_crop(image, side_px, generator)))
     images = [(name, image) for name, image, _ in real]
+    repeats = find_repeats([image for _, image in images], training)
     return Limits(
         _ends(shares, settings.outside),
         _ends(sizes, settings.outside) if sizes else None,
-        copy_limit(images, training, side_px, share=settings.copies, crops=settings.crops, generator=generator),
+        copy_limit(
+            images,
+            training,
+            side_px,
+            share=settings.copies,
+            crops=settings.crops,
+            generator=generator,
+            repeats=repeats,
+        ),
         tuple(_ends(values, settings.outside) for values in zip(*looked, strict=True)) if settings.looks else None,
+        len(set().union(*(same for same in repeats if len(same) > 1))),
     )
 
 
 def judge(
-    images: Sequence[Image], masks: Sequence[Numbers], training: Sequence[tuple[str, Thumbs]], limits: Limits
+    images: Sequence[Image], masks: Sequence[Numbers], training: Sequence[ImageParts], limits: Limits
 ) -> list[Judged]:
     """Judges sampled pairs.
 

@@ -4,22 +4,18 @@ Images are compared as thumbnails of 12 x 12 px: the nearest of the eight ways t
 is told by the real images themselves: the distance that a small share of crops of one image have to those of others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskcond.area import resize_by_area
 from maskcond.arrays import Image
 from maskcond.enrichment.errors import EnrichmentError
+from maskcond.enrichment.repeats import block_hashes, find_repeats
+from maskcond.enrichment.thumbnails import ImageParts, distances, squares, thumbs, turned
 
-THUMB_PX = 12
-PLACES_A_SIDE = 4
-"""Crops to compare with start at every quarter of a crop's side."""
-
-Thumbs = NDArray[np.float32]
-"""(N, 12 * 12 * 3), in grey levels."""
+EQUAL = 0.01
+"""Grey levels: crops that are nearer than rounding, such as of bare glass, are no measure of how near tissue is."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +26,15 @@ class Nearest:
     distance: float
 
 
-def thumbs(images: Sequence[Image]) -> Thumbs:
-    """Thumbnails of square images."""
-    return np.stack([_small(image).reshape(-1) for image in images])
-
-
-def turned(image: Image) -> Thumbs:
-    """The thumbnail of an image in all eight ways, (8, D)."""
-    small = _small(image)
-    ways = [np.rot90(side, quarter) for side in (small, small[:, ::-1]) for quarter in range(4)]
-    return np.stack([way.reshape(-1) for way in ways])
-
-
-def distances(some: Thumbs, others: Thumbs) -> NDArray[np.float64]:
-    """Root mean square difference of each of some to each of others, (N, M), in grey levels."""
-    left, right = some.astype(np.float64), others.astype(np.float64)
-    squared = (left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * left @ right.T
-    return np.asarray(np.sqrt(squared.clip(min=0) / left.shape[1]))
-
-
-def part_thumbs(training: Iterable[tuple[str, Image]], side_px: int) -> list[tuple[str, Thumbs]]:
+def part_thumbs(training: Iterable[tuple[str, Image]], side_px: int) -> list[ImageParts]:
     """Thumbnails of squares all over training images, by the images' names."""
-    return [(name, thumbs(list(_parts(image, side_px)))) for name, image in training]
+    return [
+        ImageParts(name, side_px, thumbs(list(squares(image, side_px))), block_hashes(image))
+        for name, image in training
+    ]
 
 
-def find_nearest(images: Sequence[Image], training: Sequence[tuple[str, Thumbs]]) -> list[Nearest]:
+def find_nearest(images: Sequence[Image], training: Sequence[ImageParts]) -> list[Nearest]:
     """Finds the nearest part of a training image to each of some images.
 
     Args:
@@ -64,42 +44,49 @@ def find_nearest(images: Sequence[Image], training: Sequence[tuple[str, Thumbs]]
     # the sampled image is turned, which is a few, rather than every part of the training images
     ways = np.concatenate([turned(image) for image in images])
     best, names = np.full(len(images), np.inf), [""] * len(images)
-    for name, parts in training:
-        own = distances(ways, parts).min(axis=1).reshape(len(images), 8).min(axis=1)
+    for each in training:
+        own = distances(ways, each.thumbs).min(axis=1).reshape(len(images), 8).min(axis=1)
         for number in np.flatnonzero(own < best):
-            best[number], names[number] = own[number], name
+            best[number], names[number] = own[number], each.name
     return [Nearest(name, float(distance)) for name, distance in zip(names, best, strict=True)]
 
 
 def copy_limit(
     images: Sequence[tuple[str, Image]],
-    training: Sequence[tuple[str, Thumbs]],
+    training: Sequence[ImageParts],
     side_px: int,
     *,
     share: float,
     crops: int,
     generator: np.random.Generator,
+    repeats: Sequence[set[int]] | None = None,
 ) -> float | None:
     """The distance that a share of random crops of real images have to the nearest part of another one, at most.
 
+    Training images that show the same pixels as an image are not other ones, whatever their names.
+
     Args:
         images: Names and real images.
-        training: Of `part_thumbs`, of these images, and of more if there are any.
+        training: Of `part_thumbs`: of these images first, in their order, then of more if there are any.
         side_px: Side of the crops.
         share: The share.
         crops: How many.
-        generator: Of the draws.
+        generator: Of the crops' places.
+        repeats: Of `find_repeats` for these images, if they are known already.
 
     Returns:
-        The distance; None for a single training image, with which nothing can be compared.
+        The distance; None if there is nothing to compare with, as for a single training image.
     """
     if len(training) < 2:
         return None
-    found = []
-    for name, image in images:
+    repeats = find_repeats([image for _, image in images], training) if repeats is None else repeats
+    found: list[float] = []
+    for (_, image), same in zip(images, repeats, strict=True):
         own = [random_crop(image, side_px, generator) for _ in range(-(-crops // len(images)))]
-        found += [each.distance for each in find_nearest(own, [each for each in training if each[0] != name])]
-    return float(np.quantile(found, share, method="lower"))
+        others = [each for number, each in enumerate(training) if number not in same]
+        found += [each.distance for each in find_nearest(own, others)]
+    found = [distance for distance in found if EQUAL < distance < np.inf]
+    return float(np.quantile(found, share, method="lower")) if found else None
 
 
 def random_crop(image: Image, side_px: int, generator: np.random.Generator) -> Image:
@@ -113,19 +100,3 @@ def random_crop(image: Image, side_px: int, generator: np.random.Generator) -> I
         raise EnrichmentError(f"a training image of {width} x {height} px is smaller than the samples, {side_px} px")
     row, col = generator.integers(height - side_px + 1), generator.integers(width - side_px + 1)
     return image[row : row + side_px, col : col + side_px]
-
-
-def _small(image: Image) -> NDArray[np.float32]:
-    return resize_by_area(image.transpose(2, 0, 1).astype(np.float32), (THUMB_PX, THUMB_PX)).transpose(1, 2, 0)
-
-
-def _parts(image: Image, side_px: int) -> Iterator[Image]:
-    """Squares all over an image, those at its far edges included."""
-    stride = max(side_px // PLACES_A_SIDE, 1)
-    rows, cols = (_starts(length, side_px, stride) for length in image.shape[:2])
-    return (image[row : row + side_px, col : col + side_px] for row in rows for col in cols)
-
-
-def _starts(length: int, side_px: int, stride: int) -> list[int]:
-    last = max(length - side_px, 0)
-    return sorted({*range(0, last + 1, stride), last})

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from image_files import ImageFileError, list_images, paths_by_stem
 from maskcond.annotated_images import TRAIN, read_image, read_instances
 from maskcond.area import resize_by_area
 from maskcond.arrays import Image, Labels, Numbers
@@ -17,10 +18,12 @@ from maskcond.codec import MaskCodec
 from maskcond.conditions import Given
 from maskcond.enrichment.config import DataConfig
 from maskcond.enrichment.errors import EnrichmentError
+from maskcond.enrichment.strategy_table import ALL
 from maskcond.instances import relabel
 from maskcond.kumar import read_kumar
 from maskcond.labelled_images import LabelledImage, LabelledImages, labels_of_instances, picture_folder, read_labels
 from maskcond.segmentation.tasks import SegmentationTask
+from run_folder import plain_name
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MASKS = (".png", ".tif", ".tiff", ".xml", ".geojson", ".json")
@@ -90,17 +93,22 @@ class RealImages:
     Args:
         images: With masks, for training and for testing.
         unannotated: Images without masks, for training.
+        notes: Files that were left out when the images were listed, a line each.
 
     Raises:
-        EnrichmentError: There is none to train on or none to test on, two of a split share a name, or a test image has
-            the pixels of a training image.
+        EnrichmentError: There is none to train on or none to test on, a split is called 'all', two of a split share a
+            name, or a test image has the pixels of a training image.
         MaskcondError: One cannot be read.
     """
 
-    def __init__(self, images: Iterable[RealImage], unannotated: LabelledImages | None = None) -> None:
-        self.images, self.unannotated = tuple(images), unannotated
+    def __init__(
+        self, images: Iterable[RealImage], unannotated: LabelledImages | None = None, notes: Iterable[str] = ()
+    ) -> None:
+        self.images, self.unannotated, self.notes = tuple(images), unannotated, tuple(notes)
         if not self.of(TRAIN) or not self.splits:
             raise EnrichmentError("wanted images of the split 'train', and of at least one other to test on")
+        if any(split.strip().casefold() in ("", ALL) for split in self.splits):
+            raise EnrichmentError(f"a split has no name, or is called '{ALL}' as the table calls all; rename it")
         names = [each.name for each in self.images]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise EnrichmentError(f"two images are called {twice[0]}; give every image a name of its own")
@@ -121,10 +129,10 @@ class RealImages:
         return {each.name: _digest(read_image(each.image_path)) for each in self.images}
 
     @cached_property
-    def unannotated_digests(self) -> dict[str, str]:
-        """Those of the unannotated images."""
-        found = (self.unannotated[i] for i in range(len(self.unannotated))) if self.unannotated is not None else ()
-        return {each.name: _digest(each.image) for each in found}
+    def unannotated_digests(self) -> tuple[tuple[str, str], ...]:
+        """Name and digest of each unannotated image, in their order: in several folders, names can be the same."""
+        images = self.unannotated if self.unannotated is not None else ()
+        return tuple((each.name, _digest(each.image)) for each in images)
 
     def digest(self, *splits: str) -> str:
         """The SHA-256, in hex, of the images, masks and conditions of some splits, in their order."""
@@ -136,12 +144,12 @@ class RealImages:
 
     def digest_unannotated(self) -> str:
         """The SHA-256, in hex, of the unannotated images; empty if there are none."""
-        lines = [f"{name} {digest}\n" for name, digest in self.unannotated_digests.items()]
+        lines = [f"{name} {digest}\n" for name, digest in self.unannotated_digests]
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
     def _check_no_leak(self) -> None:
         training = {self.digests[each.name]: each.name for each in self.of(TRAIN)}
-        training |= {digest: name for name, digest in self.unannotated_digests.items()}
+        training |= {digest: name for name, digest in self.unannotated_digests}
         for each in self.of(*self.splits):
             if (found := training.get(self.digests[each.name])) is not None:
                 raise EnrichmentError(
@@ -160,6 +168,7 @@ def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
     Raises:
         MaskcondError: A folder is missing, images and masks do not pair, or as of `RealImages`.
     """
+    notes: list[str] = []
     if config.kumar is not None:
         found = [
             RealImage(
@@ -174,7 +183,8 @@ def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
     else:
         found = []
         for folder in config.folders:
-            images, masks = _by_stem(folder.images, PICTURES), _by_stem(folder.masks, MASKS)
+            (images, left), (masks, more_left) = _by_stem(folder.images, PICTURES), _by_stem(folder.masks, MASKS)
+            notes += [*left, *more_left]
             if alone := sorted(images.keys() ^ masks.keys()):
                 where = folder.masks if alone[0] in images else folder.images
                 raise EnrichmentError(f"{alone[0]}: not in {where}; every image has a mask of the same name")
@@ -187,7 +197,7 @@ def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
     for place in config.unannotated:
         more = picture_folder(place)
         unannotated = more if unannotated is None else unannotated + more
-    return RealImages(found, unannotated)
+    return RealImages(found, unannotated, notes)
 
 
 def at_scale(image: Image, mask: Numbers, scale: float) -> tuple[Image, Numbers]:
@@ -225,10 +235,15 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise EnrichmentError(f"{folder}: no such folder")
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in endings and path.name[0] != "."]
+def _by_stem(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], list[str]]:
+    """The files of a folder, and of folders in it, by their names without endings; and what was left out."""
+    try:
+        found = list_images(folder, endings)
+        paths = {plain_name(stem): path for stem, path in paths_by_stem(found.paths).items()}
+    except ImageFileError as error:
+        raise EnrichmentError(str(error)) from None
     if not paths:
         raise EnrichmentError(f"{folder}: no picture in it (names ending in {', '.join(endings)})")
-    return {path.stem: path for path in paths}
+    if len(paths) < len(found.names):
+        raise EnrichmentError(f"{folder}: two names differ in their Unicode form only; rename one of them")
+    return paths, [f"{folder}: {note}" for note in found.notes]

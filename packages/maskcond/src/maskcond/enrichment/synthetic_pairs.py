@@ -118,7 +118,8 @@ class SyntheticPairs:
             _save_judged(found, folder / DRAWN_FILE, folder / DRAWN_DROPPED_FILE, painted, drawn)
             kept, told = kept + len(found.kept), [*told, found.counts()]
         total = plan.images + plan.drawn_masks
-        yield Progress(total, total, f"{kept} kept")
+        repeats = f"; {pairs.limits.repeats} training images show pixels of another one" if pairs.limits.repeats else ""
+        yield Progress(total, total, f"{kept} kept{repeats}")
         if not kept:
             counts = sum((Counter(each) for each in told), Counter())
             reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
