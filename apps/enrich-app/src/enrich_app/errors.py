@@ -2,7 +2,7 @@
 
 import run_folder
 
-PACKAGES = ("image_files", "cdm_core", "enrich_app", "image_files", "maskcond", "run_folder")
+PACKAGES = ("cdm_core", "enrich_app", "image_files", "maskcond")
 
 
 class UsageError(ValueError):

@@ -2,7 +2,7 @@
 
 import run_folder
 
-PACKAGES = ("image_files", "eval_app", "image_files", "maskcond", "pfid", "run_folder", "wsi_tiling")
+PACKAGES = ("eval_app", "image_files", "maskcond", "pfid", "wsi_tiling")
 
 
 class UsageError(ValueError):

@@ -2,7 +2,7 @@
 
 import run_folder
 
-PACKAGES = ("image_files", "image_files", "pfid", "run_folder", "study_app", "study_stats", "wsi_tiling")
+PACKAGES = ("image_files", "pfid", "study_app", "study_stats", "wsi_tiling")
 
 
 class UsageError(ValueError):

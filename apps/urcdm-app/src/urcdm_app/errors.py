@@ -2,7 +2,7 @@
 
 import run_folder
 
-PACKAGES = ("image_files", "wsi_tiling", "cdm_core", "urcdm", "urcdm_app")
+PACKAGES = ("cdm_core", "image_files", "urcdm", "urcdm_app", "wsi_tiling")
 
 
 class UsageError(ValueError):
