@@ -3,6 +3,7 @@
 No dependency but Python's own library, so that every package can stand on it.
 """
 
+from run_folder.contents import content_digest
 from run_folder.errors import DISK_FULL, first_line, is_disk_full, user_message
 from run_folder.files import file_sha256, whole_file
 from run_folder.folder import RunFolder, RunFolderError, differences
@@ -18,6 +19,7 @@ __all__ = [
     "RunFolder",
     "RunFolderError",
     "TableError",
+    "content_digest",
     "differences",
     "file_sha256",
     "first_line",
