@@ -1,15 +1,18 @@
+import math
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from cdm_core import CheckpointError, ConfigError
 from cdm_core.config_file import parse_config
-from urcdm import Level, TrainingPlan, Urcdm, UrcdmConfig
+from urcdm import Level, RunSettings, SettingsError, TrainingPlan, Urcdm, UrcdmConfig
 
 MakeModel = Callable[..., Urcdm]
 
@@ -86,6 +89,43 @@ def test_settings_that_do_not_fit_are_told_in_one_line(
 def test_levels_zoom_in(levels: tuple[Level, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         UrcdmConfig(levels, mpp=0.5)
+
+
+NOT_FINITE = [math.nan, math.inf, -math.inf, float(np.float16("nan"))]
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_numbers_are_finite(value: float) -> None:
+    levels = (Level("low", 256, 16), Level("high", 16, 16))
+    with pytest.raises(ValueError, match="field_l0"):
+        Level("low", value, 16)
+    for name in ("mpp", "overlap", "context_noise", "max_context_noise", "max_context_blur", "pad_augment"):
+        with pytest.raises(ValueError, match=name):
+            UrcdmConfig(levels, **{"mpp": 0.5, name: value})
+    with pytest.raises(SettingsError, match="seed"):
+        RunSettings((64, 64), seed=value)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="width"):
+        RunSettings((value, 64))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "../low"}, "a level's name is a folder's"),
+        ({"name": ""}, "a level's name is a folder's"),
+        ({"field_l0": 0}, "field_l0 is positive"),
+        ({"image_px": 0}, "image_px is at least 1"),
+    ],
+)
+def test_levels_that_cannot_be(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Level(**{"name": "low", "field_l0": 256, "image_px": 16} | change)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"resample": 0}, {"seed": -1}, {"size_l0": (0, 8)}, {"steps": 2.5}])
+def test_runs_that_cannot_be(change: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="wanted a whole number"):
+        RunSettings(**{"size_l0": (64, 64)} | change)
 
 
 def plan_values(unet: dict[str, int]) -> dict[str, object]:

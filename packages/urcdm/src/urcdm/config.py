@@ -1,5 +1,6 @@
 """What an ultra-resolution cascade is: its magnifications, and how they hang together."""
 
+import math
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
@@ -22,11 +23,22 @@ class Level:
         name: 'low', 'medium', 'high', or what you like; its folder in the model.
         field_l0: Side of the field that one image shows, level-0 px.
         image_px: Side of that image.
+
+    Raises:
+        ValueError: The name is no folder's, or a number is not positive and finite.
     """
 
     name: str
     field_l0: float
     image_px: int
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name.startswith(".") or not {"/", "\\"}.isdisjoint(self.name):
+            raise ValueError(f"a level's name is a folder's, got '{self.name}'")
+        if not 0 < self.field_l0 < math.inf:
+            raise ValueError(f"level '{self.name}': field_l0 is positive and finite, got {self.field_l0}")
+        if self.image_px < 1:
+            raise ValueError(f"level '{self.name}': image_px is at least 1, got {self.image_px}")
 
     @property
     def scale(self) -> float:
@@ -57,8 +69,8 @@ class UrcdmConfig:
             are told the level by an embedding.
 
     Raises:
-        ValueError: No level, two of one name, fields that do not shrink, an overlap outside [0, 0.5], an
-            augmentation outside its range, or levels that cannot share networks.
+        ValueError: No level, two of one name, fields that do not shrink, a number outside its range, or levels that
+            cannot share networks.
     """
 
     levels: tuple[Level, ...]
@@ -81,11 +93,15 @@ class UrcdmConfig:
         for parent, level in zip(self.levels, self.levels[1:], strict=False):
             if not (level.field_l0 < parent.field_l0 and level.scale < parent.scale):
                 raise ValueError(f"level '{level.name}' must show less than '{parent.name}', and show it larger")
+        if not 0 < self.mpp < math.inf:
+            raise ValueError(f"mpp is positive and finite, got {self.mpp}")
         if not 0 <= self.overlap <= 0.5:
             raise ValueError(f"wanted an overlap in [0, 0.5], got {self.overlap}")
-        for name in ("max_context_blur", "pad_augment"):
+        for name in ("context_noise", "max_context_noise", "max_context_blur", "pad_augment"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
+        if not all(0 <= value <= 255 for value in self.fill):
+            raise ValueError(f"fill is a colour of three values from 0 to 255, got {self.fill}")
         if self.weights == "shared":
             if len({level.image_px for level in self.levels[1:]}) > 1:
                 raise ValueError("levels that share their networks have images of one size")

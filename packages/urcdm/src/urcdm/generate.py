@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from cdm_core.config import LatentUnetConfig
 from cdm_core.inference import Precision
@@ -33,7 +34,7 @@ class RunSettings:
             rounding where patches meet; whether networks are compiled, and the batch, change no more than that.
 
     Raises:
-        SettingsError: Joint sampling with resampling.
+        SettingsError: A number is not whole or too small, or joint sampling with resampling.
     """
 
     size_l0: tuple[int, int]
@@ -44,6 +45,14 @@ class RunSettings:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
+        numbers = {"width": self.size_l0[0], "height": self.size_l0[1], "resample": self.resample}
+        if self.steps is not None:
+            numbers["steps"] = self.steps
+        for name, value in numbers.items():
+            if not isinstance(value, Integral) or value < 1:
+                raise SettingsError(f"wanted a whole number of at least 1 for {name}, got {value}")
+        if not isinstance(self.seed, Integral) or self.seed < 0:
+            raise SettingsError(f"wanted a whole number of at least 0 for the seed, got {self.seed}")
         if self.joint and self.resample > 1:
             raise SettingsError("joint sampling holds no pixels, so there is nothing to resample: give resample=1")
 

@@ -1,5 +1,7 @@
 """Outpainting, what an ultra-resolution cascade is compared with: one cascade, patch after patch, without contexts."""
 
+import math
+
 from cdm_core import Cascade
 from urcdm.config import Level, UrcdmConfig
 from urcdm.errors import SettingsError
@@ -26,8 +28,8 @@ def outpainting(cascade: Cascade, *, mpp: float, overlap: float = 0.125) -> Urcd
         raise SettingsError(f"outpainting wants an unconditional cascade, this one is given {channels} channels more")
     if first.lowres_px is not None:
         raise SettingsError(f"outpainting wants a base model, this cascade begins by enlarging {first.lowres_px} px")
-    if not mpp > 0:
-        raise SettingsError(f"wanted mpp above 0, got {mpp}")
+    if not 0 < mpp < math.inf:
+        raise SettingsError(f"wanted a finite mpp above 0, got {mpp}")
     if not 0 <= overlap <= 0.5:
         raise SettingsError(f"wanted an overlap in [0, 0.5], got {overlap}")
     side = stages[-1].image_px
