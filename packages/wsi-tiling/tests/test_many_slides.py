@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from run_folder import LockedError
 from wsi_tiling import (
     ProcessesExecutor,
     SlideError,
@@ -20,15 +22,19 @@ from wsi_tiling import (
     TissueRule,
     find_tiles,
     open_slide,
+    saved_but_not_given,
     saved_tiles,
-    slide_files,
     tile_slides,
     whole_slide_fields,
 )
+from wsi_tiling.derived_pictures import is_derived_png
 from wsi_tiling.executors import Done, Failed
+from wsi_tiling.slide_identity import slide_identity
+from wsi_tiling.slide_results import SlideResults
 
 RULE = TissueRule()
-SETTINGS = TileSettings((TileField(256, min_tissue=0), TileField(64, overlap=0.25)), RULE, mpp=0.5, wanted_mpp=0.5)
+FIELDS = (TileField(256, min_tissue=0), TileField(64, overlap=0.25))
+SETTINGS = TileSettings(FIELDS, RULE, unstated_mpp=0.5, wanted_mpp=0.5)
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def names(events: Sequence[SlideTiled | SlideSetAside]) -> list[str]:
 
 
 class Watched:
-    """Works tasks off in this process, the last first, and keeps what it was given."""
+    """Works tasks off in this process, the last first, and keeps the names of the slides that were tiled."""
 
     def __init__(self, stop_after: int = 99) -> None:
         self.seen: list[str] = []
@@ -57,6 +63,9 @@ class Watched:
 
     def run(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Done[Any] | Failed]:
         for number, path in reversed(list(enumerate(tasks))):
+            if work is slide_identity:
+                yield Done(number, work(path))
+                continue
             if len(self.seen) == self.stop_after:
                 raise KeyboardInterrupt
             self.seen.append(path.stem)
@@ -77,6 +86,7 @@ def test_tiles_are_those_of_slides_one_by_one_in_the_order_of_their_paths(slides
     for path in slides:
         with Image.open(out / f"{path.stem}.png") as picture:
             assert picture.size[0] == 1024
+        assert is_derived_png(out / f"{path.stem}.png")
 
 
 def test_the_first_field_may_show_whole_slides(slides: list[Path], tmp_path: Path) -> None:
@@ -151,44 +161,112 @@ def test_other_settings_are_refused_and_named(slides: list[Path], tmp_path: Path
 
 
 def test_slides_of_another_or_an_unknown_scale_are_set_aside(slides: list[Path], tmp_path: Path) -> None:
-    (unknown,) = tile_slides(slides[:1], replace(SETTINGS, mpp=None), tmp_path / "out")
+    (unknown,) = tile_slides(slides[:1], replace(SETTINGS, unstated_mpp=None), tmp_path / "out")
     assert isinstance(unknown, SlideSetAside)
     assert (unknown.trouble, "mpp" in unknown.reason) == ("unknown scale", True)
-    (wrong,) = tile_slides(slides[:1], replace(SETTINGS, mpp=0.25), tmp_path / "out")
+    (wrong,) = tile_slides(slides[:1], replace(SETTINGS, unstated_mpp=0.25), tmp_path / "out")
     assert isinstance(wrong, SlideSetAside)
     assert wrong.mpp == 0.25
     assert (wrong.trouble, "0.25 um a pixel, wanted 0.5" in wrong.reason) == ("another scale", True)
     assert not (tmp_path / "out").exists()
-    (near,) = tile_slides(slides[:1], replace(SETTINGS, mpp=0.51), tmp_path / "out")
+    (near,) = tile_slides(slides[:1], replace(SETTINGS, unstated_mpp=0.51), tmp_path / "out")
     assert isinstance(near, SlideTiled)
 
 
-def test_one_file_is_not_tiled_under_two_names(slides: list[Path], tmp_path: Path) -> None:
-    link = tmp_path / "link.png"
-    link.symlink_to(slides[0])
-    events = list(tile_slides([*slides, link], SETTINGS, tmp_path / "out"))
-    (twice,) = [event for event in events if isinstance(event, SlideSetAside)]
-    assert (twice.path, twice.trouble) == (link, "twice")
+def set_aside(events: Sequence[SlideTiled | SlideSetAside]) -> dict[str, str]:
+    """Names and troubles of the slides that were set aside."""
+    return {event.path.name: event.trouble for event in events if isinstance(event, SlideSetAside)}
+
+
+def test_a_slide_that_states_its_scale_keeps_it(tiled_tiff: Path, slides: list[Path], tmp_path: Path) -> None:
+    settings = replace(SETTINGS, unstated_mpp=0.25, wanted_mpp=0.25)  # the TIFF states 0.5
+    events = list(tile_slides([tiled_tiff, slides[0]], settings, tmp_path / "out"))
+    assert set_aside(events) == {"tiled.tif": "another scale"}
+    assert [event.mpp for event in events if isinstance(event, SlideSetAside)] == [0.5]
+
+
+def test_one_slide_is_tiled_once_whatever_its_files_are_called(slides: list[Path], tmp_path: Path) -> None:
+    symlink, hard_link, copy = (tmp_path / f"{name}.png" for name in ("symlink", "hard", "copy"))
+    symlink.symlink_to(slides[0])
+    hard_link.hardlink_to(slides[0])
+    copy.write_bytes(slides[0].read_bytes())
+    paths = [*slides, symlink, hard_link, copy]
+    for executor in (None, Watched()):
+        events = list(tile_slides(paths, SETTINGS, tmp_path / f"out-{executor is None}", executor=executor))
+        assert set_aside(events) == {"symlink.png": "twice", "hard.png": "twice", "copy.png": "twice"}
+        assert all(str(slides[0]) in event.reason for event in events if isinstance(event, SlideSetAside))
+    # A slide that is done keeps its place: its copy is set aside although it comes first now.
+    again = Watched()
+    events = list(tile_slides([copy, *slides], SETTINGS, tmp_path / "out-True", executor=again))
+    assert (set_aside(events), again.seen) == ({"copy.png": "twice"}, [])
+    assert set(saved_tiles(tmp_path / "out-True", paths).frame["slide_id"]) == set(map(slide_identity, slides))
+
+
+def test_two_slides_of_one_name_are_refused(slides: list[Path], tmp_path: Path) -> None:
     (tmp_path / "b.tif").write_text("other")
-    with pytest.raises(SlideError, match="two slides have the same name"):
+    with pytest.raises(SlideError, match=r"same name, .*b.png and .*b.tif; give one"):
         list(tile_slides([*slides, tmp_path / "b.tif"], SETTINGS, tmp_path / "out"))
+    composed, decomposed = tmp_path / "\u00e9.png", tmp_path / "e\u0301.tif"
+    with pytest.raises(SlideError, match="same name"):
+        list(tile_slides([composed, decomposed], SETTINGS, tmp_path / "out"))
 
 
-def test_slides_are_files_folders_and_patterns(slides: list[Path], tmp_path: Path) -> None:
+def test_a_name_that_results_cannot_have_sets_one_slide_aside(
+    slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = slides[0].rename(slides[0].with_name("病理切片示例" * 13 + ".png"))  # 238 bytes
+    long = slides[1].rename(slides[1].with_name("x" * 250 + ".png"))
+    strange = slides[2].with_name(os.fsdecode(b"caf\xe9.png"))
+    strange.write_bytes(slides[2].read_bytes())
+    out = tmp_path / "out"
+    events = list(tile_slides([long, usual, strange, slides[2]], SETTINGS, out))
+    assert set_aside(events) == {long.name: "not saved", strange.name: "not saved"}
+    assert all("rename it" in event.reason for event in events if isinstance(event, SlideSetAside))
+    assert "\\xe9.png" in next(event.reason for event in events if event.path == strange)  # type: ignore[union-attr]
+    assert len(saved_tiles(out, [long, usual, slides[2]]).frame["slide"].unique()) == 2
+
+    def save(number: int) -> Callable[..., None]:
+        def fails(results: SlideResults, slide: Path, *rest: Any) -> None:
+            raise OSError(number, os.strerror(number), str(slide))
+
+        return fails
+
+    monkeypatch.setattr(SlideResults, "save", save(errno.EISDIR))
+    assert set_aside(list(tile_slides([slides[2]], SETTINGS, tmp_path / "two"))) == {"c.png": "not saved"}
+    monkeypatch.setattr(SlideResults, "save", save(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        list(tile_slides([slides[2]], SETTINGS, tmp_path / "three"))
+
+
+def test_nothing_of_the_users_is_replaced(slides: list[Path], tmp_path: Path) -> None:
     folder = slides[0].parent
-    deep = folder / "more" / "D.SVS"
-    deep.parent.mkdir()
-    for path in (deep, folder / ".hidden.svs", folder / "notes.txt", folder / "out" / "a.png"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("")
-    found = slide_files([slides[2], folder], without=[folder / "out"])
-    assert [path.relative_to(folder).as_posix() for path in found] == ["c.png", "a.png", "b.png", "more/D.SVS"]
-    assert slide_files([f"{folder}/**/*.SVS", f"{folder}/a*"]) == [deep, slides[1]]
-    assert slide_files([tmp_path / "none.svs"]) == [tmp_path / "none.svs"]
-    for nothing in (f"{folder}/*.ndpi", folder / "empty"):
-        (folder / "empty").mkdir(exist_ok=True)
-        with pytest.raises(SlideError, match="no slides in this"):
-            slide_files([nothing])
+    before = {path: path.read_bytes() for path in slides}
+    with pytest.raises(SlideError, match=r"b.png is a slide, and the overview of .*b.png would replace it"):
+        list(tile_slides(slides, SETTINGS, folder))
+    with pytest.raises(SlideError, match=r"slides exists and holds no tiles of an earlier run"):
+        list(tile_slides(slides, SETTINGS, tmp_path))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "c.png").write_text("mine")
+    with pytest.raises(SlideError, match=r"c.png exists and is no overview"):
+        list(tile_slides(slides, SETTINGS, tmp_path / "out"))
+    assert (tmp_path / "out" / "c.png").read_text() == "mine"
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_takes_one_run_at_a_time(slides: list[Path], tmp_path: Path) -> None:
+    first = tile_slides(slides, SETTINGS, tmp_path / "out")
+    next(first)
+    with pytest.raises(LockedError, match="a run is at work here"):
+        list(tile_slides(slides, SETTINGS, tmp_path / "out"))
+    assert len(list(first)) == 2
+    assert all(event.reused for event in tile_slides(slides, SETTINGS, tmp_path / "out"))  # type: ignore[union-attr]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png", "slides"]
+
+
+def test_slides_that_are_saved_but_not_given_are_named(slides: list[Path], tmp_path: Path) -> None:
+    assert saved_but_not_given(tmp_path / "out", slides) == []
+    list(tile_slides(slides, SETTINGS, tmp_path / "out"))
+    assert saved_but_not_given(tmp_path / "out", slides[1:]) == slides[:1]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +277,7 @@ def test_slides_are_files_folders_and_patterns(slides: list[Path], tmp_path: Pat
         lambda: TileField(9, min_tissue=2),
         lambda: TileSettings((), RULE),
         lambda: TileSettings((TileField(9), TileField(9)), RULE),
-        lambda: TileSettings((TileField(9),), RULE, mpp=-1),
+        lambda: TileSettings((TileField(9),), RULE, unstated_mpp=-1),
     ],
 )
 def test_senseless_settings_are_refused(make: Callable[[], Any]) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from run_folder import LockedError
 from wsi_tiling import (
     InProcessExecutor,
     ProcessesExecutor,
@@ -87,7 +89,7 @@ def test_tiles_come_back_as_the_slides_have_them(table: TileTable, labels: dict[
     key = ["slide", "x_l0", "y_l0"]
     pd.testing.assert_frame_equal(
         tiles.frame.drop(columns="key").sort_values(key, ignore_index=True),
-        table.frame.drop(columns="path").sort_values(key, ignore_index=True),
+        table.frame.drop(columns=["path", "slide_id"]).sort_values(key, ignore_index=True),
         check_dtype=False,
     )
 
@@ -209,9 +211,53 @@ def test_shards_of_other_settings_or_tiles_are_refused_or_dropped(table: TileTab
     assert len(ShardTiles(out)) == 24
     assert not (out / "train-000002.tar").exists()
     (tmp_path / "train-000001.tar").write_text("mine")
-    with pytest.raises(SlideError, match=r"train-000001.tar is in the way"):
+    with pytest.raises(SlideError, match=r"train-000001.tar exists, and no export listed it"):
         list(export_shards(table, tmp_path, SETTINGS))
     assert (tmp_path / "train-000001.tar").read_text() == "mine"
+
+
+def test_overwriting_removes_listed_shards_and_nothing_else(table: TileTable, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    two = TileTable(table.frame[table.frame["slide"] == "one"])
+    list(export_shards(two, out, SETTINGS))
+    for name in ("train-000002.tar", "test-000000.parquet", "notes.txt"):
+        (out / name).write_text("mine")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(SlideError, match=r"test-000000.parquet exists, and no export listed it"):
+        list(export_shards(table, out, SETTINGS, overwrite=True))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    list(export_shards(two, out, replace(SETTINGS, seed=6, tiles_per_shard=20), overwrite=True))
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("notes.txt", "shards.json", "test-000000.parquet"),
+        *("train-000000.parquet", "train-000000.tar", "train-000002.tar"),
+    ]
+    for content in ('{"shards": [{"file": "../x.tar"}], "settings": {}, "masks": false, "tiles": ""}', '{"mine": 1}'):
+        (out / "shards.json").write_text(content)
+        with pytest.raises(SlideError, match="is not a list of shards"):
+            list(export_shards(two, out, SETTINGS, overwrite=True))
+    assert (out / "train-000000.tar").exists()
+
+
+def test_shards_of_slides_or_labels_that_have_changed_are_refused(
+    slides: list[Path], table: TileTable, labels: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "shards"
+    list(export_shards(table, out, SETTINGS, masks=labels))
+    for path, name in ((slides[1], "slide 'two'"), (labels["one"], "the label picture of slide 'one'")):
+        before = path.stat().st_mtime_ns
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(SlideError, match=f"made with another version of {name}"):
+            list(export_shards(table, out, SETTINGS, masks=labels))
+        os.utime(path, ns=(before, before))
+    assert all(shard.reused for shard in export_shards(table, out, SETTINGS, masks=labels))
+
+
+def test_a_folder_of_shards_takes_one_run_at_a_time(table: TileTable, tmp_path: Path) -> None:
+    first = export_shards(table, tmp_path / "shards", SETTINGS)
+    next(first)
+    with pytest.raises(LockedError, match="a run is at work here"):
+        list(export_shards(table, tmp_path / "shards", SETTINGS, overwrite=True))
+    assert len(list(first)) == 4
 
 
 def test_tiles_that_cannot_be_read_are_left_out_and_told(

@@ -129,6 +129,43 @@ def test_one_file_under_two_names_leaks() -> None:
         check_no_leak(TileTable(frame), by="slide")
 
 
+def with_twins() -> TileTable:
+    """Twelve slides of four tiles, of twelve patients; s3 and s9 are one slide under two names."""
+    frame = table_of([4] * 12, 1).frame
+    return TileTable(frame.assign(slide_id=frame["slide"].replace("s9", "s3")))
+
+
+def test_one_slide_in_two_files_leaks() -> None:
+    table = with_twins()
+    for by in ("patient", "slide"):
+        check_no_leak(TileTable(table.frame.assign(split="train")), by=by)
+        frame = table.frame.assign(split=table.frame["slide"].map(lambda name: "test" if name == "s9" else "train"))
+        message = r"one slide, in the files 's3.tif' and 's9.tif', is in the splits 'test' and 'train': one of 1"
+        with pytest.raises(SlideError, match=message):
+            check_no_leak(TileTable(frame), by=by)
+        check_no_leak(TileTable(frame.drop(columns="slide_id")), by=by)  # as tables were before
+    with pytest.raises(SlideError, match="overlaps"):
+        check_no_leak(TileTable(frame), by="tiles")
+
+
+def test_files_of_one_slide_stay_together() -> None:
+    table = with_twins()
+    for seed in range(20):
+        for by in ("patient", "slide"):
+            split = split_by_group(table, FRACTIONS, seed, by=by)
+            check_no_leak(split, by=by)
+            chosen = split_of(split, "slide")
+            assert chosen["s3"] == chosen["s9"]
+    apart = TileTable(table.frame[table.frame["slide"] != "s9"])
+    known = TileTable(apart.frame.assign(slide_id=""))
+    pd.testing.assert_series_equal(  # identities change nothing where all slides differ
+        split_by_group(apart, FRACTIONS, 7).frame["split"], split_by_group(known, FRACTIONS, 7).frame["split"]
+    )
+    few = TileTable(table.frame[table.frame["slide"].isin(["s3", "s9", "s1"])])
+    with pytest.raises(SlideError, match="a patient for each of 3 splits, got 2"):
+        split_by_group(few, FRACTIONS, 0)
+
+
 def placed(*tiles: tuple[int, int, float, str]) -> TileTable:
     frame = pd.DataFrame(tiles, columns=["x_l0", "y_l0", "field_l0", "split"])
     return TileTable(frame.assign(patient="p", slide="s", path="s.tif", tissue=1.0))

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,7 +25,7 @@ def test_what_is_no_tile_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match="no such file"):
         TileTable.load(path)
     path.write_text("text")
-    with pytest.raises(SlideError, match="is no tile table"):
+    with pytest.raises(SlideError, match="is not a tile table"):
         TileTable.load(path)
     frame = table_of_two().frame
     frame.drop(columns="tissue").to_parquet(path)
@@ -35,6 +36,27 @@ def test_what_is_no_tile_table_is_refused(tmp_path: Path) -> None:
         TileTable.load(path)
 
 
-def test_a_table_is_not_saved_where_there_is_no_folder(tmp_path: Path) -> None:
+def test_tables_without_identities_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "tiles.parquet"
+    frame = table_of_two().frame
+    frame.drop(columns="slide_id").to_parquet(path)  # as version 0.1 wrote them
+    assert TileTable.load(path).frame["slide_id"].tolist() == ["", ""]
+    joined = pd.concat([frame.assign(slide_id="x"), frame.drop(columns="slide_id")])
+    assert TileTable(joined).frame["slide_id"].tolist() == ["x", "x", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("field_l0", np.nan), ("field_l0", np.inf), ("field_l0", 0), ("tissue", np.nan), ("tissue", 1.1), ("tissue", -1)],
+)
+def test_numbers_that_no_tile_has_are_refused_with_their_row(column: str, value: float) -> None:
+    frame = table_of_two().frame
+    frame.loc[1, column] = value
+    with pytest.raises(SlideError, match=rf"{column} {value}.* in row 1 of slide 's', one of 1"):
+        TileTable(frame)
+
+
+def test_a_table_is_not_saved_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
     with pytest.raises(SlideError, match="cannot be written"):
-        TileTable.concat([]).save(tmp_path / "nowhere" / "tiles.parquet")
+        TileTable.concat([]).save(tmp_path / "file" / "tiles.parquet")

@@ -6,13 +6,22 @@ level 0, the largest of a slide; those that end in `_px` are in pixels of the pi
 
 from wsi_tiling.concentric import read_concentric
 from wsi_tiling.crops import dihedral, dihedral_inverse, random_crops
+from wsi_tiling.derived_pictures import derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.executors import Executor, InProcessExecutor, ProcessesExecutor
 from wsi_tiling.fields import whole_slide_fields
 from wsi_tiling.files import open_slide
 from wsi_tiling.grid import Grid
 from wsi_tiling.labels import open_labels, read_labels
-from wsi_tiling.many_slides import SlideSetAside, SlideTiled, TileField, TileSettings, saved_tiles, tile_slides
+from wsi_tiling.many_slides import (
+    SlideSetAside,
+    SlideTiled,
+    TileField,
+    TileSettings,
+    saved_but_not_given,
+    saved_tiles,
+    tile_slides,
+)
 from wsi_tiling.on_ray import RayExecutor
 from wsi_tiling.overviews import overview
 from wsi_tiling.pyramid import PyramidWriter
@@ -21,7 +30,8 @@ from wsi_tiling.shard_file import ShardSettings
 from wsi_tiling.shard_tiles import ShardTiles, read_shards
 from wsi_tiling.shards import ShardWritten, export_shards
 from wsi_tiling.slide import ArraySlide, Slide, load_into_memory
-from wsi_tiling.slide_files import slide_files
+from wsi_tiling.slide_files import PassedOver, SlideSearch, find_slides, slide_files
+from wsi_tiling.slide_identity import slide_identity
 from wsi_tiling.splits import check_no_leak, split_by_group
 from wsi_tiling.table import TileTable
 from wsi_tiling.tiles import find_tiles
@@ -35,6 +45,7 @@ __all__ = [
     "Executor",
     "Grid",
     "InProcessExecutor",
+    "PassedOver",
     "ProcessesExecutor",
     "PyramidWriter",
     "RayExecutor",
@@ -43,6 +54,7 @@ __all__ = [
     "ShardWritten",
     "Slide",
     "SlideError",
+    "SlideSearch",
     "SlideSetAside",
     "SlideTiled",
     "TileField",
@@ -50,9 +62,11 @@ __all__ = [
     "TileTable",
     "TissueRule",
     "check_no_leak",
+    "derived_png",
     "dihedral",
     "dihedral_inverse",
     "export_shards",
+    "find_slides",
     "find_tiles",
     "load_into_memory",
     "open_labels",
@@ -64,8 +78,10 @@ __all__ = [
     "read_region",
     "read_shards",
     "resolve_rule",
+    "saved_but_not_given",
     "saved_tiles",
     "slide_files",
+    "slide_identity",
     "split_by_group",
     "tile_slides",
     "tissue_mask",

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line
+from wsi_tiling.checks import check_number, check_whole
+from wsi_tiling.errors import SlideError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -85,8 +87,7 @@ class ProcessesExecutor:
     """
 
     def __init__(self, workers: int, timeout_s: float | None = None) -> None:
-        if workers < 1:
-            raise SlideError(f"wanted one worker or more, got {workers}")
+        check_whole("one worker or more", workers, least=1)
         self.workers, self.timeout_s = workers, checked_timeout(timeout_s)
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
@@ -199,8 +200,8 @@ def attempt(work: Callable[[Task], Result], number: int, task: Task) -> Done[Res
 
 def checked_timeout(timeout_s: float | None) -> float | None:
     """The time itself; SlideError if it is not positive."""
-    if timeout_s is not None and not timeout_s > 0:
-        raise SlideError(f"wanted a positive time, got {timeout_s} s")
+    if timeout_s is not None:
+        check_number("a positive time, in seconds", timeout_s, above=0)
     return timeout_s
 
 

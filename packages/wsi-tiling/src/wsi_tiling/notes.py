@@ -1,9 +1,8 @@
 """Notes in files: what a run was asked for, so that a later one goes on only with the same."""
 
+import io
 import json
-import os
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line, whole_file
+from wsi_tiling.errors import SlideError
 
 _KEY = b"wsi_tiling"
 
@@ -24,12 +24,10 @@ def save_frame(frame: pd.DataFrame, path: Path, note: Mapping[str, Any]) -> None
     """
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**table.schema.metadata, _KEY: json.dumps(note).encode()})
-    partial = partial_path(path)
-    try:
-        pq.write_table(table, partial)
-        os.replace(partial, path)  # noqa: PTH105 - named for what it does
-    finally:
-        partial.unlink(missing_ok=True)
+    stream = io.BytesIO()
+    pq.write_table(table, stream)
+    with whole_file(path) as partial:
+        partial.write_bytes(stream.getvalue())
 
 
 def frame_note(path: Path) -> dict[str, Any] | None:
@@ -47,12 +45,8 @@ def save_json(values: Mapping[str, Any], path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    partial = partial_path(path)
-    try:
+    with whole_file(path) as partial:
         partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)  # noqa: PTH105 - named for what it does
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_json(path: Path) -> dict[str, Any] | None:
@@ -72,23 +66,6 @@ def load_json(path: Path) -> dict[str, Any] | None:
     return values
 
 
-def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
-    """Tells where two settings differ, as in 'rule.min_hue 0.5, not 0.8'; both of what JSON knows."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in {**found, **wanted}:
-            yield from differences(found.get(key), wanted.get(key), f"{name}.{key}" if name else str(key))
-    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        for number, (one, other) in enumerate(zip(found, wanted, strict=True)):
-            yield from differences(one, other, f"{name}.{number}")
-    elif found != wanted:
-        yield f"{name} {json.dumps(found)}, not {json.dumps(wanted)}"
-
-
 def as_json(values: Any) -> Any:
     """What JSON makes of settings: tuples become lists."""
-    return json.loads(json.dumps(values))
-
-
-def partial_path(path: Path) -> Path:
-    """Where to write a file that is not whole yet: hidden, beside it, under a name of its own."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    return json.loads(json.dumps(values, default=float))

@@ -13,6 +13,7 @@ from typing import IO, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from wsi_tiling.checks import check_number, check_whole
 from wsi_tiling.concentric import read_concentric
 from wsi_tiling.errors import SlideError
 from wsi_tiling.files import open_slide
@@ -29,7 +30,7 @@ Masks: TypeAlias = ReadMask | Mapping[str, str | Path]
 """How masks are read; or the paths of label pictures, of the size of the slides, by the slides' names."""
 
 ABOUT = ["patient", "slide", "x_l0", "y_l0", "field_l0", "tissue", "split"]
-"""What shards tell about a tile, as in a tile table."""
+"""The columns of a tile table that shards keep."""
 _BLOCK = 512
 _IN_MEMORY_PX = 2**26
 
@@ -47,7 +48,7 @@ class ShardSettings:
         compress: PNG as usual; if not, files of tissue are a third larger, those of glass many times, and all are read
             ten times as fast.
         tiles_per_shard: Tiles a shard; the last of a split holds what is left.
-        seed: Of the order of tiles, which is drawn in each split over all slides.
+        seed: Of the order of tiles, random in each split over all slides.
 
     Raises:
         SlideError: A number is out of range.
@@ -63,15 +64,15 @@ class ShardSettings:
 
     def __post_init__(self) -> None:
         sides = [self.size_px, *(size for _, size in self.contexts)]
-        if min(sides) < 1 or any(not field > 0 for field, _ in self.contexts):
-            raise SlideError(f"wanted pictures of positive fields and sizes, got {sides} px, contexts {self.contexts}")
+        for side in sides:
+            check_whole("pictures of at least 1 px a side", side, least=1)
+        for field, _ in self.contexts:
+            check_number("contexts of positive fields", field, above=0)
         if self.format not in SUFFIXES:
             raise SlideError(f"wanted the format 'png' or 'jpeg', got '{self.format}'")
-        if not 1 <= self.quality <= 100 or self.tiles_per_shard < 1 or self.seed < 0:
-            raise SlideError(
-                "wanted a quality of 1 to 100, one tile a shard or more, and a seed of at least 0; got "
-                f"{self.quality}, {self.tiles_per_shard} and {self.seed}"
-            )
+        check_whole("a quality of 1 to 100", self.quality, least=1, most=100)
+        check_whole("one tile a shard or more", self.tiles_per_shard, least=1)
+        check_whole("a seed of at least 0", self.seed, least=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line
+from wsi_tiling.errors import SlideError
 from wsi_tiling.notes import frame_note, load_json
 from wsi_tiling.shard_codec import decode
 from wsi_tiling.shard_file import ABOUT, index_path, size_column
@@ -152,8 +153,11 @@ def _shard_paths(folder: Path) -> list[Path]:
     if found is None:
         raise SlideError(f"{folder}: no shards here, there is no {SHARDS_FILE}")
     if not found.get("complete"):
-        raise SlideError(f"{folder}: its shards are not complete; export again, to go on where it stopped")
-    return [folder / str(shard["file"]) for shard in found["shards"]]
+        raise SlideError(f"{folder}: its shards are not complete; export again with --resume, to continue")
+    try:
+        return [folder / str(shard["file"]) for shard in found["shards"]]
+    except (KeyError, TypeError) as error:
+        raise SlideError(f"{folder / SHARDS_FILE} is not a list of shards; export again") from error
 
 
 def _index(path: Path) -> tuple[pd.DataFrame, tuple[float, ...]]:

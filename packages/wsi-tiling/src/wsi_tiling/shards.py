@@ -1,8 +1,8 @@
-"""Tiles as image files in tar shards, in a drawn order, ready to be trained on: the layout of WebDataset.
+"""Tiles as image files in tar shards, in a random order, ready to be trained on: the layout of WebDataset.
 
 A shard, `train-000003.tar`, holds the files of each tile one after the other: `train-00003000.image.png`,
 `train-00003000.context-1.png` and so on, `train-00003000.mask.png`, `train-00003000.json`. Beside it,
-`train-000003.parquet` tells where in the tar they are. `shards.json` tells of all shards, and how they were made.
+`train-000003.parquet` says where in the tar they are. `shards.json` lists all shards, and how they were made.
 """
 
 import hashlib
@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from run_folder import FolderLock, differences
 from wsi_tiling.errors import SlideError
 from wsi_tiling.executors import Executor, Failed, InProcessExecutor
-from wsi_tiling.notes import as_json, differences, frame_note, load_json, save_json
+from wsi_tiling.notes import as_json, frame_note, load_json, save_json
 from wsi_tiling.shard_file import ABOUT, Masks, ShardPlan, ShardSettings, WriteShard, index_path
 from wsi_tiling.table import TileTable
 
 SHARDS_FILE = "shards.json"
+_SPLIT = r"[A-Za-z0-9_-]{1,40}"
+_SHARD_NAME = re.compile(rf"{_SPLIT}-\d{{6,}}\.tar")
 
 
 @dataclass(frozen=True)
@@ -57,35 +60,49 @@ def export_shards(
 ) -> Iterator[ShardWritten]:
     """Writes tiles as shards, each split to its own.
 
-    Shards appear under their names when they are whole. Run again with the same tiles and settings, this goes on where
-    it stopped. Tiles that cannot be read, because their slide is damaged there, are left out and told.
+    Shards appear under their names when they are whole. Run again with the same tiles and settings, this continues
+    where it stopped. Tiles that cannot be read, because their slide is damaged there, are left out and listed.
 
     Args:
         table: The tiles.
-        out: Folder for the shards.
+        out: Folder for the shards. One run at a time works in it.
         settings: What they hold.
         masks: What to put beside the pictures, if anything; executors pickle it.
         executor: Where shards are written, several at once; in this process, one after the other, if not given.
-        overwrite: Drop the shards of other tiles or settings in this folder; they are refused otherwise.
+        overwrite: Remove the shards that `shards.json` of this folder lists, and no other file, and start again.
+            Without it, shards of other tiles or settings, or of slides that have changed since, are refused.
 
     Yields:
         Each shard when it is whole: of those written before first.
 
     Raises:
-        SlideError: The folder holds other shards; there are no tiles; the name of a split is no file name; a slide, a
-            label picture or a mask is missing or does not fit; or workers died: run again to go on.
+        SlideError: The folder holds other shards or files of their names; there are no tiles; the name of a split is no
+            file name; a slide, a label picture or a mask is missing or does not fit; or workers died: run again to
+            continue.
+        LockedError: Another run works in the folder.
         OSError: A file cannot be written.
     """
     out = Path(out)
     plans = _plan(table, settings)
     _check_sources(table, masks)
-    wanted = {"settings": as_json(asdict(settings)), "masks": masks is not None, "tiles": _digest(table.frame)}
-    _clear_the_way(out, plans, wanted, overwrite)
-    out.mkdir(parents=True, exist_ok=True)
+    wanted = {
+        "settings": as_json(asdict(settings)),
+        "masks": masks is not None,
+        "tiles": _digest(table.frame),
+        "sources": _stamps(table, masks),
+    }
+    with FolderLock(out):
+        _prepare(out, plans, wanted, overwrite)
+        yield from _export(out, plans, WriteShard(out, settings, masks), wanted, executor or InProcessExecutor())
+
+
+def _export(
+    out: Path, plans: list[ShardPlan], write: WriteShard, wanted: Mapping[str, Any], executor: Executor
+) -> Iterator[ShardWritten]:
+    """Writes the shards that are not whole yet; see `export_shards`."""
     if not (out / SHARDS_FILE).exists():
         files = [{"file": plan.name, "split": plan.split, "tiles": len(plan.rows)} for plan in plans]
-        save_json(wanted | {"complete": False, "shards": files}, out / SHARDS_FILE)
-
+        save_json({**wanted, "complete": False, "shards": files}, out / SHARDS_FILE)
     to_do, died = [], []
     whole: dict[str, ShardWritten] = {}
     for plan in plans:
@@ -95,7 +112,7 @@ def export_shards(
         else:
             whole[plan.name] = found
             yield found
-    for outcome in (executor or InProcessExecutor()).run(WriteShard(out, settings, masks), to_do):
+    for outcome in executor.run(write, to_do):
         plan = to_do[outcome.number]
         if isinstance(outcome, Failed):
             if outcome.errno is not None:
@@ -112,7 +129,7 @@ def export_shards(
     if died:
         raise SlideError(f"{len(died)} of {len(plans)} shards were not written ({died[0]}); run again to try again")
     described = [_described(whole[plan.name]) for plan in plans]
-    save_json(wanted | {"complete": True, "shards": described}, out / SHARDS_FILE)
+    save_json({**wanted, "complete": True, "shards": described}, out / SHARDS_FILE)
 
 
 def _plan(table: TileTable, settings: ShardSettings) -> list[ShardPlan]:
@@ -121,7 +138,7 @@ def _plan(table: TileTable, settings: ShardSettings) -> list[ShardPlan]:
     plans = []
     for name, rows in table.frame.groupby("split"):
         split = str(name)
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", split):
+        if not re.fullmatch(_SPLIT, split):
             raise SlideError(f"split '{split}': wanted letters, digits, - and _ only, since files are named after it")
         number = int.from_bytes(hashlib.sha256(split.encode()).digest()[:8], "big")
         drawn = rows.iloc[np.random.default_rng([settings.seed, number]).permutation(len(rows))]
@@ -144,6 +161,15 @@ def _check_sources(table: TileTable, masks: Masks | None) -> None:
             raise SlideError(f"{what}, one of {len(without) + len(missing)}; {len(slides)} slides have tiles")
 
 
+def _stamps(table: TileTable, masks: Masks | None) -> dict[str, list[int]]:
+    """Size and time of change of each slide and label picture, by what it is and the slide's name."""
+    slides = table.frame[["slide", "path"]].drop_duplicates()
+    files = {f"slide '{name}'": Path(path) for name, path in slides.itertuples(index=False)}
+    if isinstance(masks, Mapping):
+        files |= {f"the label picture of slide '{name}'": Path(masks[name]) for name in slides["slide"]}
+    return {name: [status.st_size, status.st_mtime_ns] for name, path in files.items() for status in [path.stat()]}
+
+
 def _digest(frame: pd.DataFrame) -> str:
     """Stands for the tiles and their order, wherever the slides lie."""
     digest = hashlib.sha256()
@@ -155,31 +181,54 @@ def _digest(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _clear_the_way(out: Path, plans: list[ShardPlan], wanted: Mapping[str, Any], overwrite: bool) -> None:
-    """Makes sure that what is in the folder is of this export, or drops it.
+def _prepare(out: Path, plans: list[ShardPlan], wanted: Mapping[str, Any], overwrite: bool) -> None:
+    """Makes sure that what is in the folder belongs to this export; removes listed shards if they are overwritten.
 
     Raises:
-        SlideError: It is not, and is not to be dropped.
+        SlideError: It does not, and is not to be removed; or a file that no export listed has the name of a shard.
     """
-    found = load_json(out / SHARDS_FILE)
-    if found is not None and not overwrite:
-        differ = list(differences(found.get("settings"), wanted["settings"]))
-        differ += differences(found.get("masks"), wanted["masks"], "masks")
-        if found.get("tiles") != wanted["tiles"]:
-            differ.append("other tiles")
-        if differ:
-            raise SlideError(f"{out} holds shards that were made with {'; '.join(differ)}: give another folder")
+    record = load_json(out / SHARDS_FILE)
+    listed = _listed(out, record) if record is not None else set()
+    names = {name for plan in plans for name in (plan.name, index_path(out / plan.name).name)}
+    strange = sorted(name for name in names - listed if os.path.lexists(out / name))
+    if strange:
+        raise SlideError(f"{out / strange[0]} exists, and no export listed it; move it away, or give another folder")
+    if record is None:
         return
-    names = {plan.name for plan in plans} | {str(shard["file"]) for shard in (found or {}).get("shards", [])}
-    in_the_way = [path for name in sorted(names) for path in (out / name, index_path(out / name)) if path.exists()]
-    if in_the_way and not overwrite:
-        raise SlideError(f"{in_the_way[0]} is in the way: give another folder")
-    for path in (out / SHARDS_FILE, *in_the_way):
-        path.unlink(missing_ok=True)
+    if overwrite:
+        for name in sorted(listed):
+            (out / name).unlink(missing_ok=True)
+        (out / SHARDS_FILE).unlink()
+        return
+    changed = list(differences(record["settings"], wanted["settings"]))
+    changed += differences(record["masks"], wanted["masks"], "masks")
+    if record["tiles"] != wanted["tiles"]:
+        changed.append("other tiles")
+    else:
+        before, now = record.get("sources", wanted["sources"]), wanted["sources"]
+        changed += [f"another version of {name}" for name in now if before.get(name) != now[name]][:1]
+    if changed:
+        raise SlideError(f"{out} holds shards that were made with {'; '.join(changed)}: give another folder")
+
+
+def _listed(out: Path, record: Mapping[str, Any]) -> set[str]:
+    """The names of the shards that an export listed, and of their indexes.
+
+    Raises:
+        SlideError: The list is not that of an export.
+    """
+    try:
+        names = [str(shard["file"]) for shard in record["shards"]]
+        known = {"settings", "masks", "tiles"} <= record.keys()
+    except (KeyError, TypeError):
+        names, known = [], False
+    if not known or not all(_SHARD_NAME.fullmatch(name) for name in names):
+        raise SlideError(f"{out / SHARDS_FILE} is not a list of shards; move it away, or give another folder")
+    return {*names, *(index_path(out / name).name for name in names)}
 
 
 def _written(out: Path, plan: ShardPlan, total: int, *, reused: bool) -> ShardWritten | None:
-    """What is known of a shard, None if it is not whole: its index is written last."""
+    """Describes a shard that is whole, which its index, written last, shows; None if it is not."""
     path = out / plan.name
     note = frame_note(index_path(path))
     if note is None or not path.is_file():

@@ -1,7 +1,5 @@
 """Tables of tiles, kept as parquet."""
 
-import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from run_folder import first_line, whole_file
+from wsi_tiling.checks import check_number
 from wsi_tiling.errors import SlideError
 from wsi_tiling.slide import Slide
+from wsi_tiling.slide_identity import slide_identity
 
 COLUMNS = {
     "patient": "str",
     "slide": "str",
     "path": "str",
+    "slide_id": "str",
     "x_l0": "int64",
     "y_l0": "int64",
     "field_l0": "float64",
@@ -33,27 +35,35 @@ PatientOf: TypeAlias = Mapping[str, str] | Callable[[str], str]
 class TileTable:
     """Tiles, one a row.
 
-    Columns: `patient`, `slide` (its name), `path`, `x_l0` and `y_l0` (upper left corner, whole level-0 pixels, may lie
-    outside the slide), `field_l0` (side, level-0 pixels), `tissue` (share of the tile, in [0, 1]), `split`.
+    Columns: `patient`, `slide` (its name), `path`, `slide_id` (its identity by content, see `slide_identity`), `x_l0`
+    and `y_l0` (upper left corner, whole level-0 pixels, may lie outside the slide), `field_l0` (side, level-0 pixels),
+    `tissue` (share of the tile, in [0, 1]), `split`.
 
     Args:
-        frame: The rows; columns are put in order and cast.
+        frame: The rows; columns are put in order and cast. Without `slide_id`, as in tables of version 0.1, or where it
+            is missing, the identity is unknown: ''.
 
     Raises:
-        SlideError: A column is missing, is not known, or holds what it cannot.
+        SlideError: A column is missing, is not known, or holds what it cannot, such as a field that is not a positive
+            number.
     """
 
     frame: pd.DataFrame
 
     def __post_init__(self) -> None:
-        missing = [name for name in COLUMNS if name not in self.frame]
-        surplus = [str(name) for name in self.frame if name not in COLUMNS]
+        given = self.frame if "slide_id" in self.frame else self.frame.assign(slide_id="")
+        missing = [name for name in COLUMNS if name not in given]
+        surplus = [str(name) for name in given if name not in COLUMNS]
         if missing or surplus:
             raise SlideError(f"wanted a tile table, got one without columns {missing} and with unknown {surplus}")
         try:
-            frame = self.frame[list(COLUMNS)].astype(COLUMNS).reset_index(drop=True)
+            frame = given.assign(slide_id=given["slide_id"].fillna(""))[list(COLUMNS)]
+            frame = frame.astype(COLUMNS).reset_index(drop=True)
         except (ValueError, TypeError) as error:
-            raise SlideError(f"wanted a tile table, got columns of the wrong kind: {error}") from error
+            raise SlideError(
+                f"wanted a tile table, got columns of the wrong kind: {first_line(error)}; make the table again"
+            ) from error
+        _check_numbers(frame)
         object.__setattr__(self, "frame", frame)
 
     def __len__(self) -> int:
@@ -72,33 +82,41 @@ class TileTable:
             SlideError: The file cannot be written.
         """
         path = Path(path)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            self.frame.to_parquet(partial, engine="pyarrow", index=False)
-            os.replace(partial, path)  # noqa: PTH105 - named for what it does
+            with whole_file(path) as partial:
+                self.frame.to_parquet(partial, engine="pyarrow", index=False)
         except OSError as error:
-            raise SlideError(f"{path} cannot be written: {error.strerror or error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+            raise SlideError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Reads a table that `save` wrote.
 
         Raises:
-            SlideError: The file is missing or is no tile table.
+            SlideError: The file is missing or is not a tile table.
         """
         try:
             return cls(pd.read_parquet(path, engine="pyarrow"))
         except FileNotFoundError:
             raise SlideError(f"{path}: no such file") from None
         except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise SlideError(f"{path} is no tile table: {reason}") from error
+            raise SlideError(f"{path} is not a tile table: {first_line(error)}") from error
+
+
+def _check_numbers(frame: pd.DataFrame) -> None:
+    """Raises SlideError unless fields are positive and finite, and shares of tissue in [0, 1]."""
+    field, tissue = (frame[name].to_numpy(np.float64) for name in ("field_l0", "tissue"))
+    bad = np.flatnonzero(~(np.isfinite(field) & (field > 0) & (tissue >= 0) & (tissue <= 1)))
+    if len(bad):
+        row = frame.iloc[bad[0]]
+        raise SlideError(
+            f"wanted tiles with a positive field and a share of tissue in [0, 1], got field_l0 {row['field_l0']} and "
+            f"tissue {row['tissue']} in row {bad[0]} of slide '{row['slide']}', one of {len(bad)}; make the table again"
+        )
 
 
 def identity(slide: Slide, patient_of: PatientOf | None) -> dict[str, str]:
-    """What tells a slide's rows from others: `patient`, `slide` and `path`.
+    """What a slide's rows share: `patient`, `slide`, `path` and `slide_id`, which is '' if there is no such file.
 
     Args:
         slide: The slide.
@@ -116,7 +134,11 @@ def identity(slide: Slide, patient_of: PatientOf | None) -> dict[str, str]:
         patient = patient_of[name]
     elif patient_of is not None:
         patient = patient_of(name)
-    return {"patient": patient, "slide": name, "path": str(slide.path)}
+    try:
+        slide_id = slide_identity(slide.path)
+    except SlideError:  # a slide in memory may name a file that is gone
+        slide_id = ""
+    return {"patient": patient, "slide": name, "path": str(slide.path), "slide_id": slide_id}
 
 
 def tiles_at(
@@ -136,5 +158,4 @@ def at_least(
 
 def check_share(min_tissue: float) -> None:
     """Raises SlideError unless a share of tissue is in [0, 1]."""
-    if not 0 <= min_tissue <= 1:
-        raise SlideError(f"wanted a share of tissue in [0, 1], got {min_tissue}")
+    check_number("a share of tissue in [0, 1]", min_tissue, least=0, most=1)

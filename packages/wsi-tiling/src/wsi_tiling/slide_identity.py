@@ -1,0 +1,75 @@
+"""The identity of a slide by its content, whatever its file is called."""
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import openslide
+
+from run_folder import first_line
+from wsi_tiling.errors import SlideError
+from wsi_tiling.tiff_file import check_structure, is_tiff
+
+_QUICKHASH = "openslide.quickhash-1"
+_HAMAMATSU = "hamamatsu"
+"""NDPI files bend the rules of TIFF: their structure is not checked here."""
+_WHOLE_BYTES = 64 * 2**20
+_PIECES = 64
+_PIECE_BYTES = 2**18
+
+
+def slide_identity(path: str | os.PathLike[str]) -> str:
+    """Returns a text that is the same for all files of one slide and for all copies of it.
+
+    It is OpenSlide's quickhash-1 with the size of level 0: the files of a DICOM slide share it. Where OpenSlide has
+    none (PNG, JPEG, TIFF that it does not read or whose smallest level takes more than 5 MB), it is the file's size and
+    SHA-256: of the whole file up to 64 MiB, else of 64 pieces of 256 KiB spread evenly from its first byte to its last.
+    Files of one size that differ only between these pieces count as one slide.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SlideError: It cannot be read.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        return _identity(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    except FileNotFoundError:
+        raise SlideError(f"{path}: no such file") from None
+    except OSError as error:
+        raise SlideError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
+
+
+@lru_cache(maxsize=4096)
+def _identity(path: Path, size: int, mtime_ns: int, inode: int) -> str:
+    """The identity of a file that has not changed: its status is part of the key."""
+    return _openslide_identity(path) or f"sha256:{size}:{_digest(path, size)}"
+
+
+def _openslide_identity(path: Path) -> str | None:
+    try:
+        vendor = openslide.OpenSlide.detect_format(path)
+        if vendor is None:
+            return None
+        if vendor != _HAMAMATSU and is_tiff(path):
+            check_structure(path)
+        with openslide.OpenSlide(path) as slide:
+            quickhash = slide.properties.get(_QUICKHASH)
+            width, height = slide.dimensions
+    except (OSError, openslide.OpenSlideError, SlideError):
+        return None
+    return f"quickhash-1:{width}x{height}:{quickhash}" if quickhash else None
+
+
+def _digest(path: Path, size: int) -> str:
+    with path.open("rb") as file:
+        if size <= _WHOLE_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for piece in range(_PIECES):
+            file.seek((size - _PIECE_BYTES) * piece // (_PIECES - 1))
+            digest.update(file.read(_PIECE_BYTES))
+        return digest.hexdigest()
