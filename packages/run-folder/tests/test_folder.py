@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from run_folder import LockedError, RunFolder, RunFolderError, differences
+from run_folder import FolderLock, LockedError, RunFolder, RunFolderError, differences
 
 
 def run(folder, **options):
@@ -97,6 +97,16 @@ def test_two_runs_at_once(tmp_path):
         begun.claim("table")
         with pytest.raises(LockedError), run(tmp_path, overwrite=True):
             pass
+
+
+def test_a_part_that_is_at_work_is_not_dropped(tmp_path):
+    finished(tmp_path)
+    with FolderLock(tmp_path / "slides"), run(tmp_path, overwrite=True) as begun, pytest.raises(LockedError):
+        begun.claim("table")
+    assert (tmp_path / "slides" / "a.parquet").exists()
+    with run(tmp_path, overwrite=True) as begun:
+        begun.claim("table")
+    assert files(tmp_path) == [".tool-cut.json"]
 
 
 def test_what_ends_without_output_leaves_nothing(tmp_path):

@@ -15,13 +15,13 @@ from cdm_core.config_file import dump_config
 from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
 from cdm_core.training import check_training
 from cdm_core.training_state import load_trained
-from run_folder import RunFolder, whole_file
+from run_folder import FolderLock, RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import progress_bars, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
 from urcdm_app.train import loss_note, network_examples, network_names, with_changes
-from urcdm_app.training_data import TrainingData, open_data
+from urcdm_app.training_data import open_data
 from urcdm_app.training_folder import claim_training
 
 SETTINGS = "distillation.toml"
@@ -59,24 +59,9 @@ def run_distill(
         raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
     torch_device = resolve_device(device)
     folder = fetch_model(model)
-    with RunFolder(out, "urcdm-app distill", {}, overwrite=overwrite, resume=resume, inputs=[folder]) as run:
-        teacher = Urcdm.load(folder)
-        _check_networks(model, teacher, plan)
-        source = open_data(plan, tiles, validation)
-        _distill(run, plan, teacher, source, least, method, only, torch_device)
-
-
-def _distill(
-    run: RunFolder,
-    plan: TrainingPlan,
-    teacher: Urcdm,
-    source: TrainingData,
-    least: int,
-    method: DistillationMethod,
-    only: str | None,
-    torch_device: torch.device,
-) -> None:
-    out, names = run.path, network_names(plan)
+    run = RunFolder(out, "urcdm-app distill", {}, overwrite=overwrite, resume=resume, inputs=[folder])
+    teacher = Urcdm.load(folder)
+    _check_networks(model, teacher, plan)
     chains = {
         name: students_of(_steps_of_ddim(teacher.cascades[level].config.stages[stage].sampling), least)
         for name, (level, stage) in names.items()
@@ -85,6 +70,9 @@ def _distill(
         chains = {name: chain[-1:] for name, chain in chains.items()}
     for level, stage in names.values():
         student_of(teacher.cascades[level].config.stages[stage], least)
+    with run:  # refuses another run before slides are opened
+        pass
+    source = open_data(plan, tiles, validation)
     chosen = {name: where for name, where in names.items() if only in (None, name)}
     data = {name: network_examples(plan, source, *where) for name, where in chosen.items()}
     for level, stage in chosen.values():
@@ -93,11 +81,12 @@ def _distill(
         {"teacher": teacher.fingerprint(), "steps": least, "method": method, "plan": dump_config(plan)}
     )
     saved = out / SETTINGS
-    if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
-        raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
-    claim_training(run, SETTINGS, (f"{name}/{count}-steps" for name, chain in chains.items() for count in chain))
-    with whole_file(saved) as partial:
-        partial.write_text(settings, encoding="utf-8")
+    with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
+        if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
+            raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
+        claim_training(run, SETTINGS, (f"{name}/{count}-steps" for name, chain in chains.items() for count in chain))
+        with whole_file(saved) as partial:
+            partial.write_text(settings, encoding="utf-8")
 
     with progress_bars() as bars:
         for name, (level, stage) in chosen.items():
@@ -115,7 +104,7 @@ def _distill(
                 method=method,
                 validation=held_out,
                 device="cpu" if torch_device.type == "cpu" else "auto",
-                resume=run.resume,
+                resume=resume,
             ):
                 validation_loss = event.training.validation_loss or validation_loss
                 done = chains[name].index(event.steps) * training.steps + event.training.step
@@ -129,7 +118,8 @@ def _distill(
         if (student := _student(out, plan.of_level(level)[stage], teacher.cascades[level].config.stages[stage], least))
         is not None
     }
-    _assemble(teacher, plan, students, least, source.slides).save(out / "model", dtype=torch.float16)
+    with FolderLock(out):
+        _assemble(teacher, plan, students, least, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
     if missing := names.keys() - students.keys():
         say(f"Not distilled, and as the teacher's: {', '.join(name for name in names if name in missing)}")

@@ -3,7 +3,6 @@
 import datetime
 import importlib.metadata
 import os
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cdm_core.examples import Examples
 from cdm_core.latent import latent_network
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
-from run_folder import RunFolder, whole_file
+from run_folder import FolderLock, RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm.examples import InTurn
 from urcdm_app.console import progress_bars, resolve_device, say
@@ -63,26 +62,13 @@ def run_train(
     start_folder = fetch_model(start_from) if start_from is not None else None
     inputs = [] if start_folder is None else [start_folder]
     run = RunFolder(out, "urcdm-app train", {}, overwrite=overwrite, resume=resume, inputs=inputs)
-    with run if main else nullcontext():
-        _train(run, plan, tiles, validation, start_folder, only, torch_device, main=main)
-
-
-def _train(
-    run: RunFolder,
-    plan: TrainingPlan,
-    tiles: Path,
-    validation: Path | None,
-    start_folder: Path | None,
-    only: str | None,
-    torch_device: torch.device,
-    *,
-    main: bool,
-) -> None:
-    out, resume, saved_plan = run.path, run.resume, run.path / PLAN_FILE
-    if main and run.resumed and saved_plan.exists() and read_plan(saved_plan) != plan:
-        raise UsageError(
-            f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
-        )
+    saved_plan = out / PLAN_FILE
+    if main:
+        with run:  # refuses another run before slides are opened
+            if run.resumed and saved_plan.exists() and read_plan(saved_plan) != plan:
+                raise UsageError(
+                    f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
+                )
     networks = [(name, *where) for name, where in network_names(plan).items()]
     source = open_data(plan, tiles, validation)
     start = _start(start_folder, plan) if start_folder is not None else None
@@ -93,9 +79,10 @@ def _train(
         check_training(network.stage, network.training, processes=int(os.environ.get("WORLD_SIZE", "1")))
         data[name] = network_examples(plan, source, level, stage)
     if main:
-        claim_training(run, PLAN_FILE, network_names(plan))
-        with whole_file(saved_plan) as partial:
-            partial.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
+        with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
+            claim_training(run, PLAN_FILE, network_names(plan))
+            with whole_file(saved_plan) as partial:
+                partial.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 
     with progress_bars(shown=main) as bars:
         for name, level, stage in chosen:
@@ -124,7 +111,8 @@ def _train(
     if missing:
         say(f"{out}: still to train before there is a model: {', '.join(missing)}")
         return
-    _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16)
+    with FolderLock(out):
+        _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
 
 

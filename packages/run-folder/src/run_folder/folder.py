@@ -10,7 +10,7 @@ from typing import Any
 
 from run_folder.errors import first_line
 from run_folder.files import whole_file
-from run_folder.locks import FolderLock
+from run_folder.locks import LOCK_FILE, FolderLock
 
 _FORMAT = 1
 
@@ -31,7 +31,8 @@ class RunFolder:
     - `resume` removes nothing;
     - a run goes on with the settings that it was started with.
 
-    The lock is taken first and kept until the end.
+    The lock is taken first and kept until the end. Runs whose parts share a folder, each part in a folder of its own
+    inside it, keep the locks of these instead: such a part is not dropped while it is at work.
 
     Args:
         path: The folder; made if missing.
@@ -95,6 +96,7 @@ class RunFolder:
 
         Raises:
             RunFolderError: One is there, or a folder that it lies in, and the record does not know it.
+            LockedError: A part of the run to drop is at work.
             OSError: The record cannot be written.
         """
         new_files = [file for file in files if file not in self.files]
@@ -159,6 +161,10 @@ class RunFolder:
     def _drop(self) -> None:
         """Removes the recorded outputs, then the folders that this leaves empty."""
         paths = self.outputs()
+        for folder in {path.parent for path in paths} - {self.path}:
+            if (folder / LOCK_FILE).exists():  # a part of the run may be at work there
+                with FolderLock(folder):
+                    pass
         for path in paths:
             path.unlink()
         self.record_path.unlink()
