@@ -1,6 +1,7 @@
 """The images of a folder and of the folders below it, with a word on everything that is passed over."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class _Walk:
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, a line each."""
-        endings = [f"{ending or 'none'}" for ending, _ in self.other_files.most_common()]
+        endings = [ending or "no ending" for ending, _ in self.other_files.most_common()]
         groups = (
             (self.other_files.total(), "files with other endings", endings),
             (len(self.dangling), "links that lead nowhere", self.dangling),
@@ -83,7 +84,7 @@ class _Walk:
             (len(self.entered_twice), "linked folders that are in already", self.entered_twice),
             (len(self.not_entered), "folders inside", self.not_entered),
         )
-        return tuple(f"left out {count} {what}: {_shown(names)}" for count, what, names in groups if count)
+        return tuple(f"{what} left out: {count} ({_shown(names)})" for count, what, names in groups if count)
 
     def _enter(self, below: str) -> bool:
         status = (self.folder / below).stat()
@@ -147,12 +148,14 @@ def list_images(
 def paths_by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     """Files by their names without folder and ending, in their order.
 
+    Names are in Unicode form NFC: macOS spells 'é' as two characters, other systems as one.
+
     Raises:
-        ImageFileError: Two have one name but for folder or ending; it names both.
+        ImageFileError: Two have one name but for folder, ending or Unicode form; it names both.
     """
     by_stem: dict[str, Path] = {}
     for path in paths:
-        other = by_stem.setdefault(path.stem, path)
+        other = by_stem.setdefault(unicodedata.normalize("NFC", path.stem), path)
         if other is not path:
             raise ImageFileError(f"two files are called {path.stem}: {other} and {path}; rename or remove one")
     return by_stem

@@ -120,7 +120,7 @@ def _check_size(path: str | PathLike[str], info: ImageInfo, most_px: int) -> Non
 def _to_8_bits(samples: NDArray[Any], info: ImageInfo) -> NDArray[np.uint8]:
     if info.white == 255:
         return samples
-    values = np.rint(np.arange(info.white + 1) * (255 / info.white)).astype(np.uint8)
+    values = np.rint(np.arange(info.white + 1) * 255 / info.white).astype(np.uint8)
     return np.asarray(values[samples])
 
 

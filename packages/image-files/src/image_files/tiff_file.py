@@ -33,10 +33,17 @@ _IMAGE_CODECS = {_JPEG: "JPEG", 33005: "JPEG2000", 34712: "JPEG2000", 50001: "WE
 """Compressions whose streams state a size of their own."""
 _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, *_IMAGE_CODECS))
 """None, CCITT, LZW, deflate, PackBits, LZMA, Zstandard, and those of images."""
+_NUMBERS = (
+    *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "rowsperstrip", "tilewidth", "tilelength"),
+    *("photometric", "compression", "planarconfig", "predictor", "subfiletype"),
+)
+"""Properties of a page that are one number each, but for damage."""
 _LOSSY = {_JPEG: "JPEG", 50001: "WebP"}
 _UNSIGNED, _FLOAT = 1, 3
+_SEPARATE = 2
 _REDUCED, _MASK_OF_ANOTHER = 1, 4
 _MOST_PAGES = 64
+_MOST_BITS = 128
 _SPARE_PX = 2**16
 
 # tifffile logs what it makes of damaged files; Python prints that where a program has set up no logging.
@@ -129,15 +136,18 @@ def _opened(file: BinaryIO) -> "TiffFile":
 
 def _first_page(tiff: "TiffFile") -> "TiffPage":
     page = tiff.pages.first
-    if not page.imagewidth or not page.imagelength:
-        raise ValueError("no picture in it")
+    for name in _NUMBERS:
+        if not isinstance(value := getattr(page, name), int) or value < 0:
+            raise ValueError(f"{value} as {name}")
     return page
 
 
 def _bits(page: "TiffPage") -> int:
     """Bits a sample: the most, where they differ."""
-    bits = page.bitspersample
-    return max(bits) if isinstance(bits, tuple) else int(bits)
+    bits = max(page.bitspersample) if isinstance(page.bitspersample, tuple) else int(page.bitspersample)
+    if not 1 <= bits <= _MOST_BITS:
+        raise ValueError(f"{bits} bits a sample")
+    return bits
 
 
 def _alpha(page: "TiffPage") -> int | None:
@@ -171,8 +181,8 @@ def _colour_problem(page: "TiffPage") -> str | None:
         page.photometric == _PALETTE and page.samplesperpixel > 1
     ):
         return f"wanted grey, RGB and transparency, got {page.samplesperpixel} channels; convert it to RGB first"
-    if page.photometric == _YCBCR and page.compression != _JPEG:
-        return "wanted RGB or grey, got YCbCr without JPEG; convert it to RGB first"
+    if page.photometric == _YCBCR and (page.compression != _JPEG or page.planarconfig == _SEPARATE):
+        return "wanted RGB or grey, got YCbCr; convert it to RGB first"
     if page.photometric == _PALETTE and page.colormap is None:
         return "it has no palette for its indices; save it as RGB"
     return None
@@ -216,7 +226,7 @@ def _stored(file: BinaryIO, page: "TiffPage") -> NDArray[Any]:
     samples = np.asarray(page.asarray())
     if samples.size != page.imagewidth * page.imagelength * page.samplesperpixel:
         raise ValueError(f"wanted {page.imagewidth} x {page.imagelength} px, got {samples.shape}")
-    if page.planarconfig == 2 and page.samplesperpixel > 1:
+    if page.planarconfig == _SEPARATE and page.samplesperpixel > 1:
         samples = np.moveaxis(samples, 0, 2)
     samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
     return samples[..., 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
@@ -228,7 +238,7 @@ def _check_segments(file: BinaryIO, page: "TiffPage") -> None:
     down = page.tilelength if page.is_tiled else page.rowsperstrip
     if across * down > 4 * page.imagewidth * page.imagelength + _SPARE_PX * 16:
         raise ValueError(f"tiles of {across} x {down} px for {page.imagewidth} x {page.imagelength} px")
-    planes = page.samplesperpixel if page.planarconfig == 2 else 1
+    planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
     wanted = -(-page.imagewidth // across) * -(-page.imagelength // down) * planes
     if len(page.dataoffsets) != wanted or len(page.databytecounts) != wanted:
         raise ValueError(f"wanted {wanted} strips or tiles, got {len(page.dataoffsets)}")
