@@ -72,6 +72,31 @@ def test_red_blood_cells_are_not_red_ink() -> None:
     assert tissue_mask(image, RECOMMENDED).all()
 
 
+def stroke(thickness: float) -> np.ndarray:
+    """How much ink lies where, (256, 256, 1): a stroke across, and a blob in it where it is thicker."""
+    y, x = np.mgrid[:256, :256] / 256.0
+    amount = np.exp(-(((y - 0.35 - 0.25 * x) / 0.13) ** 2))
+    return (amount * (1 + (thickness - 1) * np.exp(-(((x - 0.3) / 0.22) ** 2))))[..., None]
+
+
+@pytest.mark.parametrize("glass", [(243, 243, 243), (232, 226, 238)])
+@pytest.mark.parametrize("thickness", [2, 4, 8])
+@pytest.mark.parametrize("name", [name for name in INKS if name != "light blue"])
+def test_the_core_of_thick_ink_is_ink(name: str, thickness: float, glass: tuple[int, int, int]) -> None:
+    """With a hundredth of stray light: a camera sees no colour where nothing else is left."""
+    transmitted = 0.99 * (np.array(INKS[name]) / 243) ** stroke(thickness) + 0.01
+    image = ndimage.gaussian_filter(glass * transmitted, (6, 6, 0))
+    assert tissue_mask(image.astype(np.uint8), RECOMMENDED).mean() < 0.005
+
+
+@pytest.mark.parametrize("darker", [(0.75, 0.45, 0.30), (0.4, 0.3, 0.2), (1.2, 0.9, 0.8)])
+def test_red_ink_that_darkens_red_where_it_is_thick_is_ink(darker: tuple[float, float, float]) -> None:
+    thin = stroke(1)
+    density = thin * (0.05, 0.85, 0.75) + (stroke(2) - thin) * darker
+    image = ndimage.gaussian_filter(243 * 10**-density, (6, 6, 0)).clip(0, 255).astype(np.uint8)
+    assert tissue_mask(image, RECOMMENDED).mean() < 0.005
+
+
 def test_nothing_is_a_pen_where_there_is_no_ink() -> None:
     assert not pen_mask(ink_flags(tissue(100)), 1.0).any()
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_tiling.checks import is_whole
 from wsi_tiling.errors import SlideError
 from wsi_tiling.shares import share, slide_mask
 from wsi_tiling.slide import Slide
@@ -26,7 +27,7 @@ def random_crops(
     patient_of: PatientOf | None = None,
     split: str = "train",
 ) -> TileTable:
-    """Draws square crops at random whole places inside a slide or picture; they may overlap.
+    """Draws square crops at random whole places inside a slide's scanned region or a picture; they may overlap.
 
     Args:
         slide: The slide; it must know its path.
@@ -45,14 +46,14 @@ def random_crops(
     Raises:
         SlideError: A crop does not fit, too few places hold so much tissue, or what `find_tiles` refuses.
     """
-    width, height = slide.size_l0
-    if not (1 <= size_l0 <= min(width, height)) or count < 0:
+    left, top, width, height = slide.bounds_l0
+    if not (is_whole(size_l0, least=1, most=min(width, height)) and is_whole(count, least=0)):
         raise SlideError(f"wanted crops that fit {slide.path} of {width} x {height} px, got {count} of {size_l0} px")
     check_share(min_tissue)
     own = identity(slide, patient_of)
     spare = (width - size_l0, height - size_l0)
     resolved = resolve_rule(TissueRule.everything() if rule is None else rule, slide)
-    mask = None if resolved.accepts_everything else slide_mask(slide, (0, 0), spare, size_l0, resolved)
+    mask = None if resolved.accepts_everything else slide_mask(slide, (left, top), spare, size_l0, resolved)
     places: list[tuple[int, int, float]] = []
     for _ in range(count * _TRIES_PER_CROP):
         if len(places) == count:
@@ -60,7 +61,7 @@ def random_crops(
         x, y = (int(rng.integers(0, most, endpoint=True)) for most in spare)
         tissue = 1.0 if mask is None else share(mask, (x, y), size_l0)
         if tissue >= min_tissue:
-            places.append((x, y, tissue))
+            places.append((left + x, top + y, tissue))
     if len(places) < count:
         raise SlideError(
             f"{slide.path}: only {len(places)} of {count} crops of {size_l0} px with a share of tissue of "

@@ -1,9 +1,10 @@
 """Fields that show whole slides at one scale."""
 
+import math
+from fractions import Fraction
 from typing import Literal
 
-import numpy as np
-
+from wsi_tiling.checks import check_number, exact
 from wsi_tiling.errors import SlideError
 from wsi_tiling.shares import tissue_shares
 from wsi_tiling.slide import Slide
@@ -21,7 +22,7 @@ def whole_slide_fields(
     patient_of: PatientOf | None = None,
     split: str = "train",
 ) -> TileTable:
-    """Lays fields of one size over a whole slide; the slide is never scaled to fit.
+    """Lays fields of one size over a whole slide, its scanned region; the slide is never scaled to fit.
 
     Along a side that is shorter than the field, the slide is centred in it, background around. Along a side that is
     longer, one field is centred on the slide ('crop'), or as few fields as cover it ('cover'): the first begins and the
@@ -42,22 +43,23 @@ def whole_slide_fields(
     Raises:
         SlideError: The slide cannot be read, has no path or no known patient, or an argument is out of range.
     """
-    if not field_l0 > 0:
-        raise SlideError(f"wanted a positive field, got {field_l0}")
+    check_number("a positive field, in level-0 pixels", field_l0, above=0)
     if larger not in ("crop", "cover"):
         raise SlideError(f"wanted 'crop' or 'cover' for slides larger than the field, got '{larger}'")
     check_share(min_tissue)
     own = identity(slide, patient_of)
-    xs, ys = (_origins(length, field_l0, larger == "cover") for length in slide.size_l0)
+    left, top, width, height = slide.bounds_l0
+    xs = _begins(left, width, exact(field_l0), larger == "cover")
+    ys = _begins(top, height, exact(field_l0), larger == "cover")
     resolved = resolve_rule(TissueRule.everything() if rule is None else rule, slide)
     shares = tissue_shares(slide, xs, ys, field_l0, resolved)
     return tiles_at(at_least(shares, min_tissue, xs, ys), field_l0, split, own)
 
 
-def _origins(length: int, field: float, cover: bool) -> list[int]:
-    """Where fields begin along one side of a slide, to the nearest whole pixel below."""
+def _begins(origin: int, length: int, field: Fraction, cover: bool) -> list[int]:
+    """Where fields begin along one side of a region, to the nearest whole pixel below."""
     spare = length - field
     if spare <= 0 or not cover:
-        return [int(np.floor(spare / 2))]
-    count = int(np.ceil(length / field))
-    return [int(np.floor(spare * index / (count - 1))) for index in range(count)]
+        return [origin + math.floor(spare / 2)]
+    count = math.ceil(length / field)
+    return [origin + math.floor(spare * index / (count - 1)) for index in range(count)]

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from wsi_tiling.checks import check_colour, check_number
 from wsi_tiling.errors import SlideError
 from wsi_tiling.region import Colour
 from wsi_tiling.slide import Slide
@@ -26,18 +27,26 @@ class FileSlide(Slide, Generic[Opened]):
     """
 
     def __init__(self, path: Path, background: Colour | None, cache_mib: float) -> None:
-        if not cache_mib >= 0:
-            raise SlideError(f"wanted a cache of 0 MiB or more, got {cache_mib}")
+        check_number("a cache of 0 MiB or more", cache_mib, least=0)
+        if background is not None:
+            check_colour(background)
         self.path: Path = path
         self.cache_bytes = int(cache_mib * 2**20)
         self._given_background = background
         self._closed = False
         self._opened: dict[int, Opened] = {}
+        try:
+            self._read_layout(self._file())
+        except BaseException:
+            self.close()  # not when the error, whose frames hold the file, is forgotten
+            raise
 
     def close(self) -> None:
-        """Lets go of the file, which is closed when reads under way have ended; reading then raises SlideError."""
+        """Closes the file, once the reads under way have ended; reading then raises SlideError."""
         self._closed = True
-        self._opened.pop(os.getpid(), None)
+        opened = self._opened.pop(os.getpid(), None)
+        if opened is not None:
+            self._release(opened)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": {}}
@@ -46,16 +55,27 @@ class FileSlide(Slide, Generic[Opened]):
     def _open(self) -> Opened:
         """Opens the file. What it returns closes itself when nobody holds it any more."""
 
+    @abstractmethod
+    def _read_layout(self, opened: Opened) -> None:
+        """Takes what the slide has to know of its file: levels, scale, region."""
+
+    def _release(self, opened: Opened) -> None:
+        """Closes what `_open` returned, when no thread reads from it any more. Here: with its last reader."""
+
     def _file(self) -> Opened:
         """The file as this process has it open."""
-        if self._closed:
-            raise SlideError(f"{self.path} is closed: open it again")
         pid = os.getpid()
         opened = self._opened.get(pid)
-        if opened is None:
+        if opened is None and not self._closed:
             # What a parent opened is not to be used after a fork, nor closed: its locks and file position are shared.
             _inherited.extend(self._opened.values())
-            opened = self._opened.setdefault(pid, self._open())
+            own = self._open()
+            opened = self._opened.setdefault(pid, own)
+            if opened is not own:  # another thread was faster
+                self._release(own)
+        if self._closed or opened is None:
+            self.close()  # a thread may have opened the file while another closed the slide
+            raise SlideError(f"{self.path} is closed: open it again")
         return opened
 
     def _drop(self, spoilt: Opened) -> None:

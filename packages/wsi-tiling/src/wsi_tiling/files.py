@@ -10,7 +10,7 @@ from wsi_tiling.pictures import MAX_PICTURE_PX, check_size, opaque_rgb, read_pic
 from wsi_tiling.region import Colour
 from wsi_tiling.slide import ArraySlide, Slide, checked_mpp
 from wsi_tiling.tiff_file import MAX_SEGMENT_PX, check_structure, is_tiff
-from wsi_tiling.tiff_levels import JPEG, UNCOMPRESSED, UnsupportedTiffError
+from wsi_tiling.tiff_levels import JPEG, UNCOMPRESSED, UPRIGHT, UnsupportedTiffError
 from wsi_tiling.tiff_slide import TiffSlide
 
 DEFAULT_CACHE_MIB = 32.0
@@ -44,7 +44,7 @@ def open_slide(
 
     Raises:
         SlideError: The file is missing, damaged, too large a picture, of no known kind or of more than 8 bits a
-            channel; or mpp is not positive.
+            channel; it holds planes or stains instead of one picture; or an argument is out of range.
     """
     path = Path(path)
     checked_mpp(mpp)
@@ -57,16 +57,21 @@ def open_slide(
         raise SlideError(f"{path} cannot be read: {first_line(error)}") from error
     # A damaged slide may still hold a picture, a thumbnail even, so the name has to say that it is one.
     suffix = path.suffix.lower()
+    unsupported: UnsupportedTiffError | None = None
     if tiff and (vendor == _PLAIN_TIFF or (vendor is None and suffix in _TIFF_SUFFIXES)):
         try:
             return _plain_tiff(path, mpp, background, cache_mib)
-        except UnsupportedTiffError:
+        except UnsupportedTiffError as error:
             if vendor is None:
                 raise
+            unsupported = error
     if vendor is not None:
         if tiff and vendor != _BENT_TIFF:
             check_structure(path)
         slide = OpenSlideSlide(path, mpp=mpp, background=background, cache_mib=cache_mib)
+        if unsupported is not None and slide.size_l0 != unsupported.size_px:
+            slide.close()
+            raise unsupported  # OpenSlide takes another of the file's pictures for the slide
         return _read_here(slide, cache_mib) if vendor == _APERIO else slide
     if suffix in _PICTURE_SUFFIXES:
         return ArraySlide(read_picture(path), mpp=mpp, background=background, path=path)
@@ -79,11 +84,16 @@ def _read_here(slide: OpenSlideSlide, cache_mib: float) -> Slide:
         own = TiffSlide(slide.path, mpp=slide.mpp, background=slide.stated_background, cache_mib=cache_mib)
     except UnsupportedTiffError:
         return slide
-    whole = all(layout.compression == JPEG and layout.lengths.all() for layout in own.layouts)
-    if not whole or own.levels != slide.levels:
+    except SlideError:
+        slide.close()
+        raise
+    usual = all(
+        layout.compression == JPEG and layout.lengths.all() and layout.turn == UPRIGHT for layout in own.layouts
+    )
+    if not usual or own.levels != slide.levels:
         own.close()
         return slide
-    own.mpp = slide.mpp
+    own.take_facts(slide)
     slide.close()
     return own
 
@@ -98,9 +108,13 @@ def _plain_tiff(path: Path, mpp: float | None, background: Colour | None, cache_
         for level in slide.layouts
     )
     if len(slide.layouts) == 1 and not layout.tiled and (large or width * height <= MAX_PICTURE_PX):
-        check_size(path, width, height)
-        image = opaque_rgb(slide._pixels(0, 0, 0, width, height))
-        return ArraySlide(image, mpp=slide.mpp, background=background, path=path)
+        with slide:
+            check_size(path, width, height)
+            image = opaque_rgb(slide._pixels(0, 0, 0, width, height))
+        in_memory = ArraySlide(image, background=background, path=path)
+        in_memory.take_facts(slide)
+        return in_memory
     if large:
+        slide.close()
         raise SlideError(f"{path}: its tiles are too large to be true, or to be read one by one")
     return slide

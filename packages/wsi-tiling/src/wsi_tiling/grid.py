@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
+
+from wsi_tiling.checks import check_number, check_size, check_whole, exact
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Grid:
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        if self.multiple < 1 or self.patch_px < 1:
-            raise ValueError(f"wanted a patch and a multiple of at least 1 px, got {self.patch_px} and {self.multiple}")
-        if not 0 <= self.overlap < 1:
-            raise ValueError(f"wanted an overlap in [0, 1), got {self.overlap}")
+        check_size(self.canvas_px)
+        check_whole("a patch of at least 1 px", self.patch_px, least=1)
+        check_whole("a multiple of at least 1 px", self.multiple, least=1)
+        check_number("an overlap in [0, 1)", self.overlap, least=0, below=1)
         if min(self.canvas_px) < self.patch_px:
             raise ValueError(f"a patch of {self.patch_px} px does not fit a canvas of {self.canvas_px} px")
         if any(size % self.multiple for size in (*self.canvas_px, self.patch_px)):
@@ -44,8 +45,7 @@ class Grid:
     @cached_property
     def stride_px(self) -> int:
         """Distance between neighbouring origins, but for the last row and column."""
-        # 0.9 is meant as nine tenths, not as the binary number next to it.
-        longest = self.patch_px * (1 - Fraction(str(self.overlap)))
+        longest = self.patch_px * (1 - exact(self.overlap))
         return max(int(longest / self.multiple), 1) * self.multiple
 
     @cached_property

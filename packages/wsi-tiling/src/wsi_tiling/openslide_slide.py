@@ -1,7 +1,7 @@
 """Slides that OpenSlide reads."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openslide
@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 
 from wsi_tiling.errors import SlideError, first_line
 from wsi_tiling.file_slide import FileSlide
+from wsi_tiling.mpp import StatedMpp, believable_mpp
 from wsi_tiling.region import Colour
-from wsi_tiling.slide import believable_mpp, checked_mpp
+from wsi_tiling.slide import Bounds, checked_mpp
 from wsi_tiling.tiff_file import MAX_SEGMENT_PX
 
 _OPAQUE = 0xFF000000
+_BOUNDS = (
+    openslide.PROPERTY_NAME_BOUNDS_X,
+    openslide.PROPERTY_NAME_BOUNDS_Y,
+    openslide.PROPERTY_NAME_BOUNDS_WIDTH,
+    openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
+)
 
 
 class OpenSlideSlide(FileSlide[openslide.OpenSlide]):
@@ -24,18 +31,23 @@ class OpenSlideSlide(FileSlide[openslide.OpenSlide]):
     """
 
     def __init__(self, path: Path, *, mpp: float | None, background: Colour | None, cache_mib: float) -> None:
+        checked_mpp(mpp)
         super().__init__(path, background, cache_mib)
-        handle = self._file()
+        self._set_scale(mpp, self._mpp_of_file)
+
+    def _read_layout(self, opened: openslide.OpenSlide) -> None:
         # A handle that an error has spoilt does not tell even these any more.
-        self.levels = handle.level_dimensions
-        self._factors = handle.level_downsamples
-        self._file_background = handle.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR)
-        self.mpp = checked_mpp(mpp) or _stated_mpp(handle.properties)
+        properties = opened.properties
+        self.levels = opened.level_dimensions
+        self._factors = opened.level_downsamples
+        self._file_background = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR)
+        self._mpp_of_file = _stated_mpp(properties)
+        self._scanned = _stated_bounds(properties, self.size_l0)
         for level in range(len(self.levels)):
             name = f"openslide.level[{level}].tile"
-            width, height = (int(handle.properties.get(f"{name}-{side}", 0)) for side in ("width", "height"))
+            width, height = (int(properties.get(f"{name}-{side}", 0)) for side in ("width", "height"))
             if width * height > MAX_SEGMENT_PX:
-                raise SlideError(f"{path}: its tiles of {width} x {height} px are too large to be true")
+                raise SlideError(f"{self.path}: its tiles of {width} x {height} px are too large to be true")
 
     def _open(self) -> openslide.OpenSlide:
         try:
@@ -73,9 +85,22 @@ class OpenSlideSlide(FileSlide[openslide.OpenSlide]):
         return red, green, blue
 
 
-def _stated_mpp(properties: Any) -> float | None:
-    values = [properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y)]
-    return believable_mpp([float(value) for value in values if value is not None])
+def _stated_mpp(properties: Mapping[str, str]) -> StatedMpp:
+    stated = [properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)]
+    try:
+        return believable_mpp(float(value) for value in stated if value is not None)
+    except ValueError:
+        return StatedMpp(reason=f"states a scale that is no number, {' x '.join(map(str, stated))}")
+
+
+def _stated_bounds(properties: Mapping[str, str], size_l0: tuple[int, int]) -> Bounds | None:
+    """The scanned region that the file states, as far as it lies on the canvas; None if it states none."""
+    try:
+        x, y, width, height = (int(properties[name]) for name in _BOUNDS)
+    except (KeyError, ValueError):
+        return None
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + width, size_l0[0]), min(y + height, size_l0[1])
+    return (left, top, right - left, bottom - top) if left < right and top < bottom else None
 
 
 def _without_opacity(region: PIL.Image.Image) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
+from wsi_tiling.checks import check_whole
 from wsi_tiling.components import without_small_parts
 from wsi_tiling.region import Colour, Image
 from wsi_tiling.slide import Slide
@@ -31,6 +32,7 @@ _SPECK_SHARE = 1 / 100
 def overview(slide: Slide, table: TileTable, rule: TissueRule, size_px: int) -> Image:
     """Draws a slide with its tissue outlined in green and its tiles tinted and framed, each field in its own colour.
 
+    Of a slide whose canvas is larger than what was scanned, the scanned region is drawn, as `Slide.bounds_l0` has it.
     What does not show at this size is left out: specks and holes in the tissue, the frames of many tiles a few pixels
     wide. Few tiles of that size are framed larger than they are, to be found. Where the tiles have several fields, a
     line below the picture tells their colours and numbers.
@@ -48,29 +50,29 @@ def overview(slide: Slide, table: TileTable, rule: TissueRule, size_px: int) -> 
     Raises:
         SlideError: The slide cannot be read.
     """
-    width, height = slide.size_l0
+    check_whole("a picture of at least 1 px", size_px, least=1)
+    left, top, width, height = slide.bounds_l0
     scale = max(width, height) / size_px
-    picture = slide.read((0, 0), (width, height), (max(1, round(width / scale)), max(1, round(height / scale))))
+    picture = slide.read((left, top), (width, height), (max(1, round(width / scale)), max(1, round(height / scale))))
     line = max(1, round(size_px / 1000))
     tiles = table.frame[table.frame["path"] == str(slide.path)]
+    tiles = tiles.assign(x_l0=tiles["x_l0"] - left, y_l0=tiles["y_l0"] - top)
     fields = sorted(tiles["field_l0"].unique())
     drawn = picture.copy()
     if fields:
         _tint(drawn, tiles[tiles["field_l0"] == fields[0]], scale)
     if not rule.accepts_everything:
-        drawn[_outline(picture, replace(resolve_rule(rule, slide), erode_px=0, dilate_px=0), scale, line)] = (
-            TISSUE_COLOUR
-        )
+        outlined = replace(resolve_rule(rule, slide), erode_px=0, dilate_px=0)
+        drawn[_outline(tissue_mask(picture, outlined, scale, slide.glass), line)] = TISSUE_COLOUR
     for number, field in enumerate(fields):
         colour = FIELD_COLOURS[number % len(FIELD_COLOURS)]
         _frame(drawn, tiles[tiles["field_l0"] == field], colour, scale, 2 * line if number else line)
     return np.concatenate([drawn, _legend(tiles, drawn.shape[1], size_px)]) if len(fields) > 1 else drawn
 
 
-def _outline(picture: Image, rule: TissueRule, scale: float, line: int) -> NDArray[np.bool_]:
-    """The rim of the tissue, `line` pixels wide, inside it."""
-    mask = tissue_mask(picture, rule, scale)
-    speck = (max(picture.shape) * _SPECK_SHARE) ** 2
+def _outline(mask: NDArray[np.bool_], line: int) -> NDArray[np.bool_]:
+    """The rim of the tissue in a mask, `line` pixels wide, inside it."""
+    speck = (max(mask.shape) * _SPECK_SHARE) ** 2
     mask = ~without_small_parts(~mask, speck, diagonal=False)
     mask = without_small_parts(mask, speck, diagonal=True)
     return np.asarray(mask & ~ndimage.binary_erosion(mask, iterations=line, border_value=1))

@@ -4,6 +4,7 @@ import errno
 import glob
 import math
 import os
+import struct
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
-from wsi_tiling.errors import SlideError
+from wsi_tiling.checks import check_colour, check_number, check_size, is_whole
+from wsi_tiling.errors import SlideError, first_line
+from wsi_tiling.glass import DEFAULT_BACKGROUND
 from wsi_tiling.region import Colour, Image, check_image
-from wsi_tiling.slide import DEFAULT_BACKGROUND, checked_mpp
+from wsi_tiling.slide import checked_mpp
 from wsi_tiling.tiff_layout import SlideForm, write_tiff
 from wsi_tiling.tile_codec import TileCodec, fill_up
 from wsi_tiling.tile_store import EncodedTiles, RawTiles, TileKey
@@ -27,6 +30,8 @@ _HELD_BYTES = 64 * 2**20
 _CODING_BYTES = 64 * 2**20
 _MAX_THREADS = 8
 _LARGEST_CLASSIC_BYTES = 2**32 - 2**25
+_PLACE_BYTES = 16
+"""At most as much of the file tells where one tile is, and how long."""
 _Coding: TypeAlias = tuple[TileKey, Image, Future[tuple[bytes, Image]]]
 
 
@@ -71,14 +76,17 @@ class PyramidWriter:
         self.size_px = size_px
         self.mpp = checked_mpp(mpp)
         self.tile_px = tile_px
-        if min(size_px) < 1:
-            raise SlideError(f"{path}: wanted a slide of at least 1 x 1 px, got {size_px}")
-        if tile_px < 16 or tile_px % 16:
+        try:
+            check_size(size_px)
+            check_colour(background)
+            if objective is not None:
+                check_number("a positive power of the objective", objective, above=0)
+        except SlideError as error:
+            raise SlideError(f"{path}: {error}") from None
+        if not is_whole(tile_px, least=16) or tile_px % 16:
             raise SlideError(f"{path}: wanted tiles of a multiple of 16 px, got {tile_px}")
-        if quality is not None and not 1 <= quality <= 100:
+        if quality is not None and not is_whole(quality, least=1, most=100):
             raise SlideError(f"{path}: wanted a JPEG quality of 1 to 100, or None, got {quality}")
-        if objective is not None and not (math.isfinite(objective) and objective > 0):
-            raise SlideError(f"{path}: wanted a positive power of the objective, got {objective}")
         if "\0" in description:
             raise SlideError(f"{path}: wanted a description without zero characters, got {description!r}")
         if self.path.exists() and not overwrite:
@@ -143,7 +151,8 @@ class PyramidWriter:
             raise SlideError(f"{self.path}: {error}") from None
         height, width = tile.shape[:2]
         for start, length, whole in ((x, width, self.size_px[0]), (y, height, self.size_px[1])):
-            if start < 0 or start % side or start + length > whole or (length % side and start + length != whole):
+            fits = is_whole(start, least=0, most=whole - length) and start % side == 0
+            if not fits or (length % side and start + length != whole):
                 raise SlideError(
                     f"{self.path}: {width} x {height} px at {xy_px} do not fit the grid of {side} px tiles "
                     f"on a slide of {self.size_px} px"
@@ -215,7 +224,7 @@ class PyramidWriter:
 
     def _finish(self) -> None:
         """Fills the gaps with background, puts the file together and gives it its name."""
-        encoded, unfinished, _ = self._stores()
+        unfinished = self._stores()[1]
         self._collect(0)
         for level in range(1, len(self._form.sizes)):
             for key in unfinished.keys(level):
@@ -226,13 +235,21 @@ class PyramidWriter:
             self._collect(0)
         partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            big = encoded.total_bytes > _LARGEST_CLASSIC_BYTES
+            big = self._file_bytes() > _LARGEST_CLASSIC_BYTES
             write_tiff(partial, self._form, self._encoded_level, self._thumbnail, big=big)
             if self.path.exists() and not self._overwrite:
                 raise SlideError(f"{self.path} exists: it was made by another in the meantime")
             os.replace(partial, self.path)  # noqa: PTH105 - named for what it does
         finally:
             partial.unlink(missing_ok=True)
+
+    def _file_bytes(self) -> int:
+        """What the file takes at most, but for a few tags and the small picture. Tiles never written take room, too."""
+        encoded = self._stores()[0]
+        places = sum(math.prod(self._grid(level)) for level in range(len(self._form.sizes)))
+        blank_bytes = len(self._codec.encode(self._blank))
+        description_bytes = len(self._form.description.encode())
+        return encoded.total_bytes + (places - len(encoded)) * blank_bytes + places * _PLACE_BYTES + description_bytes
 
     def _encoded_level(self, level: int) -> Iterator[bytes]:
         encoded = self._stores()[0]
@@ -265,3 +282,8 @@ class PyramidWriter:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SlideError(f"{self.path}: the disk is full: free some space and write it again") from error
             raise SlideError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        except SlideError:
+            raise
+        # A number that the form of the file has no room for, for instance.
+        except (struct.error, ValueError, OverflowError) as error:
+            raise SlideError(f"{self.path} cannot be written: {first_line(error)}") from error

@@ -21,6 +21,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from wsi_tiling.checks import check_size
+
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) 8-bit RGB."""
 Colour: TypeAlias = tuple[int, int, int]
@@ -107,8 +109,7 @@ def resample(
     Raises:
         ValueError: The box is empty or not finite, or a size is not positive.
     """
-    if min(size_px) < 1:
-        raise ValueError(f"wanted a size of at least 1 x 1 px, got {size_px}")
+    check_size(size_px)
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(f"wanted a box with x0 < x1 and y0 < y1, got {box}")
     result = np.empty((size_px[1], size_px[0], 3), np.uint8)

@@ -68,7 +68,8 @@ def slide_mask(
     for top in range(0, height, rows):
         count = min(rows, height - top)
         corner = (xy_l0[0], xy_l0[1] + top * scale)
-        flags[top : top + count] = classify(slide.read(corner, (width * scale, count * scale), (width, count)), rule)
+        band = slide.read(corner, (width * scale, count * scale), (width, count))
+        flags[top : top + count] = classify(band, rule, slide.glass)
     return clean(flags, rule, scale)
 
 
@@ -84,5 +85,5 @@ def _row_of_shares(slide: Slide, xs: Sequence[int], y: int, field_l0: float, rul
     columns = [round((x - xs[0]) / scale) for x in xs]
     width = columns[-1] + PX_PER_TILE
     strip = slide.read((xs[0], y), (width * scale, field_l0), (width, PX_PER_TILE))
-    mask = colour_mask(strip, rule)
+    mask = colour_mask(strip, rule, slide.glass)
     return [float(mask[:, column : column + PX_PER_TILE].mean()) for column in columns]

@@ -2,21 +2,24 @@
 
 import math
 from abc import ABC, abstractmethod
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wsi_tiling.checks import check_colour, check_number, check_size
 from wsi_tiling.errors import SlideError
+from wsi_tiling.glass import DEFAULT_BACKGROUND as DEFAULT_BACKGROUND
+from wsi_tiling.glass import commonest_glass, is_glassy, measured_glass
+from wsi_tiling.mpp import StatedMpp
 from wsi_tiling.region import MAX_BAND_PX, Colour, Image, as_pair, block_mean, check_image, resample
 
-DEFAULT_BACKGROUND: Colour = (242, 243, 242)
-"""Glass under a scanner's lamp: taken where a slide shows no background of its own."""
 _SMALLEST_LEVEL_PX = 256
-_COARSEST_MPP = 20.0
+Bounds: TypeAlias = tuple[int, int, int, int]
+"""Left, top, width, height, in level-0 pixels."""
 
 
 class Slide(ABC):
@@ -29,11 +32,15 @@ class Slide(ABC):
         path: The file, or what an in-memory slide says it came from; None if it does not say.
         levels: Width and height of each level, largest first.
         mpp: Micrometres a level-0 pixel, None if unknown.
+        notes: What of the file is not in the slide, or was taken in one of several senses; each a line to show.
     """
 
     path: Path | None
     levels: tuple[tuple[int, int], ...]
     mpp: float | None
+    notes: tuple[str, ...] = ()
+    _scanned: Bounds | None = None
+    _no_mpp_reason: str | None = None
 
     @property
     def size_l0(self) -> tuple[int, int]:
@@ -45,19 +52,46 @@ class Slide(ABC):
         """The same as `size_l0`, under the name that readers of any image ask for, as `pfid` does."""
         return self.size_l0
 
+    @property
+    def bounds_l0(self) -> Bounds:
+        """The scanned region: its upper left corner (x, y), its width and its height, level-0 pixels.
+
+        It is all of level 0, unless the file states a part. Some scanners' canvas is the whole stage, most of it empty.
+        Positions are those of the canvas all the same; tiles and whole-slide fields lie on this region.
+        """
+        return self._scanned or (0, 0, *self.size_l0)
+
     @cached_property
     def background(self) -> Colour:
-        """Colour of the bare glass: what the file states, else the commonest bright grey, else DEFAULT_BACKGROUND."""
-        return self.stated_background or _commonest_glass(self._sample()) or DEFAULT_BACKGROUND
+        """Colour outside the slide: what the file states, else the commonest bright grey, else DEFAULT_BACKGROUND."""
+        return self.stated_background or self._bright_colours[0] or DEFAULT_BACKGROUND
+
+    @cached_property
+    def glass(self) -> Colour:
+        """Colour of bare glass, against which tissue is judged.
+
+        It is measured on the slide. A slide that shows too little bare glass has that of its stated background, if this
+        may be glass, else DEFAULT_BACKGROUND.
+        """
+        stated = self.stated_background
+        fallback = stated if stated is not None and is_glassy(stated) else DEFAULT_BACKGROUND
+        return self._bright_colours[1] or fallback
+
+    @cached_property
+    def _bright_colours(self) -> tuple[Colour | None, Colour | None]:
+        """The commonest bright grey, and the colour of glass, as far as the slide shows them."""
+        pixels = self._sample()
+        return commonest_glass(pixels), measured_glass(pixels)
 
     def require_mpp(self) -> float:
         """Micrometres a level-0 pixel.
 
         Raises:
-            SlideError: The slide does not say.
+            SlideError: The slide does not say, or what it says cannot be believed.
         """
         if self.mpp is None:
-            raise SlideError(f"{self.path or 'the picture'} does not say its scale: pass mpp, in micrometres a pixel")
+            reason = self._no_mpp_reason or "does not say its scale"
+            raise SlideError(f"{self.path or 'the picture'} {reason}: pass mpp, in micrometres a pixel")
         return self.mpp
 
     def read(
@@ -84,8 +118,9 @@ class Slide(ABC):
             SlideError: The file cannot be read, or the field or the size is not positive.
         """
         (x, y), (width, height), size = xy_l0, as_pair(field_l0), as_pair(size_px)
-        if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0 or min(size) < 1:
-            raise SlideError(f"wanted a finite place, a positive field and size, got {xy_l0}, {field_l0}, {size_px}")
+        if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
+            raise SlideError(f"wanted a finite place and a positive, finite field, got {xy_l0} and {field_l0}")
+        check_size(size)
         level = self._level_for(xy_l0, (width / size[0], height / size[1]))
         down_x, down_y = self._downsample(level)
 
@@ -98,6 +133,15 @@ class Slide(ABC):
             (x / down_x, y / down_y, (x + width) / down_x, (y + height) / down_y),
             size,
             DEFAULT_BACKGROUND if inside else self.background,
+        )
+
+    def take_facts(self, other: "Slide") -> None:
+        """Takes what is known of the same slide, read in another way: scale, scanned region, notes."""
+        self.mpp, self.notes, self._scanned, self._no_mpp_reason = (
+            other.mpp,
+            other.notes,
+            other._scanned,
+            other._no_mpp_reason,
         )
 
     def close(self) -> None:  # noqa: B027 - a slide in memory has nothing to let go of
@@ -155,14 +199,31 @@ class Slide(ABC):
 
         return max(filter(fits, range(len(self.levels))), default=0)
 
+    def _set_scale(self, given: float | None, stated: StatedMpp) -> None:
+        """Takes the scale that was given, or the one that the file states; notes what of that is not believed."""
+        self.mpp = checked_mpp(given) or stated.mpp
+        self._no_mpp_reason = stated.reason
+        if stated.reason is not None:
+            self.notes += (f"the file {stated.reason}: its scale is not taken",)
+
+    def _bounds_of(self, level: int) -> Bounds:
+        """The scanned region in whole pixels of a level, at least one."""
+        spans = []
+        for axis, down in enumerate(self._downsample(level)):
+            begin, length = self.bounds_l0[axis], self.bounds_l0[axis + 2]
+            first = min(int(begin / down), self.levels[level][axis] - 1)
+            spans.append((first, max(first + 1, min(math.ceil((begin + length) / down), self.levels[level][axis]))))
+        (left, right), (top, bottom) = spans
+        return left, top, right - left, bottom - top
+
     def _sample(self) -> NDArray[np.uint8]:
-        """Opaque pixels (N, 3) from windows spread over the coarsest level: a million at most, however large it is."""
+        """Opaque pixels (N, 3) from windows spread over the scanned region at the coarsest level, a million at most."""
         level = len(self.levels) - 1
-        width, height = self.levels[level]
+        left, top, width, height = self._bounds_of(level)
         side_x, side_y = min(width, 128), min(height, 128)
         # eight across and down, or as many as cover a small picture
-        xs = [int(x) for x in np.linspace(0, width - side_x, min(8, -(-width // side_x)))]
-        ys = [int(y) for y in np.linspace(0, height - side_y, min(8, -(-height // side_y)))]
+        xs = [left + int(x) for x in np.linspace(0, width - side_x, min(8, -(-width // side_x)))]
+        ys = [top + int(y) for y in np.linspace(0, height - side_y, min(8, -(-height // side_y)))]
         windows = (self._pixels(level, x, y, side_x, side_y) for y in ys for x in xs)
         return np.concatenate([window[_opaque(window)][:, :3] for window in windows])
 
@@ -177,7 +238,7 @@ class ArraySlide(Slide):
         path: Where it came from, for messages and tables.
 
     Raises:
-        SlideError: The picture is not (H, W, 3) uint8, or mpp is not positive.
+        SlideError: The picture is not (H, W, 3) uint8, mpp is not positive, or the background is no colour.
     """
 
     def __init__(
@@ -192,6 +253,8 @@ class ArraySlide(Slide):
         except ValueError as error:
             raise SlideError(str(error)) from None
         self.path = None if path is None else Path(path)
+        if background is not None:
+            check_colour(background)
         self.mpp = checked_mpp(mpp)
         self._given_background = background
         self._images = {0: image}
@@ -228,20 +291,16 @@ def load_into_memory(slide: Slide) -> ArraySlide:
     for y in range(0, height, 1024):
         rows = min(1024, height - y)
         image[y : y + rows] = slide.read((0, y), (width, rows), (width, rows))
-    return ArraySlide(image, mpp=slide.mpp, background=slide.background, path=slide.path)
+    copy = ArraySlide(image, background=slide.background, path=slide.path)
+    copy.take_facts(slide)
+    return copy
 
 
 def checked_mpp(mpp: float | None) -> float | None:
-    """The scale itself; SlideError if it is not a positive number."""
-    if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
-        raise SlideError(f"wanted a positive number of micrometres a pixel, got {mpp}")
+    """The scale itself; SlideError if it is not a positive, finite number."""
+    if mpp is not None:
+        check_number("a positive number of micrometres a pixel", mpp, above=0)
     return mpp
-
-
-def believable_mpp(values: list[float]) -> float | None:
-    """The mean of what a file states across and down; None if there is none or it is no microscope's."""
-    mean = sum(values) / len(values) if values else 0.0
-    return mean if 0 < mean <= _COARSEST_MPP else None
 
 
 def _halved(image: Image) -> Image:
@@ -261,15 +320,3 @@ def _opaque(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     if pixels.shape[2] == 3:
         return np.ones(pixels.shape[:2], np.bool_)
     return np.asarray(pixels[..., 3] == 255)
-
-
-def _commonest_glass(pixels: NDArray[np.uint8]) -> Colour | None:
-    """The commonest colour, to four grey levels, of bright pixels without much colour; None if they are rare."""
-    low, high = (reduce(extreme, pixels.T) for extreme in (np.minimum, np.maximum))  # fast, as along axis 1 it is not
-    glass = pixels[(low >= 200) & (high - low <= 20)]
-    if len(glass) < 0.01 * len(pixels) or not len(glass):
-        return None
-    bins = glass.astype(np.int64) // 4 @ np.array([4096, 64, 1])
-    values, counts = np.unique(bins, return_counts=True)
-    red, green, blue = np.median(glass[bins == values[counts.argmax()]], axis=0)
-    return int(red), int(green), int(blue)

@@ -83,9 +83,9 @@ def to_colour(level: TiffLevel, samples: NDArray[np.uint8], channels: int) -> ND
     result = np.empty((*samples.shape[:2], 4), np.uint8)
     result[..., :3], result[..., 3] = colours, 255
     if level.alpha is not None:
-        opacity = samples[..., 3 if level.photometric in (RGB, YCBCR) else 1]
+        opacity = samples[..., level.alpha.sample]
         result[..., 3] = opacity
-        if level.alpha == "associated":
+        if level.alpha.kind == "associated":
             pure = colours * (255 / np.maximum(opacity, 1).astype(np.float32))[..., None]
             result[..., :3] = np.rint(pure).clip(0, 255)
     return result

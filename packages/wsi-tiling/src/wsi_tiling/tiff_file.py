@@ -7,6 +7,8 @@ of directories that is endless, goes in circles or has directories without numbe
 import os
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ _KINDS = {1: "u1", 2: "u1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2"
 _RATIONAL = (5, 10)
 
 SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
-DESCRIPTION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTE_COUNTS = 270, 273, 277, 278, 279
+DESCRIPTION, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_BYTE_COUNTS = 270, 273, 274, 277, 278, 279
 X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT, PREDICTOR, COLOUR_MAP = 282, 283, 284, 296, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTE_COUNTS, SUB_DIRECTORIES = 322, 323, 324, 325, 330
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES = 338, 339, 347
@@ -45,10 +47,9 @@ def is_tiff(path: Path) -> bool:
 class TiffFile:
     """An open TIFF file: its bytes and its directories.
 
-    Several threads may read at once.
+    Several threads may read at once. It keeps no directory, for each of them holds the file.
 
     Attributes:
-        directories: The main chain, in order; directories below it are read with `directory`.
         size: Length in bytes.
 
     Raises:
@@ -58,11 +59,12 @@ class TiffFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._readers = 0
+        self._closing = False
         self._file = path.open("rb", buffering=0)
         try:
             self.size = os.fstat(self._file.fileno()).st_size
             self._read_header()
-            self.directories = self._chain()
         except BaseException:
             self.close()
             raise
@@ -71,9 +73,32 @@ class TiffFile:
         if hasattr(self, "_file"):
             self._file.close()
 
-    def close(self) -> None:
-        """Closes the file; reading then raises SlideError."""
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps the file open until the block ends, even if another thread closes it.
+
+        Raises:
+            SlideError: It is closed already.
+        """
         with self._lock:
+            if self._closing:
+                raise SlideError(f"{self.path} is closed: open it again")
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                self._close_unused()
+
+    def close(self) -> None:
+        """Closes the file, when nobody uses it any more; who begins to read then gets a SlideError."""
+        with self._lock:
+            self._closing = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._closing and not self._readers:
             self._file.close()
 
     def read(self, start: int, count: int) -> bytes:
@@ -111,7 +136,12 @@ class TiffFile:
         self._offset = struct.Struct(self.order + ("Q" if self.big else "I"))
         self._entry = struct.Struct(self.order + ("HHQ8s" if self.big else "HHI4s"))
 
-    def _chain(self) -> list["Directory"]:
+    def directories(self) -> list["Directory"]:
+        """Reads the main chain, in order; directories below it are read with `directory`.
+
+        Raises:
+            SlideError: It is damaged or cut short.
+        """
         (start,) = self._offset.unpack(self.read(8 if self.big else 4, self._offset.size))
         found: dict[int, Directory] = {}
         while start:
@@ -179,8 +209,12 @@ class Directory:
         return self._values(tag)[0].tobytes()
 
     def text(self, tag: int) -> str:
-        """The text of a tag, up to its end; empty if there is none."""
-        return self.data(tag).split(b"\0")[0].decode("utf-8", "replace")
+        """The text of a tag, up to its end, in UTF-8 or else as Windows has it; empty if there is none."""
+        data = self.data(tag).split(b"\0")[0]
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return data.decode("cp1252", "replace")
 
     def segments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the image's tiles or strips begin, and their lengths in bytes.
@@ -220,7 +254,7 @@ def check_structure(path: Path) -> None:
     """Raises SlideError if a TIFF file that another library is to read is cut short, damaged or hostile."""
     file = TiffFile(path)
     try:
-        for directory in file.directories:
+        for directory in file.directories():
             directory.segments()
             width, height = directory.number(TILE_WIDTH), directory.number(TILE_HEIGHT)
             if width < 0 or height < 0 or width * height > MAX_SEGMENT_PX:

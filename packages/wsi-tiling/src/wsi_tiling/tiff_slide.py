@@ -13,7 +13,8 @@ from wsi_tiling.region import Colour
 from wsi_tiling.slide import checked_mpp
 from wsi_tiling.tiff_decode import decode_segment, to_colour
 from wsi_tiling.tiff_file import TiffFile
-from wsi_tiling.tiff_levels import UNCOMPRESSED, TiffLevel, read_levels
+from wsi_tiling.tiff_levels import UNCOMPRESSED, UPRIGHT, TiffLevel
+from wsi_tiling.tiff_pictures import read_layout
 from wsi_tiling.tile_cache import TileCache
 
 _WHOLE_ROWS_BYTES = 2**20
@@ -28,7 +29,8 @@ class _Opened:
 class TiffSlide(FileSlide[_Opened]):
     """A plain or pyramidal TIFF, BigTIFF or OME-TIFF file of 8-bit grey, RGB or palette colours. Made by `open_slide`.
 
-    Tiles or strips that are left out are background, as transparent pixels are.
+    Tiles or strips that are left out are background, as transparent pixels are. Where the file says that it lies on its
+    side or upside down, the slide is upright all the same.
 
     Attributes:
         layouts: How each level is stored.
@@ -39,10 +41,14 @@ class TiffSlide(FileSlide[_Opened]):
     """
 
     def __init__(self, path: Path, *, mpp: float | None, background: Colour | None, cache_mib: float) -> None:
+        checked_mpp(mpp)
         super().__init__(path, background, cache_mib)
-        self.layouts, stated_mpp = read_levels(self._file().file)
-        self.levels = tuple(level.size_px for level in self.layouts)
-        self.mpp = checked_mpp(mpp) or stated_mpp
+        self._set_scale(mpp, self._mpp_of_file)
+
+    def _read_layout(self, opened: _Opened) -> None:
+        layout = read_layout(opened.file)
+        self.layouts, self.notes, self._mpp_of_file = layout.levels, layout.notes, layout.mpp
+        self.levels = tuple(level.turn.upright_size(level.size_px) for level in self.layouts)
         self._channels = [4 if level.alpha or not level.lengths.all() else 3 for level in self.layouts]
 
     def _open(self) -> _Opened:
@@ -51,8 +57,22 @@ class TiffSlide(FileSlide[_Opened]):
         except OSError as error:
             raise SlideError(f"{self.path} cannot be opened: {first_line(error)}") from error
 
+    def _release(self, opened: _Opened) -> None:
+        opened.file.close()
+
     def _pixels(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> NDArray[np.uint8]:
-        opened, layout = self._file(), self.layouts[level]
+        opened, turn = self._file(), self.layouts[level].turn
+        with opened.file.in_use():
+            if turn == UPRIGHT:
+                return self._stored_pixels(opened, level, x_px, y_px, width_px, height_px)
+            window = turn.stored_window((x_px, y_px, width_px, height_px), self.levels[level])
+            return turn.upright(self._stored_pixels(opened, level, *window))
+
+    def _stored_pixels(
+        self, opened: _Opened, level: int, x_px: int, y_px: int, width_px: int, height_px: int
+    ) -> NDArray[np.uint8]:
+        """A window of a level as it lies in the file."""
+        layout = self.layouts[level]
         across, down = layout.segment_px
         pixels = np.empty((height_px, width_px, self._channels[level]), np.uint8)
         for row, top, bottom in _pieces(y_px, height_px, down):

@@ -31,6 +31,9 @@ class EncodedTiles:
     def __contains__(self, key: TileKey) -> bool:
         return key in self._places
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def put(self, key: TileKey, encoded: bytes) -> None:
         """Keeps a tile."""
         self._places[key] = (self.total_bytes, len(encoded))

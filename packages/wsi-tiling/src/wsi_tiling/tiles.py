@@ -1,9 +1,10 @@
 """Where on slides there is tissue to train on."""
 
+import math
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
-import numpy as np
-
+from wsi_tiling.checks import check_number, exact
 from wsi_tiling.errors import SlideError
 from wsi_tiling.shares import tissue_shares
 from wsi_tiling.slide import Slide
@@ -25,8 +26,9 @@ def find_tiles(
 ) -> TileTable:
     """Finds the tiles of slides that hold tissue.
 
-    Tiles lie on a grid inside each slide, centred on it. Where a slide is smaller than the field, one tile is centred
-    on it and reaches over its edges. The share of tissue is that of pixels that pass the rule, at 32 px a tile; the
+    Tiles lie on a grid inside each slide's scanned region, centred on it. Where that is smaller than the field, one
+    tile is centred on it and reaches over its edges. Overlaps and strides are taken as the decimal fractions that they
+    are written as. The share of tissue is that of pixels that pass the rule, at 32 px a tile; the
     rule's erosion and dilation, made for another scale, play no part. Otsu's limit is found for each slide.
 
     Args:
@@ -47,7 +49,7 @@ def find_tiles(
         SlideError: A slide cannot be read, has no path or no known patient, or a field, stride or share is out of
             range.
     """
-    fields = [float(field) for field in field_l0] if isinstance(field_l0, Sequence) else [field_l0]
+    fields = list(field_l0) if isinstance(field_l0, Sequence) else [field_l0]
     strides = [_stride(field, stride_l0, overlap, len(fields)) for field in fields]
     if not fields or len(set(fields)) < len(fields):
         raise SlideError(f"wanted one field or several that differ, got {fields}")
@@ -57,29 +59,36 @@ def find_tiles(
         own = identity(slide, patient_of)
         resolved = resolve_rule(rule, slide)
         for field, stride in zip(fields, strides, strict=True):
-            xs, ys = (_places(length, field, stride, half_shifts) for length in slide.size_l0)
+            left, top, width, height = slide.bounds_l0
+            xs = _begins(left, width, exact(field), stride, half_shifts)
+            ys = _begins(top, height, exact(field), stride, half_shifts)
             shares = tissue_shares(slide, xs, ys, field, resolved)
             tables.append(tiles_at(at_least(shares, min_tissue, xs, ys), field, split, own))
     return TileTable.concat(tables)
 
 
-def _stride(field: float, stride_l0: float | None, overlap: float | None, fields: int) -> float:
+def _stride(field: float, stride_l0: float | None, overlap: float | None, fields: int) -> Fraction:
     if stride_l0 is not None and (overlap is not None or fields > 1):
         raise SlideError("wanted a stride for one field, or an overlap, which serves several: got both")
-    if overlap is not None and not 0 <= overlap < 1:
-        raise SlideError(f"wanted an overlap in [0, 1), got {overlap}")
-    stride = field * (1 - (overlap or 0)) if stride_l0 is None else stride_l0
-    if not (field > 0 and stride >= 1):
-        raise SlideError(f"wanted a positive field and a stride of at least 1 px, got {field} and {stride}")
+    check_number("a positive field, in level-0 pixels", field, above=0)
+    if overlap is not None:
+        check_number("an overlap in [0, 1)", overlap, least=0, below=1)
+    if stride_l0 is not None:
+        check_number("a stride of at least 1 px", stride_l0, least=1)
+        return exact(stride_l0)
+    stride = exact(field) * (1 - exact(overlap or 0))
+    check_number(
+        f"a stride of at least 1 px, with a field of {field} px and an overlap of {overlap or 0}", stride, least=1
+    )
     return stride
 
 
-def _places(length: int, field: float, stride: float, half_shifts: bool) -> list[int]:
-    """Where tiles begin along one side of a slide, to the nearest whole pixel below."""
+def _begins(origin: int, length: int, field: Fraction, stride: Fraction, half_shifts: bool) -> list[int]:
+    """Where tiles begin along one side of a region, to the nearest whole pixel below."""
     count = 1 + max(0, int((length - field) // stride))
     first = (length - field - (count - 1) * stride) / 2
-    places = [int(np.floor(first + index * stride)) for index in range(count)]
+    begins = [math.floor(first + index * stride) for index in range(count)]
     if half_shifts:
-        shifted = (place + int(field // 2) for place in places)
-        places = sorted({*places, *(place for place in shifted if place + field <= length)})
-    return places
+        shifted = (begin + int(field // 2) for begin in begins)
+        begins = sorted({*begins, *(begin for begin in shifted if begin + field <= length)})
+    return [origin + begin for begin in begins]

@@ -1,4 +1,9 @@
-"""Where there is tissue: a rule on hue and saturation, without pen marks, specks and small holes."""
+"""Where there is tissue: a rule on hue and saturation, without pen marks, specks and small holes.
+
+Both are those of the light that passes, as a share of what passes bare glass: tinted glass is as neutral as white. The
+almost black of areas that were never scanned has hues of chance, so below a share of brightness nothing is tissue; nor
+is what is as bright as the glass in red, green and blue.
+"""
 
 import math
 from collections.abc import Iterator
@@ -10,13 +15,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2hsv
 
+from wsi_tiling.checks import check_colour, check_number, is_whole
 from wsi_tiling.components import without_small_parts
+from wsi_tiling.errors import SlideError
+from wsi_tiling.glass import DEFAULT_BACKGROUND, glass_of
 from wsi_tiling.pen import INK, Flags, ink_flags, pen_mask
-from wsi_tiling.region import MAX_BAND_PX, Image, check_image
+from wsi_tiling.region import MAX_BAND_PX, Colour, Image, check_image
 from wsi_tiling.slide import Slide
 
 OTSU_PX = 1024
 """Longer side of the picture of a slide on which Otsu's limit is found."""
+DARKEST = 0.15
+"""Pixels darker than this share of the glass, in their brightest channel, are not tissue."""
 _COLOUR = 1
 _MOST_OF_GLASS = 0.1
 
@@ -25,9 +35,10 @@ _MOST_OF_GLASS = 0.1
 class TissueRule:
     """A pixel is tissue if its hue and its saturation are both above a limit; then the mask is cleaned.
 
-    Blue, purple and red, the colours of most stains, have hues above 0.5; glass has next to no saturation. Limits
-    below 0 accept everything. Cleaning takes place in this order: pen marks out, small holes filled, specks out, erode,
-    dilate. Specks and holes at the edge of a picture stay: they may go on outside.
+    Hue and saturation are relative to the glass, which has none. Blue, purple and red, the colours of most stains, have
+    hues above 0.5. Pixels darker than `DARKEST` are not tissue. Limits below 0 accept everything. Cleaning takes place
+    in this order: pen marks out, small holes filled, specks out, erode, dilate. Specks and holes at the edge of a
+    picture stay: they may go on outside.
 
     Args:
         min_hue: Hue, in [0, 1], that tissue exceeds.
@@ -41,7 +52,8 @@ class TissueRule:
         max_hole_l0: Largest area of a hole in the tissue that is filled, level-0 pixels squared.
 
     Raises:
-        ValueError: A limit is above 1, a side is negative or even, an area is negative, or the kind is not known.
+        SlideError: A limit is above 1 or not finite, a side is negative or even, an area is negative, or the kind is
+            not known.
     """
 
     min_hue: float = 0.5
@@ -54,16 +66,15 @@ class TissueRule:
     max_hole_l0: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.min_hue <= 1 and self.min_saturation <= 1):
-            raise ValueError(f"wanted limits of at most 1, got hue {self.min_hue}, saturation {self.min_saturation}")
+        check_number("a limit of hue of at most 1", self.min_hue, most=1)
+        check_number("a limit of saturation of at most 1", self.min_saturation, most=1)
         for side in (self.erode_px, self.dilate_px):
-            if side < 0 or (side and side % 2 == 0):
-                raise ValueError(f"wanted an odd number of pixels to erode or dilate by, or 0, got {side}")
+            if not is_whole(side, least=0) or (side and side % 2 == 0):
+                raise SlideError(f"wanted an odd number of pixels to erode or dilate by, or 0, got {side}")
         for area in (self.min_area_l0, self.max_hole_l0):
-            if not (math.isfinite(area) and area >= 0):
-                raise ValueError(f"wanted areas of specks and holes of at least 0, got {area}")
+            check_number("areas of specks and holes of at least 0", area, least=0)
         if self.kind not in ("limits", "otsu"):
-            raise ValueError(f"wanted a rule of the kind 'limits' or 'otsu', got '{self.kind}'")
+            raise SlideError(f"wanted a rule of the kind 'limits' or 'otsu', got '{self.kind}'")
 
     @classmethod
     def everything(cls) -> "TissueRule":
@@ -96,7 +107,9 @@ RECOMMENDED = TissueRule(0.5, 0.04, reject_pen=True, min_area_l0=2500, max_hole_
 """For slides stained with haematoxylin and eosin: without pen marks, dust, and what a camera's noise makes of glass."""
 
 
-def tissue_mask(image: Image, rule: TissueRule, scale_l0: float = 1.0) -> NDArray[np.bool_]:
+def tissue_mask(
+    image: Image, rule: TissueRule, scale_l0: float = 1.0, background: Colour | None = None
+) -> NDArray[np.bool_]:
     """Marks the tissue in a picture.
 
     At the picture's edge, tissue is taken to go on as it does inside: erosion does not eat into it from there.
@@ -106,15 +119,18 @@ def tissue_mask(image: Image, rule: TissueRule, scale_l0: float = 1.0) -> NDArra
         rule: What counts as tissue; the sides by which it erodes and dilates are pixels of this picture. Otsu's limit
             is found on this picture: resolve the rule before if it is to be one limit for many pictures.
         scale_l0: Level-0 pixels a pixel of the picture: the measure of pen strokes, specks and holes.
+        background: Colour of bare glass: `Slide.glass` for a part of a slide. Measured on the picture if not given,
+            and taken as white where it shows none.
 
     Returns:
         (H, W) bool, true on tissue.
 
     Raises:
-        ValueError: The picture is not (H, W, 3) uint8, or the scale is not positive.
+        ValueError: The picture is not (H, W, 3) uint8, the scale is not positive, or the background is no colour.
     """
     check_image(image)
-    mask = clean(classify(image, resolve_rule(rule, image)), rule, scale_l0)
+    glass = _glass(image, rule, background)
+    mask = clean(classify(image, resolve_rule(rule, image, glass), glass), rule, scale_l0)
     if rule.erode_px:
         mask = ndimage.minimum_filter(mask, size=rule.erode_px, mode="nearest")
     if rule.dilate_px:
@@ -122,16 +138,18 @@ def tissue_mask(image: Image, rule: TissueRule, scale_l0: float = 1.0) -> NDArra
     return mask
 
 
-def resolve_rule(rule: TissueRule, source: Slide | Image) -> TissueRule:
+def resolve_rule(rule: TissueRule, source: Slide | Image, background: Colour | None = None) -> TissueRule:
     """Finds Otsu's limit of saturation on a whole slide or picture; a rule of plain limits comes back as it is.
 
     Otsu's limit splits the saturations into two classes as far apart as can be. It is never below the rule's
     min_saturation, and it is that where there are no two classes to split: where there is one colour only, or where the
-    less saturated class is on average above 0.1, which no glass is. Ink plays no part if the rule rejects it.
+    less saturated class is on average above 0.1, which no glass is. What is too dark to be tissue plays no part, nor
+    does ink if the rule rejects it.
 
     Args:
         rule: The rule.
         source: A slide, looked at in a picture of 1,024 px at most, or a picture, (H, W, 3) uint8 RGB.
+        background: Colour of bare glass; that of the slide, or measured on the picture, if not given.
 
     Returns:
         A rule of the kind 'limits', to use for all of the slide or picture.
@@ -146,13 +164,15 @@ def resolve_rule(rule: TissueRule, source: Slide | Image) -> TissueRule:
         return rule
     image = thumbnail(source, OTSU_PX) if isinstance(source, Slide) else source
     check_image(image)
+    glass = source.glass if background is None and isinstance(source, Slide) else _glass(image, rule, background)
     counts = np.zeros(256)
     centres = (np.arange(256) + 0.5) / 256
     for band in _bands(image):
-        saturation = _hsv(band)[..., 1]
+        hsv = _hsv(band, glass)
+        counted = hsv[..., 2] >= DARKEST
         if rule.reject_pen:
-            saturation = saturation[ink_flags(band) & INK == 0]
-        counts += np.histogram(saturation, bins=256, range=(0, 1))[0]
+            counted &= ink_flags(band, glass) & INK == 0
+        counts += np.histogram(hsv[..., 1][counted], bins=256, range=(0, 1))[0]
     found = rule.min_saturation
     if np.count_nonzero(counts) > 1:
         last = _last_of_lower_class(counts, centres)
@@ -162,33 +182,33 @@ def resolve_rule(rule: TissueRule, source: Slide | Image) -> TissueRule:
 
 
 def thumbnail(slide: Slide, size_px: int) -> Image:
-    """Reads a whole slide into a picture whose longer side is `size_px`, or into one of its own size if that is less.
+    """Reads the scanned region of a slide into a picture whose longer side is `size_px`, or its own size if less.
 
     Raises:
         SlideError: The slide cannot be read.
     """
-    width, height = slide.size_l0
+    x, y, width, height = slide.bounds_l0
     scale = max(width, height) / min(size_px, max(width, height))
-    return slide.read((0, 0), (width, height), (max(1, round(width / scale)), max(1, round(height / scale))))
+    return slide.read((x, y), (width, height), (max(1, round(width / scale)), max(1, round(height / scale))))
 
 
-def colour_mask(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
+def colour_mask(image: Image, rule: TissueRule, glass: Colour) -> NDArray[np.bool_]:
     """Marks the pixels whose colour passes the limits of a rule, (H, W) bool, nothing cleaned."""
     check_image(image)
     if rule.accepts_everything:
         return np.ones(image.shape[:2], np.bool_)
-    return np.concatenate([_passes(band, rule) for band in _bands(image)])
+    return np.concatenate([_passes(band, rule, glass) for band in _bands(image)])
 
 
-def classify(image: Image, rule: TissueRule) -> Flags:
+def classify(image: Image, rule: TissueRule, glass: Colour) -> Flags:
     """Flags, (H, W) uint8, what each pixel's colour says: that it passes the limits, and ink if the rule rejects it."""
     if rule.accepts_everything:
         return np.full(image.shape[:2], _COLOUR, np.uint8)
     flags = np.empty(image.shape[:2], np.uint8)
     top = 0
     for band in _bands(image):
-        found = _passes(band, rule).view(np.uint8)
-        flags[top : top + len(band)] = found | ink_flags(band) if rule.reject_pen else found
+        passing = _passes(band, rule, glass).view(np.uint8)
+        flags[top : top + len(band)] = passing | ink_flags(band, glass) if rule.reject_pen else passing
         top += len(band)
     return flags
 
@@ -199,8 +219,7 @@ def clean(flags: Flags, rule: TissueRule, scale_l0: float) -> NDArray[np.bool_]:
     Raises:
         ValueError: The scale is not positive.
     """
-    if not (math.isfinite(scale_l0) and scale_l0 > 0):
-        raise ValueError(f"wanted a positive number of level-0 pixels a pixel, got {scale_l0}")
+    check_number("a positive number of level-0 pixels a pixel", scale_l0, above=0)
     mask = flags & _COLOUR > 0
     pen = pen_mask(flags, scale_l0) if rule.reject_pen else None
     if pen is not None:
@@ -228,10 +247,23 @@ def _bands(image: Image) -> Iterator[Image]:
     return (image[top : top + rows] for top in range(0, len(image), rows))
 
 
-def _hsv(image: Image) -> NDArray[np.float32]:
-    return np.asarray(rgb2hsv(image.astype(np.float32) / 255))
+def _glass(image: Image, rule: TissueRule, background: Colour | None) -> Colour:
+    """The background itself, or that of the picture."""
+    if background is not None:
+        check_colour(background)
+        return background
+    return DEFAULT_BACKGROUND if rule.accepts_everything else glass_of(image)
 
 
-def _passes(image: Image, rule: TissueRule) -> NDArray[np.bool_]:
-    hsv = _hsv(image)
-    return np.asarray((hsv[..., 0] > rule.min_hue) & (hsv[..., 1] > rule.min_saturation))
+def _hsv(image: Image, glass: Colour) -> NDArray[np.float32]:
+    """Hue, saturation and value of the light that passes, as a share of what passes the glass."""
+    return np.asarray(rgb2hsv(image / np.asarray(glass, np.float32).clip(1)))
+
+
+def _passes(image: Image, rule: TissueRule, glass: Colour) -> NDArray[np.bool_]:
+    hsv = _hsv(image, glass)
+    passing = (hsv[..., 0] > rule.min_hue) & (hsv[..., 1] > rule.min_saturation)
+    if rule.min_hue >= 0 or rule.min_saturation >= 0:
+        passing &= hsv[..., 2] >= DARKEST
+        passing &= ~(image >= np.asarray(glass, np.uint8)).all(axis=-1)
+    return np.asarray(passing)

@@ -1,0 +1,37 @@
+"""The scale that a file states, as far as it can be believed."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_COARSEST_MPP = 20.0
+_MOST_OBLONG = 1.05
+
+
+@dataclass(frozen=True)
+class StatedMpp:
+    """The scale that a file states.
+
+    Attributes:
+        mpp: Micrometres a pixel, None if unknown.
+        reason: Why the file's numbers are not taken, to follow its path in a message; None if it states none.
+    """
+
+    mpp: float | None = None
+    reason: str | None = None
+
+
+def believable_mpp(values: Iterable[float]) -> StatedMpp:
+    """The scale from what a file states across and down, or one of them, micrometres a pixel.
+
+    What is coarser than 20 micrometres is that of a printer or a screen, and is as good as not stated. Pixels that are
+    more than a twentieth longer one way than the other have no one scale.
+    """
+    stated = [value for value in values if math.isfinite(value) and value > 0]
+    if not stated or min(stated) > _COARSEST_MPP:
+        return StatedMpp()
+    if max(stated) > _MOST_OBLONG * min(stated):
+        return StatedMpp(
+            reason=f"states {' x '.join(f'{value:.4g}' for value in stated)} um a pixel, which are no squares"
+        )
+    return StatedMpp(sum(stated) / len(stated))
