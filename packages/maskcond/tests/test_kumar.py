@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
 from maskcond import (
     AnnotationError,
     ImageSetError,
     MaskcondError,
+    read_image,
     read_kumar,
+    read_numbers,
     trace_outlines,
     write_outlines,
 )
@@ -160,11 +163,11 @@ def replace_mask(mask: np.ndarray) -> Callable[[Path], None]:
         (lambda f: (f / "index.csv").write_bytes(HEADER + b"\n\xfc,train,Liver,x\n"), "line 2 is not UTF-8"),
         (lambda f: (f / "index.csv").write_bytes(HEADER + b"\na,train,Liver\n"), "line 2 has 3, wanted 4"),
         (lambda f: write_index(f, []), "no image is listed"),
-        (lambda f: (f / "images" / f"{SEEN}.png").write_bytes(b"\x89PNG"), rf"{SEEN}.png is no picture that can"),
+        (lambda f: (f / "images" / f"{SEEN}.png").write_bytes(b"\x89PNG"), rf"{SEEN}.png: not a PNG, JPEG, TIFF"),
         (lambda f: (f / "index.csv").unlink(), r"wanted index.csv with images/ and instances/, or Tissue Images/"),
         (replace_mask(mask_of(0)[:, :20]), "the mask is 20 x 24 px, its image 32 x 24 px"),
         (replace_mask(np.zeros((24, 32), np.uint16)), "the mask is empty"),
-        (replace_mask(picture_of(0)), r"wanted a mask of shape \(H, W\), got \(24, 32, 3\)"),
+        (replace_mask(picture_of(0)), "wanted label numbers, one channel, got RGB; save the numbers themselves"),
     ],
 )
 def test_bad_sets_get_one_line(indexed: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -190,4 +193,47 @@ def test_images_that_are_not_kumars_are_refused(published: Path) -> None:
     PIL.Image.fromarray(picture_of(9)).save(published / "Tissue Images" / "TCGA-XX.tif")
     write_outlines(published / "Annotations" / "TCGA-XX.xml", trace_outlines(mask_of(0)))
     with pytest.raises(ImageSetError, match="TCGA-XX: no images of KUMAR"):
+        read_kumar(published)
+
+
+def test_masks_with_one_number_for_all_nuclei_are_refused(indexed: Path) -> None:
+    apart = np.zeros((24, 32), np.uint8)
+    apart[2:6, 3:9] = apart[8:12, 3:15] = 1
+    for number in (1, 255):
+        replace_mask(apart * np.uint8(number))(indexed)
+        with pytest.raises(ImageSetError, match=rf"{TRAIN}.png: wanted a number for each object, got {number} for all"):
+            list(read_kumar(indexed))
+    replace_mask((mask_of(0) == 700) * np.uint8(255))(indexed)  # one nucleus
+    assert read_kumar(indexed)[0].instances.max() == 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_masks_in_which_0_is_white_keep_their_numbers(indexed: Path, bits: int) -> None:
+    mask = np.searchsorted([0, 40, 700], mask_of(0)).astype(f"u{bits // 8}")
+    (indexed / "instances" / f"{TRAIN}.png").unlink()
+    path = indexed / "instances" / f"{TRAIN}.tif"
+    tifffile.imwrite(path, mask, photometric="miniswhite")
+    np.testing.assert_array_equal(read_numbers(path), mask)
+
+
+def test_grey_values_of_few_bits_are_numbers_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    PIL.Image.fromarray(np.array([[3, 7, 15]], np.uint8)).convert("P").save(path, bits=4)
+    np.testing.assert_array_equal(read_numbers(path), [[3, 7, 15]])
+
+
+def test_images_of_16_bits_are_refused_and_photos_are_turned_upright(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "deep.tif", picture_of(0).astype(np.uint16) << 4, photometric="rgb")
+    with pytest.raises(ImageSetError, match="wanted 8 bits a channel, got 16; convert it first"):
+        read_image(tmp_path / "deep.tif")
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    PIL.Image.fromarray(picture_of(0)).save(tmp_path / "photo.jpg", exif=exif)
+    assert read_image(tmp_path / "photo.jpg").shape == (32, 24, 3)
+
+
+def test_two_images_of_one_name_are_refused(published: Path) -> None:
+    folder = published / "Tissue Images"
+    (folder / f"{SEEN}.tiff").write_bytes((folder / f"{SEEN}.tif").read_bytes())
+    with pytest.raises(ImageSetError, match=rf"two files are called {SEEN}: .*\.tif and .*\.tiff;"):
         read_kumar(published)

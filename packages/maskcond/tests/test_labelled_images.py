@@ -89,11 +89,27 @@ def test_what_is_wrong_with_a_folder_is_told(folders: tuple[Path, Path], tmp_pat
     with pytest.raises(ImageSetError, match=r"a\.png: the mask is 20 x 20 px, its image 30 x 20 px"):
         picture_folder(images, labels, CODEC)[0]
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(labels / "a.png")
-    with pytest.raises(ImageSetError, match="wanted class numbers, one channel of 8 bits, got mode RGB"):
+    with pytest.raises(ImageSetError, match="wanted label numbers, one channel, got RGB"):
         picture_folder(images, labels, CODEC)[0]
     (labels / "a.png").write_bytes((labels / "b.png").read_bytes()[:60])
-    with pytest.raises(ImageSetError, match=r"a\.png is no picture that can be read, or it is damaged"):
+    with pytest.raises(ImageSetError, match=r"a\.png is damaged or cut short"):
         picture_folder(images, labels, CODEC)[0]
     (labels / "a.png").unlink()
     with pytest.raises(ImageSetError, match=r"a: not in .*labels; every image has labels of the same name"):
         picture_folder(images, labels, CODEC)
+
+
+def test_two_images_of_one_name_are_refused_and_folders_below_are_read(folders: tuple[Path, Path]) -> None:
+    images, labels = folders
+    below = images / "patient"
+    below.mkdir()
+    (images / "a.png").rename(below / "a.png")
+    (images / "list.csv").touch()
+    pairs = picture_folder(images, labels, CODEC)
+    assert [each.name for each in pairs] == ["b", "a"]
+    assert (pairs + pairs[:1]).notes == (f"{images}: files with other endings left out: 1 (.csv)",) * 2
+    Image.new("RGB", (30, 20)).save(images / "a.jpg")
+    with pytest.raises(
+        ImageSetError, match=r"two files are called a: .*a\.jpg and .*patient/a\.png;"
+    ):
+        picture_folder(images)

@@ -66,7 +66,8 @@ def read_rgb(
         samples = kind.read_samples(file)
         if samples.shape[1::-1] != info.stored_px:
             raise ValueError(f"wanted {info.stored_px[0]} x {info.stored_px[1]} px, got {samples.shape}")
-        return np.ascontiguousarray(upright(_opaque_rgb(_to_8_bits(samples, info), info, background), info.orientation))
+        rgb = upright(_opaque_rgb(_to_8_bits(samples, info), info, background), info.orientation)
+        return np.require(rgb, np.uint8, ("C", "W"))
 
 
 def read_numbers(path: str | PathLike[str], *, most_px: int = MAX_PX, memory_map: bool = False) -> NDArray[Any]:

@@ -25,6 +25,7 @@ from maskcond.conditions import KUMAR_CONDITIONS, Category, Conditions, Number
 from maskcond.errors import AnnotationError, ConditionError, ImageSetError, MaskcondError, MaskError
 from maskcond.instances import (
     border_labels,
+    check_instances,
     connected_components,
     instances_from_borders,
     relabel,
@@ -115,6 +116,7 @@ __all__ = [
     "aji_plus",
     "augment",
     "border_labels",
+    "check_instances",
     "connected_components",
     "dice",
     "draw_instances",

@@ -1,20 +1,18 @@
 """Sets of images with a mask of instances each, read when they are asked for, and checked."""
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-import PIL.Image
-
+import image_files
+from image_files import ImageFileError, read_rgb
 from maskcond.annotation_files import read_outlines
 from maskcond.arrays import Image, Instances, Numbers, check_numbers
 from maskcond.errors import AnnotationError, ImageSetError, MaskError
-from maskcond.instances import relabel
+from maskcond.instances import check_instances, relabel
 from maskcond.outlines import draw_instances
 
 TRAIN = "train"
@@ -116,15 +114,15 @@ class AnnotatedImages(Sequence[AnnotatedImage]):
 
 
 def read_image(path: Path) -> Image:
-    """Reads a picture of 8 bits a channel as RGB, (H, W, 3) uint8.
+    """Reads an image of 8 bits a channel upright as RGB, (H, W, 3) uint8; what is transparent is laid on white.
 
     Raises:
         ImageSetError: It is missing, damaged or of another kind.
     """
-    picture = _open(path)
-    if picture.mode not in ("RGB", "RGBA", "L", "P"):
-        raise ImageSetError(f"{path}: wanted a picture of 8 bits a channel, got mode {picture.mode}")
-    return np.array(picture.convert("RGB"))
+    try:
+        return read_rgb(path)
+    except ImageFileError as error:
+        raise ImageSetError(str(error)) from error
 
 
 def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
@@ -139,8 +137,8 @@ def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
 
     Raises:
         AnnotationError: The outlines cannot be read, or one lies outside the image.
-        ImageSetError: The picture is missing, damaged or of another kind, or has another size than the image; or the
-            mask is empty.
+        ImageSetError: The picture is missing, damaged or of another kind, or has another size than the image; the mask
+            is empty, or a mask of one class.
     """
     if path.suffix.lower() in (".xml", ".geojson", ".json"):
         outlines = read_outlines(path)
@@ -150,6 +148,10 @@ def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
             raise AnnotationError(f"{path}: {error}") from None
     else:
         numbers = read_numbers(path)
+        try:
+            check_instances(numbers)
+        except MaskError as error:
+            raise ImageSetError(f"{path}: {error}") from None
     if numbers.shape != size_px:
         (mask_height, mask_width), (height, width) = numbers.shape, size_px
         raise ImageSetError(f"{path}: the mask is {mask_width} x {mask_height} px, its image {width} x {height} px")
@@ -159,14 +161,16 @@ def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
 
 
 def read_numbers(path: Path) -> Numbers:
-    """Reads a picture of numbers, one channel of 8, 16 or 32 bits, as they are, (H, W); 0 alone may be in it.
+    """Reads a picture of numbers, one channel of up to 32 bits, upright and as stored, (H, W); 0 alone may be in it.
 
     Raises:
         ImageSetError: It is missing, damaged or of another kind.
     """
-    numbers: Numbers = np.asarray(_open(path))
     try:
+        numbers: Numbers = image_files.read_numbers(path)
         check_numbers(numbers)
+    except ImageFileError as error:
+        raise ImageSetError(str(error)) from error
     except MaskError as error:
         raise ImageSetError(f"{path}: {error}") from None
     return numbers
@@ -177,18 +181,3 @@ def _read(record: ImageRecord) -> AnnotatedImage:
     height, width, _ = image.shape
     instances = read_instances(record.mask_path, (height, width))
     return AnnotatedImage(record.name, image, instances, record.tissue, record.disease, record.split)
-
-
-def _open(path: Path) -> PIL.Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path) as picture:
-                picture.load()
-                return picture
-    except FileNotFoundError:
-        raise ImageSetError(f"{path}: no such file") from None
-    # A damaged file can trip Pillow anywhere.
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ImageSetError(f"{path} is no picture that can be read, or it is damaged: {reason}") from error

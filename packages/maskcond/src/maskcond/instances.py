@@ -10,6 +10,8 @@ from maskcond.errors import MaskError
 
 NUCLEI, BORDER = 1, 2
 """The numbers of `maskcond.KUMAR_BORDER`."""
+_CLASS_NUMBERS = (1, 255, 65535)
+"""The numbers that masks of one class have for it."""
 
 
 def relabel(instances: Numbers) -> Instances:
@@ -22,6 +24,24 @@ def relabel(instances: Numbers) -> Instances:
     numbers, places = np.unique(instances, return_inverse=True)
     first = int(numbers.size > 0 and numbers[0] != 0)
     return np.asarray(places.reshape(instances.shape) + first, np.int32)
+
+
+def check_instances(instances: Numbers) -> None:
+    """Makes sure that a mask numbers its objects: one of 0 and 255, or of 0 and 1, in several parts marks a class.
+
+    Raises:
+        MaskError: It does not.
+    """
+    check_numbers(instances, "instance map")
+    numbers = np.unique(instances)
+    numbers = numbers[numbers > 0]
+    if numbers.size == 1 and int(numbers[0]) in _CLASS_NUMBERS:
+        parts = int(connected_components(instances).max())
+        if parts > 1:
+            raise MaskError(
+                f"wanted a number for each object, got {int(numbers[0])} for all, in {parts} parts: a mask of one "
+                "class; number its objects, for example with maskcond.connected_components"
+            )
 
 
 def connected_components(mask: Numbers) -> Instances:

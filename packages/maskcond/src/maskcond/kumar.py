@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from image_files import ImageFileError, list_images, paths_by_stem
 from maskcond.annotated_images import AnnotatedImages, ImageRecord
 from maskcond.conditions import KUMAR_CONDITIONS
 from maskcond.errors import ConditionError, ImageSetError
@@ -92,13 +93,10 @@ def _paired(
 
 
 def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ImageSetError(f"{folder}: no such folder")
-    return {
-        path.stem: path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in endings and not path.name.startswith(".")
-    }
+    try:
+        return paths_by_stem(list_images(folder, endings).paths)
+    except ImageFileError as error:
+        raise ImageSetError(str(error)) from None
 
 
 def _check_same(found: Iterable[str], listed: Iterable[str], index: Path) -> None:

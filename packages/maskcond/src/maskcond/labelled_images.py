@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol, overload
 
 import numpy as np
-import PIL.Image
 
-from maskcond.annotated_images import AnnotatedImages, read_image
+from image_files import ImageFileError, list_images, paths_by_stem
+from maskcond.annotated_images import AnnotatedImages, read_image, read_numbers
 from maskcond.arrays import Image, Instances, Labels
 from maskcond.classes import KUMAR_BORDER, ClassSet
 from maskcond.codec import MaskCodec
@@ -44,17 +44,22 @@ class LabelledImages(Sequence[LabelledImage]):
     """Labelled images in a fixed order, read when they are asked for; those asked for last are kept.
 
     Sets are put together with `+`, such as annotated images and others of the same tissue.
+
+    Args:
+        sources: Where the images are read from.
+        notes: What is worth knowing of them, such as files that were left out, a line each.
     """
 
-    def __init__(self, sources: Iterable[Source]) -> None:
+    def __init__(self, sources: Iterable[Source], notes: Iterable[str] = ()) -> None:
         self.sources = tuple(sources)
+        self.notes = tuple(notes)
         self._kept: OrderedDict[int, LabelledImage] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __add__(self, other: "LabelledImages") -> "LabelledImages":
-        return LabelledImages(self.sources + other.sources)
+        return LabelledImages(self.sources + other.sources, self.notes + other.notes)
 
     @overload
     def __getitem__(self, index: int) -> LabelledImage: ...
@@ -64,7 +69,7 @@ class LabelledImages(Sequence[LabelledImage]):
 
     def __getitem__(self, index: int | slice) -> "LabelledImage | LabelledImages":
         if isinstance(index, slice):
-            return LabelledImages(self.sources[index])
+            return LabelledImages(self.sources[index], self.notes)
         index = range(len(self))[index]
         if index not in self._kept:
             self._kept[index] = self.sources[index].read()
@@ -132,50 +137,58 @@ def picture_folder(images: Path, labels: Path | None = None, codec: MaskCodec | 
     """The pictures of a folder, unannotated; or with labels, from PNGs of the same names in another folder.
 
     Args:
-        images: PNG, TIFF or JPEG, in the order of their names.
+        images: PNG, TIFF or JPEG, in the order of their names, also in the folders below; the set's notes say what was
+            left out.
         labels: Pictures of the labels' numbers, one channel.
         codec: Of the labels.
 
     Raises:
-        ImageSetError: A folder is missing or empty, or images and labels do not pair.
+        ImageSetError: A folder is missing or empty, two images have one name but for folder or ending, or images and
+            labels do not pair.
     """
     if (labels is None) != (codec is None):
         raise ImageSetError("labels are read with their codec: give both, or neither")
-    found = _by_stem(images, PICTURES)
+    found, notes = paths_by_name(images, PICTURES)
     if labels is None:
-        return LabelledImages(PictureSource(path) for path in found.values())
-    masks = _by_stem(labels, (".png",))
+        return LabelledImages((PictureSource(path) for path in found.values()), notes)
+    masks, notes_on_masks = paths_by_name(labels, (".png",))
     if alone := sorted(found.keys() ^ masks.keys()):
         where = labels if alone[0] in found else images
         raise ImageSetError(f"{alone[0]}: not in {where}; every image has labels of the same name")
-    return LabelledImages(PictureSource(path, masks[name], codec) for name, path in found.items())
+    sources = (PictureSource(path, masks[name], codec) for name, path in found.items())
+    return LabelledImages(sources, notes + notes_on_masks)
 
 
 def read_labels(path: Path, codec: MaskCodec) -> Labels:
-    """Reads a picture of class numbers, one channel of 8 bits.
+    """Reads a picture of class numbers, one channel, upright.
 
     Raises:
         ImageSetError: It is missing, damaged or of another kind, or has numbers that are no class.
     """
+    numbers = read_numbers(path)
     try:
-        with PIL.Image.open(path) as picture:
-            if picture.mode not in ("L", "P", "1"):
-                raise ImageSetError(f"{path}: wanted class numbers, one channel of 8 bits, got mode {picture.mode}")
-            labels = np.asarray(picture).astype(np.uint8)
-        codec.check(labels)
-    except FileNotFoundError:
-        raise ImageSetError(f"{path}: no such file") from None
+        codec.check(numbers)
     except MaskError as error:
         raise ImageSetError(f"{path}: {error}") from None
-    except (OSError, SyntaxError) as error:
-        raise ImageSetError(f"{path} is no picture that can be read, or it is damaged: {error}") from None
-    return labels
+    return numbers.astype(np.uint8)
 
 
-def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ImageSetError(f"{folder}: no such folder")
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in endings and path.name[0] != "."]
+def paths_by_name(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The files with these endings in a folder and the folders below it, by their names without endings.
+
+    Returns:
+        The files, and what was left out, a line each.
+
+    Raises:
+        ImageSetError: There is no such folder, no such file, or two have one name but for folder or ending.
+    """
+    try:
+        listed = list_images(folder, endings)
+        paths = paths_by_stem(listed.paths)
+    except ImageFileError as error:
+        raise ImageSetError(str(error)) from None
+    notes = tuple(f"{folder}: {note}" for note in listed.notes)
     if not paths:
-        raise ImageSetError(f"{folder}: no image in it (names ending in {', '.join(endings)})")
-    return {path.stem: path for path in paths}
+        left_out = "".join(f"; {note}" for note in listed.notes)
+        raise ImageSetError(f"{folder}: no image in it (names ending in {', '.join(endings)}){left_out}")
+    return paths, notes

@@ -8,7 +8,6 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from maskcond.arrays import Numbers
 from maskcond.enrichment.errors import EnrichmentError
 
 T = TypeVar("T")
@@ -27,13 +26,6 @@ def write_png(path: Path, pixels: NDArray[np.generic]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     PIL.Image.fromarray(pixels).save(temporary, format="png", compress_level=1)
     temporary.replace(path)
-
-
-def read_numbers(path: Path) -> Numbers:
-    """Reads a mask that `write_png` wrote."""
-    with PIL.Image.open(path) as picture:
-        numbers: Numbers = np.asarray(picture)
-    return numbers
 
 
 def missing(folder: Path, names: Sequence[str]) -> list[int]:

@@ -197,6 +197,8 @@ def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
     for place in config.unannotated:
         more = picture_folder(place)
         unannotated = more if unannotated is None else unannotated + more
+    if unannotated is not None:
+        notes += unannotated.notes
     return RealImages(found, unannotated, notes)
 
 

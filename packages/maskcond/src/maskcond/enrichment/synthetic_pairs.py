@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskcond.annotated_images import TRAIN, read_image
+from maskcond.annotated_images import TRAIN, read_image, read_numbers
 from maskcond.arrays import Image, Labels, Numbers
 from maskcond.codec import MaskCodec
 from maskcond.conditions import Given
@@ -18,7 +18,7 @@ from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.filtering import Filtered, Judged, judge, real_limits
 from maskcond.enrichment.models import Models
 from maskcond.enrichment.nearness import part_thumbs
-from maskcond.enrichment.pictures import batches, image_name, missing, read_numbers, write_png
+from maskcond.enrichment.pictures import batches, image_name, missing, write_png
 from maskcond.enrichment.real_images import RealImages, conditioning_labels, image_at_scale
 from maskcond.enrichment.steps import Progress
 from maskcond.labelled_images import LabelledImage, LabelledImages, PictureSource
