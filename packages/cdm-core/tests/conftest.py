@@ -177,6 +177,14 @@ def runs() -> Runs:
     return Runs()
 
 
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a run begin with examples that are not finite, which it refuses otherwise."""
+    from cdm_core.training_examples import PreparedExamples
+
+    monkeypatch.setattr(PreparedExamples, "check", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def upper(tiny_stage: Callable[..., StageConfig]) -> StageConfig:
     """A super-resolution stage with a condition, as the noise pictures are for."""

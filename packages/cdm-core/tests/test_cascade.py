@@ -311,5 +311,5 @@ def test_an_interrupted_save_leaves_the_model_that_was_there(
 ) -> None:
     monkeypatch.setattr(model_folder_module, "save_file", half_a_save)
     with pytest.raises(KeyboardInterrupt):
-        cascade.save(model)
+        cascade.save(model, overwrite=True)
     torch.testing.assert_close(Cascade.load(model).sample(generators(0)), cascade.sample(generators(0)))

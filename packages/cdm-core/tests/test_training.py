@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cdm_core import ConfigError, SamplingConfig, StageConfig, TrainingConfig
+from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.stage import sample_stage
 from cdm_core.training import train_stage
 from cdm_core.training_state import load_trained
@@ -73,11 +74,44 @@ def test_the_seed_decides_the_trajectory(upper: StageConfig, tmp_path: Path, run
     assert first != other
 
 
-def test_a_run_without_resume_starts_again(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
-    first = runs.train(upper, tmp_path, stop=3)
-    again = runs.train(upper, tmp_path, stop=2)
-    assert again == first[:2]
-    assert [line["step"] for line in runs.log(tmp_path)] == [1, 2]
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_is_not_replaced_by_the_same_script_run_again(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    runs.train(upper, tmp_path, stop=2)
+    before = contents(tmp_path)
+    line = r"holds a training run \(state\.pt\); pass resume=True to go on with it, or use another folder$"
+    with pytest.raises(CheckpointError, match=line):
+        runs.train(upper, tmp_path, stop=1)
+    (tmp_path / "state.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"holds a training run \(log\.jsonl\)"):  # killed before its first state
+        runs.train(upper, tmp_path, stop=1)
+    assert contents(tmp_path) == {path: data for path, data in before.items() if path.name != "state.pt"}
+    runs.train(upper, tmp_path, stop=1, resume=True)
+    assert [line["step"] for line in runs.log(tmp_path)] == [1]
+
+
+def test_a_second_run_in_a_folder_at_work_is_refused(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    first = train_stage(upper, runs.settings(), runs.pictures(), tmp_path / "run", device="cpu")
+    next(first)
+    for resume in (False, True):
+        with pytest.raises(CheckpointError, match=rf"a run is at work here \(process {os.getpid()} on .*\); wait"):
+            runs.train(upper, tmp_path / "run", resume=resume)
+    first.close()  # type: ignore[attr-defined]
+    assert [event.step for event in runs.train(upper, tmp_path / "run", stop=1, resume=True)] == [2]
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_a_folder_that_cannot_be_one_is_refused_in_one_line(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/no-such")):
+        with pytest.raises(CheckpointError, match=rf"^{folder}: cannot be written \(.*\); use another folder$"):
+            runs.train(upper, folder)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "samples").touch()
+    with pytest.raises(CheckpointError, match=r"samples: is a file, wanted a folder"):
+        runs.train(upper, tmp_path / "run")
 
 
 def test_a_finished_run_has_nothing_to_resume(upper: StageConfig, tmp_path: Path, runs: Any) -> None:

@@ -88,6 +88,7 @@ def as_of_an_older_version(path: Path) -> None:
     torch.save(values, path)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_state_of_an_older_version_goes_on_with_defaults(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
     straight, older = tmp_path / "straight", tmp_path / "older"
     examples = runs.pictures(broken=range(1, 2))

@@ -112,7 +112,7 @@ def run_train(
         say(f"{out}: still to train before there is a model: {', '.join(missing)}")
         return
     with FolderLock(out):
-        _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16)
+        _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16, overwrite=True)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
 
 

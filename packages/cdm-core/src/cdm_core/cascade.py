@@ -1,19 +1,31 @@
 """A cascade of diffusion models: sampled stage by stage, kept on disk as a folder."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values
 from cdm_core.config import CascadeConfig
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.errors import ConfigError
 from cdm_core.family import family_of_tensors, network_name, require_network
-from cdm_core.model_folder import MODEL_FILE, load_weights, read_model_file, save_weights, write_model_file
+from cdm_core.model_folder import (
+    MODEL_FILE,
+    check_no_model,
+    load_weights,
+    open_model_folder,
+    read_model_file,
+    told_as_checkpoint,
+    write_model_file,
+    write_weights,
+)
 from cdm_core.network import build_unet
 from cdm_core.stage import sample_stage
+from run_folder import whole_file
 
 
 class Cascade:
@@ -80,12 +92,23 @@ class Cascade:
             before still have noise.
 
         Raises:
-            ValueError: Not as many `steps` as stages, or a condition that a stage does not take or misses.
+            ValueError: Not as many `steps` as stages; or a condition that a stage does not take or misses, or one of
+                another shape, not finite, or far outside [0, 1].
         """
         stages = self.config.stages
         each_steps = (steps,) * len(stages) if isinstance(steps, int | None) else tuple(steps)
         if len(each_steps) != len(stages):
             raise ValueError(f"wanted steps for each of {len(stages)} stages, got {len(each_steps)}")
+        if cond_images is not None:
+            images_px = stages[-1].image_px
+            check_shape(
+                "cond_images", check_floats("cond_images", cond_images), (len(generators), "C", images_px, images_px)
+            )
+            check_values("cond_images", cond_images, low=NOISY_RANGE[0], high=NOISY_RANGE[1])
+        if embedding is not None:
+            check_finite("embedding", check_floats("embedding", embedding))
+        if lowres is not None:
+            check_values("lowres", check_floats("lowres", lowres))
         images: list[Tensor] = []
         for i, config in enumerate(stages):
             if guidance is not None:
@@ -107,15 +130,22 @@ class Cascade:
             images.append(lowres)
         return images
 
-    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False) -> None:
         """Writes `model.toml` and one safetensors file a stage into a folder, which is made if missing.
+
+        The files appear together when all are whole: if the writing fails, a model that was there stays as it was.
 
         Args:
             folder: Where to.
             dtype: In which precision the weights are stored.
+            overwrite: Replace a model that is there.
+
+        Raises:
+            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written; or a weight
+                is not finite in that precision.
         """
         weights = (unet.state_dict() for unet in self.unets)
-        for _ in write_cascade(folder, self.config, weights, self.provenance, dtype=dtype):
+        for _ in write_cascade(folder, self.config, weights, self.provenance, dtype=dtype, overwrite=overwrite):
             pass
 
     @classmethod
@@ -146,6 +176,7 @@ def write_cascade(
     provenance: Mapping[str, str | int | float],
     *,
     dtype: torch.dtype = torch.float32,
+    overwrite: bool = False,
 ) -> Iterator[Path]:
     """Writes the folder of a cascade whose networks need not be in memory together.
 
@@ -155,17 +186,26 @@ def write_cascade(
         weights: Of each stage, by name; each is asked for when the one before is written.
         provenance: Where they come from.
         dtype: In which precision they are stored.
+        overwrite: Replace a model that is there.
 
     Yields:
-        Each file of weights, when it is written. The folder is a model after the last one.
+        The path of each file of weights, when it is written; the files appear under these names, and the folder is a
+        model, after the last one.
+
+    Raises:
+        CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written; or a weight is
+            not finite in that precision.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_no_model(folder, overwrite=overwrite)
     family = None
-    for i, tensors in enumerate(weights):
-        family = family or family_of_tensors(tensors)
-        path = folder / _weights_name(i)
-        save_weights(tensors, path, dtype=dtype)
-        yield path
+    with told_as_checkpoint(folder), ExitStack() as whole:
+        for i, tensors in enumerate(weights):
+            family = family or family_of_tensors(tensors)
+            path = folder / _weights_name(i)
+            write_weights(tensors, whole.enter_context(whole_file(path)), dtype=dtype, source=str(path))
+            yield path
+        # from here on old and new files could be mixed, were the folder still a model
+        open_model_folder(folder, overwrite=overwrite)
     network = {"network": network_name(family)} if family else {}
     origin = {"provenance": dict(provenance)} if provenance else {}
     write_model_file(folder, kind="cascade", values={**network, **origin, **dump_config(config)})

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
+from cdm_core.config_file import one_line_errors
 from cdm_core.objective import LossWeight, Objective
 from cdm_core.schedule import ScheduleName
 from cdm_core.solver import Method
@@ -14,6 +15,7 @@ Threshold = Literal["static", "dynamic", "none"]
 STRICT = ConfigDict(extra="forbid")
 
 
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class UnetConfig:
     """Hyperparameters of `imagen_pytorch.Unet`, under that library's names; what is not here keeps its default there.
@@ -53,7 +55,30 @@ class UnetConfig:
     cond_images_channels: int = 0
     text_embed_dim: int | None = None
 
+    def __post_init__(self) -> None:
+        _at_least_one(self, "dim", "attn_heads", "attn_dim_head", "cond_dim", "text_embed_dim")
+        levels = len(self.dim_mults)
+        if not levels or min(self.dim_mults) < 1:
+            raise ValueError(f"dim_mults has a number of at least 1 for each resolution, got {self.dim_mults}")
+        for name in ("num_resnet_blocks", "layer_attns", "layer_cross_attns"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != levels:
+                raise ValueError(f"{name} has a value for each of {levels} resolutions, as dim_mults, got {len(value)}")
+        blocks = self.num_resnet_blocks if isinstance(self.num_resnet_blocks, tuple) else (self.num_resnet_blocks,)
+        if min(blocks) < 1:
+            raise ValueError(f"num_resnet_blocks is at least 1, got {self.num_resnet_blocks}")
+        if self.init_conv_kernel_size < 1 or self.init_conv_kernel_size % 2 == 0:
+            raise ValueError(f"init_conv_kernel_size is odd, got {self.init_conv_kernel_size}")
+        if self.cond_images_channels < 0:
+            raise ValueError(f"cond_images_channels is at least 0, got {self.cond_images_channels}")
 
+    @property
+    def factor(self) -> int:
+        """The side of an image must be a multiple of this: the network halves it that often."""
+        return int(2 ** (len(self.dim_mults) - (0 if self.memory_efficient else 1)))
+
+
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class Betas:
     """The schedule of discrete steps that a network of diffusers was trained for, under that library's names.
@@ -70,7 +95,13 @@ class Betas:
     end: float
     count: int = 1000
 
+    def __post_init__(self) -> None:
+        _at_least_one(self, "count")
+        if not 0 < self.start < 1 or not 0 < self.end < 1:
+            raise ValueError(f"betas lie between 0 and 1, got {self.start} to {self.end}")
 
+
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class LatentUnetConfig:
     """A U-Net on the latents of an autoencoder, both of diffusers; see `cdm_core.latent`.
@@ -100,6 +131,13 @@ class LatentUnetConfig:
         return int(2 ** (len(self.autoencoder.get("block_out_channels", (64,))) - 1))
 
 
+def _at_least_one(config: object, *names: str) -> None:
+    """Checks counts, where they are given as numbers."""
+    for name in names:
+        if isinstance(value := getattr(config, name), int) and value < 1:
+            raise ValueError(f"{name} is at least 1, got {value}")
+
+
 def _kind_of_network(value: object) -> str:
     fields = value if isinstance(value, dict) else getattr(value, "__dict__", ())
     return "latent" if "autoencoder" in fields else "imagen"
@@ -110,6 +148,7 @@ NetworkConfig = Annotated[
 ]
 
 
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class SamplingConfig:
     """How a stage is sampled unless told otherwise.
@@ -128,7 +167,7 @@ class SamplingConfig:
         threshold_quantile: That quantile.
 
     Raises:
-        ValueError: A value outside its range.
+        ConfigError: A value outside its range.
     """
 
     steps: int = 250
@@ -141,8 +180,9 @@ class SamplingConfig:
     threshold_quantile: float = 0.95
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps is at least 1, got {self.steps}")
+        _at_least_one(self, "steps")
+        if not math.isfinite(self.guidance):
+            raise ValueError(f"guidance is a finite number, got {self.guidance}")
         for name in ("eta", "lowres_noise", "threshold_quantile"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
@@ -152,6 +192,7 @@ class SamplingConfig:
             raise ValueError(f"truncated sampling stops before time 1, got lowres_noise {self.lowres_noise}")
 
 
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class StageConfig:
     """One diffusion model of a cascade.
@@ -173,7 +214,8 @@ class StageConfig:
         sampling: How it is sampled.
 
     Raises:
-        ValueError: The stage would not enlarge its input, or a value is outside its range.
+        ConfigError: The stage would not enlarge its input, its side is no multiple of what its network halves, or a
+            value is outside its range.
     """
 
     image_px: int
@@ -190,6 +232,12 @@ class StageConfig:
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
+        _at_least_one(self, "image_px")
+        if isinstance(self.unet, UnetConfig) and self.image_px % self.unet.factor:
+            raise ValueError(
+                f"image_px {self.image_px} is no multiple of {self.unet.factor}: the network with dim_mults "
+                f"{self.unet.dim_mults} halves it {self.unet.factor.bit_length() - 1} times; change one of them"
+            )
         if self.lowres_px is not None and not 0 < self.lowres_px < self.image_px:
             raise ValueError(f"lowres_px {self.lowres_px} must lie between 0 and image_px {self.image_px}")
         for name in ("max_lowres_noise", "lowres_blur"):
@@ -202,7 +250,7 @@ class StageConfig:
         if isinstance(self.unet, LatentUnetConfig):
             self._check_latent(self.unet)
         least, largest = self.guidance_input or (-math.inf, math.inf)
-        if not least < largest:
+        if not least < largest or (self.guidance_input and not math.isfinite(largest - least)):
             raise ValueError(f"guidance_input goes from the least to the largest weight, got {least} to {largest}")
         if not least <= self.sampling.guidance <= largest:
             raise ValueError(
@@ -226,6 +274,7 @@ class StageConfig:
         return 3, self.image_px, self.image_px
 
 
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class CascadeConfig:
     """A base model and the super-resolution models that follow it.
@@ -254,6 +303,7 @@ class CascadeConfig:
                 raise ValueError("truncated sampling wants lowres_schedule to be the schedule of the stage before")
 
 
+@one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
     """How a stage is trained.
@@ -286,7 +336,7 @@ class TrainingConfig:
         trackers: Where else the log goes.
 
     Raises:
-        ValueError: A value outside its range.
+        ConfigError: A value outside its range.
     """
 
     steps: int
@@ -314,12 +364,12 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         counts = ("steps", "batch_size", "log_every", "checkpoint_every", "sample_every", "validate_every")
-        for name in (*counts, "validation_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
-        for name in ("chunk_size", "crop_px"):
-            if isinstance(value := getattr(self, name), int) and value < 1:
-                raise ValueError(f"{name} is at least 1, got {value}")
+        _at_least_one(self, *counts, "validation_images", "chunk_size", "crop_px")
+        for name in ("warmup_steps", "workers", "learning_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is at least 0 and finite, got {getattr(self, name)}")
+        if not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm is over 0, got {self.max_grad_norm}")
         for name in ("drop_embedding", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")

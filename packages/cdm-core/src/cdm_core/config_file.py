@@ -1,6 +1,8 @@
 """Configurations as plain values, which is what TOML holds: read with errors that help, and written."""
 
+import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -28,17 +30,41 @@ def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        # An unknown key is often a known one misspelt, which is then missing: it is told first.
-        first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-        where = ".".join(str(part) for part in first["loc"] if part not in NETWORK_KINDS) or "the file"
-        if first["type"] == "unexpected_keyword_argument":
-            known = _known_keys(kind, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(f"{source}: unknown key '{where}'{hint}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(f"{source}: {where}: {message}{more}") from None
+        raise _config_error(kind, error, source, "the file") from None
+
+
+def one_line_errors(kind: type[T]) -> type[T]:
+    """Lets a pydantic dataclass that is made in Python raise a `ConfigError` of one line, as `parse_config` does."""
+    make = kind.__init__
+
+    @functools.wraps(make)
+    def checked(self: T, *arguments: Any, **fields: Any) -> None:
+        try:
+            make(self, *arguments, **fields)
+        except ValidationError as error:
+            raise _config_error(kind, error, kind.__name__, "") from None
+
+    made: Any = kind
+    made.__init__ = checked
+    return kind
+
+
+def _config_error(kind: type[Any], error: ValidationError, source: str, whole: str) -> ConfigError:
+    """Makes one line of the faults of a configuration; `whole` is what it is called where no field is at fault."""
+    # An unknown key is often a known one misspelt, which is then missing: it is told first.
+    first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
+    place = list(first["loc"])
+    if place and isinstance(place[0], int):  # an argument by its position
+        place[0] = dataclasses.fields(kind)[place[0]].name
+    where = ".".join(str(part) for part in place if part not in NETWORK_KINDS) or whole
+    if first["type"] == "unexpected_keyword_argument":
+        known = _known_keys(kind, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return ConfigError(f"{source}: unknown key '{where}'{hint}")
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ConfigError(": ".join(part for part in (source, where, message) if part) + more)
 
 
 def dump_config(config: object) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from cdm_core.config import StageConfig
+from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
 
@@ -94,13 +94,28 @@ class Denoiser:
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Predicts x0 in [-1, 1], (B, 3, S, S), from x_t, (B, 3, S, S), and t, (B,).
 
+        Raises:
+            ValueError: The images that it is conditioned on are not of the size of x_t, or not as many.
+
         Source: Ho and Salimans 2022, 'Classifier-free diffusion guidance', equation 6, with guidance = 1 + w.
         """
+        self._check_sizes(x_t)
         prediction = self._guided(x_t, self.schedule.log_snr(t))
         x0 = predicted_x0(self.config.objective, self.schedule, prediction, x_t, t)
         if self.config.sampling.threshold == "dynamic":
             return dynamic_threshold(x0, self.config.sampling.threshold_quantile)
         return x0 if self.config.sampling.threshold == "none" else x0.clamp(-1.0, 1.0)
+
+    def _check_sizes(self, x_t: Tensor) -> None:
+        """Checks the conditions by their shapes: the network would stretch images of another size."""
+        unet, sizes = self.config.unet, x_t.shape
+        side = sizes[2] * (unet.factor if isinstance(unet, LatentUnetConfig) else 1)
+        for name, images in (("cond_images", self.conditions.cond_images), ("lowres", self.conditions.lowres)):
+            if images is not None and (images.shape[0], *images.shape[2:]) != (sizes[0], side, side):
+                raise ValueError(
+                    f"{name}: wanted {sizes[0]} images of {side} x {side} px for this x_t, got the shape "
+                    f"{tuple(images.shape)}"
+                )
 
     def _guided(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
         own = self.config.sampling.guidance

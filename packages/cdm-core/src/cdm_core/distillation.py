@@ -217,19 +217,21 @@ def distill_stage(
         guidance: See `student_of`.
         validation: Held-out data.
         device: 'auto' takes an accelerator where there is one.
-        resume: Go on with what is in `out_dir`.
+        resume: Go on with what is in `out_dir`. Without it, a folder that holds a student is refused.
 
     Yields:
         An event a step.
 
     Raises:
-        ConfigError: The stage cannot have such a student, see `student_of`; or a student does not take fewer steps than
-            the one before, with 'progressive' half of them.
+        ConfigError: There is no student, or the stage cannot have such a one, see `student_of`; or a student does not
+            take fewer steps than the one before, with 'progressive' half of them.
         ValueError, CheckpointError, TrainingError: As of `train_stage`.
     """
     from cdm_core.training import train_stage  # accelerate takes a second, which samplers need not wait for
-    from cdm_core.training_state import load_trained
+    from cdm_core.training_state import check_no_run, load_trained
 
+    if not steps or parts < 1:
+        raise ConfigError(f"distillation wants steps of at least one student and parts of at least 1, got {parts}")
     for teacher_steps, student_steps in pairwise(steps):
         if method == "progressive" and teacher_steps != 2 * student_steps:
             raise ConfigError(f"a student takes half its teacher's steps, got {student_steps} after {teacher_steps}")
@@ -237,6 +239,11 @@ def distill_stage(
             raise ConfigError(
                 f"a student takes fewer steps than its teacher, got {student_steps} after {teacher_steps}"
             )
+    planned = config
+    for count in steps:
+        planned = student_of(planned, count, guidance=guidance if planned is config else None)
+        if not resume:  # before the first is trained, which takes long
+            check_no_run(out_dir / f"{count}-steps")
     teacher_config, start = config, unet
     if guidance is not None:
         start = with_guidance_input(config, student_of(config, steps[0], guidance=guidance), unet)

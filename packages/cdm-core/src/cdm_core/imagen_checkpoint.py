@@ -19,7 +19,8 @@ from cdm_core.config import CascadeConfig, StageConfig
 from cdm_core.errors import CheckpointError
 from cdm_core.family import family_of_version, installed_version, require_family
 from cdm_core.imagen_file import NULL_TENSOR, ImagenFile, read_imagen_file
-from cdm_core.network import build_unet, check_tensors
+from cdm_core.network import build_unet, check_tensors, plain_name
+from run_folder import first_line, whole_file
 
 Weights = Literal["ema", "raw"]
 
@@ -38,9 +39,10 @@ class _Found:
         source = (
             f"{self.file.path}: U-Net {self.number} ({self.weights} weights) as the one of {self.stage.image_px} px"
         )
+        source += f", with {self.file.prefix!r} taken off the names" if self.file.prefix else ""
         tensors = self.file.tensors(self.number, means=self.weights == "ema")
         # what the tensors are is the better answer, so the version comes second
-        check_tensors(unet, tensors, source)
+        tensors = check_tensors(unet, tensors, source)
         if self.file.version is not None and (family := family_of_version(self.file.version)) is not None:
             require_family(family, str(self.file.path))
         tensors = {name: value.to(dtype) for name, value in tensors.items()}
@@ -97,6 +99,7 @@ def import_imagen_checkpoint(
     weights: Weights = "ema",
     numbers: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
+    overwrite: bool = False,
 ) -> Iterator[dict[str, str | int]]:
     """Writes the folder of a cascade from files that imagen-pytorch wrote, with one network in memory at a time.
 
@@ -109,23 +112,25 @@ def import_imagen_checkpoint(
         weights: 'ema' or 'raw'.
         numbers: Which U-Net of its file each stage is.
         dtype: In which precision the weights are stored.
+        overwrite: Replace a model that is there.
 
     Yields:
         For each stage, when it is written, where its weights come from: 'file', 'sha256', 'unet', and 'version' and
         'steps' where the file tells them.
 
     Raises:
-        CheckpointError: As there, or the weights are too large for `dtype`.
+        CheckpointError: As there, or the weights are too large for `dtype`, or the folder holds a model that is not to
+            be overwritten.
         ValueError: As there.
     """
     found = _found(paths, config, weights, numbers)
     tensors = (each.tensors(_shapes(each.stage), dtype) for each in found)
-    written = write_cascade(folder, config, tensors, _provenance(found), dtype=dtype)
+    written = write_cascade(folder, config, tensors, _provenance(found), dtype=dtype, overwrite=overwrite)
     for _, each in zip(written, found, strict=True):
         yield each.file.origin(each.number)
 
 
-def save_imagen_checkpoint(cascade: Cascade, path: Path) -> None:
+def save_imagen_checkpoint(cascade: Cascade, path: Path, *, overwrite: bool = False) -> None:
     """Writes a cascade as `ImagenTrainer.save` would, for `ImagenTrainer.load` or `Imagen.load_state_dict`.
 
     The weights are both the trained ones and their running means; there are no optimisers. The steps are those of the
@@ -135,12 +140,16 @@ def save_imagen_checkpoint(cascade: Cascade, path: Path) -> None:
     Args:
         cascade: What to write.
         path: Where to; the file appears when it is whole.
+        overwrite: Replace a file that is there.
 
     Raises:
-        CheckpointError: It cannot be written.
+        CheckpointError: There is a file that is not to be overwritten, or it cannot be written.
     """
+    if path.exists() and not overwrite:
+        raise CheckpointError(f"{path}: is there; pass overwrite=True to replace it, or use another name")
     tensors = [
-        {name: value.detach().cpu().contiguous() for name, value in u.state_dict().items()} for u in cascade.unets
+        {plain_name(name): value.detach().cpu().contiguous() for name, value in u.state_dict().items()}
+        for u in cascade.unets
     ]
     told = [cascade.provenance.get(f"stage_{i + 1}_steps") for i in range(len(tensors))]
     steps = [count if isinstance(count, int) else 0 for count in told]
@@ -158,13 +167,11 @@ def save_imagen_checkpoint(cascade: Cascade, path: Path) -> None:
         "steps": torch.tensor(steps),
         "ema": ema,
     }
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        torch.save(values, temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            torch.save(values, temporary)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written ({next(iter(str(error).splitlines()), '')})") from None
+        raise CheckpointError(f"{path}: cannot be written ({first_line(error)})") from None
 
 
 def _found(

@@ -1,11 +1,10 @@
 """What a `.pt` file of imagen-pytorch holds, read without executing anything in it."""
 
-import hashlib
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor
 
 from cdm_core.errors import CheckpointError
+from cdm_core.network import WRAPPERS, plain_tensors
+from run_folder import file_sha256
 
 NULL_TENSOR = "dummy_parameter"
 """The only tensor of a `NullUnet`, which keeps the place of a U-Net that is not there."""
@@ -35,6 +36,7 @@ class ImagenFile:
         means: Their running means, if a trainer wrote the file.
         version: Of imagen-pytorch, likewise.
         steps: For which each was trained, likewise.
+        prefix: What was taken off the tensors' names, of a compiled or data-parallel network; '' for nothing.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class ImagenFile:
     means: Unets = field(default_factory=dict)
     version: str | None = None
     steps: Tensor | None = None
+    prefix: str = ""
 
     @property
     def count(self) -> int:
@@ -88,21 +91,30 @@ def read_imagen_file(path: Path) -> ImagenFile:
     Raises:
         CheckpointError: It is missing, damaged, or holds other things; one line.
     """
-    values, sha256 = _load(path), _sha256(path)
+    values, sha256 = _load(path), file_sha256(path)
     if "model" in values:
-        version, steps = values.get("version"), values.get("steps")
+        version, steps, model = values.get("version"), values.get("steps"), values["model"]
         return ImagenFile(
             path,
             sha256,
-            _grouped(path, values["model"], U_NET_TENSOR, "'model'"),
+            _grouped(path, model, U_NET_TENSOR, "'model'"),
             _grouped(path, values["ema"], MEAN_TENSOR, "'ema'", others=True) if "ema" in values else {},
             version if isinstance(version, str) else None,
             steps if isinstance(steps, Tensor) and _is_plain(steps) and steps.dtype == torch.int64 else None,
+            _prefix(model),
         )
     values = values.get("state_dict", values)  # of `Unet.persist_to_file`
-    if isinstance(values, Mapping) and any(U_NET_TENSOR.fullmatch(str(name)) for name in values):
-        return ImagenFile(path, sha256, _grouped(path, values, U_NET_TENSOR, "the file"))
-    return ImagenFile(path, sha256, {1: _tensors(path, values, "the file")})
+    tensors = plain_tensors(_tensors(path, values, "the file"), str(path))
+    if any(U_NET_TENSOR.fullmatch(name) for name in tensors):
+        unets = _grouped(path, tensors, U_NET_TENSOR, "the file")
+    else:
+        unets = {1: tensors}
+    return ImagenFile(path, sha256, unets, prefix=_prefix(values))
+
+
+def _prefix(names: Iterable[str]) -> str:
+    """What a compiled or data-parallel network has put into the names of its tensors."""
+    return "".join(f"{part}." for part in WRAPPERS if any(part in name.split(".") for name in names))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -140,11 +152,6 @@ def _is_plain(value: Tensor) -> bool:
     return value.layout == torch.strided and value.device.type == "cpu"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _tensors(path: Path, values: object, where: str) -> dict[str, Tensor]:
     if not isinstance(values, Mapping) or not values:
         raise CheckpointError(f"{path}: not a checkpoint of imagen-pytorch, {where} has no tensors by name")
@@ -157,9 +164,9 @@ def _tensors(path: Path, values: object, where: str) -> dict[str, Tensor]:
 def _grouped(path: Path, values: object, pattern: re.Pattern[str], where: str, others: bool = False) -> Unets:
     """Sorts tensors by the number of their U-Net; `others` allows names that are not of the pattern."""
     unets: Unets = {}
-    for name, value in _tensors(path, values, where).items():
+    for name, value in plain_tensors(_tensors(path, values, where), str(path)).items():
         if found := pattern.fullmatch(name):
             unets.setdefault(int(found[1]) + 1, {})[found[2]] = value
         elif not others:
-            raise CheckpointError(f"{path}: tensor {name!r} in {where} is of no U-Net")
+            raise CheckpointError(f"{path}: tensor {name!r} in {where} does not belong to any U-Net")
     return unets

@@ -8,13 +8,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from cdm_core.checks import check_finite
 from cdm_core.config import StageConfig
 from cdm_core.examples import small_image, stage_cond_images, stage_embedding, stage_image
 from cdm_core.stage import sample_stage
+from run_folder import whole_file
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """Turns images in [0, 1], (B, 3, H, W), into arrays (B, H, W, 3) of uint8."""
+    """Turns images in [0, 1], (B, 3, H, W), into arrays (B, H, W, 3) of uint8.
+
+    Raises:
+        ValueError: A value is not finite; as a pixel it could be any.
+    """
+    check_finite("images", images)
     array: NDArray[np.uint8] = (images * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     return array
 
@@ -23,6 +30,8 @@ def save_sample_sheet(
     path: Path, unet: nn.Module, config: StageConfig, batch: dict[str, Tensor], *, at_once: int | None = None
 ) -> None:
     """Writes a picture with real images above and, under each, what the network makes of its conditions.
+
+    Samples that are not finite, as of a network whose training fails, are grey.
 
     Args:
         path: A PNG; its folder is made if missing.
@@ -43,9 +52,10 @@ def save_sample_sheet(
             cond_images=None if cond_images is None else cond_images[rows],
             embedding=None if embedding is None or not embedding[1][rows[0]] else embedding[0][rows],
         ).to(made.device)
+    made = torch.nan_to_num(made, nan=0.5)
     pairs = [np.concatenate(list(to_uint8(images)), axis=1) for images in (stage_image(config, batch), made)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(pairs)).save(path)
+    with whole_file(path) as temporary:
+        Image.fromarray(np.concatenate(pairs)).save(temporary, format="PNG")
 
 
 def _alike(count: int, given: Tensor | None, at_once: int) -> list[list[int]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cdm_core.checks import check_shape
 from cdm_core.schedule import Schedule
 from cdm_core.solver import Method, StepWeights, step_weights
 
@@ -72,7 +73,8 @@ def sample(
 
     Raises:
         ValueError: A count under 1, `until` outside [0, 1), an `eta` that is not the method's, a `known` without its
-            mask, no generators where fresh noise is needed, or another number of them than of images.
+            mask, or one of another shape than the noise, no generators where fresh noise is needed, or another number
+            of them than of images.
 
     Source: Ho et al. 2020, equation 7; Song et al. 2021, equation 12 (DDPM is its eta = 1); Lu et al. 2022,
         'DPM-Solver++', algorithm 2; Hochbruck and Ostermann 2010, 'Exponential integrators', section 2.2 (Heun's method
@@ -83,6 +85,9 @@ def sample(
         raise ValueError(f"steps, resample and jump are at least 1, got {steps}, {resample} and {jump}")
     if (known is None) != (known_mask is None):
         raise ValueError("known pixels come with their mask: give both known and known_mask, or neither")
+    if known is not None and known_mask is not None:
+        check_shape("known", known, noise.shape)
+        check_shape("known_mask", known_mask, (len(noise), 1, *noise.shape[2:]))
     if not 0 <= until < 1 or not 0 <= eta <= (0 if method in ("dpmpp_2m", "heun") else 1):
         raise ValueError(f"until lies in [0, 1) and eta in [0, 1], 0 but for ddim; got {until}, and {eta} for {method}")
     if generators is None and (eta > 0 or resample > 1):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values
 from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.lowres import enlarge, noise_px, noised_lowres
@@ -39,7 +40,7 @@ def sample_stage(
         generators: One for each image; all its noise is drawn from it.
         lowres: Images of the stage before, (B, 3, s, s); for a stage that enlarges.
         cond_images: Contexts or masks, (B, C, S, S).
-        embedding: Of a tissue type or the like, (B, D); none is told to the network as such.
+        embedding: Of a tissue type or the like, (B, D); if None, the network gets its null embedding.
         known: Pixels to hold, (B, 3, S, S).
         known_mask: 1 where they are known, (B, 1, S, S).
         steps: Number of steps; the stage's own if not given.
@@ -54,10 +55,12 @@ def sample_stage(
 
     Raises:
         ValueError: The stage enlarges an image or is conditioned on one, or on an embedding, and none is given, or
-            another than it takes.
+            one of another shape than it takes; or, of a tensor in the host's memory, values that are not finite, or
+            far outside [0, 1].
     """
     device = next(unet.parameters()).device
     shape, lowres_noise = config.sample_shape, None
+    _check_known(config, len(generators), known, known_mask)
     if lowres is not None and not lowres_is_noised:
         lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
     denoiser = stage_denoiser(
@@ -130,14 +133,13 @@ def stage_denoiser(
         lowres: Images of the stage before in [0, 1], (B, 3, s, s); for a stage that enlarges.
         lowres_noise: Standard normal, (B, 3, n, n) with n as `noise_px` tells, for their noise of
             `config.sampling.lowres_noise`; None if they have it already.
-        cond_images: Contexts or masks in [0, 1], (B, C, S, S).
-        embedding: Of a tissue type or the like, (B, D); none is told to the network as such.
+        cond_images: Contexts or masks in [0, 1], (B, C, S, S); contexts may leave it by noise.
+        embedding: Of a tissue type or the like, (B, D); if None, the network gets its null embedding.
 
     Raises:
-        ValueError: The stage enlarges an image or is conditioned on one, or on an embedding, and none is given, or
-            another than it takes.
+        ValueError: As of `sample_stage`.
     """
-    _check_conditions(config, lowres, cond_images, embedding)
+    _check_conditions(config, count, lowres, cond_images, embedding, noised=lowres_noise is None)
     device = next(unet.parameters()).device
     conditions = Conditions(None if cond_images is None else _channels_last(cond_images))
     if lowres is not None:
@@ -162,17 +164,58 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 def _check_conditions(
-    config: StageConfig, lowres: Tensor | None, cond_images: Tensor | None, embedding: Tensor | None
+    config: StageConfig,
+    count: int,
+    lowres: Tensor | None,
+    cond_images: Tensor | None,
+    embedding: Tensor | None,
+    *,
+    noised: bool,
 ) -> None:
+    """Checks the conditions of a batch; values only where they are in the host's memory: a GPU is not waited for."""
+    side, stage = config.image_px, f"the stage of {config.image_px} px"
     if (lowres is None) != (config.lowres_px is None):
         wanted = "takes no" if config.lowres_px is None else "enlarges a"
-        raise ValueError(f"the stage of {config.image_px} px {wanted} low-resolution image")
+        raise ValueError(f"{stage} {wanted} low-resolution image")
+    if lowres is not None and config.lowres_px is not None:
+        check_floats("lowres", lowres)
+        check_shape("lowres", lowres, (count, 3, config.lowres_px, config.lowres_px))
+        if _on_host(lowres) and noised:
+            check_finite("lowres", lowres)
+        elif _on_host(lowres):
+            check_values("lowres", lowres)
     channels, given = config.unet.cond_images_channels, 0 if cond_images is None else cond_images.shape[1]
     if given != channels:
-        raise ValueError(
-            f"the stage of {config.image_px} px takes {channels or 'no'} channels of cond_images, got {given or 'none'}"
-        )
+        raise ValueError(f"{stage} takes {channels or 'no'} channels of cond_images, got {given or 'none'}")
+    if cond_images is not None:
+        check_floats("cond_images", cond_images)
+        check_shape("cond_images", cond_images, (count, channels, side, side))
+        if _on_host(cond_images):
+            check_values("cond_images", cond_images, low=NOISY_RANGE[0], high=NOISY_RANGE[1])
     width = config.unet.text_embed_dim
     if embedding is not None and (width is None or embedding.shape[1:] != (width,)):
         wanted = "no embedding" if width is None else f"an embedding of {width} numbers for each image, (B, {width})"
-        raise ValueError(f"the stage of {config.image_px} px takes {wanted}, got the shape {tuple(embedding.shape)}")
+        raise ValueError(f"{stage} takes {wanted}, got the shape {tuple(embedding.shape)}")
+    if embedding is not None:
+        check_floats("embedding", embedding)
+        check_shape("embedding", embedding, (count, width or 0))
+        if _on_host(embedding):
+            check_finite("embedding", embedding)
+
+
+def _check_known(config: StageConfig, count: int, known: Tensor | None, known_mask: Tensor | None) -> None:
+    side = config.image_px
+    for name, images, channels in (("known", known, 3), ("known_mask", known_mask, 1)):
+        if images is None:
+            continue
+        check_floats(name, images)
+        check_shape(name, images, (count, channels, side, side))
+        if _on_host(images):
+            # unknown pixels are ignored, so only those that are known must be pixels; but nan times 0 is nan
+            check_finite(name, images)
+            if known_mask is not None and _on_host(known_mask):
+                check_values(name, images if name == "known_mask" else images * (known_mask > 0))
+
+
+def _on_host(values: Tensor) -> bool:
+    return values.device.type == "cpu"

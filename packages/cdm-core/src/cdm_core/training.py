@@ -1,5 +1,6 @@
 """Training one stage of a cascade: a resumable loop, on any number of processes, that tells what it does as events."""
 
+import contextlib
 import copy
 import datetime
 from collections.abc import Iterator
@@ -11,21 +12,23 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.distillation import Teacher
-from cdm_core.errors import CheckpointError, ConfigError
+from cdm_core.errors import CheckpointError, ConfigError, TrainingError
 from cdm_core.examples import Examples
 from cdm_core.inference import prepare_for_sampling
-from cdm_core.network import build_unet
+from cdm_core.network import build_unet, check_tensors, check_weights_finite
 from cdm_core.training_examples import PreparedExamples, prepared_batches
 from cdm_core.training_guard import Guard
 from cdm_core.training_log import TrainingLog, check_trackers
-from cdm_core.training_run import Run, TrainingEvent
-from cdm_core.training_state import TrainingState, load_state
+from cdm_core.training_run import SHEET_IMAGES, Run, TrainingEvent
+from cdm_core.training_state import STATE_FILE, TrainingState, check_no_run, load_state
 from cdm_core.training_step import Gradients
 from cdm_core.training_tally import Tally
+from run_folder import FolderLock, LockedError, first_line
 
 __all__ = ["Examples", "TrainingEvent", "check_training", "train_stage"]
 
@@ -37,12 +40,14 @@ def check_training(config: StageConfig, training: TrainingConfig, *, processes: 
     """Checks that a stage can be trained so, before anything is written.
 
     Raises:
-        ConfigError: Crops are larger than the stage, a tracker is not installed, or the batch cannot be shared out.
+        ConfigError: Crops are larger than the stage, or their side is no multiple of what its network halves; a tracker
+            is not installed; or the batch cannot be shared out.
     """
     if training.crop_px is not None and training.crop_px > config.image_px:
         raise ConfigError(f"crop_px {training.crop_px} is over the stage's image_px {config.image_px}")
-    if isinstance(config.unet, LatentUnetConfig) and (training.crop_px or 0) % config.unet.factor:
-        raise ConfigError(f"crop_px {training.crop_px} is no multiple of the autoencoder's factor {config.unet.factor}")
+    if (training.crop_px or 0) % config.unet.factor:
+        whose = "the autoencoder's factor" if isinstance(config.unet, LatentUnetConfig) else "the network's factor"
+        raise ConfigError(f"crop_px {training.crop_px} is no multiple of {whose} {config.unet.factor}; change it")
     if training.batch_size % processes:
         raise ConfigError(f"batch_size {training.batch_size} cannot be shared out evenly among {processes} processes")
     check_trackers(training.trackers)
@@ -79,18 +84,20 @@ def train_stage(
         validation: Held-out data, whose loss under the running mean of the weights is measured now and then.
         device: 'auto' takes an accelerator where there is one.
         initial: Network to start from, which is not changed; fresh weights if not given.
-        teacher: Whom the network learns from, see `cdm_core.distillation`; its network is not changed.
-        resume: Go on from `out_dir/state.pt` if it is there.
+        teacher: The model that supplies the targets, see `cdm_core.distillation`; its network is not changed.
+        resume: Go on from `out_dir/state.pt` if it is there. Without it, a folder that holds a run is refused.
 
     Yields:
         An event a step.
 
     Raises:
         ConfigError: See `check_training`.
-        ValueError: An example lacks what the stage takes.
-        CheckpointError: The state cannot be read or is of another stage or configuration.
+        ValueError: An example lacks something that the stage takes, or has it in another type, shape or range. The
+            examples of the first step, of the last draw and of the sheets are checked before anything is trained.
+        CheckpointError: The folder holds a run and `resume` is not set, another process trains in it, or it cannot be
+            written; the state cannot be read or is of another stage or configuration; `initial` does not fit.
         TrainingError: The device's memory is too small, or many steps had no finite loss or gradient and going back did
-            not help.
+            not help; or another process of the run could not start.
     """
     accelerator = Accelerator(
         cpu=device == "cpu",
@@ -100,37 +107,78 @@ def train_stage(
             DistributedDataParallelKwargs(gradient_as_bucket_view=True),
         ],
     )
-    check_training(config, training, processes=accelerator.num_processes)
-    if accelerator.is_main_process:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    accelerator.wait_for_everyone()
-    state = _new_state(config, training, initial, accelerator.device)
-    path = out_dir / "state.pt"
-    resumed = resume and path.exists()
-    if resumed:
-        load_state(path, state, config, training)
-    first, share = state.step, training.batch_size // accelerator.num_processes
-    _agree_on_step(accelerator, first, out_dir)
-    prepared = PreparedExamples(config, training, examples)
-    if first < training.steps:  # what is wrong with the data is told here, not late or by a worker process
-        prepared[first * training.batch_size]
-        if validation is not None:
-            PreparedExamples(config, training, validation, held_out=training.validation_images)[0]
-    starts = (step * training.batch_size + accelerator.process_index * share for step in range(first, training.steps))
-    draws = (list(range(start, start + share)) for start in starts)
-    if teacher is not None:
-        teacher = _at_work(teacher, accelerator.device, training)
-    gradients = Gradients(accelerator, accelerator.prepare_model(state.unet), config, training, share, teacher)
-    saved_step = first if resumed else None
-    guard = Guard(path, state, config, training, saved_step=saved_step, writes=accelerator.is_main_process)
-    with TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log:
-        run = Run(prepared, validation, accelerator, state, gradients, guard, log)
+    path = out_dir / STATE_FILE
+    with contextlib.ExitStack() as held:
         try:
-            for batch in prepared_batches(prepared, draws, accelerator.device):
-                run.step(batch)
-                yield run.look()
-        finally:
-            guard.save_at_exit()
+            check_training(config, training, processes=accelerator.num_processes)
+            if accelerator.is_main_process:
+                _claim(out_dir, training, held, resume=resume)
+            state = _new_state(config, training, initial, accelerator.device)
+            resumed = resume and path.exists()
+            if resumed:
+                load_state(path, state, config, training)
+            prepared = PreparedExamples(config, training, examples)
+            _check_examples(prepared, validation, state.step, accelerator)
+        except Exception:
+            _agree_on_step(accelerator, None, out_dir)  # else the other processes would wait for this one
+            raise
+        first, share = state.step, training.batch_size // accelerator.num_processes
+        _agree_on_step(accelerator, first, out_dir)
+        starts = (
+            step * training.batch_size + accelerator.process_index * share for step in range(first, training.steps)
+        )
+        draws = (list(range(start, start + share)) for start in starts)
+        if teacher is not None:
+            teacher = _at_work(teacher, accelerator.device, training)
+        gradients = Gradients(accelerator, accelerator.prepare_model(state.unet), config, training, share, teacher)
+        saved_step = first if resumed else None
+        guard = Guard(path, state, config, training, saved_step=saved_step, writes=accelerator.is_main_process)
+        with TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log:
+            run = Run(prepared, validation, accelerator, state, gradients, guard, log)
+            try:
+                for batch in prepared_batches(prepared, draws, accelerator.device):
+                    run.step(batch)
+                    yield run.look()
+            finally:
+                guard.save_at_exit()
+
+
+def _claim(out_dir: Path, training: TrainingConfig, held: contextlib.ExitStack, *, resume: bool) -> None:
+    """Locks the folder of a run, and makes sure that the run may write into it."""
+    try:
+        held.enter_context(FolderLock(out_dir))
+    except LockedError as error:
+        raise CheckpointError(first_line(error)) from None
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise CheckpointError(f"{out_dir}: cannot be written ({reason}); use another folder") from None
+    if not resume:
+        check_no_run(out_dir)
+    for name in ("samples", *training.trackers):
+        if (out_dir / name).exists() and not (out_dir / name).is_dir():
+            raise CheckpointError(f"{out_dir / name}: is a file, wanted a folder; remove it, or use another folder")
+
+
+def _check_examples(
+    prepared: PreparedExamples, validation: Examples | None, step: int, accelerator: Accelerator
+) -> None:
+    """Checks this process's examples of the next step, and whether there are all that the run will ask for.
+
+    What is wrong with the data is told here, not late or by a worker process.
+    """
+    training, count = prepared.training, accelerator.num_processes
+    if step >= training.steps:
+        return
+    share = training.batch_size // count
+    start = step * training.batch_size + accelerator.process_index * share
+    # a run that goes on may have come to examples that are not finite, which it skips
+    prepared.check(range(start, start + share), finite=step == 0)
+    prepared.check({*range(SHEET_IMAGES), training.steps * training.batch_size - 1}, finite=False)
+    if validation is not None:
+        images = training.validation_images
+        held_out = PreparedExamples(prepared.config, training, validation, held_out=images)
+        held_out.check(range(min(share, images)), finite=step == 0)
+        held_out.check([images - 1], finite=False)
 
 
 def _new_state(
@@ -138,7 +186,7 @@ def _new_state(
 ) -> TrainingState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
-        unet = build_unet(config) if initial is None else copy.deepcopy(initial)
+        unet = build_unet(config) if initial is None else copy.deepcopy(_initial(config, initial))
     unet.train().requires_grad_(True).to(device)
     _lay_out(unet)
     _freeze_unused(unet, config)
@@ -154,6 +202,19 @@ def _new_state(
         fused=True,
     )
     return TrainingState(unet, ema, optimiser, Tally(device))
+
+
+def _initial(config: StageConfig, network: nn.Module) -> nn.Module:
+    """Returns the network to start from, out of what it may be wrapped in, if it is the stage's."""
+    while hasattr(network, "_orig_mod") or isinstance(network, nn.DataParallel | DistributedDataParallel):
+        network = network.get_submodule("_orig_mod" if hasattr(network, "_orig_mod") else "module")
+    with torch.device("meta"):
+        wanted = build_unet(config)
+    source = f"initial: the network for the stage of {config.image_px} px"
+    weights = network.state_dict()
+    check_tensors(wanted, weights, source)
+    check_weights_finite(weights, source)
+    return network
 
 
 def _at_work(teacher: Teacher, device: torch.device, training: TrainingConfig) -> Teacher:
@@ -186,7 +247,13 @@ def _freeze_unused(unet: nn.Module, config: StageConfig) -> None:
                 parameter.requires_grad_(False)
 
 
-def _agree_on_step(accelerator: Accelerator, step: int, out_dir: Path) -> None:
-    steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
+def _agree_on_step(accelerator: Accelerator, step: int | None, out_dir: Path) -> None:
+    """Makes sure that all processes begin with the same step; None says that this one cannot begin."""
+    told = torch.tensor([-1 if step is None else step], device=accelerator.device)
+    steps = accelerator.gather(told).tolist()
+    if step is None:
+        return
+    if -1 in steps:
+        raise TrainingError(f"{out_dir}: process {steps.index(-1)} cannot begin; see its message")
     if len(set(steps)) > 1:
         raise CheckpointError(f"{out_dir}: processes see states of steps {steps}; all must see the same file system")

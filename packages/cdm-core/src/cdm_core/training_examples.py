@@ -1,6 +1,6 @@
 """Examples on their way to a training step: at the stage's size, cropped, and with all the random numbers of a draw."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -8,8 +8,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cdm_core.config import StageConfig, TrainingConfig
-from cdm_core.examples import Examples, small_image, stage_cond_images, stage_embedding, stage_image
+from cdm_core.examples import (
+    Examples,
+    check_example,
+    small_image,
+    stage_cond_images,
+    stage_embedding,
+    stage_image,
+)
 from cdm_core.lowres import BLUR_SIGMA_PX
+from run_folder import first_line
 
 Batch = dict[str, Tensor]
 
@@ -39,14 +47,62 @@ class PreparedExamples(Dataset[Batch]):
         """Returns the example of a draw.
 
         Raises:
-            ValueError: It lacks something that the stage takes, or is too small.
+            ValueError: It lacks something that the stage takes, or has another type, shape or range; or there is none.
         """
+        return self._at(draw, finite=False)
+
+    def check(self, draws: Iterable[int], *, finite: bool) -> None:
+        """Checks the examples of some draws.
+
+        Args:
+            draws: Their numbers.
+            finite: Refuse values that are not finite, too.
+
+        Raises:
+            ValueError: As of `__getitem__`, or a value is not finite.
+        """
+        for draw in draws:
+            self._at(draw, finite=finite)
+
+    def shown(self, draw: int) -> Batch:
+        """Returns what a sheet of samples shows of a draw, at the stage's size; values that are not finite are grey."""
+        example = {name: value[None] for name, value in self._checked(draw, finite=False).items()}
+        parts = {
+            "image": stage_image(self.config, example),
+            "lowres": small_image(self.config, example),
+            "cond_images": stage_cond_images(self.config, example),
+        }
+        if (embedding := stage_embedding(self.config, example)) is not None:
+            parts["embedding"], parts["embedding_given"] = embedding
+        return {name: torch.nan_to_num(value[0], nan=0.5) for name, value in parts.items() if value is not None}
+
+    def _at(self, draw: int, *, finite: bool) -> Batch:
+        example = self._checked(draw, finite=finite)
+        try:
+            return self._prepared(draw, example)
+        except ValueError as error:
+            raise ValueError(f"example {draw}: {error}") from None
+
+    def _checked(self, draw: int, *, finite: bool) -> Batch:
+        try:
+            example = self.examples[draw]
+        except IndexError as error:
+            raise ValueError(
+                f"example {draw}: there is none ({first_line(error)}); draws count without an end, so begin again "
+                "after the last one, for instance with data[draw % len(data)]"
+            ) from None
+        try:
+            return check_example(self.config, example, finite=finite)
+        except ValueError as error:
+            raise ValueError(f"example {draw}: {error}") from None
+
+    def _prepared(self, draw: int, example: dict[str, Tensor]) -> Batch:
         config, training = self.config, self.training
         stream = TRAINING if self.held_out is None else HELD_OUT
         rng = np.random.default_rng([training.seed % 2**64, stream, draw])
         # all of them, whatever the settings, so that no setting moves the others' numbers
         t, lowres_t, blur, blur_width, kept, crop_x, crop_y = rng.random(7).tolist()
-        example = {name: value[None] for name, value in self.examples[draw].items()}
+        example = {name: value[None] for name, value in example.items()}
         side = training.crop_px or config.image_px
         x, y = (int(share * (config.image_px - side + 1)) for share in (crop_x, crop_y))
         prepared = {
@@ -69,8 +125,12 @@ class PreparedExamples(Dataset[Batch]):
         return {name: value[0] for name, value in prepared.items()}
 
 
-def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], device: torch.device) -> Iterable[Batch]:
-    """Returns a batch for each list of draws, stacked, on the CPU; `workers` processes prepare them ahead."""
+def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], device: torch.device) -> Iterator[Batch]:
+    """Yields a batch for each list of draws, stacked, on the CPU; `workers` processes prepare them ahead.
+
+    Raises:
+        ValueError: An example is wrong, see `PreparedExamples`.
+    """
     loader: Iterable[Batch] = DataLoader(
         examples,
         batch_sampler=draws,
@@ -78,4 +138,11 @@ def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], dev
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # leaves the global one alone
     )
-    return loader
+    try:
+        yield from loader
+    except ValueError as error:
+        # an error of a worker process comes with its traceback in the message, which ends with the message itself
+        lines = str(error).splitlines() or [""]
+        if examples.training.workers and "worker process" in lines[0]:
+            raise ValueError(lines[-1].partition(": ")[2] or lines[-1]) from None
+        raise

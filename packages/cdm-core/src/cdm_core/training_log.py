@@ -13,13 +13,16 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 
-from cdm_core.errors import ConfigError
+from cdm_core.errors import CheckpointError, ConfigError
+from cdm_core.training_state import LOG_FILE
+from run_folder import whole_file
 
 
 class TrainingLog:
     """Writes the lines of a run, on the main process only; a context manager.
 
-    Lines of steps that are to be run again, after `step`, are dropped first.
+    Lines of steps that are to be run again, after `step`, are dropped first, and so are damaged ones, as a crash of the
+    machine leaves them: nothing depends on the log. How many were damaged is written to it.
 
     Args:
         folder: Of the run; holds `log.jsonl` and the trackers' folders.
@@ -27,6 +30,9 @@ class TrainingLog:
         batch_size: Images a step.
         accelerator: Of the run.
         trackers: Where else figures go.
+
+    Raises:
+        CheckpointError: The log cannot be read or written.
     """
 
     def __init__(
@@ -37,9 +43,14 @@ class TrainingLog:
         accelerator.init_trackers(folder.resolve().parent.name)
         self.file = None
         if accelerator.is_main_process:
-            path = folder / "log.jsonl"
-            _cut(path, step)
-            self.file = path.open("a", encoding="utf-8")
+            path = folder / LOG_FILE
+            try:
+                damaged = _cut(path, step)
+                self.file = path.open("a", encoding="utf-8")
+            except OSError as error:
+                raise CheckpointError(f"{path}: cannot be written ({error.strerror}); use another folder") from None
+            if damaged:
+                self.event("damaged_lines", step, lines=damaged)
         self.started = self.since = time.monotonic()
         self.since_step = step
 
@@ -50,7 +61,8 @@ class TrainingLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.file is not None:
-            self.file.close()
+            with contextlib.suppress(OSError):  # every line was flushed; what could not be was told then
+                self.file.close()
         for tracker in self.accelerator.trackers:
             tracker.finish()
 
@@ -77,8 +89,13 @@ class TrainingLog:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.file is not None:
-            self.file.write(json.dumps(line) + "\n")
-            self.file.flush()
+            try:
+                self.file.write(json.dumps(line) + "\n")
+                self.file.flush()
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self.folder / LOG_FILE}: cannot be written ({error.strerror}); is the disk full?"
+                ) from None
 
 
 def check_trackers(trackers: Sequence[str]) -> None:
@@ -100,10 +117,24 @@ def _tracker(name: str, folder: Path, step: int) -> GeneralTracker:
     return WandBTracker(folder.resolve().parent.name, dir=str(folder), name=folder.name)
 
 
-def _cut(path: Path, step: int) -> None:
-    """Drops the lines of steps that are to be run again."""
-    if path.exists():
-        # A killed run may leave half a line, of a later step.
-        *lines, _half = path.read_text(encoding="utf-8").split("\n")
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+def _cut(path: Path, step: int) -> int:
+    """Drops the lines of steps that are to be run again, and damaged ones; returns how many were damaged."""
+    if not path.exists():
+        return 0
+    # A killed run may leave half a line at the end, of a later step, which is nothing to tell of.
+    *lines, half = path.read_bytes().split(b"\n")
+    steps = [(line, _step_of(line)) for line in lines]
+    steps += [(half, of_half)] if (of_half := _step_of(half)) is not None else []
+    kept = [line + b"\n" for line, of_line in steps if of_line is not None and of_line <= step]
+    with whole_file(path) as temporary:
+        temporary.write_bytes(b"".join(kept))
+    return sum(of_line is None and bool(line.strip()) for line, of_line in steps)
+
+
+def _step_of(line: bytes) -> float | None:
+    """Returns the step of a line of the log; None if it is damaged."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return step if isinstance(step, int | float) and math.isfinite(step) else None

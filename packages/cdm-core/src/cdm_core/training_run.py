@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch.nn.utils import clip_grad_norm_
 
+from cdm_core.batch_size import is_out_of_memory
 from cdm_core.config import TrainingConfig
 from cdm_core.errors import TrainingError
 from cdm_core.examples import Examples
@@ -17,8 +18,9 @@ from cdm_core.training_examples import Batch, PreparedExamples, prepared_batches
 from cdm_core.training_guard import Guard
 from cdm_core.training_log import TrainingLog
 from cdm_core.training_state import TrainingState
-from cdm_core.training_step import Gradients, chunk_loss, is_out_of_memory, out_of_memory_line
+from cdm_core.training_step import Gradients, chunk_loss, out_of_memory_line
 from cdm_core.training_tally import Reading
+from run_folder import first_line
 
 SHEET_IMAGES = 6
 
@@ -152,13 +154,18 @@ class Run:
     def _draw_samples(self) -> None:
         """Draws a sheet of samples, of the same examples always."""
         config, training, step = self.examples.config, self.examples.training, self.state.step
-        shown = [self.examples.examples[draw] for draw in range(SHEET_IMAGES)]
+        shown = [self.examples.shown(draw) for draw in range(SHEET_IMAGES)]
         batch = {name: torch.stack([one[name] for one in shown]).to(self.accelerator.device) for name in shown[0]}
         # twice as many pixels at once as in training, which keeps all that it computes for the way back
         crop_px = training.crop_px or config.image_px
         at_once = max(1, 2 * self.gradients.chunk * crop_px**2 // config.image_px**2)
         sheet = self.log.folder / "samples" / f"{step:07d}.png"
-        save_sample_sheet(sheet, self.state.ema.module, config, batch, at_once=at_once)
+        try:
+            save_sample_sheet(sheet, self.state.ema.module, config, batch, at_once=at_once)
+        except OSError as error:
+            raise TrainingError(
+                f"{sheet}: the samples cannot be written ({first_line(error)}); is the disk full?"
+            ) from None
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
@@ -169,7 +176,7 @@ class Run:
     def _telling_of_memory(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             device, training = self.accelerator.device, self.examples.training

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from cdm_core.config_file import parse_config
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.network import build_unet
 from cdm_core.training_tally import Tally
+from run_folder import first_line, whole_file
 
 T = TypeVar("T", StageConfig, TrainingConfig)
 
@@ -36,6 +37,23 @@ FREE_TO_CHANGE = {
 """Settings that do not touch the trajectory, and may differ in the run that goes on."""
 
 CONTENTS = {"step", "skipped", "stage", "training", "unet", "ema", "optimiser"}
+
+
+STATE_FILE, LOG_FILE = "state.pt", "log.jsonl"
+
+
+def check_no_run(folder: Path) -> None:
+    """Checks that a folder holds no training run, which a new one would replace.
+
+    Raises:
+        CheckpointError: It does.
+    """
+    state, log = folder / STATE_FILE, folder / LOG_FILE
+    if state.exists() or (log.is_file() and log.stat().st_size):
+        name = STATE_FILE if state.exists() else LOG_FILE
+        raise CheckpointError(
+            f"{folder}: holds a training run ({name}); pass resume=True to go on with it, or use another folder"
+        )
 
 
 @dataclass
@@ -137,12 +155,11 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def save_state(path: Path, state: TrainingState, config: StageConfig, training: TrainingConfig) -> None:
-    """Writes the state, under a temporary name until it is whole.
+    """Writes the state; the file appears when it is whole.
 
     Raises:
         CheckpointError: It cannot be written, for instance because the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     values = {
         "step": state.step,
         "skipped": state.tally.read().skipped,
@@ -155,11 +172,11 @@ def save_state(path: Path, state: TrainingState, config: StageConfig, training: 
         "optimiser": state.optimiser.state_dict(),
     }
     try:
-        torch.save(values, temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            torch.save(values, temporary)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: the training state cannot be written ({error}); is the disk full?") from None
+        reason = first_line(error)
+        raise CheckpointError(f"{path}: the training state cannot be written ({reason}); is the disk full?") from None
 
 
 def load_state(path: Path, state: TrainingState, config: StageConfig, training: TrainingConfig) -> None:
@@ -171,12 +188,13 @@ def load_state(path: Path, state: TrainingState, config: StageConfig, training: 
     values = _read(path)
     _refuse_difference(path, "stage", values["stage"], config)
     _refuse_difference(path, "training", values["training"], training)
-    _fill_weights(values, state)
-    state.step, state.restored = values["step"], values.get("restored", 0)
-    if "tally" in values:
-        state.tally.load_state_dict(values["tally"])
-    else:
-        state.tally.counts[1] = values["skipped"]
+    with _told_as_foreign(path):
+        _fill_weights(values, state)
+        state.step, state.restored = int(values["step"]), int(values.get("restored", 0))
+        if "tally" in values:
+            state.tally.load_state_dict(values["tally"])
+        else:
+            state.tally.counts[1] = values["skipped"]
 
 
 def restore_weights(path: Path, state: TrainingState) -> int:
@@ -205,8 +223,21 @@ def load_trained(path: Path, config: StageConfig) -> tuple[nn.Module, int]:
     values = _read(path)
     _refuse_difference(path, "stage", values["stage"], config)
     averaged = AveragedModel(build_unet(config))
-    averaged.load_state_dict(values["ema"])
-    return averaged.module, int(values["step"])
+    with _told_as_foreign(path):
+        averaged.load_state_dict(values["ema"])
+        return averaged.module, int(values["step"])
+
+
+@contextlib.contextmanager
+def _told_as_foreign(path: Path) -> Iterator[None]:
+    """Turns what torch raises for tensors that do not fit into a `CheckpointError` of one line."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: the state does not fit the network ({first_line(error)}); it is damaged or of another version: "
+            "use another output folder"
+        ) from None
 
 
 def _fill_weights(values: dict[str, Any], state: TrainingState) -> None:
@@ -227,10 +258,14 @@ def _read(path: Path) -> dict[str, Any]:
         values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no training state here; train first") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise CheckpointError(f"{path}: the training state is damaged ({reason}); delete it to start again") from None
-    if not isinstance(values, dict) or not values.keys() >= CONTENTS:
+    tables = ("stage", "training", "unet", "ema", "optimiser")
+    whole = isinstance(values, dict) and values.keys() >= CONTENTS
+    if not whole or not all(isinstance(values[name], Mapping) for name in tables):
         raise CheckpointError(f"{path}: not a training state; delete it to start again")
     return values
 

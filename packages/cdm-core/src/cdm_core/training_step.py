@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from cdm_core.batch_size import is_out_of_memory
 from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.denoiser import Conditions, told_guidance
 from cdm_core.distillation import Teacher
@@ -143,7 +144,7 @@ class Gradients:
         while True:
             try:
                 loss = self._add_up(batch)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             else:
@@ -180,12 +181,6 @@ class Gradients:
         self.chunk //= 2
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an error means that a device's memory is full."""
-    signs = ("you tried to allocate", "out of memory", "_ALLOC_FAILED")  # the CPU's, a driver's, a library's
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def out_of_memory_line(device: torch.device, training: TrainingConfig, chunk: int) -> str:

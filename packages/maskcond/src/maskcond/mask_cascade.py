@@ -11,7 +11,7 @@ from torch import Tensor
 from cdm_core import Cascade, CascadeConfig, CheckpointError
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.model_folder import MODEL_FILE, read_model_file, write_model_file
+from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from maskcond.arrays import Labels
 from maskcond.classes import ClassSet, MaskClass
 from maskcond.codec import MaskCodec
@@ -146,15 +146,19 @@ class MaskCascade:
         )
         return images[-1]
 
-    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False) -> None:
         """Writes the model: `model.toml`, and the cascade's folder `cascade`.
 
         Args:
             folder: Where to; made if missing.
             dtype: In which precision the weights are stored.
+            overwrite: Replace a model that is there.
+
+        Raises:
+            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self.cascade.save(folder / "cascade", dtype=dtype)
+        open_model_folder(folder, overwrite=overwrite)
+        self.cascade.save(folder / "cascade", dtype=dtype, overwrite=overwrite)
         origin = {"provenance": self.provenance} if self.provenance else {}
         write_model_file(folder, kind=KIND, values={**origin, **dump_config(self.input)})
 

@@ -134,4 +134,4 @@ def train_mask_diffusion(
     trained = yield from train_networks(cascade, phases, examples_of, out_dir, device=device, resume=resume)
     if is_main_process():
         told = {**(provenance or {}), **trained.provenance}
-        MaskDiffusion(plan.pictures.codec.classes, trained, told).save(out_dir / "model")
+        MaskDiffusion(plan.pictures.codec.classes, trained, told).save(out_dir / "model", overwrite=resume)

@@ -69,7 +69,8 @@ def train_mask_cascade(
     before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
     told = {**before, **(provenance or {}), **trained.provenance}
     if is_main_process():
-        MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told).save(out_dir / "model")
+        model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told)
+        model.save(out_dir / "model", overwrite=resume)
 
 
 def _examples(plan: MaskPlan, images: LabelledImages, seed: int, *, blank: bool) -> MaskExamples:

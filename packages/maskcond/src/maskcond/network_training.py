@@ -111,7 +111,7 @@ def open_run(plan_text: str, out_dir: Path, *, resume: bool) -> None:
     if not is_main_process():
         return
     saved = out_dir / "plan.toml"
-    if saved.exists() and not resume:
+    if (saved.exists() or (out_dir / "model").exists()) and not resume:
         raise ConfigError(f"{out_dir} holds a run; resume it, or use another folder")
     if saved.exists() and saved.read_text(encoding="utf-8") != plan_text:
         raise ConfigError(f"{out_dir} was started with another plan, which is {saved}; resume it with that one")

@@ -11,7 +11,7 @@ import torch
 
 from cdm_core import Cascade, CheckpointError, ConfigError
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.model_folder import MODEL_FILE, read_model_file, write_model_file
+from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from urcdm.config import UrcdmConfig
 from urcdm.geometry import LevelGeometry, plan_geometry
 
@@ -65,16 +65,20 @@ class Urcdm:
                     digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False) -> None:
         """Writes the model: `model.toml`, and a cascade folder named after each level, or one that levels share.
 
         Args:
             folder: Where to; made if missing.
             dtype: In which precision the weights are stored.
+            overwrite: Replace a model that is there.
+
+        Raises:
+            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        open_model_folder(folder, overwrite=overwrite)
         for name, cascade in {self.config.cascade_name(i): each for i, each in enumerate(self.cascades)}.items():
-            cascade.save(folder / name, dtype=dtype)
+            cascade.save(folder / name, dtype=dtype, overwrite=overwrite)
         write_settings(folder, self.config, self.provenance)
 
     @classmethod

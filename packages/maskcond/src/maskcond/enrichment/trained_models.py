@@ -126,7 +126,7 @@ class TrainedModels:
         config = self._unconditional(plan)
         events = train_networks(config, phases, examples_of, folder, device=self._training_device(), resume=True)
         cascade = yield from _progress(events, config.stages, phases)
-        cascade.save(folder / "model")
+        cascade.save(folder / "model", overwrite=True)  # a step that is done again
 
     def open_cascade(self, folder: Path) -> "SeededCascade":
         """Opens a D_phi."""

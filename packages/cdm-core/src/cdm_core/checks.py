@@ -1,0 +1,102 @@
+"""Checks of tensors from outside: their type, shape and range, and that they are finite. Nothing is made to fit."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+EXCESS = 1e-3
+"""How far values may leave [0, 1] by rounding."""
+NOISY_RANGE = (-8.0, 9.0)
+"""Of images to condition on: contexts may carry noise on purpose, but values of 0 to 255 are not meant."""
+
+
+def check_floats(name: str, values: object) -> Tensor:
+    """Returns a tensor of floating-point numbers, as float32 if it is narrower or wider.
+
+    Raises:
+        ValueError: It is no tensor, or one of other numbers.
+    """
+    if not isinstance(values, Tensor):
+        raise ValueError(f"{name}: wanted a torch.Tensor, got {type(values).__name__}; convert it")
+    if not values.is_floating_point():
+        kind = str(values.dtype).removeprefix("torch.")
+        advice = "divide by 255: x.float() / 255" if values.dtype == torch.uint8 else "convert it: x.float()"
+        raise ValueError(f"{name}: wanted floating-point values, got {kind}; {advice}")
+    return values.float()
+
+
+def check_shape(
+    name: str, values: Tensor, wanted: Sequence[int | str], advice: str = "bring it to that size first"
+) -> None:
+    """Checks the shape of a tensor.
+
+    Args:
+        name: Of the tensor, for the error's text.
+        values: The tensor.
+        wanted: Its sizes; a letter takes any.
+        advice: What to do about another one.
+
+    Raises:
+        ValueError: It has another shape.
+    """
+    fits = len(wanted) == values.dim() and all(
+        isinstance(size, str) or size == found for size, found in zip(wanted, values.shape, strict=True)
+    )
+    if not fits:
+        shape = ", ".join(map(str, wanted)) + ("," if len(wanted) == 1 else "")
+        raise ValueError(f"{name}: wanted the shape ({shape}), got {tuple(values.shape)}; {advice}")
+
+
+def check_values(
+    name: str, values: Tensor, *, low: float = 0.0, high: float = 1.0, excess: float = EXCESS, finite: bool = True
+) -> None:
+    """Checks that values are finite and in a range; waits for the device that they are on.
+
+    Args:
+        name: Of the tensor, for the error's text.
+        values: Floating-point numbers.
+        low: Least value.
+        high: Largest value.
+        excess: How far beyond is taken for rounding.
+        finite: Refuse what is not finite; else it is passed over.
+
+    Raises:
+        ValueError: A value is not finite, or outside the range.
+    """
+    if not values.numel():
+        raise ValueError(f"{name}: wanted values, got none; its shape is {tuple(values.shape)}")
+    least, largest = (float(value) for value in values.detach().float().aminmax())
+    if not torch.isfinite(torch.tensor([least, largest])).all():
+        if finite:
+            raise ValueError(f"{name}: has values that are not finite (nan or infinite); remove or repair it")
+        kept = values[torch.isfinite(values)]
+        if not kept.numel():
+            return
+        least, largest = (float(value) for value in kept.float().aminmax())
+    if least < low - excess or largest > high + excess:
+        raise ValueError(
+            f"{name}: wanted values in [{low:g}, {high:g}], got {least:.4g} to {largest:.4g}; {_advice(least, largest)}"
+        )
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Checks that values of any floating-point type are finite; waits for the device that they are on.
+
+    Raises:
+        ValueError: One is not.
+    """
+    if not torch.isfinite(values if values.dtype in _WITH_ISFINITE else values.float()).all():
+        raise ValueError(f"{name}: has values that are not finite (nan or infinite); remove or repair it")
+
+
+_WITH_ISFINITE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The narrower types of floats have hardly any functions."""
+
+
+def _advice(least: float, largest: float) -> str:
+    if largest > 2 and least >= 0:
+        return "divide by 255"
+    if -1 - EXCESS <= least < -0.5 and largest <= 1 + EXCESS:
+        return "add 1 and halve them"
+    return "scale or clamp them"
