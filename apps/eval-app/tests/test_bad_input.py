@@ -11,6 +11,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from run_folder import FolderLock
+
 RunApp = Callable[..., Any]
 
 
@@ -36,11 +38,10 @@ def few(pictures: Path, tmp_path: Path) -> Path:
 def test_too_few_images(run_app: RunApp, pictures: Path, few: Path, network: Path, tmp_path: Path) -> None:
     arguments = ("fid", pictures / "real", few, "--extractor", network, "--out", tmp_path / "fid.json")
     refused(run_app(*arguments), "images in", "few: 5;", "6 features takes 7 or more", "--allow-few")
-    refused(run_app(*arguments, "--allow-few"), "6 images or more")  # neighbours take as many
     arguments = ("pfid", "--real", pictures / "real", "--fake", few, "--extractor", network, "--crops", "6")
     refused(run_app(*arguments, "--patch", "32", "--out", tmp_path / "pfid"), "crops a side: 6", "--allow-few")
     arguments = ("memorise", "--train", few, "--fake", pictures / "dark", "--extractor", network)
-    refused(run_app(*arguments, "--out", tmp_path / "memorise"), "5 training images", "give 20 or more")
+    refused(run_app(*arguments, "--out", tmp_path / "memorise"), "5 training images", "takes 20 or more")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few"]
 
 
@@ -113,9 +114,39 @@ def test_existing_outputs_are_kept(run_app: RunApp, pictures: Path, network: Pat
         ),
         strict=True,
     ):
-        refused(run_app(*arguments), f"{path} exists", "--overwrite")
+        refused(run_app(*arguments), f"{path} exists")
         assert path.read_text() == "mine"
     assert run_app("fid", *sides, "--out", files[0], *settings, "--overwrite").code == 0
+    # --overwrite replaces files that the user named, and none beside them that eval-app did not write
+    (tmp_path / "report.json").write_text('{"mine": 1}')
+    refused(run_app("report", files[0], "--out", files[3], "--overwrite"), "report.json exists", "did not write it")
+    memorise = ("memorise", "--train", sides[0], "--fake", sides[1], "--out", tmp_path / "memorise", *settings)
+    refused(run_app(*memorise, "--overwrite"), "pairs.png exists, and no run of eval-app memorise recorded")
+    assert files[4].read_text() == "mine"
+
+
+def test_overwrite_keeps_what_a_user_puts_beside_results(
+    run_app: RunApp, pictures: Path, network: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "memorise"
+    arguments = ("memorise", "--train", pictures / "real", "--fake", pictures / "dark", "--out", out)
+    assert run_app(*arguments, "--extractor", network).code == 0
+    (out / "notes.txt").write_text("mine")
+    refused(run_app(*arguments, "--extractor", network), "holds a result of eval-app memorise", "--overwrite")
+    assert run_app(*arguments, "--extractor", network, "--overwrite").code == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [".eval-app-memorise.json", "memorise.json", "notes.txt", "pairs.png"]
+
+
+def test_one_run_at_a_time_writes_an_output(run_app: RunApp, pictures: Path, network: Path, tmp_path: Path) -> None:
+    sides = (pictures / "real", pictures / "dark", "--extractor", network)
+    with FolderLock(tmp_path / "fid.json", beside=True), FolderLock(tmp_path / "out"):
+        refused(run_app("fid", *sides, "--out", tmp_path / "fid.json"), "fid.json: a run is at work here")
+        arguments = ("--train", sides[0], "--fake", sides[1], "--extractor", network, "--out", tmp_path / "out")
+        refused(run_app("memorise", *arguments), "out: a run is at work here")
+        arguments = ("--real", sides[0], "--fake", sides[1], "--extractor", network, "--out", tmp_path / "out")
+        refused(run_app("pfid", *arguments), "out: a run is at work here")
+    assert not list(tmp_path.iterdir())
 
 
 def test_grey_deep_and_mixed_images_are_measured_and_told(

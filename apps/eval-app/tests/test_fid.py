@@ -65,6 +65,35 @@ def test_the_light_extractor_is_the_default_and_says_so(run_app: RunApp, picture
     assert values(tmp_path / "fid.json")["FID"] == pytest.approx(expected.value, rel=1e-4)
 
 
+@pytest.mark.parametrize("images", [2, 4, 5, 6])
+def test_each_metric_has_its_own_need_of_images(
+    run_app: RunApp, pictures: Path, network: Path, tmp_path: Path, images: int
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for seed in range(images):
+        shutil.copy(pictures / "dark" / f"{200 + seed}.png", few)
+    out = tmp_path / "fid.json"
+    done = run_app("fid", few, pictures / "real", "--extractor", network, "--allow-few", "--out", out)
+    assert done.code == 0, done.err
+    left_out = (
+        f"precision, recall, density and coverage (k = 5) left out: they take 6 images a side, the smaller has {images}"
+    )
+    assert (left_out in done.out) == (images < 6)
+    names = [name.split()[0] for name in values(out)]
+    assert names == ["FID", "KID"] + ["precision", "recall", "density", "coverage"] * (images == 6)
+
+
+def test_one_image_is_refused_before_anything_is_measured(
+    run_app: RunApp, pictures: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").mkdir()
+    shutil.copy(pictures / "dark" / "200.png", tmp_path / "one")
+    monkeypatch.setattr("eval_app.fid.measured_features", None)
+    refused = run_app("fid", tmp_path / "one", pictures / "real", "--extractor", network, "--allow-few")
+    assert (refused.code, "one: 1; a distance takes 2 or more" in refused.err) == (1, True)
+
+
 def test_one_folder_on_both_sides_is_allowed_and_noted(run_app: RunApp, pictures: Path, network: Path) -> None:
     done = run_app("fid", pictures / "real", pictures / "real", "--extractor", network)
     assert done.code == 0, done.err

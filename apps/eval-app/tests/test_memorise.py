@@ -59,3 +59,21 @@ def test_damaged_images_that_are_left_out_do_not_shift_the_others(
     nearest = {pair["fake"]: pair["train"] for pair in told["neighbours"]}
     assert nearest["103.png"] == "003.png"
     assert "000.png" not in nearest
+
+
+def test_duplicates_among_the_training_images_change_nothing_and_are_counted(
+    run_app: RunApp, pictures: Path, copied: Path, network: Path, tmp_path: Path
+) -> None:
+    train, found = tmp_path / "train", {}
+    shutil.copytree(pictures / "real", train)
+    for name in ("once", "twice"):
+        arguments = ("memorise", "--train", train, "--fake", copied, "--extractor", network)
+        done = run_app(*arguments, "--out", tmp_path / name)
+        assert done.code == 0, done.err
+        found[name] = [
+            pair["copy"] for pair in json.loads((tmp_path / name / "memorise.json").read_text())["neighbours"]
+        ]
+        for seed in range(3):
+            shutil.copy(train / f"{seed:03d}.png", train / f"copy of {seed}.png")
+    assert found["once"] == found["twice"]
+    assert "3 training images repeat another one: left out of the threshold" in done.out

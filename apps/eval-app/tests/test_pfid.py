@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,19 @@ import PIL.Image
 import pytest
 
 from pfid import CropPlan, folder_images
+from pfid.crop_reading import read_crops
 
 RunApp = Callable[..., Any]
-FILES = ["fake.npy", "features.json", "pairs.png", "pfid.json", "plan.npz", "real.npy", "white.npy"]
+FILES = [
+    ".eval-app-pfid.json",
+    "fake.npy",
+    "features.json",
+    "pairs.png",
+    "pfid.json",
+    "plan.npz",
+    "real.npy",
+    "white.npy",
+]
 
 
 @pytest.fixture
@@ -96,7 +107,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_figure(
     assert "--resume" in stopped.err
     assert not (out / "pfid.json").exists()
     again = measure(*sides, "--out", out)
-    assert (again.code, "unfinished" in again.err) == (1, True)
+    assert (again.code, "--resume" in again.err, "--overwrite" in again.err) == (1, True, True)
     other = measure(*sides, "--out", out, "--resume", "--seed", "1")
     assert (other.code, "other images or crops" in other.err) == (1, True)
     features = (out / "real.npy").stat().st_mtime_ns
@@ -108,6 +119,50 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_figure(
     assert (finished.code, "--overwrite" in finished.err) == (1, True)
     assert measure(*sides, "--out", out, "--overwrite", "--seed", "1").code == 0
     assert value(out) != value(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+@pytest.mark.parametrize("side", ["real", "fake"])
+def test_a_run_does_not_go_on_with_images_that_were_made_anew(
+    measure: RunApp,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupted: bool,
+    side: str,
+) -> None:
+    sides = {"real": tmp_path / "real", "fake": tmp_path / "fake"}
+    for name, folder in sides.items():
+        shutil.copytree(pictures / ("real" if name == "real" else "dark"), folder)
+    out = tmp_path / "pfid"
+    with monkeypatch.context() as patch:
+        if interrupted:  # after the real side
+            patch.setattr("pfid.crop_features.read_crops", stop_at_fake)
+        measure(*sides.values(), "--out", out)
+    assert measure(*sides.values(), "--out", out, "--resume").code == 0 or interrupted
+    changed = sides[side] / sorted(path.name for path in sides[side].iterdir())[3]
+    # the same size and time of change, as an image that was made anew may have
+    status = changed.stat()
+    PIL.Image.fromarray(np.asarray(PIL.Image.open(changed)) ^ 1).save(changed)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    refused = measure(*sides.values(), "--out", out, "--resume")
+    assert (refused.code, len(refused.err.strip().splitlines())) == (1, 1)
+    assert f"other {side} images: {changed.name} had other contents" in refused.err
+    assert measure(*sides.values(), "--out", out, "--overwrite").code == 0
+
+
+def stop_at_fake(images: Any, plan: CropPlan, side: str, **settings: Any) -> Any:
+    if side == "fake":
+        raise KeyboardInterrupt
+    return read_crops(images, plan, side, **settings)
+
+
+def test_overwrite_keeps_what_a_user_puts_beside_results(measure: RunApp, pictures: Path, tmp_path: Path) -> None:
+    sides, out = (pictures / "real", pictures / "dark"), tmp_path / "pfid"
+    assert measure(*sides, "--out", out).code == 0
+    (out / "notes.txt").write_text("mine")
+    assert measure(*sides, "--out", out, "--overwrite").code == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "notes.txt"])
 
 
 def test_the_picture_shows_the_crops_of_the_plan(measure: RunApp, pictures: Path, tmp_path: Path) -> None:

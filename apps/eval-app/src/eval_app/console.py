@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from eval_app.errors import UsageError
+from run_folder import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,5 +57,4 @@ def resolve_device(name: str) -> "torch.device":
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name}: not to be had here ({reason}); try --device cpu") from None
+        raise UsageError(f"--device {name}: not available here ({first_line(error)}); try --device cpu") from None

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from eval_app.console import progress_bars, say
 from eval_app.errors import UsageError
-from eval_app.outputs import refuse_existing, whole_file
+from eval_app.outputs import own_files
 from eval_app.sides import holds_slides
 from pfid import Images, folder_images
+from run_folder import whole_file
 from wsi_tiling import RECOMMENDED, TileTable, find_tiles, open_slide, slide_files
 
 _COMPRESSION = 1
@@ -56,27 +57,27 @@ def run_export(
         raise UsageError(f"--size {size_px}: StyleGAN3 takes powers of two, such as {1 << size_px.bit_length() - 1}")
     if out.suffix.lower() != ".zip":
         raise UsageError(f"--out {out}: wanted a name that ends in .zip")
-    refuse_existing([out], overwrite=overwrite)
-    if any(map(holds_slides, places)):
-        found = _tiles(slide_files(places), field_l0 or size_px, size_px, min_tissue)
-    elif field_l0 is not None:
-        raise UsageError("--field is for slides; of pictures, the middle square is taken")
-    elif len(places) > 1:
-        raise UsageError("wanted one folder of pictures, or slides")
-    else:
-        found = _squares(folder_images(places[0], skip_unreadable=skip_unreadable), size_px)
-    written = 0
-    with whole_file(out) as partial, zipfile.ZipFile(partial, "w") as archive, progress_bars() as bars:
-        task = bars.add_task("pictures", total=found.count)
-        for pixels in found.pixels:
-            data = io.BytesIO()
-            PIL.Image.fromarray(pixels).save(data, "png", compress_level=_COMPRESSION)
-            archive.writestr(f"{written // 1000:05d}/img{written:08d}.png", data.getvalue())
-            written += 1
-            bars.advance(task)
-        archive.writestr("dataset.json", json.dumps({"labels": None}))
-    left_out = f"; {found.count - written} were damaged and left out" if written < found.count else ""
-    say(f"{out}: {written} pictures of {size_px} x {size_px} px{left_out}")
+    with own_files([out], overwrite=overwrite):
+        if any(map(holds_slides, places)):
+            found = _tiles(slide_files(places), field_l0 or size_px, size_px, min_tissue)
+        elif field_l0 is not None:
+            raise UsageError("--field is for slides; of pictures, the middle square is taken")
+        elif len(places) > 1:
+            raise UsageError("wanted one folder of pictures, or slides")
+        else:
+            found = _squares(folder_images(places[0], skip_unreadable=skip_unreadable), size_px)
+        written = 0
+        with whole_file(out) as partial, zipfile.ZipFile(partial, "w") as archive, progress_bars() as bars:
+            task = bars.add_task("pictures", total=found.count)
+            for pixels in found.pixels:
+                data = io.BytesIO()
+                PIL.Image.fromarray(pixels).save(data, "png", compress_level=_COMPRESSION)
+                archive.writestr(f"{written // 1000:05d}/img{written:08d}.png", data.getvalue())
+                written += 1
+                bars.advance(task)
+            archive.writestr("dataset.json", json.dumps({"labels": None}))
+        left_out = f"; {found.count - written} were damaged and left out" if written < found.count else ""
+        say(f"{out}: {written} pictures of {size_px} x {size_px} px{left_out}")
 
 
 def _squares(images: Images, size_px: int) -> _Pictures:

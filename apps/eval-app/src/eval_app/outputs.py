@@ -1,30 +1,58 @@
-"""Files that are written: refused where something is there already, and under their names only when they are whole."""
+"""Files and folders that a command writes: refused where something is there already, and of one run at a time."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from eval_app.errors import UsageError
+from run_folder import FolderLock, RunFolder
 
 
 def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Raises UsageError if one of the paths is there already, unless it may be overwritten."""
+    """Raises UsageError if one of the paths exists, unless it may be replaced."""
     for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; give the name of a file")
         if path.exists() and not overwrite:
             raise UsageError(f"{path} exists; give another name, or --overwrite to replace it")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside a path; the file has the path's name once all is written.
+def own_files(paths: Iterable[Path], *, overwrite: bool) -> Iterator[None]:
+    """Keeps files that a command will write from other runs, until it has written them.
 
     Args:
-        path: The file; folders that it lies in are made.
+        paths: The files, as the user named them.
+        overwrite: Whether files of these names may be replaced.
+
+    Raises:
+        UsageError: One exists and may not be replaced, or is a folder.
+        LockedError: Another run writes one of them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files = list(paths)
+    refuse_existing(files, overwrite=overwrite)
+    with ExitStack() as locks:
+        for path in files:
+            locks.enter_context(FolderLock(path, beside=True))
+        refuse_existing(files, overwrite=overwrite)
+        yield
+
+
+def results_folder(out: Path, command: str, *, overwrite: bool, inputs: Iterable[Path]) -> RunFolder:
+    """The folder of a command that cannot be resumed.
+
+    Args:
+        out: The folder.
+        command: Name of the command, such as 'memorise'.
+        overwrite: Whether an earlier result of the command may be replaced.
+        inputs: What the command reads.
+
+    Raises:
+        UsageError: The folder holds a result of the command already.
+    """
+    run = RunFolder(out, f"eval-app {command}", {}, overwrite=overwrite, inputs=inputs)
+    if run.record_path.exists() and not overwrite:
+        raise UsageError(
+            f"{out} holds a result of eval-app {command}; give another --out, or --overwrite to replace it"
+        )
+    return run

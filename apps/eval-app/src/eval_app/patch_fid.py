@@ -10,7 +10,6 @@ from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.contact_sheet import contact_sheet
 from eval_app.errors import UsageError
 from eval_app.extractors import ExtractorChoice
-from eval_app.outputs import whole_file
 from eval_app.results import FILE_NAMES, MeasuredSide, Result, side_name
 from eval_app.sides import check_enough, crop_sides
 from pfid import (
@@ -25,6 +24,7 @@ from pfid import (
     patch_figures,
     plan_crops,
 )
+from run_folder import RunFolder, whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -67,58 +67,48 @@ def run_pfid(
     """Measures by crops; see `eval_app.cli.measuring.pfid` for the arguments.
 
     Raises:
-        UsageError: Files are in the way, or options contradict each other.
+        UsageError: Options contradict each other, or the run to resume has other crops.
+        LockedError: Another run works in the folder.
+        RunFolderError: The folder holds a run, or files that no run recorded under the names of its own.
         PfidError: Images, the plan or the extractor cannot be used.
         SlideError: A slide cannot be used.
     """
     if plan_file is not None and crops != CropSettings():
         raise UsageError("--plan tells the crops: leave out --protocol, --crops, --patch and what else draws them")
-    _refuse(out, overwrite=overwrite, resume=resume)
-    sides = crop_sides(real, fake, skip_unreadable=skip_unreadable)
-    plan = _planned(sides, crops) if plan_file is None else CropPlan.load(plan_file)
-    plan.real.check(sides[0], "real")
-    plan.fake.check(sides[1], "fake")
-    if resume and (out / PLAN).exists() and CropPlan.load(out / PLAN).sha256 != plan.sha256:
-        raise UsageError(f"--resume: {out} was started with other images or crops; give another --out")
-    where = resolve_device(device)
-    extractor = choice.load(where)
-    check_enough("crops a side", len(plan), extractor.dimensions, allow_few=allow_few)
-
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for each in OWN_FILES:
-            (out / each).unlink(missing_ok=True)
-    plan.save(out / PLAN)
-    features = _measured(sides, plan, extractor, out, batch, workers)
-    found = _figures(features, resamples, where if where.type == "cuda" else None, allow_few)
-    with whole_file(out / PICTURE) as partial:
-        PIL.Image.fromarray(contact_sheet(features, *sides)).save(partial, "png")
-    figures = found.figure, *(() if found.extrapolated is None else (found.extrapolated,))
-    result = Result(
-        "pfid",
-        side_name(name, fake),
-        MeasuredSide.of(real, sides[0]),
-        MeasuredSide.of(fake, sides[1]),
-        figures,
-        found.by_scale,
-        picture=PICTURE,
-        caption="Crops of the plan: real above, generated below at the same scale; the finest on the left.",
-    )
-    result.save(out / FILE_NAMES["pfid"])
+    inputs = [*real, *fake, *([] if plan_file is None else [plan_file])]
+    with RunFolder(out, "eval-app pfid", {}, resume=resume, overwrite=overwrite, inputs=inputs) as run:
+        sides = crop_sides(real, fake, skip_unreadable=skip_unreadable)
+        plan = _planned(sides, crops) if plan_file is None else CropPlan.load(plan_file)
+        plan.real.check(sides[0], "real")
+        plan.fake.check(sides[1], "fake")
+        if run.resumed and (out / PLAN).exists() and CropPlan.load(out / PLAN).sha256 != plan.sha256:
+            raise UsageError(f"--resume: {out} was started with other images or crops; give another --out")
+        where = resolve_device(device)
+        extractor = choice.load(where)
+        check_enough("crops a side", len(plan), extractor.dimensions, allow_few=allow_few)
+        run.claim(PLAN, *OWN_FILES)
+        plan.save(out / PLAN)
+        features = _measured(sides, plan, extractor, out, batch, workers)
+        found = _figures(features, resamples, where if where.type == "cuda" else None, allow_few)
+        with whole_file(out / PICTURE) as partial:
+            PIL.Image.fromarray(contact_sheet(features, *sides)).save(partial, "png")
+        figures = found.figure, *(() if found.extrapolated is None else (found.extrapolated,))
+        result = Result(
+            "pfid",
+            side_name(name, fake),
+            MeasuredSide.of(real, sides[0]),
+            MeasuredSide.of(fake, sides[1]),
+            figures,
+            found.by_scale,
+            picture=PICTURE,
+            caption="Crops of the plan: real above, generated below at the same scale; the finest on the left.",
+        )
+        result.save(out / FILE_NAMES["pfid"])
     show_figures(figures)
     for group in found.by_scale:
         low, high = group.reduction
         say(f"{group.figure.value:10.5g}  at 1/{low:.3g} to 1/{high:.3g} of the real images' resolution")
     say(f"{out / FILE_NAMES['pfid']}, {out / PICTURE} (pairs of crops), {out / PLAN} (which crops they are)")
-
-
-def _refuse(out: Path, *, overwrite: bool, resume: bool) -> None:
-    there = [out / each for each in OWN_FILES if (out / each).exists()]
-    if overwrite or not there or (resume and (out / PLAN).exists()):
-        return
-    if (out / PLAN).exists() and not (out / FILE_NAMES["pfid"]).exists():
-        raise UsageError(f"{out} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-    raise UsageError(f"{there[0]} exists; give another --out, or --overwrite to replace it")
 
 
 def _planned(sides: tuple[Images, Images], crops: CropSettings) -> CropPlan:
@@ -141,8 +131,7 @@ def _measured(
     """Features of all crops: those of an earlier run, where it came so far."""
     if (out / FEATURES).exists():
         kept = CropFeatures.load(out)
-        if kept.extractor != extractor.name:
-            raise UsageError(f"--resume: {out} has features of {kept.extractor}; give another --out")
+        kept.check_same(real=sides[0], fake=sides[1], extractor=extractor)
         say(f"{out} has the features of all crops already")
         return kept
     titles = {"real crops": "real crops", "fake crops": "generated crops"}

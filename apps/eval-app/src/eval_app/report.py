@@ -12,10 +12,11 @@ import PIL.Image
 
 from eval_app.console import say
 from eval_app.errors import UsageError
-from eval_app.outputs import refuse_existing, whole_file
+from eval_app.outputs import own_files
 from eval_app.report_plots import plot_magnifications, plot_values
 from eval_app.results import Result, result_file
 from pfid import Figure, FigureError
+from run_folder import whole_file
 
 JPEG_QUALITY = 90
 _TITLES = {"fid": "Whole images", "pfid": "Crops", "memorise": "Copies of training images"}
@@ -59,24 +60,34 @@ def run_report(*, places: list[Path], out: Path, overwrite: bool) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html")
     figures_file = out.with_suffix(".json")
-    refuse_existing([out, figures_file], overwrite=overwrite)
-    files = [result_file(place) for place in places]
-    if figures_file.resolve() in [file.resolve() for file in files]:
-        raise UsageError(f"{figures_file} is one of the results; give another --out")
-    results = [Result.load(file) for file in files]
-    pictures = [_picture(file, result) for file, result in zip(files, results, strict=True)]
-    tables = compared(results)
-    page = _page(tables, results, pictures)
-    told = {
-        "tables": [
-            {"kind": table.kind, "apart": table.apart, "results": [asdict(result) for result in table.results]}
-            for table in tables
-        ]
-    }
-    for path, text in ((figures_file, json.dumps(told, indent=1, ensure_ascii=False) + "\n"), (out, page)):
-        with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    say(f"{out}, {figures_file} (its figures)")
+    if overwrite and figures_file.exists() and not _is_figures(figures_file):
+        raise UsageError(f"{figures_file} exists, and eval-app did not write it; give another --out")
+    with own_files([out, figures_file], overwrite=overwrite):
+        files = [result_file(place) for place in places]
+        if figures_file.resolve() in [file.resolve() for file in files]:
+            raise UsageError(f"{figures_file} is one of the results; give another --out")
+        results = [Result.load(file) for file in files]
+        pictures = [_picture(file, result) for file, result in zip(files, results, strict=True)]
+        tables = compared(results)
+        page = _page(tables, results, pictures)
+        told = {
+            "tables": [
+                {"kind": table.kind, "apart": table.apart, "results": [asdict(result) for result in table.results]}
+                for table in tables
+            ]
+        }
+        for path, text in ((figures_file, json.dumps(told, indent=1, ensure_ascii=False) + "\n"), (out, page)):
+            with whole_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        say(f"{out}, {figures_file} (its figures)")
+
+
+def _is_figures(path: Path) -> bool:
+    """Whether a file holds the figures of a report, so that it may be replaced."""
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))) == ["tables"]
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def compared(results: list[Result]) -> list[Table]:

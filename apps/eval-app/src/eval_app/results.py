@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from eval_app.errors import UsageError
-from eval_app.outputs import whole_file
 from pfid import Figure, FigureError, Images, ScaleFigure
+from run_folder import whole_file
 
 Kind: TypeAlias = Literal["fid", "pfid", "memorise"]
 FILE_NAMES = {"pfid": "pfid.json", "memorise": "memorise.json"}
@@ -28,7 +28,7 @@ class MeasuredSide:
     Attributes:
         places: The folders and files that were given.
         images: Number of images or slides in them; None where a file of statistics does not say it.
-        sha256: Checksum of the images' names and sizes, or of the file of statistics: the same for the same side.
+        sha256: Checksum of the images' names and contents, or of the file of statistics: the same for the same side.
     """
 
     places: tuple[str, ...]
@@ -38,8 +38,8 @@ class MeasuredSide:
     @classmethod
     def of(cls, places: Sequence[Path], images: Images) -> "MeasuredSide":
         """Tells of images and of where they are."""
-        names = json.dumps([images.names, images.sizes])
-        return cls(tuple(map(str, places)), len(images), hashlib.sha256(names.encode()).hexdigest())
+        listed = json.dumps([images.names, images.contents])
+        return cls(tuple(map(str, places)), len(images), hashlib.sha256(listed.encode()).hexdigest())
 
 
 @dataclass(frozen=True)

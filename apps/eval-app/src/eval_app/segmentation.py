@@ -11,10 +11,10 @@ from rich.table import Table
 
 from eval_app.console import console, progress_bars, say
 from eval_app.errors import UsageError
-from eval_app.outputs import refuse_existing, whole_file
+from eval_app.outputs import own_files
 from maskcond import MaskError, dice, read_numbers, score
 from maskcond.arrays import Numbers
-from run_folder import plain_name, read_table
+from run_folder import plain_name, read_table, whole_file
 
 SUFFIXES = (".png", ".tif", ".tiff")
 ALL = "all"
@@ -55,35 +55,35 @@ def run_seg(
         TableError: The table of groups cannot be read.
         MaskcondError: A mask cannot be read, or two are of different sizes.
     """
-    refuse_existing(filter(None, (out,)), overwrite=overwrite)
-    pairs = paired(truth, predicted)
-    group_of = {} if groups is None else read_groups(groups, list(pairs))
-    numbers = _classes([first for first, _ in pairs.values()]) if semantic else []
-    scores: dict[str, Scores] = {}
-    with progress_bars() as bars:
-        task = bars.add_task("images", total=len(pairs))
-        for name, files in pairs.items():
-            first, second = map(read_numbers, files)
-            try:
-                scores[name] = (
-                    by_class(first, second, numbers) if semantic else asdict(score(truth=first, predicted=second))
-                )
-            except MaskError as error:
-                raise UsageError(f"{name}: {error}") from None
-            bars.advance(task)
-    found = means(scores, group_of, np.random.default_rng(seed))
-    _show(found)
-    if out is not None:
-        told = {
-            "format": _FORMAT,
-            "truth": str(truth),
-            "predicted": str(predicted),
-            "means": [asdict(mean) for mean in found],
-            "images": [{"image": name, "group": group_of.get(name), **each} for name, each in scores.items()],
-        }
-        with whole_file(out) as partial:
-            partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        say(f"{out} (every image)")
+    with own_files(filter(None, (out,)), overwrite=overwrite):
+        pairs = paired(truth, predicted)
+        group_of = {} if groups is None else read_groups(groups, list(pairs))
+        numbers = _classes([first for first, _ in pairs.values()]) if semantic else []
+        scores: dict[str, Scores] = {}
+        with progress_bars() as bars:
+            task = bars.add_task("images", total=len(pairs))
+            for name, files in pairs.items():
+                first, second = map(read_numbers, files)
+                try:
+                    scores[name] = (
+                        by_class(first, second, numbers) if semantic else asdict(score(truth=first, predicted=second))
+                    )
+                except MaskError as error:
+                    raise UsageError(f"{name}: {error}") from None
+                bars.advance(task)
+        found = means(scores, group_of, np.random.default_rng(seed))
+        _show(found)
+        if out is not None:
+            told = {
+                "format": _FORMAT,
+                "truth": str(truth),
+                "predicted": str(predicted),
+                "means": [asdict(mean) for mean in found],
+                "images": [{"image": name, "group": group_of.get(name), **each} for name, each in scores.items()],
+            }
+            with whole_file(out) as partial:
+                partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            say(f"{out} (every image)")
 
 
 def paired(truth: Path, predicted: Path) -> dict[str, tuple[Path, Path]]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eval_app.errors import UsageError
+from image_files import list_images
 from pfid import Images, folder_images, region_images
 from wsi_tiling import SlideError, open_slide, slide_files
 from wsi_tiling.slide_files import SLIDE_SUFFIXES
@@ -48,18 +49,21 @@ def holds_slides(place: Path) -> bool:
     """Whether a place is a file, or a folder with slides in it."""
     if not place.is_dir():
         return True
-    return any(path.suffix.lower() in SLIDE_SUFFIXES - PICTURE_SUFFIXES for path in place.rglob("[!.]*"))
+    return bool(list_images(place, SLIDE_SUFFIXES - PICTURE_SUFFIXES).names)
 
 
 def of_names(images: Images, names: Sequence[str]) -> Images:
     """The images of some names, in that order."""
     numbers = [images.names.index(name) for name in names]
     sizes, places = ([column[number] for number in numbers] for column in (images.sizes, images.places))
-    return replace(images, names=tuple(names), sizes=tuple(sizes), places=tuple(places))
+    formats = tuple(images.formats[number] for number in numbers) if images.formats else ()
+    return replace(images, names=tuple(names), sizes=tuple(sizes), places=tuple(places), formats=formats)
 
 
 def check_enough(what: str, count: int, dimensions: int, *, allow_few: bool) -> None:
     """Raises UsageError, before anything is measured, where there are too few images for an FID."""
+    if count < 2:
+        raise UsageError(f"{what}: {count}; a distance takes 2 or more: add some")
     if count <= dimensions and not allow_few:
         raise UsageError(
             f"{what}: {count:,}; a distance of {dimensions:,} features takes {dimensions + 1:,} or more "
@@ -75,6 +79,7 @@ def _pictures(places: Sequence[Path], skip_unreadable: bool) -> Images:
         sizes=tuple(size for part in parts for size in part.sizes),
         places=tuple(place for part in parts for place in part.places),
         notes=tuple(note for part in parts for note in part.notes),
+        formats=tuple(kind for part in parts for kind in part.formats),
     )
 
 

@@ -15,14 +15,14 @@ from pfid.extractors import CallableExtractor, Extractor
 from pfid.figures import Figure
 from pfid.image_features import FeatureBatch, Features, collect_features, extract_features, feature_batches
 from pfid.image_files import folder_images, open_picture
-from pfid.images import Images, ImageSource, Picture, array_images, region_images
+from pfid.images import Images, ImageSource, Picture, array_images, note_compression, region_images
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
 
 if TYPE_CHECKING:
-    from pfid.copies import Memorisation, Pair, memorisation
+    from pfid.copies import Memorisation, Pair, least_real_images, memorisation
     from pfid.crop_figures import PatchFid, ScaleFigure, patch_fid, patch_figures
     from pfid.frechet import frechet_distance
-    from pfid.image_figures import feature_figures, fid
+    from pfid.image_figures import feature_figures, fid, metrics_left_out
     from pfid.inception import Inception, download_inception
     from pfid.kernel import Kid, kid
     from pfid.light import Light
@@ -71,9 +71,12 @@ __all__ = [
     "folder_images",
     "frechet_distance",
     "kid",
+    "least_real_images",
     "measure_crops",
     "memorisation",
+    "metrics_left_out",
     "nearest",
+    "note_compression",
     "open_picture",
     "patch_fid",
     "patch_figures",
@@ -86,10 +89,12 @@ __all__ = [
 _WITH_TORCH = {
     "Memorisation": "copies",
     "Pair": "copies",
+    "least_real_images": "copies",
     "memorisation": "copies",
     "frechet_distance": "frechet",
     "feature_figures": "image_figures",
     "fid": "image_figures",
+    "metrics_left_out": "image_figures",
     "Inception": "inception",
     "download_inception": "inception",
     "Kid": "kernel",

@@ -110,7 +110,7 @@ def memorisation(
     real = train if held_out is None else held_out
     against = "training" if held_out is None else "held-out"
     trained, checked = checked_pair(train, real)
-    needed = max(round(1 / quantile), 2)
+    needed = least_real_images(quantile)
     _check_count(len(checked), needed, f"{len(checked)} {against} images", quantile)
     found, distances = nearest(fake, trained, device=device)
     if held_out is None:
@@ -125,6 +125,11 @@ def memorisation(
     threshold = float(np.quantile(real_distances, quantile, method="lower"))
     p_value = float(mannwhitneyu(distances, real_distances, alternative="less").pvalue)
     return Memorisation(found, distances, real_distances, against, quantile, threshold, p_value, duplicates)
+
+
+def least_real_images(quantile: float) -> int:
+    """The least number of real images, without duplicates, of which `memorisation` finds a quantile."""
+    return max(round(1 / quantile), 2)
 
 
 def _check_count(images: int, needed: int, subject: str, quantile: float) -> None:

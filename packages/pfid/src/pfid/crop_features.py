@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from pfid.crop_reading import read_crops
 from pfid.crops import SIDES, CropPlan, Side
 from pfid.errors import FeatureError
 from pfid.extractors import Extractor
-from pfid.images import Images
+from pfid.images import Images, listed, note_compression
+from run_folder import whole_file
+
+Contents: TypeAlias = dict[Side, dict[str, str]]
 
 _PLAN = "plan.npz"
 _TOLD = "features.json"
@@ -48,6 +51,8 @@ class CropFeatures:
         extractor: Name of the extractor.
         resize: How crops were read, and resized for it.
         notes: What is worth knowing of the images, a line each.
+        contents: Digests of the images that were measured, by their names, real and fake; None where an earlier
+            version did not record them.
         FILES: All files that `measure_crops` makes in its folder, the last two until it is done.
     """
 
@@ -67,6 +72,7 @@ class CropFeatures:
     extractor: str
     resize: str
     notes: tuple[str, ...] = ()
+    contents: Contents | None = None
 
     @property
     def kept(self) -> NDArray[np.int64]:
@@ -86,7 +92,8 @@ class CropFeatures:
             told = json.loads((folder / _TOLD).read_text(encoding="utf-8"))
             plan = CropPlan.load(folder / _PLAN)
             real, fake, white = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in (*SIDES, "white"))
-            found = cls(plan, real, fake, white, told["extractor"], told["resize"], tuple(told["notes"]))
+            notes, contents = tuple(told["notes"]), told.get("contents")
+            found = cls(plan, real, fake, white, told["extractor"], told["resize"], notes, contents)
             of_plan = told["plan_sha256"] == plan.sha256 and len(real) == len(fake) == white.shape[1] == len(plan)
         except OSError as error:
             raise FeatureError(f"{folder}: no complete features of crops: {error.strerror or error}") from None
@@ -95,6 +102,23 @@ class CropFeatures:
         if not of_plan:
             raise FeatureError(f"{folder}: the features are not those of the plan beside them")
         return found
+
+    def check_same(self, *, real: Images, fake: Images, extractor: Extractor) -> None:
+        """Makes sure that these are the features that images would have if they were measured now.
+
+        Args:
+            real: The real images.
+            fake: The generated ones.
+            extractor: What gives features.
+
+        Raises:
+            FeatureError: The images have other contents or are read otherwise, or the extractor is another.
+            ImageError: An image cannot be read.
+        """
+        was = {"extractor": self.extractor, "resize": self.resize, "contents": self.contents}
+        now = {"extractor": extractor.name, "resize": _resize(real, fake, extractor), "contents": _contents(real, fake)}
+        if change := _change(was, now):
+            raise FeatureError(f"the features of crops are of {change}; measure these anew, in another folder")
 
 
 def measure_crops(
@@ -110,7 +134,8 @@ def measure_crops(
     """Reads all crops and works out their features; yields how far it is, and at last the features.
 
     Crops are read in worker processes while the extractor works. Features go to disk as they come: memory does not grow
-    with the number of crops, and what an interrupted call has left in the folder is not measured again.
+    with the number of crops, and what an interrupted call has left in the folder is not measured again, as long as the
+    images hold what they held.
 
     Args:
         real: The real images of the plan.
@@ -124,7 +149,8 @@ def measure_crops(
     Raises:
         PlanError: The images are not those of the plan.
         ImageError: A crop cannot be read.
-        FeatureError: The folder has features already, or begun ones of another plan or extractor, or no room for them.
+        FeatureError: The folder has features already, or begun ones of another plan or extractor or of images with
+            other contents, or no room for them.
         PfidError: A worker process ended unasked.
     """
     folder = Path(folder)
@@ -137,8 +163,9 @@ def measure_crops(
     told: dict[str, Any] = {
         "plan_sha256": plan.sha256,
         "extractor": extractor.name,
-        "resize": f"crops by {_reading(real, fake)}; patches {extractor.resize}",
+        "resize": _resize(real, fake, extractor),
         "notes": _notes(real, fake),
+        "contents": _contents(real, fake),
     }
     _begin(folder, plan, told, extractor.dimensions)
     measured, white = (np.load(folder / name, mmap_mode="r+") for name in (_MEASURED, "white.npy"))
@@ -168,8 +195,13 @@ def _begin(folder: Path, plan: CropPlan, told: dict[str, Any], dimensions: int) 
     """
     begun = folder / _BEGUN
     if begun.exists():
-        if json.loads(begun.read_text(encoding="utf-8")) != told:
-            raise FeatureError(f"{folder} has unfinished features of other crops or another extractor")
+        try:
+            was = json.loads(begun.read_text(encoding="utf-8"))
+            change = _change(was, told)
+        except (ValueError, AttributeError, TypeError):
+            raise FeatureError(f"{begun} is damaged; measure the crops anew, in another folder") from None
+        if change:
+            raise FeatureError(f"{folder} has unfinished features of {change}; measure these anew, in another folder")
         return
     wanted: dict[str, tuple[tuple[int, ...], type[np.float32] | type[np.bool_]]] = {
         **{f"{side}.npy": ((len(plan), dimensions), np.float32) for side in SIDES},
@@ -188,10 +220,33 @@ def _begin(folder: Path, plan: CropPlan, told: dict[str, Any], dimensions: int) 
     _write_json(begun, told)
 
 
+def _change(was: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Names what is not as it was when the features were begun; None if all is."""
+    for key, what in (("plan_sha256", "other crops"), ("extractor", "another extractor"), ("resize", "other reading")):
+        if was.get(key) != now.get(key):
+            return f"{what} ({was.get(key)})" if key == "extractor" else what
+    if was.get("contents") is None:
+        return "images whose contents were not recorded"
+    for side in SIDES:
+        before, after = was["contents"][side], now["contents"][side]
+        changed = [name for name in after if before.get(name) != after[name]]
+        if changed or len(before) != len(after):
+            return f"other {side} images: {listed(changed)} had other contents"
+    return None
+
+
 def _write_json(path: Path, told: dict[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _contents(real: Images, fake: Images) -> Contents:
+    sides: tuple[tuple[Side, Images], ...] = (("real", real), ("fake", fake))
+    return {side: dict(zip(images.names, images.contents, strict=True)) for side, images in sides}
+
+
+def _resize(real: Images, fake: Images, extractor: Extractor) -> str:
+    return f"crops by {_reading(real, fake)}; patches {extractor.resize}"
 
 
 def _reading(real: Images, fake: Images) -> str:
@@ -202,7 +257,8 @@ def _reading(real: Images, fake: Images) -> str:
 
 def _notes(real: Images, fake: Images) -> list[str]:
     notes = ["both sides are the same images"] if real is fake or real.places == fake.places else []
-    notes += [f"{name}: {note}" for name, side in (("real", real), ("generated", fake)) for note in side.notes]
+    sides = zip(("real", "generated"), note_compression(real, fake), strict=True)
+    notes += [f"{name}: {note}" for name, side in sides for note in side.notes]
     if real.reading != fake.reading:
         notes.append("the two sides are read by different filters, which counts as a difference")
     return notes

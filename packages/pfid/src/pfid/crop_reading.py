@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pfid.crops import CropPlan, Side
 from pfid.errors import ImageError, PfidError
 from pfid.images import Image, Images, ImageSource
+from run_folder import first_line
 
 _AHEAD = 2
 """Batches under way or waiting for each worker: memory is bounded by these, not by the number of crops."""
@@ -70,8 +71,8 @@ class CropReader:
             try:
                 patches[place] = self._source(int(image)).read((float(x), float(y)), float(field), side)
             except (ValueError, OSError) as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise ImageError(f"a crop of {self._images.names[image]} cannot be read: {reason}") from error
+                name = self._images.names[image]
+                raise ImageError(f"a crop of {name} cannot be read: {first_line(error)}") from error
         return CropBatch(task.numbers, patches)
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from pfid.errors import PlanError
 from pfid.images import Image, Images, listed
+from run_folder import whole_file
 
 Protocol: TypeAlias = Literal["any-resolution", "paired"]
 Side: TypeAlias = Literal["real", "fake"]
@@ -176,15 +176,9 @@ class CropPlan:
 
     def save(self, path: str | Path) -> None:
         """Writes it as one `.npz` file; a file of that name is replaced when the new one is complete."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         columns: dict[str, Any] = self._columns()
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, settings=self._settings(), sha256=self.sha256, **columns)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, settings=self._settings(), sha256=self.sha256, **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "CropPlan":

@@ -12,13 +12,15 @@ from pfid.figures import Figure
 from pfid.frechet import frechet_distance
 from pfid.image_features import Features, extract_features, feature_batches, notes_on
 from pfid.image_files import folder_images
-from pfid.images import Images
+from pfid.images import Images, note_compression
 from pfid.kernel import kid
 from pfid.neighbours import Device, prdc
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
 
 Side: TypeAlias = str | Path | Images | Features | FeatureStatistics
 """A folder of images or a file of statistics (`.npz`), or what is in memory already."""
+NEIGHBOUR_METRICS = ("precision", "recall", "density", "coverage")
+_NEIGHBOUR_WORDS = "precision, recall, density and coverage"
 SAME_IMAGES = "both sides are the same images"
 
 
@@ -48,6 +50,9 @@ def fid(
         FeatureError: Too few images, damaged statistics, or statistics of another extractor.
     """
     note = [SAME_IMAGES] if _same(real, fake) else []
+    real, fake = _opened(real), _opened(fake)
+    if isinstance(real, Images) and isinstance(fake, Images):
+        real, fake = note_compression(real, fake)
     sides, counts = [], []
     for side, name in ((real, "real"), (fake, "generated")):
         measured, notes = _measured(side, extractor, batch)
@@ -73,6 +78,9 @@ def feature_figures(
 ) -> tuple[Figure, ...]:
     """Returns FID, KID, precision, recall, density and coverage of the features of two sets of images.
 
+    Precision, recall, density and coverage take k + 1 images a side; of fewer, the others are returned, and their notes
+    say so.
+
     Args:
         real: Features of the real images.
         fake: Features of the generated ones, of the same extractor.
@@ -90,34 +98,52 @@ def feature_figures(
         raise FeatureError(f"features of different extractors: {real.extractor} and {fake.extractor}")
     check_dimensions(real.values.shape[1], fake.values.shape[1])
     left, right = real.values, fake.values
-    size = min(subset_size, len(left), len(right))
+    if (images := min(len(left), len(right))) < 2:
+        raise FeatureError(f"{images} image on a side: FID and KID take 2 or more")
+    size = min(subset_size, images)
     distance = frechet_distance(real=left, fake=right, device=device, allow_few=allow_few)
     kernel = kid(real=left, fake=right, generator=generator, subsets=subsets, subset_size=size, device=device)
-    near = prdc(real=left, fake=right, k=k, device=device)
+    left_out = metrics_left_out(images, k)
     note = [SAME_IMAGES] if left.shape == right.shape and (left == right).all() else []
     note += [f"{name}: {line}" for name, side in (("real", real), ("generated", fake)) for line in side.notes]
-    values = {
-        "FID": distance,
-        f"KID ({subsets} subsets of {size:,})": kernel.value,
-        f"precision (k = {k})": near.precision,
-        f"recall (k = {k})": near.recall,
-        f"density (k = {k})": near.density,
-        f"coverage (k = {k})": near.coverage,
-    }
+    values = {"FID": distance, f"KID ({subsets} subsets of {size:,})": kernel.value}
+    if left_out is None:
+        near = prdc(real=left, fake=right, k=k, device=device)
+        values |= {f"{name} (k = {k})": getattr(near, name) for name in NEIGHBOUR_METRICS}
+    else:
+        note.append(left_out)
     return tuple(
         Figure(name, value, real.extractor, real.resize, len(left), len(right), note="; ".join(note) or None)
         for name, value in values.items()
     )
 
 
-def _measured(side: Side, extractor: Extractor, batch: int) -> tuple[Features | FeatureStatistics, tuple[str, ...]]:
+def metrics_left_out(images: int, k: int = 5) -> str | None:
+    """Names the metrics that `feature_figures` leaves out because a side has too few images, in one line.
+
+    Args:
+        images: How many images the smaller side has.
+        k: Which neighbour the balls reach to.
+    """
+    if images > k:
+        return None
+    return f"{_NEIGHBOUR_WORDS} (k = {k}) left out: they take {k + 1} images a side, the smaller has {images}"
+
+
+def _opened(side: Side) -> Images | Features | FeatureStatistics:
+    """Opens a folder of images or a file of statistics; what is in memory stays as it is."""
+    if not isinstance(side, str | Path):
+        return side
+    path = Path(side)
+    return FeatureStatistics.load(path) if path.suffix.lower() == ".npz" else folder_images(path)
+
+
+def _measured(
+    side: Images | Features | FeatureStatistics, extractor: Extractor, batch: int
+) -> tuple[Features | FeatureStatistics, tuple[str, ...]]:
     """Returns the features of a side with few images, or else its statistics, and the notes on it."""
     if isinstance(side, FeatureStatistics):
         return side, () if side.extractor else ("statistics that do not tell their extractor",)
-    if isinstance(side, str | Path):
-        path = Path(side)
-        found = FeatureStatistics.load(path) if path.suffix.lower() == ".npz" else folder_images(path)
-        return _measured(found, extractor, batch)
     # Features of so few images take no more room than their covariance would, and give the distance sooner.
     if isinstance(side, Images) and len(side) <= extractor.dimensions:
         side = extract_features(side, extractor, batch=batch)

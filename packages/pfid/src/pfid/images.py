@@ -1,8 +1,10 @@
 """What is measured: images in memory, and anything that is read by region, such as slides."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -11,6 +13,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from pfid.errors import ImageError
+from run_folder import content_digest, first_line
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) 8-bit RGB."""
@@ -110,6 +113,7 @@ class Images:
         reading: How regions are read, in words: figures of different readings are not compared.
         notes: What is worth knowing of them, a line each.
         skip_unreadable: Whether images that turn out to be damaged are left out instead of refused.
+        formats: The format of each image's file, such as 'JPEG'; empty if unknown.
 
     Raises:
         ImageError: There are none, or two of one name.
@@ -122,18 +126,35 @@ class Images:
     reading: str = LANCZOS
     notes: tuple[str, ...] = ()
     skip_unreadable: bool = field(default=False, kw_only=True)
+    formats: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.names:
             raise ImageError("wanted one image or more, got none")
         if not len(self.names) == len(self.sizes) == len(self.places):
             raise ImageError("wanted a name, a size and a place for each image")
+        if self.formats and len(self.formats) != len(self.names):
+            raise ImageError("wanted a format for each image, or none")
         twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise ImageError(f"wanted images of different names, got {listed(twice)} more than once")
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def contents(self) -> tuple[str, ...]:
+        """A digest of what each image's file holds, or its pixels in memory.
+
+        Raises:
+            ImageError: A file cannot be read.
+        """
+        return tuple(_content(place) for place in self.places)
+
+    @property
+    def jpeg_share(self) -> float:
+        """Share of the images that are JPEG files, in [0, 1]."""
+        return self.formats.count("JPEG") / len(self)
 
     def source(self, number: int) -> ImageSource:
         """Opens an image."""
@@ -191,6 +212,25 @@ def region_images(paths: Iterable[str | Path], open: Callable[[Path], ImageSourc
     return Images(tuple(place.name for place in places), tuple(sizes), places, open, reading)
 
 
+def note_compression(real: Images, fake: Images) -> tuple[Images, Images]:
+    """Adds a note to the generated images if JPEG files are a larger share of one side than of the other.
+
+    A distance between the sides then also measures what compression left: of the same images as PNG and as JPEG it is
+    far from 0.
+
+    Returns:
+        The real images, and the generated ones.
+    """
+    shares = real.jpeg_share, fake.jpeg_share
+    if not (real.formats and fake.formats) or shares[0] == shares[1]:
+        return real, fake
+    note = (
+        f"{shares[1]:.0%} of these are JPEG files, {shares[0]:.0%} of the real images: metrics also measure the "
+        "compression; save both sides alike"
+    )
+    return real, replace(fake, notes=(*fake.notes, note))
+
+
 def array_images(arrays: Mapping[str, Image] | Sequence[Image] | Image) -> Images:
     """Images in memory, each (H, W, 3) uint8; those without names are called by their number.
 
@@ -201,6 +241,23 @@ def array_images(arrays: Mapping[str, Image] | Sequence[Image] | Image) -> Image
         arrays = {f"{number:06d}": array for number, array in enumerate(arrays)}
     pictures = tuple(map(Picture, arrays.values()))
     return Images(tuple(arrays), tuple(picture.size for picture in pictures), pictures, _itself)
+
+
+def _content(place: Any) -> str:
+    """The digest of what lies at a place: of a MIRAX slide, also of the folder with its pixels."""
+    if isinstance(place, Picture):
+        return hashlib.sha256(f"{place.size} ".encode() + place.pixels.tobytes()).hexdigest()
+    if not isinstance(place, str | Path):
+        return hashlib.sha256(repr(place).encode()).hexdigest()
+    path = Path(place)
+    beside = path.with_suffix("")
+    try:
+        digest = content_digest(path)
+        if path.suffix.lower() == ".mrxs" and beside.is_dir():
+            digest = hashlib.sha256(f"{digest} {content_digest(beside)}".encode()).hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
+    return digest
 
 
 def _itself(picture: Picture) -> Picture:

@@ -1,6 +1,5 @@
 """Mean and covariance of features: added up in one pass, merged, saved and loaded."""
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from pfid.errors import FeatureError
 from pfid.features import LARGEST, check_dimensions, checked_features
+from run_folder import whole_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +80,8 @@ class FeatureStatistics:
         path = Path(path)
         own = {"count": self.count, "extractor": self.extractor, "resize": self.resize}
         arrays: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, mu=self.mean, sigma=self.covariance, **arrays)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez(file, mu=self.mean, sigma=self.covariance, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "FeatureStatistics":
