@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image as PilImage
+from PIL import ImageOps
 
 from wsi_tiling import ArraySlide, PyramidWriter, SlideError, open_slide
 from wsi_tiling.region import Image
@@ -170,10 +172,22 @@ def test_other_than_eight_bits_are_refused(tmp_path: Path, dtype: type) -> None:
             open_slide(tmp_path / name)
 
 
-def test_a_png_of_sixteen_bits_is_refused(tmp_path: Path) -> None:
-    PilImage.fromarray(np.zeros((20, 20), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(SlideError, match="8 bits"):
-        open_slide(tmp_path / "deep.png")
+def test_a_png_of_sixteen_bits_is_refused(tmp_path: Path, picture: Image) -> None:
+    for deep in (np.zeros((20, 20), np.uint16), picture[:20, :20].astype(np.uint16) << 4):
+        (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+        with pytest.raises(SlideError, match="wanted 8 bits a channel, got 16; convert it first"):
+            open_slide(tmp_path / "deep.png")
+
+
+def test_photos_are_upright_and_a_film_behind_them_is_not_looked_at(tmp_path: Path, picture: Image) -> None:
+    path = tmp_path / "photo.jpg"
+    exif = PilImage.Exif()
+    exif[274] = 6
+    PilImage.fromarray(picture[:40, :60]).save(path, exif=exif)
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x18ftypmp42" + b"\xff\xda\0" * 101)
+    with PilImage.open(path) as photo:
+        np.testing.assert_array_equal(whole(path), ImageOps.exif_transpose(photo))
+    assert open_slide(path).size_l0 == (40, 60)
 
 
 def test_colours_that_we_do_not_decode_are_left_to_openslide_or_refused(tmp_path: Path, picture: Image) -> None:

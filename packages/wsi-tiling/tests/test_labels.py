@@ -33,6 +33,29 @@ def test_labels_may_be_a_palette_s_or_black_and_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_labels(tmp_path / "binary.png"), indices > 0)
 
 
+def test_labels_of_fiji_are_read_as_they_are(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "fiji.tif", LABELS, imagej=True, byteorder=">")
+    labels = open_labels(tmp_path / "fiji.tif")
+    assert labels.dtype == np.uint16
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_labels_are_not_inverted_and_lie_as_their_slide_does(tmp_path: Path) -> None:
+    small = (LABELS % 250).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "inverted.tif", small, photometric="miniswhite")
+    np.testing.assert_array_equal(open_labels(tmp_path / "inverted.tif"), small)
+    tifffile.imwrite(tmp_path / "turned.tif", small, extratags=[(274, 3, 1, 3, True)])
+    np.testing.assert_array_equal(open_labels(tmp_path / "turned.tif"), small[::-1, ::-1])
+
+
+def test_labels_of_1_bit_are_read_and_those_of_32_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "binary.tif", LABELS > 5000)
+    np.testing.assert_array_equal(open_labels(tmp_path / "binary.tif"), LABELS > 5000)
+    tifffile.imwrite(tmp_path / "deep.tif", LABELS.astype(np.uint32))
+    with pytest.raises(SlideError, match="wanted labels of 8 or 16 bits, got uint32: save them with fewer bits"):
+        open_labels(tmp_path / "deep.tif")
+
+
 def test_a_field_is_never_interpolated_and_zero_outside() -> None:
     np.testing.assert_array_equal(read_labels(LABELS, (3, 5), 20, 20), LABELS[5:25, 3:23])
     enlarged = read_labels(LABELS, (3, 5), (4, 2), (12, 6))

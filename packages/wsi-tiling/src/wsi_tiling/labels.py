@@ -1,16 +1,13 @@
 """Label pictures: whole numbers a pixel, such as masks of tissue classes or numbered nuclei. Never interpolated."""
 
-import io
-import warnings
-from pathlib import Path
+import os
 from typing import TypeAlias
 
 import numpy as np
-import PIL.Image
-import tifffile
 from numpy.typing import NDArray
 
-from wsi_tiling.errors import SlideError, first_line
+from image_files import ImageFileError, read_numbers
+from wsi_tiling.errors import SlideError
 from wsi_tiling.region import as_pair
 
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -19,8 +16,11 @@ MAX_LABELS_PX = 2**31
 """Label pictures are read into memory: larger ones are refused."""
 
 
-def open_labels(path: str | Path) -> Labels:
-    """Reads a label picture: PNG or TIFF, one channel of 8 or 16 bits, or a palette, whose indices are the labels.
+def open_labels(path: str | os.PathLike[str]) -> Labels:
+    """Reads a label picture upright: PNG or TIFF, one channel of up to 16 bits, or a palette, whose indices are labels.
+
+    Numbers come as they are stored, in whatever byte order, and whatever is black or white. Where they lie in a TIFF
+    file uncompressed, the file is mapped into memory.
 
     Returns:
         (H, W) of uint8 or uint16.
@@ -28,18 +28,12 @@ def open_labels(path: str | Path) -> Labels:
     Raises:
         SlideError: The file is missing, damaged, too large, or of another kind.
     """
-    path = Path(path)
     try:
-        labels = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_png(path)
-    except SlideError:
-        raise
-    except FileNotFoundError:
-        raise SlideError(f"{path}: no such file") from None
-    # A damaged file can trip the decoders anywhere.
-    except Exception as error:
-        raise SlideError(f"{path} is no label picture, or it is damaged: {first_line(error)}") from error
-    if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16):
-        raise SlideError(f"{path}: wanted labels, one channel of 8 or 16 bits, got {labels.shape} of {labels.dtype}")
+        labels = read_numbers(path, most_px=MAX_LABELS_PX, memory_map=True)
+    except ImageFileError as error:
+        raise SlideError(str(error)) from error
+    if labels.dtype not in (np.uint8, np.uint16):
+        raise SlideError(f"{path}: wanted labels of 8 or 16 bits, got {labels.dtype}: save them with fewer bits")
     return labels
 
 
@@ -64,30 +58,3 @@ def read_labels(
     field: Labels = np.zeros((rows, columns), labels.dtype)
     field[np.ix_(inside_y, inside_x)] = labels[np.ix_(ys[inside_y], xs[inside_x])]
     return field
-
-
-def _read_tiff(path: Path) -> Labels:
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        _check_size(path, page.imagewidth, page.imagelength)
-        if page.is_memmappable:
-            return tifffile.memmap(path, page=0, mode="r")
-        return np.asarray(page.asarray())
-
-
-def _read_png(path: Path) -> Labels:
-    data = path.read_bytes()
-    width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
-    if not data.startswith(b"\x89PNG\r\n"):
-        raise SlideError(f"{path} is neither a PNG nor a TIFF file")
-    _check_size(path, width, height)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            labels = np.asarray(picture)
-    return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_LABELS_PX:
-        raise SlideError(f"{path}: wanted at most {MAX_LABELS_PX / 1e9:.1f} billion px, got {width} x {height} px")
