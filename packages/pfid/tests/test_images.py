@@ -1,15 +1,17 @@
 import pickle
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfid.errors import ImageError
 from pfid.image_files import folder_images, open_picture
-from pfid.images import Image, Picture, array_images, region_images
+from pfid.images import Image, Picture, array_images, note_compression, region_images
 
 LANCZOS = PIL.Image.Resampling.LANCZOS
 
@@ -71,7 +73,7 @@ def test_a_folder_is_read_by_name_with_what_lies_below_it(tmp_path: Path) -> Non
     images = folder_images(tmp_path)
     assert images.names == ("a.bmp", "a/z.PNG", "b.png")
     assert images.sizes == ((8, 6),) * 3
-    assert images.notes == ()
+    assert images.notes == ("files with other endings left out: 1 (.txt)",)
     assert [number for number, _ in images.whole()] == [0, 1, 2]
     np.testing.assert_array_equal(images.pixels(2), noise(8, 6, 0))
 
@@ -92,7 +94,59 @@ def test_grey_16_bit_and_transparent_images_are_read_and_told_of(tmp_path: Path)
     assert "2 of 4 images are grey" in told
     assert "1 of 4 images have 16 bits" in told
     assert "1 of 4 images have transparency" in told
-    assert "3 sizes, 4 x 1 to 5 x 4 px" in told
+    assert "images of 3 sizes: 4 x 1, 4 x 4, 5 x 4 px" in told
+
+
+def test_colour_images_of_16_bits_are_brought_to_8_with_a_note(tmp_path: Path) -> None:
+    deep = noise(8, 6).astype(np.uint16) * 257
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
+    tifffile.imwrite(tmp_path / "b.tif", deep, photometric="rgb")
+    images = folder_images(tmp_path)
+    for number in range(2):
+        np.testing.assert_array_equal(images.pixels(number), noise(8, 6))
+    assert images.notes == ("2 of 2 images have 16 bits a channel: brought to 8, with 65,535 as white",)
+
+
+def test_photos_are_turned_upright_with_a_note(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    PIL.Image.fromarray(noise(64, 96)).save(tmp_path / "photo.jpg", exif=exif)
+    save(noise(96, 64), tmp_path / "upright.png")
+    images = folder_images(tmp_path)
+    assert images.sizes == ((96, 64), (96, 64))
+    assert images.notes == ("1 of 2 images have an orientation tag: turned upright",)
+    assert open_picture(tmp_path / "photo.jpg").size == (96, 64)
+
+
+def test_the_note_on_sizes_tells_them_apart(tmp_path: Path) -> None:
+    for width, height in ((64, 96), (96, 64)):
+        save(noise(width, height), tmp_path / f"{width}.png")
+    assert folder_images(tmp_path).notes == ("images of 2 sizes: 64 x 96, 96 x 64 px",)
+    for width, height in ((10, 200), (70, 71)):
+        save(noise(width, height), tmp_path / f"{width}.png")
+    assert folder_images(tmp_path).notes == ("images of 4 sizes: widths of 10 to 96 px, heights of 64 to 200 px",)
+
+
+def test_linked_folders_are_entered(tmp_path: Path) -> None:
+    for name in ("real/a/1.png", "elsewhere/2.png", "elsewhere/3.png"):
+        save(noise(8, 8), tmp_path / name)
+    (tmp_path / "real/b").symlink_to("../elsewhere")
+    images = folder_images(tmp_path / "real")
+    assert (images.names, images.notes) == (("a/1.png", "b/2.png", "b/3.png"), ())
+
+
+def test_jpeg_on_one_side_only_is_noted(tmp_path: Path) -> None:
+    for side, suffix in (("real", "png"), ("fake", "jpg")):
+        for number in range(2):
+            save(noise(8, 8, number), tmp_path / side / f"{number}.{suffix}")
+    real, fake = folder_images(tmp_path / "real"), folder_images(tmp_path / "fake")
+    assert (real.jpeg_share, fake.jpeg_share) == (0, 1)
+    (note,) = note_compression(real, fake)[1].notes
+    assert note.startswith("100% of these are JPEG files, 0% of the real images: metrics also measure the compression;")
+    for side in (real, fake):
+        assert note_compression(side, side)[1].notes == ()
+    in_memory = array_images([noise(8, 8)])
+    assert note_compression(in_memory, fake)[1] is fake
 
 
 def test_unreadable_images_are_counted_and_refused_or_left_out(tmp_path: Path) -> None:
