@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -89,7 +91,7 @@ def test_tiles_come_back_as_the_slides_have_them(table: TileTable, labels: dict[
     key = ["slide", "x_l0", "y_l0"]
     pd.testing.assert_frame_equal(
         tiles.frame.drop(columns="key").sort_values(key, ignore_index=True),
-        table.frame.drop(columns=["path", "slide_id"]).sort_values(key, ignore_index=True),
+        table.frame.drop(columns="path").sort_values(key, ignore_index=True),
         check_dtype=False,
     )
 
@@ -117,7 +119,9 @@ def test_shards_are_tars_as_webdataset_reads_them(table: TileTable, labels: dict
         with Image.open(io.BytesIO(members[f"{key}.image.png"])) as image:
             np.testing.assert_array_equal(np.asarray(image), ShardTiles([out / path])[0]["image"])
         about = json.loads(members[f"{key}.json"])
-        assert set(about) == {*("patient", "slide", "x_l0", "y_l0", "field_l0", "tissue", "split", "contexts_l0")}
+        assert set(about) == {
+            *("patient", "slide", "slide_id", "x_l0", "y_l0", "field_l0", "tissue", "split", "contexts_l0")
+        }
         assert about["split"] == path.partition("-")[0]
 
 
@@ -358,6 +362,17 @@ def test_a_tar_alone_is_enough(table: TileTable, labels: dict[str, Path], tmp_pa
         assert one.keys() == other.keys()
         for name in ("image", "context-1", "context-2", "mask"):
             np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_shards_without_identities_are_read(table: TileTable, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    list(export_shards(TileTable(table.frame.drop(columns="slide_id")), out, SETTINGS))
+    index = out / "test-000000.parquet"
+    schema = pq.read_schema(index)
+    frame = pd.read_parquet(index).drop(columns="slide_id")  # as version 0.1 wrote them
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(schema.metadata), index)
+    assert set(ShardTiles(out).frame["slide_id"]) == {""}
+    assert set(ShardTiles(out, "test")[3]) == {"key", "image", "context-1", "context-2"}
 
 
 def test_shards_that_cannot_be_read_are_told(table: TileTable, tmp_path: Path) -> None:

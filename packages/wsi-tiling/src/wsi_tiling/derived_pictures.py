@@ -15,14 +15,17 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD_BYTES = 4096
 
 
-def derived_png(image: Image) -> bytes:
+def derived_png(image: Image, description: str = "") -> bytes:
     """Encodes an overview or a preview of a slide as PNG, with a text in it that says that it is not a slide.
 
     Args:
         image: (H, W, 3) uint8.
+        description: Text to keep in the file besides.
     """
     mark = PngInfo()
     mark.add_text(_KEY, _TEXT)
+    if description:
+        mark.add_text("Description", description)
     stream = io.BytesIO()
     PIL.Image.fromarray(image).save(stream, "PNG", pnginfo=mark)
     return stream.getvalue()

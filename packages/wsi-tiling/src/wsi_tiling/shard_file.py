@@ -29,7 +29,7 @@ ReadMask: TypeAlias = Callable[[str, tuple[int, int], float, int], Labels]
 Masks: TypeAlias = ReadMask | Mapping[str, str | Path]
 """How masks are read; or the paths of label pictures, of the size of the slides, by the slides' names."""
 
-ABOUT = ["patient", "slide", "x_l0", "y_l0", "field_l0", "tissue", "split"]
+ABOUT = ["patient", "slide", "slide_id", "x_l0", "y_l0", "field_l0", "tissue", "split"]
 """The columns of a tile table that shards keep."""
 _BLOCK = 512
 _IN_MEMORY_PX = 2**26

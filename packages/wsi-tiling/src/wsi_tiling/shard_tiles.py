@@ -167,11 +167,18 @@ def _index(path: Path) -> tuple[pd.DataFrame, tuple[float, ...]]:
     note = frame_note(index_path(path))
     if note is None:
         return _scan(path)
-    frame = pd.read_parquet(index_path(path), engine="pyarrow")
+    frame = _with_identity(pd.read_parquet(index_path(path), engine="pyarrow"))
     ends = [frame[name] + frame[size_column(name)] for name in _members(frame)]
     if len(frame) and max(end.max() for end in ends) > path.stat().st_size:
         raise SlideError(f"{path} is cut short")
     return frame, tuple(note["contexts_l0"])
+
+
+def _with_identity(frame: pd.DataFrame) -> pd.DataFrame:
+    """An index of version 0.1 gets the column `slide_id`, without identities."""
+    if "slide_id" not in frame:
+        frame.insert(list(frame).index("slide") + 1, "slide_id", "")
+    return frame
 
 
 def _members(frame: pd.DataFrame) -> list[str]:
@@ -193,7 +200,8 @@ def _scan(path: Path) -> tuple[pd.DataFrame, tuple[float, ...]]:
                 if content is not None:
                     about = json.loads(content.read())
                     contexts = about["contexts_l0"]
-                    row |= {name: about[name] for name in ABOUT}
+                    row |= {name: about[name] for name in ABOUT if name != "slide_id"}
+                    row["slide_id"] = about.get("slide_id", "")
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise SlideError(f"{path} is no shard of tiles, or it is damaged: {first_line(error)}") from error
     frame = pd.DataFrame(list(rows.values()))

@@ -44,6 +44,11 @@ class SlideResults:
         """The overview of a slide."""
         return self.out / f"{slide.stem}.png"
 
+    def files(self, slides: Iterable[Path]) -> list[Path]:
+        """All files that are saved of slides."""
+        tables, overviews = ([path(slide) for slide in slides] for path in (self.table_path, self.overview_path))
+        return [self.tables / _SETTINGS, *tables, *(overviews if self.overviews else [])]
+
     def settings(self) -> dict[str, Any] | None:
         """The settings that the saved tiles were cut with; None if nothing is saved.
 
