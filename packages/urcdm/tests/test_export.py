@@ -8,7 +8,7 @@ from PIL import Image
 
 from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate, write_preview, write_slide
 from urcdm.generate import open_stage
-from wsi_tiling import SlideError
+from wsi_tiling import SlideError, slide_files
 
 SIZE_L0 = (128, 75)
 
@@ -44,6 +44,8 @@ def test_the_preview_keeps_the_shape_of_the_slide(drawn: tuple[Urcdm, Canvas], t
     write_preview(tmp_path / "slide.tiff", tmp_path / "slide.png", longest_px=64)
     with Image.open(tmp_path / "slide.png") as preview:
         assert preview.size == (64, 38)
+        assert preview.text["Description"] == "Preview of slide.tiff, a synthetic slide"
+    assert slide_files([tmp_path]) == [tmp_path / "slide.tiff"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["slide.png", "slide.tiff"]
 
 

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from run_folder import whole_file
 from urcdm.canvas import Canvas
 from urcdm.generate import RunSettings, open_stage, slide_size_px
 from urcdm.model import Urcdm
-from wsi_tiling import PyramidWriter, open_slide
+from wsi_tiling import PyramidWriter, derived_png, open_slide
 
 TILE_PX = 256
 
@@ -49,13 +46,12 @@ def write_slide(
 
 
 def write_preview(slide: Path, path: Path, *, longest_px: int = 1024) -> None:
-    """Writes a small PNG of a slide, whose text says so."""
+    """Writes a small PNG of a slide, marked as such: `wsi_tiling.find_slides` passes it over."""
     with open_slide(slide) as opened:
         width, height = opened.size_l0
         shrink = max(width, height, longest_px) / longest_px
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         preview = opened.read((0, 0), (float(width), float(height)), size)
-    note = PngInfo()
-    note.add_text("Description", f"Preview of {slide.name}, a synthetic slide")
+    png = derived_png(preview, f"Preview of {slide.name}, a synthetic slide")
     with whole_file(path) as partial:
-        Image.fromarray(preview).save(partial, format="png", pnginfo=note)
+        partial.write_bytes(png)
