@@ -51,14 +51,17 @@ def test_a_slide_at_another_scale(run_app: RunApp, picture: Path, plan: Path, tm
 def test_no_tissue(run_app: RunApp, plan: Path, tmp_path: Path) -> None:
     path = tmp_path / "glass.png"
     Image.fromarray(np.full((300, 300, 3), 243, np.uint8)).save(path)
-    refused(run_app("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / "tiles"), "no tissue")
-    assert not (tmp_path / "tiles").exists()
+    arguments = ("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / "tiles")
+    refused(run_app(*arguments), "no tissue", "--min-tissue", "--overwrite")
+    assert (tmp_path / "tiles" / "glass.png").exists()  # the overview shows why
+    assert not (tmp_path / "tiles" / "tiles.parquet").exists()
 
 
 def test_tiles_that_are_there_already(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> None:
     (tmp_path / "tiles.parquet").write_text("mine")
     outcome = run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tmp_path)
-    refused(outcome, "tiles.parquet exists", "--overwrite")
+    refused(outcome, "tiles.parquet exists", "move it away")
+    refused(run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tmp_path, "--overwrite"), "move it away")
     assert (tmp_path / "tiles.parquet").read_text() == "mine"
 
 
@@ -91,12 +94,14 @@ def test_validation_on_a_slide_to_train_on(run_app: RunApp, picture: Path, plan:
     other.parent.mkdir()
     shutil.copy(picture, other)
     link.symlink_to(picture)
-    for path, folder in ((picture, "tiles"), (other, "named"), (link, "linked")):
+    copy = shutil.copy(picture, tmp_path / "copy.png")
+    for path, folder in ((picture, "tiles"), (other, "named"), (link, "linked"), (copy, "copied")):
         arguments = ("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / folder)
         assert run_app(*arguments).code == 0
     arguments = ("train", "--plan", plan, "--tiles", tmp_path / "tiles", "--out", tmp_path / "run", "--validation")
     refused(run_app(*arguments, tmp_path / "named"), "--validation", "disc is to train on too")
-    refused(run_app(*arguments, tmp_path / "linked"), "--validation", "is to train on too")
+    refused(run_app(*arguments, tmp_path / "linked"), "--validation", "link is to train on too")
+    refused(run_app(*arguments, tmp_path / "copied"), "--validation", "copy is to train on too")
     assert not (tmp_path / "run").exists()
 
 

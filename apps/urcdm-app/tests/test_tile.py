@@ -1,15 +1,19 @@
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from run_folder import FolderLock
 from urcdm_app import tile
+from wsi_tiling import TileTable, check_no_leak, derived_png
 
 RunApp = Callable[..., Any]
 PLAN = ("--mpp", "0.5", "--plan")
@@ -62,7 +66,8 @@ def test_bad_slides_are_set_aside_and_the_rest_goes_on_whatever_the_workers(
     assert rows["text"]["trouble"] == "unreadable"
     assert "text.svs" in rows["text"]["reason"]
 
-    (bad / "half.png").write_bytes((bad / "b.png").read_bytes())
+    with Image.open(bad / "b.png") as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(bad / "half.png")
     (bad / "text.svs").unlink()
     mended = run_app("tile", bad, *PLAN, plan, "--out", two, "--resume")
     assert mended.code == 0, mended.err
@@ -97,7 +102,7 @@ def test_an_interrupted_run_goes_on(
         assert run_app(*arguments).code == 130
     done = (out / "slides" / "a.parquet").stat().st_mtime_ns
     again = run_app(*arguments)
-    assert (again.code, "unfinished run" in again.err, "--resume" in again.err) == (1, True, True)
+    assert (again.code, "holds a run" in again.err, "--resume" in again.err) == (1, True, True)
     other = run_app(*arguments, "--resume", "--overlap", "0.5")
     assert (other.code, "overlap 0.0, not 0.5" in other.err) == (1, True)
     assert run_app(*arguments, "--resume").code == 0
@@ -106,13 +111,14 @@ def test_an_interrupted_run_goes_on(
     pd.testing.assert_frame_equal(table(out), table(tmp_path / "whole"))
 
     finished = run_app(*arguments)
-    assert (finished.code, "tiles.parquet exists" in finished.err) == (1, True)
+    assert (finished.code, "holds a run" in finished.err, "--overwrite" in finished.err) == (1, True, True)
     assert run_app(*arguments, "--overwrite", "--overlap", "0.5").code == 0
     assert len(table(out)) > len(table(tmp_path / "whole"))
 
 
 def test_patients_are_not_divided(run_app: RunApp, slides: Path, plan: Path, tmp_path: Path) -> None:
-    shutil.copy(slides / "a.png", slides / "d.png")
+    with Image.open(slides / "a.png") as image:
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(slides / "d.png")
     patients = tmp_path / "patients.csv"
     patients.write_text("\ufeffslide,patient,age\na.png,anna,60\nb,bert,50\nc, anna ,60\nd,dora,40\nother,otto,30\n")
     out = tmp_path / "tiles"
@@ -202,3 +208,90 @@ def test_two_slides_of_one_name_and_folders_without_slides(
     (tmp_path / "empty").mkdir()
     empty = run_app("tile", tmp_path / "empty", *PLAN, plan, "--out", tmp_path / "tiles")
     assert (empty.code, "no slides in this folder" in empty.err) == (1, True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def glass(tmp_path: Path) -> Path:
+    """A slide without tissue."""
+    path = tmp_path / "glass.png"
+    Image.new("RGB", (300, 300), (243, 243, 243)).save(path)
+    return path
+
+
+def test_no_file_of_the_user_is_removed_or_replaced(
+    run_app: RunApp, slides: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (slides / "clinical.csv").write_text("kept by hand")
+    before = contents(tmp_path)
+    monkeypatch.chdir(tmp_path)  # the project, whose slides lie in slides/
+    for more in ((), ("--overwrite",), ("--resume",)):
+        for out in (".", "slides"):
+            failed = run_app("tile", "slides/a.png", "slides/b.png", *PLAN, plan, "--out", out, *more)
+            assert failed.code == 1
+            assert len(failed.err.strip().splitlines()) == 1, failed.err
+            assert "give another folder" in failed.err
+            assert contents(tmp_path) == before
+
+
+def test_resume_keeps_what_is_saved(run_app: RunApp, slides: Path, glass: Path, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiles"
+    assert run_app("tile", slides / "a.png", *PLAN, plan, "--out", out).code == 0
+    before = contents(out)
+    for added in (glass, slides / "b.png"):
+        failed = run_app("tile", added, *PLAN, plan, "--out", out, "--resume")
+        assert (failed.code, "a.png, which is tiled in" in failed.err) == (1, True), failed.err
+        assert contents(out) == before
+    added = run_app("tile", slides / "a.png", slides / "b.png", glass, *PLAN, plan, "--out", out, "--resume")
+    assert added.code == 0, added.err
+    assert set(table(out)["slide"]) == {"a", "b", "glass"}
+    assert json.loads((out / "summary.json").read_text())["tiled"] == 3
+    dropped = run_app("tile", slides / "b.png", *PLAN, plan, "--out", out, "--overwrite")
+    assert dropped.code == 0, dropped.err
+    assert sorted(path.name for path in out.rglob("*.p*")) == ["b.parquet", "b.png", "tiles.parquet"]
+
+
+def test_a_folder_takes_one_run_at_a_time(run_app: RunApp, slides: Path, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tiles"
+    with FolderLock(out):
+        refused = run_app("tile", slides / "b.png", *PLAN, plan, "--out", out)
+        assert (refused.code, f"process {os.getpid()}" in refused.err) == (1, True)
+    assert not out.exists()
+
+
+def test_one_slide_under_two_names_is_in_one_split(run_app: RunApp, slides: Path, plan: Path, tmp_path: Path) -> None:
+    shutil.copy(slides / "a.png", slides / "copy.png")
+    tiled = run_app("tile", slides, *PLAN, plan, "--out", tmp_path / "tiles")
+    assert tiled.code == 0, tiled.err
+    assert "copy.png is the same slide as" in tiled.out
+    assert "1 of 4 slides were set aside (1 twice)" in tiled.out
+    check_no_leak(TileTable.load(tmp_path / "tiles" / "tiles.parquet"))
+    assert set(table(tmp_path / "tiles")["slide"]) == {"a", "b", "c"}
+
+
+def test_what_is_passed_over_is_printed_and_slides_inside_the_results_are_taken(
+    run_app: RunApp, slides: Path, plan: Path, tmp_path: Path
+) -> None:
+    strange = slides / os.fsdecode(b"line\nend-\xe9.png")
+    strange.write_bytes((slides / "a.png").read_bytes())
+    (slides / "notes.txt").write_text("")
+    (slides / "preview.png").write_bytes(derived_png(np.zeros((8, 8, 3), np.uint8)))
+    (slides / "linked").symlink_to(tmp_path / "disk")
+    tiled = run_app("tile", slides, *PLAN, plan, "--out", tmp_path)
+    assert (tiled.code, "slides exists" in tiled.err) == (1, True)
+    renamed = slides.rename(tmp_path / "data")
+    tiled = run_app("tile", renamed, *PLAN, plan, "--out", tmp_path)  # --out lies around the slides
+    assert tiled.code == 0, tiled.err
+    for line in (
+        "passed over 1 file that is not a slide",
+        "passed over 1 picture made of",
+        "passed over 1 link to nothing",
+    ):
+        assert line in tiled.out
+    assert r"line end-\xe9.png: its path is not valid UTF-8; rename it" in tiled.out
+    with (tmp_path / "set-aside.csv").open() as file:
+        assert [row["trouble"] for row in csv.DictReader(file)] == ["not saved"]
+    assert set(table(tmp_path)["slide"]) == {"a", "b", "c"}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from run_folder import plain_name
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
@@ -36,7 +37,9 @@ def run_export(
 
     Raises:
         UsageError: There is no such level, it has no tiles, or shards are there already.
-        SlideError: Shards that are to go on had other settings, or a slide or a label picture is missing.
+        SlideError: Shards that are to be resumed had other settings, a file that no export wrote is in the way, or a
+            slide or a label picture is missing.
+        LockedError: Another run is at work in the folder of a level.
     """
     plan = read_plan(plan_path)
     levels = plan.urcdm.levels
@@ -53,7 +56,8 @@ def run_export(
         begun = out / names[number] / SHARDS_FILE
         if begun.exists() and not (resume or overwrite):
             raise UsageError(f"{begun.parent} holds shards; go on with --resume, or drop them with --overwrite")
-    label_pictures = _label_pictures(masks) if masks is not None else None
+    slides = sorted({str(name) for part in parts.values() for name in part.frame["slide"].unique()})
+    label_pictures = _label_pictures(masks, slides) if masks is not None else None
     executor = make_executor(workers, None, ray)
 
     left_out = 0
@@ -88,12 +92,14 @@ def run_export(
         say(f"{left_out} tiles could not be read and were left out: see 'left_out' in {out / '*' / SHARDS_FILE}")
 
 
-def _label_pictures(folder: Path) -> dict[str, Path]:
-    """Label pictures by the names of their slides."""
+def _label_pictures(folder: Path, slides: list[str]) -> dict[str, Path]:
+    """Label pictures of a folder by the names of their slides, those of `slides` spelt as there."""
     if not folder.is_dir():
         raise UsageError(f"--masks {folder}: no such folder")
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in MASK_SUFFIXES and found.setdefault(path.stem, path) != path:
-            raise UsageError(f"--masks {folder}: two label pictures for '{path.stem}', {found[path.stem]} and {path}")
-    return found
+        if path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith("."):
+            first = pictures.setdefault(plain_name(path.stem), path)
+            if first != path:
+                raise UsageError(f"--masks {folder}: two label pictures for '{path.stem}', {first} and {path}")
+    return pictures | {name: pictures[plain_name(name)] for name in slides if plain_name(name) in pictures}

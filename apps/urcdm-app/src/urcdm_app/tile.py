@@ -1,17 +1,31 @@
 """`urcdm-app tile`: where the tissue of slides is, as a table of tiles to train on."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+from run_folder import RunFolder
 from urcdm import TrainingPlan
-from urcdm_app.console import progress_bars, refuse_existing, remove, say
+from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
 from urcdm_app.splitting import check_enough, patient_of, read_fractions, read_patients
-from urcdm_app.tile_report import SET_ASIDE, counted, report, save_report
+from urcdm_app.tile_report import SET_ASIDE, SUMMARY, counted, one_line, report, save_report
 from urcdm_app.workers import make_executor
-from wsi_tiling import SlideSetAside, TileField, TileSettings, TileTable, saved_tiles, slide_files, split_by_group
-from wsi_tiling.many_slides import check_names, overview_path, tile_slides
+from wsi_tiling import (
+    Executor,
+    SlideSetAside,
+    TileField,
+    TileSettings,
+    TileTable,
+    check_no_leak,
+    find_slides,
+    saved_but_not_given,
+    saved_tiles,
+    split_by_group,
+    tile_slides,
+)
+from wsi_tiling.slide_results import SlideResults, check_names
 
 TABLE = "tiles.parquet"
 OVERVIEW_PX = 1024
@@ -39,56 +53,77 @@ def run_tile(
     """Finds tiles; see `urcdm_app.cli.training.tile` for the arguments.
 
     Raises:
-        UsageError: A file is in the way, the patients or the splits do not fit, no slide can be used, or no tissue is
-            found.
-        SlideError: There are no slides, two have one name, or an earlier run that is to go on had other settings.
+        UsageError: The patients or the splits do not fit, a slide of the run to resume is not given, no slide can be
+            used, or no tissue is found.
+        SlideError: There are no slides, or two have one name.
+        RunFolderError: A file is in the way, or an earlier run that is to be resumed had other settings.
+        LockedError: Another run is at work in the folder.
     """
     plan = read_plan(plan_path)
     whole_slide: Literal["cover", "crop"] | None = None if fields is None else "cover" if fields == "cover" else "crop"
     settings = _settings(plan, min_tissue=min_tissue, overlap=overlap, shifts=shifts, fields=whole_slide, mpp=mpp)
-    slides = slide_files(places, without=[out])
+    search = find_slides(places, without=[out])
+    for passed_over in search.passed_over:
+        say(one_line(f"passed over {passed_over}"))
+    slides = list(search.slides)
     check_names(slides)
     patients = read_patients(patients_path, slides) if patients_path is not None else None
     fractions = read_fractions(split) if split is not None else None
     if fractions is not None:
         check_enough(fractions, {patient_of(path.stem, patients) for path in slides})
     executor = make_executor(workers, timeout_s, ray)
-    _refuse_runs(out, slides, overwrite=overwrite, resume=resume)
 
-    new = not out.exists()
-    if not resume:
-        remove(out / "slides")
-    set_aside: list[SlideSetAside] = []
-    with progress_bars() as bars:
-        task = bars.add_task("slides", total=len(slides), note="")
-        for event in tile_slides(slides, settings, out, executor=executor):
-            if isinstance(event, SlideSetAside):
-                set_aside.append(event)
-                text = f"set aside, {event.trouble}: {event.reason}"
-                bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            bars.update(task, advance=1, note=f"{len(set_aside)} set aside" if set_aside else "")
-    if len(set_aside) == len(slides):
-        raise UsageError(_none_left(set_aside))
-    bad = {event.path for event in set_aside}
-    table = saved_tiles(out, [path for path in slides if path not in bad])
-    for level in plan.urcdm.levels:
-        if not (table.frame["field_l0"] == level.field_l0).any():
-            remove(out if new else out / "slides")
+    run = RunFolder(
+        out, "urcdm-app tile", {"tiles": asdict(settings)}, resume=resume, overwrite=overwrite, inputs=slides
+    )
+    with run:
+        results = SlideResults(out, overviews=True)
+        results.check_free(slides)
+        if run.resumed and (missing := saved_but_not_given(out, slides)):
             raise UsageError(
-                f"no tissue found for fields of {level.field_l0:g} px (level '{level.name}'); "
-                "check the slides, or lower --min-tissue"
+                f"{missing[0]}, which is tiled in {out} already, is not among the slides, one of {len(missing)}; give "
+                "all slides of the run with --resume, or choose another --out"
             )
-    if patients is not None:
-        names = table.frame["slide"].map(lambda name: patient_of(name, patients))
-        table = TileTable(table.frame.assign(patient=names))
-    if fractions is not None:
-        table = split_by_group(table, fractions, seed)
-    save_report(out, table, plan, slides, set_aside)
-    table.save(out / TABLE)
+        run.claim(TABLE, SUMMARY, SET_ASIDE, *(_inside(out, path) for path in results.files(slides)))
+        set_aside = _tile(slides, settings, out, executor)
+        bad = {event.path for event in set_aside}
+        table = saved_tiles(out, [path for path in slides if path not in bad])
+        _check_levels(plan, table, out)
+        if patients is not None:
+            names = table.frame["slide"].map(lambda name: patient_of(name, patients))
+            table = TileTable(table.frame.assign(patient=names))
+        if fractions is not None:
+            table = split_by_group(table, fractions, seed)
+            check_no_leak(table)
+        save_report(out, table, plan, slides, set_aside)
+        table.save(out / TABLE)
     report(table, plan)
     say(f"{out / TABLE} (tiles) and an overview picture for each of {len(slides) - len(set_aside)} slide(s)")
     if set_aside:
         say(f"{len(set_aside)} of {len(slides)} slides were set aside ({counted(set_aside)}): see {out / SET_ASIDE}")
+
+
+def _tile(slides: list[Path], settings: TileSettings, out: Path, executor: Executor) -> list[SlideSetAside]:
+    """Tiles the slides; returns those that were set aside.
+
+    Raises:
+        UsageError: All were.
+    """
+    set_aside: list[SlideSetAside] = []
+    with progress_bars() as bars:
+        task = bars.add_task("slides", total=len(slides), note="comparing the slides")
+        for event in tile_slides(slides, settings, out, executor=executor):
+            if isinstance(event, SlideSetAside):
+                set_aside.append(event)
+                lines = [f"set aside, {event.trouble}: {event.reason}"]
+            else:
+                lines = [f"{event.path}: {note}" for note in event.notes]
+            for line in lines:
+                bars.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+            bars.update(task, advance=1, note=f"{len(set_aside)} set aside" if set_aside else "")
+    if len(set_aside) == len(slides):
+        raise UsageError(_none_left(set_aside))
+    return set_aside
 
 
 def _settings(
@@ -107,18 +142,23 @@ def _settings(
             *(TileField(field, min_tissue, overlap=overlap, half_shifts=shifts) for field in others),
         ),
         plan.urcdm.tissue,
-        mpp=mpp,
+        unstated_mpp=mpp,
         wanted_mpp=plan.urcdm.mpp,
         overview_px=OVERVIEW_PX,
     )
 
 
-def _refuse_runs(out: Path, slides: list[Path], *, overwrite: bool, resume: bool) -> None:
-    if overwrite or resume:
-        return
-    if (out / "slides").exists() and not (out / TABLE).exists():
-        raise UsageError(f"{out} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-    refuse_existing([out / TABLE, *(overview_path(out, path) for path in slides)], overwrite=False)
+def _inside(out: Path, path: Path) -> str:
+    return path.relative_to(out).as_posix()
+
+
+def _check_levels(plan: TrainingPlan, table: TileTable, out: Path) -> None:
+    for level in plan.urcdm.levels:
+        if not (table.frame["field_l0"] == level.field_l0).any():
+            raise UsageError(
+                f"no tissue found for fields of {level.field_l0:g} px (level '{level.name}'); look at the overview "
+                f"pictures in {out}, and check the slides, or lower --min-tissue and start again with --overwrite"
+            )
 
 
 def _none_left(set_aside: list[SlideSetAside]) -> str:

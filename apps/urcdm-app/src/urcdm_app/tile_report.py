@@ -1,6 +1,7 @@
-"""What `urcdm-app tile` tells at the end: on the screen, and in files."""
+"""The report of `urcdm-app tile`: on the screen, and in files."""
 
 import csv
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from run_folder import whole_file
 from urcdm import TrainingPlan
 from urcdm_app.console import console
 from wsi_tiling import SlideSetAside, TileTable
@@ -31,7 +33,7 @@ def report(table: TileTable, plan: TrainingPlan) -> None:
 def save_report(
     out: Path, table: TileTable, plan: TrainingPlan, slides: list[Path], set_aside: list[SlideSetAside]
 ) -> None:
-    """Writes the numbers and what was set aside: `summary.json`, and `set-aside.csv` if there is something in it."""
+    """Writes the numbers and the slides that were set aside: `summary.json` and, if there are any, `set-aside.csv`."""
     frame = table.frame
     finest = frame[frame["field_l0"] == plan.urcdm.levels[-1].field_l0]
     bad = {event.path for event in set_aside}
@@ -61,13 +63,24 @@ def save_report(
         },
         "set_aside": [_described(event) for event in set_aside],
     }
-    (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _write(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     (out / SET_ASIDE).unlink(missing_ok=True)
     if set_aside:
-        with (out / SET_ASIDE).open("w", newline="", encoding="utf-8") as file:
-            lines = csv.writer(file)
-            lines.writerow(["slide", "path", "trouble", "reason"])
-            lines.writerows([event.path.stem, event.path, event.trouble, event.reason] for event in set_aside)
+        stream = io.StringIO(newline="")
+        lines = csv.writer(stream)
+        lines.writerow(["slide", "path", "trouble", "reason"])
+        lines.writerows([event.path.stem, event.path, event.trouble, event.reason] for event in set_aside)
+        _write(out / SET_ASIDE, stream.getvalue())
+
+
+def one_line(text: str) -> str:
+    """A text that names files as one line that can be printed, whatever letters and line ends the names have."""
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def counted(set_aside: list[SlideSetAside]) -> str:

@@ -72,15 +72,16 @@ class _ShardData:
     def __init__(self, plan: TrainingPlan, shards: Path, validation: Path | None) -> None:
         self.plan, self.shards, self.validation = plan, shards, validation
         levels = _levels_in(plan, shards)
-        frames = [ShardTiles(shards / level).frame for level in levels]
-        self.slides = sorted({name for frame in frames for name in frame["slide"][frame["split"] == TRAIN]})
-        held_out = {name for frame in frames for name in frame["slide"][frame["split"] == VALIDATION]}
+        opened = [ShardTiles(shards / level) for level in levels]
+        slides = {slide for tiles in opened for slide in _slides_of(tiles, TRAIN)}
+        held_out = {slide for tiles in opened for slide in _slides_of(tiles, VALIDATION)}
         if validation is not None:
             found = _levels_in(plan, validation)
             if not set(levels) <= set(found):
                 raise UsageError(f"--validation {validation}: wanted shards of {', '.join(levels)}, as in --tiles")
-            held_out = {name for level in levels for name in ShardTiles(validation / level).frame["slide"]}
-        _refuse(held_out & set(self.slides))
+            held_out = {slide for level in levels for slide in _slides_of(ShardTiles(validation / level))}
+        self.slides = sorted({name for name, _ in slides})
+        _refuse(_shared(slides, held_out))
 
     def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
         name = self.plan.urcdm.levels[level].name
@@ -113,9 +114,21 @@ def _of_split(table: TileTable, split: str) -> TileTable | None:
     return None if frame.empty else TileTable(frame)
 
 
+def _slides_of(tiles: TileTable | ShardTiles, split: str | None = None) -> set[tuple[str, str]]:
+    """Name and identity of each slide that has tiles, in a split or in all."""
+    frame = tiles.frame if split is None else tiles.frame[tiles.frame["split"] == split]
+    return set(frame[["slide", "slide_id"]].itertuples(index=False, name=None))
+
+
+def _shared(slides: set[tuple[str, str]], held_out: set[tuple[str, str]]) -> set[str]:
+    """Names of held-out slides that are among the slides to train on, by their names or their identities."""
+    names, identities = ({slide[column] for slide in slides} for column in (0, 1))
+    return {name for name, identity in held_out if name in names or identity in identities - {""}}
+
+
 def _refuse_shared_slides(table: TileTable, held_out: TileTable) -> None:
-    """Raises UsageError if a slide, by its name or its file, is in both tables."""
-    names = set(table.frame["slide"]) & set(held_out.frame["slide"])
+    """Raises UsageError if a slide, by its name, its identity or its file, is in both tables."""
+    names = _shared(_slides_of(table), _slides_of(held_out))
     files = {Path(path).resolve() for path in table.frame["path"].unique()}
     names |= {
         name

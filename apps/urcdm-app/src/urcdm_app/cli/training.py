@@ -55,7 +55,10 @@ def tile(
     ] = None,
     mpp: Annotated[
         float | None,
-        typer.Option(help="Micrometres a level-0 pixel, for slides that do not say.", show_default="from the slide"),
+        typer.Option(
+            help="Micrometres a level-0 pixel of slides that do not state their scale; those that do keep it.",
+            show_default="such slides are set aside",
+        ),
     ] = None,
     patients: Annotated[
         Path | None,
@@ -79,8 +82,9 @@ def tile(
 ) -> None:
     """Find the tissue of slides: a table of tiles for every magnification of the plan, and a picture for each slide.
 
-    A slide that cannot be read, or is of another scale, is set aside and told; the others go on. What is done is kept:
-    **--resume** goes on with an interrupted run, or with slides that were added.
+    A slide that cannot be read, is of another scale, or is the same as another under a second name is set aside and
+    listed; the others go on. What is done is kept: **--resume** goes on with an interrupted run, or with slides that
+    were added, given together with the earlier ones. **--overwrite** removes the files of an earlier run, no others.
 
     Examples: **urcdm-app tile first.svs second.svs --out tiles** · **urcdm-app tile slides/ --workers 8 --patients
     patients.csv --split train=0.8,validation=0.1,test=0.1**
