@@ -53,8 +53,8 @@ def test_a_students_step_ends_where_two_of_its_teacher_do(tiny_stage: Stage, nam
     def by_student(x_t: Tensor, t: Tensor) -> Tensor:
         return teacher.x0(x_t, ((1 - t) * steps).round().long(), Conditions(), nobody)
 
-    wanted = sample(by_teacher, noise, schedule=schedule, steps=2 * steps)
-    got = sample(by_student, noise, schedule=schedule, steps=steps)
+    wanted = sample(by_teacher, noise, schedule=schedule, steps=2 * steps, method="ddim")
+    got = sample(by_student, noise, schedule=schedule, steps=steps, method="ddim")
     torch.testing.assert_close(got, wanted, rtol=0, atol=2e-4)
 
 
@@ -71,7 +71,7 @@ def test_a_consistent_student_is_asked_to_end_where_it_would_end_one_part_later(
         return other.clamp(-1, 1)
 
     def towards(x: Tensor, x0: Tensor, begin: float, end: float) -> Tensor:
-        weights = step_weights(schedule, (begin, end))[0]
+        weights = step_weights(schedule, (begin, end), method="ddim")[0]
         return weights.x * x + weights.x0 * x0
 
     begin, middle, end = 1 - place / 8, 1 - (place + 1) / 8, 0.5 if place < 4 else 0.0

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from cdm_core.config_file import one_line_errors
 from cdm_core.objective import LossWeight, Objective
 from cdm_core.schedule import ScheduleName
-from cdm_core.solver import Method
+from cdm_core.solver import DEFAULT_METHOD, Method
 
 Threshold = Literal["static", "dynamic", "none"]
 STRICT = ConfigDict(extra="forbid")
@@ -171,7 +171,7 @@ class SamplingConfig:
     """
 
     steps: int = 250
-    method: Method = "ddpm"
+    method: Method = DEFAULT_METHOD
     eta: float = 0.0
     lowres_noise: float = 0.2
     truncated: bool = False

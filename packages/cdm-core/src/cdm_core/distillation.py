@@ -170,9 +170,13 @@ class Teacher:
         schedule = Schedule(self.config.schedule)
         table = []
         for begin, middle, end in self._times:
-            own, first = (step_weights(schedule, (begin, until))[0] for until in (end, middle))
+            own, first = (step_weights(schedule, (begin, until), method="ddim")[0] for until in (end, middle))
             # After the last part nothing is left to go.
-            rest = [step_weights(schedule, (middle, end))[0]] if middle > end + 1e-9 else [StepWeights(1.0, 0.0)]
+            rest = (
+                [step_weights(schedule, (middle, end), method="ddim")[0]]
+                if middle > end + 1e-9
+                else [StepWeights(1.0, 0.0)]
+            )
             table.append([(each.x, each.x0) for each in (own, first, *rest)])
         return torch.tensor(table)
 

@@ -173,7 +173,7 @@ def latent_stage(
             config,
             schedule=SCHEDULES[name],
             objective=OBJECTIVES[objective],
-            sampling=sampling or SamplingConfig(32, "dpmpp_2m", threshold="none"),
+            sampling=sampling or SamplingConfig(32, threshold="none"),
         )
     except ValueError as error:
         raise ConfigError(f"{folder}: {error}") from None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cdm_core.checks import check_shape
 from cdm_core.schedule import Schedule
-from cdm_core.solver import Method, StepWeights, step_weights
+from cdm_core.solver import DEFAULT_METHOD, Method, StepWeights, step_weights
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Takes x_t, (B, C, H, W), and t, (B,), and predicts x0, (B, C, H, W)."""
@@ -34,7 +34,7 @@ def sample(
     *,
     schedule: Schedule,
     steps: int,
-    method: Method = "ddim",
+    method: Method = DEFAULT_METHOD,
     eta: float = 0.0,
     until: float = 0.0,
     generators: Sequence[torch.Generator] | None = None,

@@ -11,6 +11,8 @@ import torch
 from cdm_core.schedule import Schedule
 
 Method = Literal["ddpm", "ddim", "dpmpp_2m", "heun"]
+DEFAULT_METHOD: Method = "dpmpp_2m"
+"""The solver wherever none is named: deterministic, of second order, one evaluation of the network a step."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class StepWeights:
 
 
 def step_weights(
-    schedule: Schedule, times: Sequence[float], *, method: Method = "ddim", eta: float = 0.0
+    schedule: Schedule, times: Sequence[float], *, method: Method = DEFAULT_METHOD, eta: float = 0.0
 ) -> list[StepWeights]:
     """Returns the weights of the steps from each time down to the next.
 

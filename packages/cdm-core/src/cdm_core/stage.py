@@ -204,17 +204,16 @@ def _check_conditions(
 
 
 def _check_known(config: StageConfig, count: int, known: Tensor | None, known_mask: Tensor | None) -> None:
+    if known is None or known_mask is None:
+        return  # that both are given is checked by `sample`
     side = config.image_px
     for name, images, channels in (("known", known, 3), ("known_mask", known_mask, 1)):
-        if images is None:
-            continue
         check_floats(name, images)
         check_shape(name, images, (count, channels, side, side))
-        if _on_host(images):
-            # unknown pixels are ignored, so only those that are known must be pixels; but nan times 0 is nan
-            check_finite(name, images)
-            if known_mask is not None and _on_host(known_mask):
-                check_values(name, images if name == "known_mask" else images * (known_mask > 0))
+    if _on_host(known) and _on_host(known_mask):
+        check_values("known_mask", known_mask)
+        check_finite("known", known)  # where it is not known, too: nan times 0 is nan
+        check_values("known", known * (known_mask > 0))
 
 
 def _on_host(values: Tensor) -> bool:

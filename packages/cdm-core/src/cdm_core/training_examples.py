@@ -143,6 +143,6 @@ def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], dev
     except ValueError as error:
         # an error of a worker process comes with its traceback in the message, which ends with the message itself
         lines = str(error).splitlines() or [""]
-        if examples.training.workers and "worker process" in lines[0]:
-            raise ValueError(lines[-1].partition(": ")[2] or lines[-1]) from None
-        raise
+        if "in DataLoader worker process" not in lines[0]:
+            raise
+        raise type(error)(lines[-1].partition(": ")[2] or lines[-1]) from None
