@@ -1,3 +1,5 @@
+import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -36,6 +38,12 @@ def test_fields_cover_a_larger_slide_and_overlap_evenly(size: tuple[int, int], f
         overlaps = [before + field - after for before, after in pairwise(begins)]
         assert min(overlaps) >= 0
         assert max(overlaps) - min(overlaps) <= 1
+
+
+@pytest.mark.parametrize(("length", "field"), [(512, 102.4), (33, 3.3), (7, 0.7), (999, 99.9), (1025, 102.4)])
+def test_as_few_fields_as_cover_the_slide_are_counted_exactly(length: int, field: float) -> None:
+    frame = whole_slide_fields(slide_of((length, 1)), field, larger="cover").frame
+    assert len(frame) == math.ceil(length / Fraction(str(field))) * math.ceil(1 / Fraction(str(field)))
 
 
 def test_a_smaller_slide_keeps_its_scale_and_has_background_round_it() -> None:

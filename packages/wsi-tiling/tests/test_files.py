@@ -86,6 +86,9 @@ def test_what_is_no_opacity_is_left_out(tmp_path: Path, picture: Image) -> None:
     five = np.concatenate([picture, picture[..., :1], picture[..., :1]], axis=2)
     tifffile.imwrite(tmp_path / "five.tif", five, photometric="rgb", extrasamples=["unspecified"] * 2)
     np.testing.assert_array_equal(whole(tmp_path / "five.tif"), picture)
+    assert open_slide(tmp_path / "five.tif").notes == (
+        "2 of 5 samples a pixel left out: the file does not say what they are",
+    )
 
 
 def test_transparent_pixels_of_a_picture_become_background(tmp_path: Path) -> None:

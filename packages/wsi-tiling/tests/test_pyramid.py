@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,40 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
 
     with pytest.raises(KeyError):
         stop_midway()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("quality", [90, None])
+def test_tiles_never_written_count_when_the_file_may_be_too_large(
+    tmp_path: Path, quality: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A classic TIFF file has room for 4 GiB, whoever fills it."""
+    monkeypatch.setattr("wsi_tiling.pyramid._LARGEST_CLASSIC_BYTES", 20_000)
+    tile = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    for name, size, big in (("small.tif", (64, 64), False), ("large.tif", (2048, 2048), True)):
+        with PyramidWriter(tmp_path / name, size, mpp=0.5, quality=quality, tile_px=32) as writer:
+            writer.write((32, 32), tile)
+            assert writer._stores()[0].total_bytes < 20_000
+        with tifffile.TiffFile(tmp_path / name) as tiff:
+            assert tiff.is_bigtiff == big
+        assert ((tmp_path / name).stat().st_size > 20_000) == big
+        with open_slide(tmp_path / name) as slide:
+            assert slide.size_l0 == size
+
+
+@pytest.mark.parametrize("error", [struct.error("'I' format requires 0 <= number"), ValueError("no"), OverflowError()])
+def test_what_the_form_of_the_file_has_no_room_for_is_one_line(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("wsi_tiling.pyramid.write_tiff", fail)
+    with (
+        pytest.raises(SlideError, match=r"slide\.tif cannot be written: "),
+        PyramidWriter(tmp_path / "slide.tif", (64, 64), mpp=0.5),
+    ):
+        pass
     assert not list(tmp_path.iterdir())
 
 

@@ -1,3 +1,5 @@
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,22 @@ def test_tiles_lie_centred_inside_the_slide_or_centred_over_it(size: tuple[int, 
             assert before >= 0
             assert before + after < stride + 1
             assert (np.diff(begins) == stride).all()
+
+
+@pytest.mark.parametrize("overlap", ["0.05", "0.1", "0.2", "0.3", "0.6", "0.7", "0.9", "0.95"])
+@pytest.mark.parametrize("field", [128, 100, 51.2])
+def test_an_overlap_is_the_decimal_fraction_that_it_is_written_as(overlap: str, field: float) -> None:
+    """Where the slide's length fits the grid exactly, its last row and column are there."""
+    stride = Fraction(str(field)) * (1 - Fraction(overlap))
+    columns = next(count for count in range(2, 200) if (stride * (count - 1) + Fraction(str(field))).denominator == 1)
+    length = int(stride * (columns - 1) + Fraction(str(field)))
+    slide = ArraySlide(np.zeros((length, length, 3), np.uint8), path="any.tif")
+    for value in (float(overlap), np.float32(overlap), np.float64(overlap)):
+        frame = find_tiles([slide], field_l0=field, overlap=value, rule=TissueRule.everything()).frame
+        assert sorted(set(frame["x_l0"])) == [math.floor(index * stride) for index in range(columns)]
+        assert len(frame) == columns**2
+    strides = find_tiles([slide], field_l0=field, stride_l0=float(stride), rule=TissueRule.everything()).frame
+    assert len(strides) == columns**2
 
 
 def test_a_slide_not_quite_twice_the_field_gets_one_tile() -> None:

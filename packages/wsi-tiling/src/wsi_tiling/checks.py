@@ -8,6 +8,11 @@ from typing import Any
 from wsi_tiling.errors import SlideError
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number, of Python's or numpy's kinds, and finite."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
 def check_number(
     wanted: str,
     value: Any,
@@ -30,8 +35,7 @@ def check_number(
     Raises:
         SlideError: It is something else: not a number or infinite, for instance.
     """
-    inside = isinstance(value, Real) and math.isfinite(value) and above < float(value) < below
-    if not (inside and least <= float(value) <= most):
+    if not (is_finite(value) and above < float(value) < below and least <= float(value) <= most):
         raise SlideError(f"wanted {wanted}, got {value}")
 
 

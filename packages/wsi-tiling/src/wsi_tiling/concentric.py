@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from wsi_tiling.checks import check_number
 from wsi_tiling.region import Image, as_pair
 from wsi_tiling.slide import Slide
 
@@ -24,11 +25,15 @@ def read_concentric(
         One (height, width, 3) uint8 for each field, in their order; background where a field leaves the slide.
 
     Raises:
-        SlideError: The slide cannot be read.
+        SlideError: The slide cannot be read, the centre is not finite, or a field or the size is not positive.
     """
     pictures = []
+    for place in centre_l0:
+        check_number("a finite centre", place)
     for field_l0 in fields_l0:
         width, height = as_pair(field_l0)
+        for side in (width, height):
+            check_number("a positive field, in level-0 pixels", side, above=0)
         corner = (centre_l0[0] - width / 2, centre_l0[1] - height / 2)
         pictures.append(slide.read(corner, (width, height), size_px))
     return pictures

@@ -34,8 +34,8 @@ def measured_glass(pixels: NDArray[np.uint8]) -> Colour | None:
     """The colour of bare glass, where the pixels show enough of it to be sure.
 
     Glass has one colour, with little more than a camera's noise; pale tissue of about that colour varies. So of the
-    pixels within 15 grey levels of the commonest glassy colour, two thirds have to lie within 5. Burnt-out white may be what
-    a scanner fills gaps with: it does not count as glass.
+    pixels within 15 grey levels of the commonest glassy colour, two thirds have to lie within 5. Burnt-out white may
+    be what a scanner fills gaps with: it does not count as glass.
 
     Args:
         pixels: (N, 3) RGB.

@@ -31,7 +31,6 @@ def believable_mpp(values: Iterable[float]) -> StatedMpp:
     if not stated or min(stated) > _COARSEST_MPP:
         return StatedMpp()
     if max(stated) > _MOST_OBLONG * min(stated):
-        return StatedMpp(
-            reason=f"states {' x '.join(f'{value:.4g}' for value in stated)} um a pixel, which are no squares"
-        )
+        sides = " x ".join(f"{value:.4g}" for value in stated)
+        return StatedMpp(reason=f"states pixels of {sides} um, which are no squares")
     return StatedMpp(sum(stated) / len(stated))

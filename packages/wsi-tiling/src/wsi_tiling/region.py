@@ -21,7 +21,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from wsi_tiling.checks import check_size
+from wsi_tiling.checks import check_size, is_finite
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) 8-bit RGB."""
@@ -110,7 +110,7 @@ def resample(
         ValueError: The box is empty or not finite, or a size is not positive.
     """
     check_size(size_px)
-    if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
+    if not all(map(is_finite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(f"wanted a box with x0 < x1 and y0 < y1, got {box}")
     result = np.empty((size_px[1], size_px[0], 3), np.uint8)
     spans = [_whole(*axis) for axis in zip(box[:2], box[2:], size_px, source_px, extent, strict=True)]

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_tiling.checks import check_colour, check_number, check_size
+from wsi_tiling.checks import check_colour, check_number, check_size, is_finite
 from wsi_tiling.errors import SlideError
 from wsi_tiling.glass import DEFAULT_BACKGROUND as DEFAULT_BACKGROUND
 from wsi_tiling.glass import commonest_glass, is_glassy, measured_glass
@@ -118,7 +118,7 @@ class Slide(ABC):
             SlideError: The file cannot be read, or the field or the size is not positive.
         """
         (x, y), (width, height), size = xy_l0, as_pair(field_l0), as_pair(size_px)
-        if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
+        if not all(map(is_finite, (x, y, width, height))) or min(width, height) <= 0:
             raise SlideError(f"wanted a finite place and a positive, finite field, got {xy_l0} and {field_l0}")
         check_size(size)
         level = self._level_for(xy_l0, (width / size[0], height / size[1]))

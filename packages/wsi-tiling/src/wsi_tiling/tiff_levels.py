@@ -238,6 +238,7 @@ def _opacity(directory: Directory, samples: int, photometric: int) -> tuple[Opac
         )
     if unknown == spare == 1:  # as OpenSlide, Pillow and libvips have it
         return Opacity(colours, "straight"), (
-            "the fourth sample of a pixel is taken as opacity: the file does not say",
+            "a pixel's fourth sample is taken as opacity, which the file does not say",
         )
-    return opacity, (f"of {samples} samples a pixel, {unknown} of unknown meaning are left out",) if unknown else ()
+    left_out = f"{unknown} of {samples} samples a pixel left out: the file does not say what they are"
+    return opacity, (left_out,) if unknown else ()

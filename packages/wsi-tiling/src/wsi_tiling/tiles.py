@@ -77,9 +77,7 @@ def _stride(field: float, stride_l0: float | None, overlap: float | None, fields
         check_number("a stride of at least 1 px", stride_l0, least=1)
         return exact(stride_l0)
     stride = exact(field) * (1 - exact(overlap or 0))
-    check_number(
-        f"a stride of at least 1 px, with a field of {field} px and an overlap of {overlap or 0}", stride, least=1
-    )
+    check_number(f"a stride of at least 1 px, field {field} px with overlap {overlap or 0}", float(stride), least=1)
     return stride
 
 
