@@ -91,6 +91,67 @@ def test_geojson_of_every_form_is_read(tmp_path: Path, content, count) -> None:
         assert np.count_nonzero(draw_instances([outline], (9, 9))) == 36
 
 
+def square(low: float, high: float) -> dict[str, object]:
+    ring = [[low, low], [high, low], [high, high], [low, high], [low, low]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def qupath(kind: str, geometry: dict[str, object], **more: object) -> dict[str, object]:
+    return {"type": "Feature", "geometry": geometry, "properties": {"objectType": kind}, **more}
+
+
+CELLS = [
+    qupath("cell", square(5 + shift, 25 + shift), nucleusGeometry=square(12 + shift, 17 + shift)) for shift in (0, 30)
+]
+DETECTIONS = [qupath("detection", square(12 + shift, 17 + shift)) for shift in (0, 30)]
+EARLIER = {"type": "Feature", "id": "PathCellObject", "geometry": square(5, 25), "nucleusGeometry": square(12, 17)}
+IN_PLANES = [qupath("detection", square(2, 7) | {"plane": {"c": -1, "z": z, "t": 0}}) for z in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("features", "areas"),
+    [
+        (CELLS, [25, 25]),
+        (DETECTIONS, [25, 25]),
+        ([EARLIER], [25]),
+        ([qupath("annotation", square(0, 40)), qupath("annotation", square(30, 50))], [1500, 400]),
+        (IN_PLANES[1:], [25]),
+        # what encloses all others is an object if it is named as one
+        ([{**qupath("annotation", square(0, 60)), "properties": {"name": "gland"}}, *DETECTIONS], [3550, 25, 25]),
+    ],
+)
+def test_objects_of_qupath_are_read_as_nuclei(tmp_path: Path, features: object, areas: list[int]) -> None:
+    path = tmp_path / "qupath.geojson"
+    path.write_text(json.dumps(features), encoding="utf-8")
+    assert np.bincount(draw_instances(read_outlines(path), (60, 60)).ravel())[1:].tolist() == areas
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ([qupath("cell", square(5, 25))], "feature 1 is a cell without an outline of its nucleus"),
+        ([qupath("cell", square(5, 25), nucleusGeometry=None)], "feature 1 is a cell without an outline of its nuc"),
+        ([qupath("annotation", square(0, 60)), *CELLS], "1 annotations beside 2 cells or detections"),
+        ([*DETECTIONS, qupath("annotation", square(0, 60))], "1 annotations beside 2 cells or detections"),
+        ([*CELLS, *DETECTIONS], "2 cells beside 2 detections, which may lie in them"),
+        ([qupath("tile", square(0, 8)), *DETECTIONS], "feature 1 is a tile, one of 1: export annotations"),
+        ([*DETECTIONS, qupath("tma_core", square(0, 8))], "feature 3 is a tma core, one of 1"),
+        (
+            [qupath("annotation", square(0, 60)), *({"geometry": each["geometry"]} for each in DETECTIONS)],
+            "feature 1 is",
+        ),
+        ([{"geometry": square(0, 60)}, *({"geometry": each["geometry"]} for each in DETECTIONS)], "a rectangle around"),
+        (IN_PLANES, "objects in 2 planes or times; export those of one"),
+    ],
+)
+def test_regions_around_objects_of_qupath_are_refused(tmp_path: Path, features: object, message: str) -> None:
+    path = tmp_path / "qupath.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    with pytest.raises(AnnotationError, match=message) as caught:
+        read_outlines(path)
+    assert "\n" not in str(caught.value)
+
+
 BOMB = (
     '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
     "<Annotations><Annotation Name='&c;'/></Annotations>"

@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 import torch
 
-from maskcond import KUMAR, dice
+from maskcond import KUMAR, ClassSet, MaskClass, dice
 from maskcond.labelled_images import LabelledImage
 from maskcond.segmentation import NnUnet, NnUnetSettings, SegmentationError, export_nnunet_dataset, plan_nnunet
 from maskcond.segmentation.nnunet_session import nnunet_session
@@ -161,6 +161,38 @@ def test_a_data_set_of_nnunets(pairs: list[LabelledImage], tmp_path: Path) -> No
     with pytest.raises(SegmentationError, match="exists"):
         export_nnunet_dataset(pairs, folder, KUMAR)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("names", [("nuclei", "ignore"), ("ignore", "nuclei"), ("background", "nuclei")])
+def test_names_that_nnunet_keeps_for_itself_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    classes = ClassSet(tuple(MaskClass(name, (10 + number, 20, 30)) for number, name in enumerate(names)))
+    folder = tmp_path / "sets" / "Dataset007_squares"
+    reserved = next(name for name in names if name != "nuclei")
+    with pytest.raises(SegmentationError, match=f"'{reserved}': nnU-Net keeps background and ignore for itself"):
+        export_nnunet_dataset(squares(1, seed=0), folder, classes)
+    assert not list(tmp_path.iterdir())
+    other = ClassSet((MaskClass("Ignore", (1, 2, 3)),))  # nnU-Net looks at small letters only
+    export_nnunet_dataset(squares(1, seed=0), folder, other)
+    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "Ignore": 1}
+
+
+@needs_nnunet
+def test_nnunet_is_not_begun_with_such_a_name(tmp_path: Path) -> None:
+    classes = ClassSet((MaskClass("ignore", (1, 2, 3)),))
+    with pytest.raises(SegmentationError, match="rename it"):
+        next(NnUnet(tmp_path / "model", classes, SETTINGS).fit(squares(1, seed=0)))
+    with pytest.raises(SegmentationError, match="rename it"):
+        plan_nnunet(squares(1, seed=0), tmp_path / "plans.json", classes, SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_a_users_beside_the_data_set_is_kept(tmp_path: Path) -> None:
+    mine = tmp_path / ".Dataset007_squares.tmp"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    export_nnunet_dataset(squares(1, seed=0), tmp_path / "Dataset007_squares", KUMAR)
+    assert (mine / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [mine.name, "Dataset007_squares"]
 
 
 @pytest.mark.parametrize(

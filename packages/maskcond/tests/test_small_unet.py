@@ -12,6 +12,7 @@ import torch
 from maskcond import KUMAR, Augmentation, connected_components, dice
 from maskcond.labelled_images import LabelledImage
 from maskcond.segmentation import SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
+from run_folder import FolderLock, LockedError
 
 pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")
 
@@ -132,13 +133,19 @@ def test_trained_otherwise_is_refused(trained: SmallUnet) -> None:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ".model.toml.tmp").write_text("ours, from a run that was killed")
+    (tmp_path / ".DS_Store").write_text("what a file manager leaves")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(SegmentationError, match="is not empty"):
         run(SmallUnet(tmp_path, KUMAR, SETTINGS), blobs(1, seed=0))
     (tmp_path / "notes.txt").unlink()
     run(SmallUnet(tmp_path, KUMAR, replace(SETTINGS, steps=1)), blobs(1, seed=0))
-    assert {path.name for path in tmp_path.iterdir()} == {"model.toml", "network.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == {".DS_Store", "model.toml", "network.safetensors"}
+
+
+def test_one_training_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    with FolderLock(tmp_path / "model"), pytest.raises(LockedError, match="model: a run is at work here"):
+        run(SmallUnet(tmp_path / "model", KUMAR, replace(SETTINGS, steps=1)), blobs(1, seed=0))
+    assert not (tmp_path / "model").exists()
 
 
 def test_untrained_models_are_refused(trained: SmallUnet, tmp_path: Path) -> None:

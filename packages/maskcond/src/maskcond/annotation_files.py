@@ -7,6 +7,7 @@ from maskcond.aperio_xml import aperio_text, parse_aperio
 from maskcond.errors import AnnotationError
 from maskcond.geojson import geojson_text, parse_geojson
 from maskcond.outlines import Outline
+from run_folder import whole_file
 
 MAX_FILE_BYTES = 2**30
 """Files are read into memory: larger ones are refused."""
@@ -20,8 +21,11 @@ _FORMS = {
 def read_outlines(path: str | Path) -> list[Outline]:
     """Reads the outlines in a file, in their order: XML of Aperio ImageScope (.xml) or GeoJSON (.geojson, .json).
 
+    Of QuPath's cells, the outline of the nucleus is read.
+
     Raises:
-        AnnotationError: The file is missing, too large, damaged, hostile or of another kind.
+        AnnotationError: The file is missing, too large, damaged, hostile or of another kind, or mixes objects with
+            regions around them.
     """
     path = Path(path)
     parse, _ = _form(path)
@@ -46,12 +50,8 @@ def write_outlines(path: str | Path, outlines: Sequence[Outline]) -> None:
     """
     path = Path(path)
     _, text = _form(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_bytes(text(outlines))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _form(path: Path) -> tuple[Callable[[bytes], list[Outline]], Callable[[Sequence[Outline]], bytes]]:

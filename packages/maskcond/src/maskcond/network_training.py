@@ -14,6 +14,7 @@ from cdm_core import Cascade, CascadeConfig, ConfigError, TrainingConfig
 from cdm_core.examples import Examples
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
+from run_folder import whole_file
 
 Phases = Mapping[str, TrainingConfig]
 """How a network is trained, by the names of the phases, in their order."""
@@ -115,10 +116,8 @@ def open_run(plan_text: str, out_dir: Path, *, resume: bool) -> None:
         raise ConfigError(f"{out_dir} holds a run; resume it, or use another folder")
     if saved.exists() and saved.read_text(encoding="utf-8") != plan_text:
         raise ConfigError(f"{out_dir} was started with another plan, which is {saved}; resume it with that one")
-    out_dir.mkdir(parents=True, exist_ok=True)
-    temporary = saved.with_name(f".{saved.name}.tmp")
-    temporary.write_text(plan_text, encoding="utf-8")
-    temporary.replace(saved)
+    with whole_file(saved) as partial:
+        partial.write_text(plan_text, encoding="utf-8")
 
 
 def check_phases(cascade: CascadeConfig, phases: Sequence[Phases]) -> None:

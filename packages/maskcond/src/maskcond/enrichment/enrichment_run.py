@@ -38,8 +38,10 @@ from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyMode
 from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
 from maskcond.enrichment.synthetic_pairs import DATASET, DRAWN_FILE, PAIRS_FILE, PROVENANCE_FILE, SyntheticPairs
 from maskcond.labelled_images import LabelledImages
+from maskcond.segmentation.nnunet_dataset import check_class_names
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
+from run_folder import whole_file
 
 CONFIG_FILE, TABLE_FILE = "config.toml", "table.json"
 STATE_BYTES, MODEL_BYTES = 16, 4
@@ -63,6 +65,7 @@ class EnrichmentRun:
     def __init__(self, config: EnrichmentConfig, folder: Path, models: Models) -> None:
         self.config, self.models = config, models
         self.task: SegmentationTask = NucleiTask() if config.data.masks == "nuclei" else SemanticTask(models.classes)
+        check_class_names(self.task.classes)  # the pairs become a data set of nnU-Net's at the end
         self.real = open_real_images(config.data, models.classes)
         self._check_conditions()
         self.pairs = SyntheticPairs(config, models, self.real, self.task)
@@ -75,9 +78,8 @@ class EnrichmentRun:
         """Does all that is not done; see `StepRun.carry_out`. The configuration is saved as `config.toml`."""
         for number, event in enumerate(self.run.carry_out(overwrite=overwrite)):
             if not number:  # only now is it certain that nothing speaks against the run
-                temporary = self.run.folder / f".{CONFIG_FILE}.tmp"
-                temporary.write_text(config_text(self.config), encoding="utf-8")
-                temporary.replace(self.run.folder / CONFIG_FILE)
+                with whole_file(self.run.folder / CONFIG_FILE) as partial_file:
+                    partial_file.write_text(config_text(self.config), encoding="utf-8")
             yield event
 
     def _cascade_steps(self) -> Iterator[Step]:

@@ -9,6 +9,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from maskcond.enrichment.errors import EnrichmentError
+from run_folder import whole_file
 
 T = TypeVar("T")
 
@@ -23,9 +24,8 @@ def write_png(path: Path, pixels: NDArray[np.generic]) -> None:
         if pixels.max(initial=0) > np.iinfo(np.uint16).max:
             raise EnrichmentError(f"{path}: more than 65,535 objects")
         pixels = pixels.astype(np.uint16)
-    temporary = path.with_name(f".{path.name}.tmp")
-    PIL.Image.fromarray(pixels).save(temporary, format="png", compress_level=1)
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        PIL.Image.fromarray(pixels).save(partial, format="png", compress_level=1)
 
 
 def missing(folder: Path, names: Sequence[str]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from maskcond.enrichment.digests import Sizes
 from maskcond.enrichment.errors import EnrichmentError
+from run_folder import whole_file
 
 RECORD_FILE = "step.json"
 
@@ -56,9 +57,8 @@ class StepRecord:
 
     def save(self, folder: Path) -> None:
         """Writes it, under a temporary name until it is whole."""
-        temporary = folder / f".{RECORD_FILE}.tmp"
-        temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        temporary.replace(folder / RECORD_FILE)
+        with whole_file(folder / RECORD_FILE) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     def difference(self, settings: dict[str, Any], reads: dict[str, str]) -> str | None:
         """What is not as it was when the step was begun, in words; None if nothing is."""

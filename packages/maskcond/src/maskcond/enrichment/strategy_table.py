@@ -12,6 +12,7 @@ from scipy import stats
 
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.metrics import SegmentationScores
+from run_folder import whole_file
 
 FIGURES = ("dice", "aji", "aji_plus", "pq")
 ALL = "all"
@@ -165,6 +166,5 @@ def _pairs(figure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, told: object) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(told, indent=1), encoding="utf-8")

@@ -24,6 +24,7 @@ from maskcond.enrichment.steps import Progress
 from maskcond.labelled_images import LabelledImage, LabelledImages, PictureSource
 from maskcond.segmentation.nnunet_dataset import export_nnunet_dataset
 from maskcond.segmentation.tasks import SegmentationTask
+from run_folder import whole_file
 
 DATASET = "Dataset001_synthetic"
 PAIRS_FILE, PROVENANCE_FILE, DROPPED_FILE = "pairs.json", "provenance.json", "dropped.png"
@@ -175,9 +176,8 @@ class SyntheticPairs:
             }
             for place, (number, variant) in enumerate(items)
         ]
-        temporary = folder / f".{PROVENANCE_FILE}.tmp"
-        temporary.write_text(json.dumps({"models": model_digests, "pairs": told}, indent=1), encoding="utf-8")
-        temporary.replace(folder / PROVENANCE_FILE)
+        with whole_file(folder / PROVENANCE_FILE) as partial:
+            partial.write_text(json.dumps({"models": model_digests, "pairs": told}, indent=1), encoding="utf-8")
         yield Progress(len(items), len(items))
 
     def kept(self, pairs: Path) -> list[int]:

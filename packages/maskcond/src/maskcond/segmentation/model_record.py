@@ -11,6 +11,7 @@ from cdm_core.config_file import dump_config, parse_config
 from cdm_core.errors import ConfigError
 from maskcond.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError
+from run_folder import whole_file
 
 MODEL_FILE = "model.toml"
 WEIGHTS_FILE = "network.safetensors"
@@ -57,12 +58,10 @@ def claim_folder(folder: Path, record: ModelRecord) -> None:
                     f"{folder} has a model that was trained otherwise ({changed}); take another folder"
                 )
         return
-    temporary = folder / f".{MODEL_FILE}.tmp"
-    if folder.exists() and any(path != temporary for path in folder.iterdir()):
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise SegmentationError(f"{folder} is not empty, and has no {MODEL_FILE}; take another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(tomli_w.dumps(dump_config(record)), encoding="utf-8")
-    temporary.replace(folder / MODEL_FILE)
+    with whole_file(folder / MODEL_FILE) as partial:
+        partial.write_text(tomli_w.dumps(dump_config(record)), encoding="utf-8")
 
 
 def read_record(folder: Path, kind: str) -> ModelRecord:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,16 +19,18 @@ from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
-from maskcond.segmentation.nnunet_dataset import export_nnunet_dataset
+from maskcond.segmentation.nnunet_dataset import check_class_names, export_nnunet_dataset
 from maskcond.segmentation.nnunet_session import nnunet_session
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 from maskcond.segmentation.pairs import check_pairs
-from maskcond.segmentation.weights import file_sha256, load_network, save_network
+from maskcond.segmentation.weights import load_network, save_network
+from run_folder import FolderLock, file_sha256, whole_file
 
 KIND = "nnunet"
 PLANS_FILE, DATASET_FILE = "plans.json", "dataset.json"
 WORK_FOLDER = "nnunet"
-"""What nnU-Net writes while it trains; removed afterwards, but for its log."""
+WORK_PARTS = ("raw", "preprocessed", "results")
+"""What nnU-Net writes while it trains; removed afterwards. Its log stays beside it."""
 
 
 class NnUnet:
@@ -90,6 +93,7 @@ class NnUnet:
         nnU-Net's own loader leaves the last layer out.
         """
         _check_installed()
+        check_class_names(self.classes)
         settings = dump_config(self.settings)
         network = ("base_features", "patch_px")
         start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, network)
@@ -106,12 +110,12 @@ class NnUnet:
             start_sha256="" if start is None else file_sha256(start),
             plans_sha256="" if plans is None else _plans_sha256(plans),
         )
-        claim_folder(self.folder, record)
-        if not self.is_trained:
-            self._prepare(pairs, plans)
-            yield from self._train(seed, start)
-        for part in ("preprocessed", "results"):
-            shutil.rmtree(self.folder / WORK_FOLDER / part, ignore_errors=True)
+        with FolderLock(self.folder):
+            claim_folder(self.folder, record)
+            if not self.is_trained:
+                self._prepare(pairs, plans)
+                yield from self._train(seed, start)
+            self._remove_work(*WORK_PARTS[1:])
 
     def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
         """Labels images of any size; see `SegmentationModel.predict`."""
@@ -147,16 +151,20 @@ class NnUnet:
         from maskcond.segmentation.nnunet_planning import DATASET, plan, preprocess, take_plans
 
         work = self.folder / WORK_FOLDER
-        shutil.rmtree(work, ignore_errors=True)
+        self._remove_work(*WORK_PARTS)
         with nnunet_session(work, seed=(0,), device=self.device):
             export_nnunet_dataset(pairs, work / "raw" / DATASET, self.classes)
             made = plan(work, self.settings) if plans is None else take_plans(work, plans)
             preprocess(work, made, self.workers)
         shutil.copyfile(work / "raw" / DATASET / DATASET_FILE, self.folder / DATASET_FILE)
-        shutil.rmtree(work / "raw")
-        temporary = self.folder / f".{PLANS_FILE}.tmp"
-        shutil.copyfile(made, temporary)
-        temporary.replace(self.folder / PLANS_FILE)
+        self._remove_work("raw")
+        with whole_file(self.folder / PLANS_FILE) as partial:
+            shutil.copyfile(made, partial)
+
+    def _remove_work(self, *parts: str) -> None:
+        """Removes what nnU-Net wrote in a folder that was new when the model claimed it."""
+        for part in parts:
+            shutil.rmtree(self.folder / WORK_FOLDER / part, ignore_errors=True)
 
     def _train(self, seed: int, start: Path | None) -> Iterator[FitProgress]:
         from maskcond.segmentation.nnunet_planning import DATASET, PLANS
@@ -200,12 +208,14 @@ def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSet
         raise SegmentationError(f"{path} exists; take another name")
     from maskcond.segmentation.nnunet_planning import DATASET, plan
 
-    work = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    with nnunet_session(work, seed=(0,), device=torch.device("cpu")):
-        export_nnunet_dataset(pairs, work / "raw" / DATASET, classes)
-        plan(work, settings).replace(path)
-    shutil.rmtree(work)
+    check_class_names(classes)
+    work = path.with_name(f".{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with nnunet_session(work, seed=(0,), device=torch.device("cpu")):
+            export_nnunet_dataset(pairs, work / "raw" / DATASET, classes)
+            plan(work, settings).replace(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _plans_sha256(plans: Path) -> str:

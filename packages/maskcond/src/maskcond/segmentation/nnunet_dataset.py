@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import uuid
 from pathlib import Path
 
 import PIL.Image
@@ -12,6 +13,8 @@ from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import Pairs
 from maskcond.segmentation.pairs import check_pairs, labels_of
 
+RESERVED_NAMES = ("background", "ignore")
+"""Names of labels that nnU-Net has a meaning of its own for."""
 CHANNELS = ("red", "green", "blue")
 """Names that nnU-Net has no rule for, so that it gives each channel of each image mean 0 and variance 1."""
 
@@ -28,15 +31,39 @@ def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None
         classes: Of the labels.
 
     Raises:
-        SegmentationError: The folder exists, or pairs cannot be learned from: see `check_pairs`.
+        SegmentationError: A class has a name that nnU-Net keeps for itself, the folder exists, or pairs cannot be
+            learned from: see `check_pairs`. Nothing is written then.
     """
+    check_class_names(classes)
     if folder.exists():
         raise SegmentationError(f"{folder} exists; take another folder")
     check_pairs(pairs, classes)
-    whole = folder
-    folder = whole.with_name(f".{whole.name}.tmp")
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "imagesTr").mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{uuid.uuid4().hex[:8]}.partial")
+    partial.mkdir()
+    try:
+        _write(pairs, partial, classes)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_class_names(classes: ClassSet) -> None:
+    """Makes sure that no class has a name that means something else to nnU-Net.
+
+    'background' has to be 0; pixels of 'ignore' are left out of the loss, so that such a class is never learned.
+
+    Raises:
+        SegmentationError: One has.
+    """
+    if reserved := [name for name in classes.names if name in RESERVED_NAMES]:
+        raise SegmentationError(
+            f"a class is called '{reserved[0]}': nnU-Net keeps {' and '.join(RESERVED_NAMES)} for itself; rename it"
+        )
+
+
+def _write(pairs: Pairs, folder: Path, classes: ClassSet) -> None:
+    (folder / "imagesTr").mkdir()
     (folder / "labelsTr").mkdir()
     names = []
     for number, pair in enumerate(pairs, 1):
@@ -53,4 +80,3 @@ def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None
         "file_ending": ".png",
     }
     (folder / "dataset.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
-    folder.replace(whole)

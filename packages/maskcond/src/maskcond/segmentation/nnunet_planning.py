@@ -60,7 +60,8 @@ def take_plans(folder: Path, plans: Path) -> Path:
     given.mkdir()
     shutil.copyfile(plans, given / f"{PLANS}.json")
     move_plans_between_datasets(GIVEN, DATASET, PLANS, PLANS)
-    shutil.rmtree(given)
+    (given / f"{PLANS}.json").unlink()
+    given.rmdir()
     shutil.copyfile(folder / "raw" / DATASET / "dataset.json", folder / "preprocessed" / DATASET / "dataset.json")
     return folder / "preprocessed" / DATASET / f"{PLANS}.json"
 

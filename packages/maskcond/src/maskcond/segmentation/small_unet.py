@@ -18,7 +18,8 @@ from maskcond.segmentation.pairs import check_pairs
 from maskcond.segmentation.small_unet_settings import SmallUnetSettings
 from maskcond.segmentation.small_unet_training import train
 from maskcond.segmentation.tiles import predict_tiled
-from maskcond.segmentation.weights import file_sha256, load_network
+from maskcond.segmentation.weights import load_network
+from run_folder import FolderLock, file_sha256
 
 KIND = "small-unet"
 
@@ -89,20 +90,21 @@ class SmallUnet:
             pairs_sha256=check_pairs(pairs, self.classes, min_side_px=self.settings.crop_px),
             start_sha256="" if start is None else file_sha256(start),
         )
-        claim_folder(self.folder, record)
-        if self.is_trained:
-            return
-        if start is not None:
-            load_network(network, start)
-        yield from train(
-            network.to(self.device),
-            pairs,
-            self.settings,
-            folder=self.folder,
-            seed=seed,
-            checkpoint_every=self.checkpoint_every,
-            workers=self.workers,
-        )
+        with FolderLock(self.folder):
+            claim_folder(self.folder, record)
+            if self.is_trained:
+                return
+            if start is not None:
+                load_network(network, start)
+            yield from train(
+                network.to(self.device),
+                pairs,
+                self.settings,
+                folder=self.folder,
+                seed=seed,
+                checkpoint_every=self.checkpoint_every,
+                workers=self.workers,
+            )
 
     def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
         """Labels images of any size; see `SegmentationModel.predict`.

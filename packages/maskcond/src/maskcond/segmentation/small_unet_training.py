@@ -18,6 +18,7 @@ from maskcond.segmentation.model_record import WEIGHTS_FILE
 from maskcond.segmentation.pairs import labels_of
 from maskcond.segmentation.small_unet_settings import SmallUnetSettings
 from maskcond.segmentation.weights import save_network
+from run_folder import whole_file
 
 CHECKPOINT_FILE = "training.pt"
 
@@ -93,9 +94,8 @@ def train(
 
 
 def _save(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    torch.save({"step": step, "network": network.state_dict(), "optimiser": optimiser.state_dict()}, temporary)
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        torch.save({"step": step, "network": network.state_dict(), "optimiser": optimiser.state_dict()}, partial)
 
 
 def _load(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device) -> int:

@@ -1,6 +1,5 @@
 """Weights of networks as safetensors: never a pickle, and loaded strictly."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from cdm_core.model_folder import save_weights
 from maskcond.segmentation.errors import SegmentationError
+from run_folder import first_line
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -29,7 +29,7 @@ def load_network(network: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise SegmentationError(f"{path}: no such weights; the model is not trained") from None
     except (SafetensorError, OSError) as error:
-        raise SegmentationError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise SegmentationError(f"{path}: cannot be read ({first_line(error)})") from None
     wanted = dict(network.named_parameters())
     for name in sorted(wanted.keys() | found.keys()):
         if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
@@ -37,9 +37,3 @@ def load_network(network: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, weight in wanted.items():
             weight.copy_(found[name])
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
