@@ -59,8 +59,7 @@ def run_train(
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
     torch_device = resolve_device(device)
-    start_folder = fetch_model(start_from) if start_from is not None else None
-    inputs = [] if start_folder is None else [start_folder]
+    inputs = [] if start_from is None else [start_from]  # a repository's id is no file here, and does no harm
     run = RunFolder(out, "urcdm-app train", {}, overwrite=overwrite, resume=resume, inputs=inputs)
     saved_plan = out / PLAN_FILE
     if main:
@@ -71,7 +70,7 @@ def run_train(
                 )
     networks = [(name, *where) for name, where in network_names(plan).items()]
     source = open_data(plan, tiles, validation)
-    start = _start(start_folder, plan) if start_folder is not None else None
+    start = _start(start_from, plan) if start_from is not None else None
     chosen = [network for network in networks if only in (None, network[0])]
     data: dict[str, tuple[Examples, Examples | None]] = {}
     for name, level, stage in chosen:
@@ -147,15 +146,15 @@ def _initial(start: Urcdm | None, network: NetworkPlan, level: int, stage: int) 
     return None if network.diffusers is None else latent_network(network.diffusers, network.stage)
 
 
-def _start(folder: Path, plan: TrainingPlan) -> Urcdm:
+def _start(source: str, plan: TrainingPlan) -> Urcdm:
     """The model to start from, whose networks must be the plan's."""
-    model = Urcdm.load(folder)
+    model = Urcdm.load(fetch_model(source))
     levels = range(len(plan.urcdm.levels))
     planned = [[stage.unet for stage in plan.cascade(level).stages] for level in levels]
     found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
     if found != planned:
         raise UsageError(
-            f"--from {folder}: its networks are not those of the plan; take the plan that it was trained by"
+            f"--from {source}: its networks are not those of the plan; take the plan that it was trained by"
         )
     return model
 
