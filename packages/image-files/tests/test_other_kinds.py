@@ -76,13 +76,13 @@ def test_what_pillow_writes_is_read_as_pillow_reads_it(tmp_path: Path, container
         ("TIFF", "CMYK", "wanted RGB or grey, got CMYK; convert it to RGB first"),
         ("TIFF", "LAB", "wanted RGB or grey, got CIELAB; convert it to RGB first"),
         ("TIFF", "F", "wanted 8 bits a channel, got 32; convert it first"),
-        ("GIF", "P", "not a PNG, JPEG, TIFF, WebP, BMP or PNM image"),
+        ("GIF", "P", "is not an image"),
     ],
 )
 def test_what_is_not_rgb_is_refused(tmp_path: Path, container: str, mode: str, cause: str) -> None:
     PIL.Image.new(mode, (8, 8)).save(tmp_path / "image.png", container)
     for read in (describe, read_rgb):
-        with pytest.raises(ImageFileError, match=rf"image\.png: {cause}"):
+        with pytest.raises(ImageFileError, match=rf"image\.png:? {cause}"):
             read(tmp_path / "image.png")
 
 

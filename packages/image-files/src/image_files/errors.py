@@ -15,6 +15,10 @@ class RefusedKindError(Exception):
     """A file is sound, but of a kind that is not read. Says why, without the file's name; `reading` adds that."""
 
 
+class UnknownFormatError(Exception):
+    """A file is of no format that is read."""
+
+
 @contextmanager
 def reading(path: str | PathLike[str]) -> Iterator[None]:
     """Raises `ImageFileError` in place of whatever goes wrong inside: damaged files trip decoders anywhere."""
@@ -24,6 +28,10 @@ def reading(path: str | PathLike[str]) -> Iterator[None]:
         raise
     except RefusedKindError as error:
         raise ImageFileError(f"{path}: {error}") from None
+    except UnknownFormatError:
+        raise ImageFileError(
+            f"{path} is not an image (PNG, JPEG, TIFF, WebP, BMP or PNM), or it is damaged; save it as PNG"
+        ) from None
     except FileNotFoundError:
         raise ImageFileError(f"{path}: no such file") from None
     except IsADirectoryError:

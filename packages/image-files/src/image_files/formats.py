@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from image_files import jpeg_file, pillow_file, png_file, pnm_file, tiff_file
-from image_files.errors import RefusedKindError
+from image_files.errors import RefusedKindError, UnknownFormatError
 from image_files.info import ImageInfo
 
 
@@ -51,7 +51,7 @@ def format_of(file: BinaryIO) -> Format:
     """Recognises the format of a file.
 
     Raises:
-        RefusedKindError: It is of none.
+        UnknownFormatError: It is of none.
     """
     file.seek(0)
     head = file.read(12)
@@ -66,4 +66,4 @@ def format_of(file: BinaryIO) -> Format:
             return known
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return WEBP
-    raise RefusedKindError("not a PNG, JPEG, TIFF, WebP, BMP or PNM image, or it is damaged")
+    raise UnknownFormatError
