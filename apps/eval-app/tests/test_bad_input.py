@@ -161,6 +161,18 @@ def test_grey_deep_and_mixed_images_are_measured_and_told(
         assert words in done.out
 
 
+def test_jpeg_on_one_side_is_told(run_app: RunApp, pictures: Path, network: Path, tmp_path: Path) -> None:
+    (tmp_path / "jpeg").mkdir()
+    for path in (pictures / "real").iterdir():
+        with PIL.Image.open(path) as picture:
+            picture.save(tmp_path / "jpeg" / f"{path.stem}.jpg", quality=75)
+    done = run_app("fid", pictures / "real", tmp_path / "jpeg", "--extractor", network)
+    assert done.code == 0, done.err
+    assert "100% of these are JPEG files, 0% of the real images" in " ".join(done.out.split())
+    done = run_app("fid", tmp_path / "jpeg", tmp_path / "jpeg", "--extractor", network)
+    assert "JPEG" not in done.out
+
+
 def test_help_does_not_wait_for_heavy_imports() -> None:
     code = """
 import sys

@@ -92,7 +92,7 @@ def test_classes_are_measured_one_by_one(run_app: RunApp, tmp_path: Path) -> Non
             "line 3: a split is called 'All'",
         ),
         (lambda root: (root / "index.csv").write_bytes(b"image,split\n\xfc,x\n"), "line 2 is not UTF-8"),
-        (lambda root: (root / "truth" / "a.tif").touch(), "a.png and a.tif have one name"),
+        (lambda root: (root / "truth" / "a.tif").touch(), "two files are called a: "),
         (lambda root: (root / "index.csv").write_text("name\na\n"), "the columns image and split"),
     ],
 )
@@ -142,3 +142,22 @@ def test_masks_and_tables_of_macos_pair_with_others(run_app: RunApp, tmp_path: P
 def test_a_split_called_all_does_not_replace_the_mean_over_all() -> None:
     with pytest.raises(UsageError, match=r"a split is called 'all'; .*rename the split"):
         means({"a": {"dice": 1.0}, "b": {"dice": 0.0}}, {"a": "all", "b": "seen"}, np.random.default_rng(0))
+
+
+def test_a_mask_of_one_class_is_not_taken_for_one_nucleus(run_app: RunApp, tmp_path: Path) -> None:
+    binary = (nuclei(0) > 0) * np.uint8(255)
+    folders = save(tmp_path / "truth", a=nuclei(0)), save(tmp_path / "predicted", a=binary)
+    refused = run_app("seg", *folders)
+    assert (refused.code, len(refused.err.strip().splitlines())) == (1, 1), refused.err
+    assert "a.png: wanted a number for each object, got 255 for all" in refused.err
+    assert "--semantic" in refused.err
+
+
+def test_masks_in_linked_folders_are_measured_and_what_is_left_out_is_told(run_app: RunApp, tmp_path: Path) -> None:
+    folders = save(tmp_path / "truth", a=nuclei(0)), save(tmp_path / "elsewhere", a=nuclei(0))
+    (tmp_path / "predicted").mkdir()
+    (tmp_path / "predicted" / "batch").symlink_to("../elsewhere")
+    (tmp_path / "predicted" / "list.csv").touch()
+    done = run_app("seg", folders[0], tmp_path / "predicted")
+    assert done.code == 0, done.err
+    assert "files with other endings left out: 1 (.csv)" in (done.out + done.err).replace("\n", " ")

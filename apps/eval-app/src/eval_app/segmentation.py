@@ -12,7 +12,8 @@ from rich.table import Table
 from eval_app.console import console, progress_bars, say
 from eval_app.errors import UsageError
 from eval_app.outputs import own_files
-from maskcond import MaskError, dice, read_numbers, score
+from image_files import ImageFileError, list_images, paths_by_stem
+from maskcond import MaskError, check_instances, dice, read_numbers, score
 from maskcond.arrays import Numbers
 from run_folder import plain_name, read_table, whole_file
 
@@ -63,11 +64,8 @@ def run_seg(
         with progress_bars() as bars:
             task = bars.add_task("images", total=len(pairs))
             for name, files in pairs.items():
-                first, second = map(read_numbers, files)
                 try:
-                    scores[name] = (
-                        by_class(first, second, numbers) if semantic else asdict(score(truth=first, predicted=second))
-                    )
+                    scores[name] = _scores(files, semantic=semantic, numbers=numbers)
                 except MaskError as error:
                     raise UsageError(f"{name}: {error}") from None
                 bars.advance(task)
@@ -164,18 +162,29 @@ def _interval(samples: NDArray[np.float64], names: list[str]) -> tuple[float, fl
 
 
 def _masks(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder")
-    paths = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    if not paths:
+    try:
+        listed = list_images(folder, SUFFIXES)
+        masks = {plain_name(stem): path for stem, path in paths_by_stem(listed.paths).items()}
+    except ImageFileError as error:
+        raise UsageError(str(error)) from None
+    for note in listed.notes:
+        say(f"{folder}: {note}")
+    if not masks:
         raise UsageError(f"{folder}: no masks in it (names ending in {', '.join(SUFFIXES)})")
-    masks: dict[str, Path] = {}
-    for path in paths:
-        if (first := masks.setdefault(plain_name(path.stem), path)) is not path:
-            raise UsageError(f"{folder}: {first.name} and {path.name} have one name; move one of them away")
     return masks
+
+
+def _scores(files: tuple[Path, Path], *, semantic: bool, numbers: list[int]) -> Scores:
+    """The figures of a true mask and a predicted one."""
+    truth, predicted = map(read_numbers, files)
+    if semantic:
+        return by_class(truth, predicted, numbers)
+    for path, mask in zip(files, (truth, predicted), strict=True):
+        try:
+            check_instances(mask)
+        except MaskError as error:
+            raise UsageError(f"{path}: {error} (--semantic measures classes)") from None
+    return asdict(score(truth=truth, predicted=predicted))
 
 
 def _show(found: list[Mean]) -> None:
