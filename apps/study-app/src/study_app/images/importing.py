@@ -116,7 +116,7 @@ def check_share(min_tissue: float) -> None:
 def side_notes(request: ImportRequest) -> list[str]:
     """In what the files of the two sides differ that readers might see, for whoever runs the study."""
     notes = []
-    lossy = {side: _lossy_share(found) for side, found in request.sides.items()}
+    lossy = {side: found.jpeg_share for side, found in request.sides.items()}
     if len(set(lossy.values())) > 1:
         shares = ", ".join(f"{share:.0%} of {side}" for side, share in lossy.items())
         notes.append(f"JPEG files: {shares}. Readers may tell the sides by what compression left")
@@ -126,10 +126,6 @@ def side_notes(request: ImportRequest) -> list[str]:
         spans = ", ".join(f"{low} to {high} px of {side}" for side, (low, high) in ranges.items())
         notes.append(f"shorter sides: {spans}. Readers may tell the sides by their sharpness or magnification")
     return [*notes, *(f"{side}: {note}" for side, found in request.sides.items() for note in found.notes)]
-
-
-def _lossy_share(found: Images) -> float:
-    return sum(Path(name).suffix.lower() in (".jpg", ".jpeg") for name in found.names) / len(found.names)
 
 
 def check_sizes(request: ImportRequest, size_px: int) -> None:
