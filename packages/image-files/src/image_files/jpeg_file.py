@@ -64,7 +64,8 @@ def read_samples(file: BinaryIO) -> NDArray[np.uint8]:
     """Decodes the first picture of a file, (H, W) or (H, W, 3) as stored; whatever follows it is not looked at."""
     file.seek(0)
     data = file.read()
-    check_scans(data)
+    if data.count(bytes((0xFF, _SOS))) > MAX_SCANS:  # else there cannot be as many, and following them takes time
+        check_scans(data)
     with opened(io.BytesIO(data), "JPEG") as picture:
         return np.asarray(picture)
 
