@@ -99,9 +99,9 @@ def test_the_frame_has_readers_and_total() -> None:
     [
         ({}, {}, "there are no classifications"),
         ({"A": (0, 0)}, {}, "there are no classifications"),
-        ({"A": (-1, 2)}, {}, r"reader 'A' has the counts \(-1, 2\)"),
-        ({"A": (1.5, 2)}, {}, "two whole numbers"),
-        ({"A": (1, 2, 3)}, {}, "two whole numbers"),
+        ({"A": (-1, 2)}, {}, "reader 'A': correct is -1, wanted a whole number of 0 or more"),
+        ({"A": (1.5, 2)}, {}, "reader 'A': correct is 1.5, wanted a whole number"),
+        ({"A": (1, 2, 3)}, {}, "wanted whole numbers, correct, incorrect"),
         ({"A": (1, 2)}, {"confidence": 95}, "a confidence of 95: it lies between 0 and 1"),
         ({"A": (1, 2)}, {"method": "wald"}, "an interval by 'wald'"),
     ],

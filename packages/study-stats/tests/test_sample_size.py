@@ -75,7 +75,7 @@ def test_settings_that_make_no_sense() -> None:
         classifications_for_power(0.5)
     with pytest.raises(StudyError, match=r"a margin of 0\.1 round 0\.5 with p 0\.6"):
         classifications_for_equivalence(0.1, p=0.6)
-    with pytest.raises(StudyError, match="0 readers: wanted at least one"):
+    with pytest.raises(StudyError, match="number of readers is 0, wanted a whole number of 1 or more"):
         classifications_for_power(0.6, readers=0)
     with pytest.raises(StudyError, match="an interval by 'wald'"):
         classifications_for_width(0.1, method="wald")  # type: ignore[arg-type]

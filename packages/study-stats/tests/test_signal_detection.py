@@ -144,7 +144,7 @@ def test_equivalence_has_the_same_margin_as_of_pairs() -> None:
             "no reader saw both real and synthetic images",
         ),
         ({"A": SingleCounts(5, 6, 5, 1)}, "reader 'A' called more images real than there are"),
-        ({"A": SingleCounts(5, -1, 5, 1)}, r"reader 'A' has the counts \(5, -1, 5, 1\): wanted real, real_called_real"),
+        ({"A": SingleCounts(5, -1, 5, 1)}, "reader 'A': real_called_real is -1, wanted a whole number"),
         ({"A": (5, 1)}, r"reader 'A' has the counts \(5, 1\)"),
     ],
 )

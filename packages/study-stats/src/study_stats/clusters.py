@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from study_stats.crossed import crossed
-from study_stats.errors import StudyError, check_share
+from study_stats.errors import StudyError, check_share, check_whole
 from study_stats.printing import interval_text
 from study_stats.single_image import AnyClassifications, SingleClassifications
 
@@ -73,9 +73,8 @@ def cluster_bootstrap(
     Source: Owen 2007, 'The pigeonhole bootstrap'. It errs on the wide side: where neither readers nor images differ, it
     finds up to three times the variance.
     """
-    check_share("confidence", confidence)
-    if resamples < 100:
-        raise StudyError(f"{resamples} resamples: wanted at least 100")
+    confidence = check_share("confidence", confidence)
+    resamples = check_whole("number of resamples", resamples, 100)
     answers = classifications.answers
     table = crossed(answers["reader"], answers["image"], answers["synthetic"], ~answers["correct"])
     single = isinstance(classifications, SingleClassifications)

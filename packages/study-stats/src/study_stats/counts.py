@@ -1,13 +1,13 @@
 """How often each reader was right and wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import pandas as pd
 
 from study_stats.classifications import Classifications
-from study_stats.errors import StudyError
+from study_stats.errors import StudyError, check_whole
 from study_stats.single_image import SingleClassifications
 
 Answers: TypeAlias = Classifications | Mapping[str, tuple[int, int]]
@@ -34,7 +34,7 @@ def counts_by_reader(answers: Answers) -> dict[str, tuple[int, int]]:
         answers: Classifications, whose readers come in alphabetical order, or the counts themselves, in their order.
 
     Raises:
-        StudyError: There are no classifications, or a count is negative or not whole.
+        StudyError: There are no classifications, or a count is missing, not finite, negative or not whole.
     """
     if isinstance(answers, SingleClassifications):
         raise StudyError("these are classifications of single images, wanted pairs: see discrimination")
@@ -42,12 +42,10 @@ def counts_by_reader(answers: Answers) -> dict[str, tuple[int, int]]:
         by_reader = answers.frame.groupby("reader")["correct"]
         counts = {str(reader): (int(row.sum()), int((~row).sum())) for reader, row in by_reader}
     else:
+        counts = {}
         for reader, pair in answers.items():
-            if len(pair) != 2 or not all(count == int(count) >= 0 for count in pair):
-                raise StudyError(
-                    f"reader '{reader}' has the counts {pair}: wanted two whole numbers, correct, incorrect"
-                )
-        counts = {reader: (int(correct), int(incorrect)) for reader, (correct, incorrect) in answers.items()}
+            correct, incorrect = _whole_counts(reader, pair, ("correct", "incorrect"))
+            counts[reader] = (correct, incorrect)
     if not any(correct + incorrect for correct, incorrect in counts.values()):
         raise StudyError("there are no classifications")
     return counts
@@ -69,7 +67,8 @@ def single_answers(answers: SingleAnswers) -> pd.DataFrame:
         answers: Classifications, or counts by reader, whose images are then taken to be all different.
 
     Raises:
-        StudyError: There are no classifications, or a count is negative, not whole, or larger than that it is out of.
+        StudyError: There are no classifications, or a count is missing, not finite, negative, not whole, or larger
+            than that it is out of.
     """
     if isinstance(answers, SingleClassifications):
         found = answers.answers[["reader", "image", "synthetic", "said"]]
@@ -86,10 +85,21 @@ def single_answers(answers: SingleAnswers) -> pd.DataFrame:
     return found.assign(reader=pd.Categorical(found["reader"], readers))
 
 
+def _whole_counts(reader: object, counts: object, columns: Sequence[str]) -> list[int]:
+    """The counts of a reader as whole numbers, one a column.
+
+    Raises:
+        StudyError: The reader has no name, or one of the counts is missing, no number, not whole or negative.
+    """
+    if reader is None or reader is pd.NA or reader != reader:  # NaN differs from itself
+        raise StudyError(f"a reader is called {reader}: give each a name")
+    if not isinstance(counts, Sequence | np.ndarray) or isinstance(counts, str) or len(counts) != len(columns):
+        raise StudyError(f"reader '{reader}' has the counts {counts}: wanted whole numbers, {', '.join(columns)}")
+    return [check_whole(f"reader '{reader}': {name}", count) for name, count in zip(columns, counts, strict=True)]
+
+
 def _expanded(reader: str, counts: SingleCounts) -> pd.DataFrame:
-    if len(counts) != 4 or not all(count == int(count) >= 0 for count in counts):
-        raise StudyError(f"reader '{reader}' has the counts {tuple(counts)}: wanted {', '.join(SingleCounts._fields)}")
-    real, real_called_real, synthetic, synthetic_called_real = map(int, counts)
+    real, real_called_real, synthetic, synthetic_called_real = _whole_counts(reader, counts, SingleCounts._fields)
     if real_called_real > real or synthetic_called_real > synthetic:
         raise StudyError(f"reader '{reader}' called more images real than there are: {tuple(counts)}")
     said = [real_called_real, real - real_called_real, synthetic_called_real, synthetic - synthetic_called_real]

@@ -78,7 +78,7 @@ def images_found_out(
 
     Source: Of single images, as in `exchange_test`, with readers as strata.
     """
-    check_share("confidence", confidence)
+    confidence = check_share("confidence", confidence)
     answers = classifications.answers
     table = crossed(answers["reader"], answers["image"], answers["synthetic"], answers["correct"])
     seen, found_out = (counts[:, table.second] for counts in (table.seen, table.hits))

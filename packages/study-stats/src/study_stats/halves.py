@@ -106,7 +106,7 @@ def drift(classifications: AnyClassifications, *, confidence: float = 0.95) -> D
     Source: Newcombe 1998, 'Interval estimation for the difference between independent proportions', method 10; Mehta,
     Patel and Gray 1985 for the exact test of all readers.
     """
-    check_share("confidence", confidence)
+    confidence = check_share("confidence", confidence)
     answers = classifications.answers.sort_values("time_answered", kind="stable")
     counts = answers.groupby("reader").size()
     left_out = tuple(str(reader) for reader in counts.index[counts < 2])

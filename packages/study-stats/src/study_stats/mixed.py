@@ -75,7 +75,7 @@ def mixed_model(classifications: Classifications, *, confidence: float = 0.95) -
 
     Source: Breslow & Clayton 1993, 'Approximate inference in generalized linear mixed models', for the information.
     """
-    check_share("confidence", confidence)
+    confidence = check_share("confidence", confidence)
     if not isinstance(classifications, Classifications):
         raise StudyError("the mixed model is of pairs; of single images, there is cluster_bootstrap")
     frame = classifications.frame

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study_stats.errors import StudyError
+from study_stats.errors import StudyError, check_whole
 from study_stats.reader_table import Realism
 from study_stats.signal_detection import Discrimination
 from study_stats.single_image import AnyClassifications
@@ -90,8 +90,9 @@ def plot_learning(classifications: AnyClassifications, *, window: int = 30) -> F
     Raises:
         StudyError: There are no classifications, or the window is empty.
     """
-    if window < 1 or not len(classifications):
-        raise StudyError(f"{len(classifications)} classifications, a window of {window}: wanted at least one of each")
+    window = check_whole("window", window, 1)
+    if not len(classifications):
+        raise StudyError("there are no classifications; wanted at least one")
     ordered = classifications.answers.sort_values("time_answered", kind="stable")
     with _drawing(3.4) as (drawing, axes):
         axes.axhline(0.5, color="#5b6470", linewidth=1)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study_stats.errors import StudyError, check_share
+from study_stats.errors import StudyError, check_share, check_whole
 from study_stats.single_image import AnyClassifications
 
 
@@ -71,7 +71,7 @@ def agreement(
     Source: Krippendorff 2011, 'Computing Krippendorff's alpha-reliability'; Fleiss 1971, 'Measuring nominal scale
     agreement among many raters'.
     """
-    check_share("confidence", confidence)
+    confidence, resamples = check_share("confidence", confidence), check_whole("number of resamples", resamples, 1)
     first = classifications.answers.sort_values("time_answered", kind="stable").drop_duplicates(["reader", "item"])
     readers = first["reader"].nunique()
     answers = first.groupby("item")["said"]

@@ -115,7 +115,7 @@ def realism(answers: Answers, *, confidence: float = 0.95, method: IntervalMetho
         Exact binomial tests of p = 0.5. Intervals (exact) hold for all readers at once.
         The total takes classifications for independent: see cluster_bootstrap.
     """
-    check_share("confidence", confidence)
+    confidence = check_share("confidence", confidence)
     counts = counts_by_reader(answers)
     p_values = [binomtest(wrong, right + wrong).pvalue if right + wrong else np.nan for right, wrong in counts.values()]
     each = together(confidence, int(np.isfinite(p_values).sum()))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, binom, norm
 
-from study_stats.errors import StudyError, check_share
+from study_stats.errors import StudyError, check_finite, check_share, check_whole
 from study_stats.intervals import IntervalMethod, together, wilson_limits
 
 _MOST = 2**17  # far beyond any study; checking more would take long
@@ -56,9 +56,8 @@ def classifications_for_width(
     Raises:
         StudyError: A setting makes no sense, or over 100,000 classifications are needed.
     """
-    for name, value in (("width", width), ("share p", p), ("confidence", confidence)):
-        check_share(name, value)
-    _check_readers(readers)
+    width, p = check_share("width", width), check_share("share p", p)
+    confidence, readers = check_share("confidence", confidence), check_whole("number of readers", readers, 1)
     if method not in ("exact", "wilson"):
         raise StudyError(f"an interval by '{method}': there are 'exact' and 'wilson'")
     each = together(confidence, readers)
@@ -87,11 +86,10 @@ def classifications_for_power(p: float, *, readers: int = 1, power: float = 0.8,
     Raises:
         StudyError: A setting makes no sense, or over 100,000 classifications are needed.
     """
-    for name, value in (("share p", p), ("power", power), ("level alpha", alpha)):
-        check_share(name, value)
+    p, power, alpha = check_share("share p", p), check_share("power", power), check_share("level alpha", alpha)
     if p == 0.5:
         raise StudyError("a share p of 0.5 is what the test is against: there is no difference to find")
-    _check_readers(readers)
+    readers = check_whole("number of readers", readers, 1)
 
     def powerful(counts: _Counts) -> NDArray[np.bool_]:
         # The test rejects up to `last` incorrect ones, and from as many correct ones down: the two tails are alike.
@@ -118,12 +116,12 @@ def classifications_for_equivalence(
     Raises:
         StudyError: A setting makes no sense, or over 100,000 classifications are needed.
     """
-    for name, value in (("power", power), ("level alpha", alpha)):
-        check_share(name, value)
+    power, alpha = check_share("power", power), check_share("level alpha", alpha)
+    margin, p = check_finite("margin", margin), check_finite("share p", p)
     # With room for rounding: no number of classifications shows what lies on the margin itself.
     if not abs(p - 0.5) + 1e-9 < margin < 0.5:
         raise StudyError(f"a margin of {margin} round 0.5 with p {p}: it is below 0.5, and p lies within it")
-    _check_readers(readers)
+    readers = check_whole("number of readers", readers, 1)
 
     def powerful(counts: _Counts) -> NDArray[np.bool_]:
         # The first number of incorrect ones that is too many for p = 0.5 - margin; seen from the other side, the last.
@@ -156,8 +154,3 @@ def _exact(wrong: NDArray[np.float64], counts: _Counts, confidence: float) -> tu
     low = np.where(wrong > 0, beta.ppf(tail, np.maximum(wrong, 1), counts - wrong + 1), 0)
     high = np.where(wrong < counts, beta.isf(tail, wrong + 1, np.maximum(counts - wrong, 1)), 1)
     return low, high
-
-
-def _check_readers(readers: int) -> None:
-    if readers < 1:
-        raise StudyError(f"{readers} readers: wanted at least one")

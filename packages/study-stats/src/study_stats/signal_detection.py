@@ -162,7 +162,7 @@ def discrimination(
         Intervals of a figure hold for all readers at once.
         The total compares each reader with themselves; its shares take classifications for independent.
     """
-    check_share("confidence", confidence)
+    confidence = check_share("confidence", confidence)
     table = single_answers(answers)
     contrasts, pooled = real_against_synthetic(table)
     p_values = [found.p_value for found in contrasts.values()]

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from study_stats.contrasts import Contrast
 from study_stats.counts import Answers, SingleAnswers, counts_by_reader, is_single, single_answers
-from study_stats.errors import StudyError
+from study_stats.errors import check_share
 from study_stats.intervals import holm, share_interval
 from study_stats.printing import interval_text, p_value_text, share_text, table_text
 from study_stats.signal_detection import real_against_synthetic
@@ -114,10 +114,7 @@ def equivalence(answers: Answers | SingleAnswers, *, margin: float, alpha: float
     Source: Schuirmann 1987, 'A comparison of the two one-sided tests procedure'; here with exact binomial tests, and of
     single images with the intervals of `Contrast`.
     """
-    if not 0 < margin < 0.5:
-        raise StudyError(f"a margin of {margin}: it lies between 0 and 0.5")
-    if not 0 < alpha < 0.5:
-        raise StudyError(f"a level alpha of {alpha}: it lies between 0 and 0.5")
+    margin, alpha = check_share("margin", margin, 0.5), check_share("level alpha", alpha, 0.5)
     shares, total = _single(answers) if is_single(answers) else _pairs(cast(Answers, answers))
     p_values = [share.outside(margin) for share in shares.values()]
 

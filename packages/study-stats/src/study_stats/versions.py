@@ -131,7 +131,7 @@ def compare_versions(classifications: AnyClassifications, *, confidence: float =
 
     Source: As in `exchange_test` for the test, and in `Contrast.interval` for the interval.
     """
-    check_share("confidence", confidence)
+    confidence = check_share("confidence", confidence)
     versions = classifications.versions
     if len(versions) < 2:
         raise StudyError(
