@@ -38,7 +38,7 @@ def tiny_stage() -> Callable[..., StageConfig]:
     """Makes the configuration of a stage that takes milliseconds a step; keywords are `StageConfig`'s."""
 
     def make(unet: dict[str, Any] | None = None, **stage: Any) -> StageConfig:
-        values = {"image_px": 8, "sampling": SamplingConfig(steps=4), **stage}
+        values = {"image_px": 8, "sampling": SamplingConfig(4, "ddpm"), **stage}
         return StageConfig(unet=UnetConfig(**{**TINY, **(unet or {})}), **values)
 
     return make

@@ -19,6 +19,7 @@ from cdm_core import (
     draw_noise,
     sample_stage,
 )
+from cdm_core import cascade as cascade_module
 from cdm_core import model_folder as model_folder_module
 from cdm_core.lowres import enlarge
 
@@ -313,3 +314,70 @@ def test_an_interrupted_save_leaves_the_model_that_was_there(
     with pytest.raises(KeyboardInterrupt):
         cascade.save(model, overwrite=True)
     torch.testing.assert_close(Cascade.load(model).sample(generators(0)), cascade.sample(generators(0)))
+
+
+def test_a_model_is_not_overwritten_unasked(cascade: Cascade, model: Path) -> None:
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    with pytest.raises(
+        CheckpointError, match=r"holds a model; pass overwrite=True to replace it, or use another folder$"
+    ):
+        cascade.save(model)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+    cascade.provenance["steps"] = 8
+    cascade.save(model, overwrite=True)
+    assert Cascade.load(model).provenance == {"steps": 8}
+
+
+def test_old_and_new_files_are_never_one_model(cascade: Cascade, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def halted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cascade_module, "write_model_file", halted)
+    with pytest.raises(KeyboardInterrupt):
+        cascade.save(model, overwrite=True)
+    assert "not a model folder, it has no model.toml" in refusal(model)
+
+
+def test_a_model_that_cannot_be_written_is_told_in_one_line(cascade: Cascade, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", Path("/proc/no-such")):
+        with pytest.raises(CheckpointError, match=r"^\S+: cannot be written \([^\n]*\); use another folder$"):
+            cascade.save(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_weights_that_are_not_finite_are_not_saved(cascade: Cascade, tmp_path: Path, value: float) -> None:
+    cascade.unets[1].get_parameter("init_conv.bias")[0] = value
+    with pytest.raises(
+        CheckpointError, match=r"stage-2\.safetensors: tensor 'init_conv.bias' .* not finite in float16"
+    ):
+        cascade.save(tmp_path / "model", dtype=torch.float16)
+    assert not list((tmp_path / "model").iterdir())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_weights_that_are_not_finite_are_not_loaded(model: Path, kind: torch.dtype) -> None:
+    def spoil(tensors: dict[str, Tensor]) -> None:
+        tensors["init_conv.bias"] = torch.full((8,), float("nan"), dtype=kind)
+
+    change_tensors(model / "stage-1.safetensors", spoil)
+    assert "stage-1.safetensors: tensor 'init_conv.bias' has values that are not finite" in refusal(model)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_weights_of_a_wrapped_network_are_loaded(
+    cascade: Cascade, model: Path, generators: Generators, prefix: str
+) -> None:
+    path = model / "stage-1.safetensors"
+    save_file({prefix + name: value for name, value in load_file(path).items()}, path)
+    torch.testing.assert_close(Cascade.load(model).sample(generators(0)), cascade.sample(generators(0)))
+    change_tensors(path, lambda tensors: tensors.pop(f"{prefix}init_conv.weight"))
+    told = refusal(model)
+    assert "tensor 'init_conv.weight' is missing" in told
+    assert all(part in told for part in prefix.split("."))
+
+
+def test_a_wrapped_network_is_saved_under_plain_names(cascade: Cascade, tmp_path: Path) -> None:
+    cascade.unets[0] = nn.DataParallel(cascade.unets[0])
+    cascade.save(tmp_path / "model")
+    Cascade.load(tmp_path / "model")

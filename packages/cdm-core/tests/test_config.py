@@ -1,12 +1,25 @@
+import inspect
 import tomllib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import tomli_w
+import torch
 
-from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core import (
+    CascadeConfig,
+    ConfigError,
+    SamplingConfig,
+    StageConfig,
+    TrainingConfig,
+    UnetConfig,
+    build_unet,
+    sample,
+)
+from cdm_core.config import Betas
 from cdm_core.config_file import dump_config, parse_config
+from cdm_core.solver import DEFAULT_METHOD, step_weights
 
 
 @pytest.fixture
@@ -203,3 +216,100 @@ def test_shares_of_training_are_shares(name: str) -> None:
 @pytest.mark.parametrize("chunk_size", [None, "auto", 4])
 def test_chunks_may_be_sized_by_hand_or_not(chunk_size: Any) -> None:
     assert TrainingConfig(1, 1, chunk_size=chunk_size).chunk_size == chunk_size
+
+
+@pytest.mark.parametrize(
+    ("unet", "factor"),
+    [
+        ({"dim_mults": (1,)}, 1),
+        ({"dim_mults": (1, 2)}, 2),
+        ({"dim_mults": (1, 2, 4)}, 4),
+        ({"dim_mults": (1,), "memory_efficient": True}, 2),
+        ({"dim_mults": (1, 2), "memory_efficient": True}, 4),
+    ],
+)
+def test_a_stage_has_a_side_that_its_network_can_halve(
+    tiny_stage: Callable[..., StageConfig], unet: dict[str, Any], factor: int
+) -> None:
+    for side in range(1, 10):
+        network = build_unet(tiny_stage(unet, image_px=8))
+        try:
+            with torch.no_grad():
+                fits = network(torch.zeros(1, 3, side, side), torch.zeros(1)).shape[2:] == (side, side)
+        except RuntimeError:
+            fits = False
+        assert fits == (side % factor == 0)
+        if fits:
+            assert tiny_stage(unet, image_px=side).unet.factor == factor
+        else:
+            with pytest.raises(
+                ConfigError, match=rf"^StageConfig: image_px {side} is no multiple of {factor}: [^\n]*$"
+            ):
+                tiny_stage(unet, image_px=side)
+
+
+@pytest.mark.parametrize("side", [0, -8])
+def test_a_stage_has_pixels(tiny_stage: Callable[..., StageConfig], side: int) -> None:
+    with pytest.raises(ConfigError, match=f"^StageConfig: image_px is at least 1, got {side}$"):
+        tiny_stage(image_px=side)
+
+
+def test_crops_are_halved_as_images_are(tiny_stage: Callable[..., StageConfig]) -> None:
+    pytest.importorskip("accelerate")
+    from cdm_core.training import check_training  # takes seconds to import, which the other tests need not wait for
+
+    check_training(tiny_stage(image_px=16), TrainingConfig(1, 1, crop_px=6))
+    with pytest.raises(ConfigError, match="crop_px 7 is no multiple of the network's factor 2"):
+        check_training(tiny_stage(image_px=16), TrainingConfig(1, 1, crop_px=7))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dim": 0}, "dim is at least 1, got 0"),
+        ({"dim_mults": ()}, "dim_mults has a number of at least 1 for each resolution"),
+        ({"dim_mults": (1, 0)}, "dim_mults has a number of at least 1"),
+        ({"num_resnet_blocks": (1, 2, 3)}, "num_resnet_blocks has a value for each of 2 resolutions"),
+        ({"layer_attns": (True,)}, "layer_attns has a value for each of 2 resolutions"),
+        ({"num_resnet_blocks": 0}, "num_resnet_blocks is at least 1"),
+        ({"init_conv_kernel_size": 4}, "init_conv_kernel_size is odd, got 4"),
+        ({"cond_images_channels": -1}, "cond_images_channels is at least 0"),
+        ({"text_embed_dim": 0}, "text_embed_dim is at least 1"),
+        ({"dimm": 8}, r"unknown key 'dimm'; did you mean 'dim'\?"),
+        ({"dim": "wide"}, "dim: Input should be a valid integer"),
+    ],
+)
+def test_a_network_that_cannot_be_made_is_refused_in_one_line(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^UnetConfig: {message}[^\n]*$"):
+        UnetConfig(**{"dim": 8, "dim_mults": (1, 2), **wrong})
+
+
+def test_an_argument_by_position_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^TrainingConfig: batch_size: Input should be a valid integer"):
+        TrainingConfig(1, "many")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_settings_are_finite(tiny_stage: Callable[..., StageConfig], value: float) -> None:
+    for name in ("eta", "lowres_noise", "guidance", "threshold_quantile"):
+        with pytest.raises(ConfigError, match=f"^SamplingConfig: {name} "):
+            SamplingConfig(method="ddim", **{name: value})
+    for name in ("learning_rate", "weight_decay", "ema_decay", "drop_embedding"):
+        with pytest.raises(ConfigError, match=f"^TrainingConfig: {name} "):
+            TrainingConfig(1, 1, **{name: value})
+    for name in ("max_lowres_noise", "lowres_blur"):
+        with pytest.raises(ConfigError, match=f"^StageConfig: {name} "):
+            tiny_stage(**{name: value})
+    with pytest.raises(ConfigError, match="guidance_input goes from"):
+        tiny_stage({"text_embed_dim": 4}, guidance_input=(1.0, value))
+    with pytest.raises(ConfigError, match=r"^Betas: betas lie between 0 and 1"):
+        Betas("linear", 1e-4, value)
+    assert TrainingConfig(1, 1, max_grad_norm=float("inf")).max_grad_norm == float("inf")
+    for norm in (float("nan"), 0.0, -1.0):
+        with pytest.raises(ConfigError, match="max_grad_norm is over 0"):
+            TrainingConfig(1, 1, max_grad_norm=norm)
+
+
+def test_one_solver_is_the_default_everywhere() -> None:
+    defaults = [inspect.signature(function).parameters["method"].default for function in (sample, step_weights)]
+    assert [*defaults, SamplingConfig().method] == [DEFAULT_METHOD] * 3

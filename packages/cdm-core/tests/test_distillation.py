@@ -10,7 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, TrainingConfig, sample, sample_stage
+from cdm_core import (
+    CheckpointError,
+    ConfigError,
+    SamplingConfig,
+    Schedule,
+    StageConfig,
+    TrainingConfig,
+    sample,
+    sample_stage,
+)
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.distillation import DistillationMethod, Teacher, distill_stage, student_of, students_of
 from cdm_core.schedule import ScheduleName
@@ -236,3 +245,18 @@ def test_students_of_a_mixture_draw_what_their_teacher_does(
             for images in (drawn(student, stage, steps), drawn(teacher, config, steps))
         )
         assert error < 0.75 * alone, steps  # nearer to the teacher's many steps than its own few are
+
+
+def test_students_that_are_there_are_not_replaced(
+    taught: tuple[StageConfig, nn.Module], tmp_path: Path, runs: Any
+) -> None:
+    config, teacher = taught
+    runs.train(student_of(config, 1), tmp_path / "1-steps", runs.settings(steps=1), examples=TwoColours())
+    options: dict[str, Any] = {"steps": (2, 1), "device": "cpu"}
+    with pytest.raises(CheckpointError, match=r"1-steps: holds a training run \(state\.pt\); pass resume=True"):
+        next(distill_stage(teacher, config, LEARNING, TwoColours(), tmp_path, **options))
+    assert not (tmp_path / "2-steps").exists()
+    with pytest.raises(ConfigError, match="wants steps of at least one student"):
+        next(distill_stage(teacher, config, LEARNING, TwoColours(), tmp_path, steps=()))
+    with pytest.raises(ConfigError, match="parts of at least 1, got 0"):
+        next(distill_stage(teacher, config, LEARNING, TwoColours(), tmp_path, parts=0, **options))

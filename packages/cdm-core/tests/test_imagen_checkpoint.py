@@ -487,3 +487,48 @@ def test_a_file_of_another_family_tells_which_version_to_install(
     by_tensors = checkpoint | {"ema": renamed(checkpoint["ema"], family)}
     assert wanted in refusal(by_tensors)
     assert wanted in refusal(checkpoint | {"version": version})
+
+
+def test_an_exported_file_is_not_overwritten_unasked(config: CascadeConfig, trained: Trained, tmp_path: Path) -> None:
+    cascade, path = load_imagen_checkpoint(trained.paths, config), tmp_path / "exported.pt"
+    path.write_bytes(b"mine")
+    with pytest.raises(CheckpointError, match=r"exported\.pt: is there; pass overwrite=True to replace it"):
+        save_imagen_checkpoint(cascade, path)
+    assert path.read_bytes() == b"mine"
+    save_imagen_checkpoint(cascade, path, overwrite=True)
+    load_imagen_checkpoint(path, config)
+
+
+def test_a_model_is_not_overwritten_by_an_import(config: CascadeConfig, trained: Trained, tmp_path: Path) -> None:
+    list(import_imagen_checkpoint(trained.paths, config, tmp_path))
+    with pytest.raises(CheckpointError, match="holds a model; pass overwrite=True"):
+        list(import_imagen_checkpoint(trained.paths, config, tmp_path))
+    list(import_imagen_checkpoint(trained.paths, config, tmp_path, overwrite=True))
+
+
+@pytest.mark.parametrize("where", ["{}{}", "unets.0.{}{}", "{}unets.0.{}"])
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_names_of_compiled_and_data_parallel_networks_are_read(
+    tiny_stage: Callable[..., StageConfig], tmp_path: Path, prefix: str, where: str
+) -> None:
+    stage = tiny_stage()
+    weights = build_unet(stage).state_dict()
+    named = {where.format(prefix, name): value for name, value in weights.items()}
+    torch.save(named, tmp_path / "unet.pt")
+    loaded = load_imagen_checkpoint(tmp_path / "unet.pt", CascadeConfig((stage,)), weights="raw").unets[0].state_dict()
+    assert loaded.keys() == weights.keys()
+    assert all(loaded[name].equal(value) for name, value in weights.items())
+    named.pop(where.format(prefix, "init_conv.weight"))
+    torch.save(named, tmp_path / "unet.pt")
+    with pytest.raises(CheckpointError) as refused:
+        load_imagen_checkpoint(tmp_path / "unet.pt", CascadeConfig((stage,)), weights="raw")
+    assert all(part in str(refused.value) for part in ("'init_conv.weight' is missing", *prefix.split(".")))
+
+
+def test_a_checkpoint_with_both_kinds_of_names_is_refused(
+    tiny_stage: Callable[..., StageConfig], tmp_path: Path
+) -> None:
+    weights = build_unet(tiny_stage()).state_dict()
+    torch.save({**weights, "module.init_conv.bias": weights["init_conv.bias"]}, tmp_path / "unet.pt")
+    with pytest.raises(CheckpointError, match="has tensors both with and without _orig_mod or module in their names"):
+        load_imagen_checkpoint(tmp_path / "unet.pt", CascadeConfig((tiny_stage(),)), weights="raw")

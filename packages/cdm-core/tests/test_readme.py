@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import cdm_core.training_run
-from cdm_core import Cascade
+from cdm_core import Cascade, CheckpointError
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -22,3 +22,8 @@ def test_the_example_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert names["large"].shape == (4, 3, 16, 16)
     (images,) = Cascade.load(tmp_path / "model").sample([torch.Generator()], steps=1)[1:]
     assert images.shape == (1, 3, 16, 16)
+    # run once more, it replaces nothing
+    state = (tmp_path / "run-8" / "state.pt").read_bytes()
+    with pytest.raises(CheckpointError, match=r"^run-8: holds a training run \(state\.pt\); pass resume=True"):
+        exec(example[1], {})  # noqa: S102
+    assert (tmp_path / "run-8" / "state.pt").read_bytes() == state

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import cdm_core.training_run
-from cdm_core import ConfigError, SamplingConfig, StageConfig
+from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig
 from cdm_core.denoiser import Conditions, predict
 from cdm_core.lowres import noised_lowres
 from cdm_core.objective import training_target
@@ -169,3 +169,42 @@ def test_validation_drops_no_embedding(tiny_stage: Stage, tmp_path: Path, runs: 
     assert [bool(prepared[i]["embedding_given"]) for i in range(4)] == [True, False, True, False]
     runs.train(config, tmp_path, runs.settings(steps=1), examples=Embedded())  # and a sheet of both kinds
     assert (tmp_path / "samples" / "0000001.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("tail", "damaged"),
+    [
+        (b"\n", 0),
+        (b"\n  \n\n", 0),
+        (b"\0" * 8 + b"\n", 1),
+        (b'{"step": 2, "lo', 0),
+        (b'{"st\n[]\n{"loss": 1}\n{"step": "two"}\n\xff\xfe\n', 5),
+    ],
+)
+def test_a_damaged_log_does_not_stop_a_run(
+    upper: StageConfig, tmp_path: Path, runs: Any, tail: bytes, damaged: int
+) -> None:
+    runs.train(upper, tmp_path, stop=2)
+    before = runs.log(tmp_path)
+    with (tmp_path / "log.jsonl").open("ab") as log:
+        log.write(tail)
+    runs.train(upper, tmp_path, stop=1, resume=True)
+    told = [{"event": "damaged_lines", "step": 2, "lines": damaged}] if damaged else []
+    assert runs.log(tmp_path)[:-1] == before + told
+    assert runs.log(tmp_path)[-1]["step"] == 3
+
+
+def test_a_last_line_without_its_end_is_kept(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    runs.train(upper, tmp_path, stop=2)
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(log.read_bytes().rstrip(b"\n"))
+    runs.train(upper, tmp_path, stop=1, resume=True)
+    assert values(runs.log(tmp_path), "step") == [1, 2, 3]
+
+
+def test_a_log_that_cannot_be_written_is_told_in_one_line(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    runs.train(upper, tmp_path, stop=2)
+    (tmp_path / "log.jsonl").unlink()
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(CheckpointError, match=r"log\.jsonl: cannot be written \(.*\); use another folder$"):
+        runs.train(upper, tmp_path, resume=True)

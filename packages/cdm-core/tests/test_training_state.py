@@ -192,3 +192,42 @@ def test_a_damaged_state_is_one_line(
 def test_a_missing_state_is_told(upper: StageConfig, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no training state here; train first"):
         load_trained(tmp_path / "state.pt", upper)
+
+
+def test_a_state_whose_weights_do_not_fit_is_one_line(
+    upper: StageConfig, good_state: bytes, tmp_path: Path, runs: Any
+) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(good_state)
+    values = runs.state(tmp_path)
+    for part in ("unet", "ema"):
+        spoilt = {name: value for name, value in values[part].items() if not name.endswith("init_conv.bias")}
+        torch.save({**values, part: spoilt}, path)
+        with pytest.raises(CheckpointError, match=r"^\S+: the state does not fit the network \([^\n]*\)[^\n]*$"):
+            runs.train(upper, tmp_path, runs.settings(steps=1, batch_size=1), resume=True)
+    with pytest.raises(CheckpointError, match="the state does not fit the network"):
+        load_trained(path, upper)
+    torch.save({**values, "stage": None}, path)
+    with pytest.raises(CheckpointError, match="not a training state; delete it to start again"):
+        load_trained(path, upper)
+
+
+@pytest.mark.parametrize("wrapped", [nn.DataParallel, lambda network: torch.compile(network, backend="eager")])
+def test_a_wrapped_network_is_trained_under_plain_names(
+    upper: StageConfig, random_unet: Callable[..., nn.Module], tmp_path: Path, runs: Any, wrapped: Any
+) -> None:
+    unet = random_unet(upper)
+    runs.train(upper, tmp_path, runs.settings(steps=1, learning_rate=0.0), initial=wrapped(unet))
+    trained = load_trained(tmp_path / "state.pt", upper)[0].state_dict()
+    assert all(trained[name].equal(value) for name, value in unet.state_dict().items())
+
+
+def test_a_network_of_another_stage_or_that_is_not_finite_is_no_start(
+    upper: StageConfig, tiny_stage: Stage, random_unet: Callable[..., nn.Module], tmp_path: Path, runs: Any
+) -> None:
+    unet = random_unet(upper)
+    unet.get_parameter("init_conv.bias")[0] = math.nan
+    for start, message in ((random_unet(tiny_stage()), "of another network"), (unet, "values that are not finite")):
+        with pytest.raises(CheckpointError, match=rf"^initial: the network for the stage of 16 px: [^\n]*{message}"):
+            runs.train(upper, tmp_path / "run", initial=start)
+    assert not (tmp_path / "run").exists()
