@@ -44,7 +44,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.notes == (
         "files with other endings left out: 3 (.csv, .txt)",
         "links that lead nowhere left out: 2 (gone, gone.png)",
-        "folders that cannot be read left out: 1 (locked)",
+        "files or folders that cannot be read left out: 1 (locked)",
     )
 
 

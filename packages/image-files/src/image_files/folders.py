@@ -1,18 +1,24 @@
 """The images of a folder and of the folders below it, with a word on everything that is passed over."""
 
-import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from image_files.errors import ImageFileError
+from run_folder import Obstacle, Walk
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """How names of images end, in small or capital letters."""
 _SHOWN = 3
+_LEFT_OUT = {
+    "dangling": "links that lead nowhere",
+    "unreadable": "files or folders that cannot be read",
+    "searched": "linked folders that are in already",
+    "inside": "folders inside",
+}
 
 
 @dataclass(frozen=True)
@@ -33,86 +39,6 @@ class ImageList:
     def paths(self) -> tuple[Path, ...]:
         """The images, in the order of their names."""
         return tuple(self.folder / name for name in self.names)
-
-
-@dataclass
-class _Walk:
-    """A walk through folders: links are followed, and every folder is entered once."""
-
-    folder: Path
-    suffixes: Collection[str]
-    recursive: bool
-    names: list[str] = field(default_factory=list)
-    other_files: Counter[str] = field(default_factory=Counter)
-    dangling: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    entered_twice: list[str] = field(default_factory=list)
-    not_entered: list[str] = field(default_factory=list)
-    _entered: set[tuple[int, int]] = field(default_factory=set)
-
-    def run(self) -> None:
-        """Walks. Folders that lie here come before those that are linked, so that their names are their own."""
-        waiting, linked = [""], list[str]()
-        while waiting or linked:
-            below = waiting.pop(0) if waiting else linked.pop(0)
-            try:
-                if not self._enter(below):
-                    continue
-                with os.scandir(self.folder / below) as listing:
-                    entries = sorted(listing, key=lambda entry: entry.name)
-            except OSError:
-                self.unreadable.append(below)
-                continue
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                name = f"{below}/{entry.name}" if below else entry.name
-                if not self._is_folder(entry):
-                    self._take_file(entry, name)
-                elif not self.recursive:
-                    self.not_entered.append(name)
-                else:
-                    (linked if entry.is_symlink() else waiting).append(name)
-
-    def notes(self) -> tuple[str, ...]:
-        """What was left out, a line each."""
-        endings = [ending or "no ending" for ending, _ in self.other_files.most_common()]
-        groups = (
-            (self.other_files.total(), "files with other endings", endings),
-            (len(self.dangling), "links that lead nowhere", self.dangling),
-            (len(self.unreadable), "folders that cannot be read", self.unreadable),
-            (len(self.entered_twice), "linked folders that are in already", self.entered_twice),
-            (len(self.not_entered), "folders inside", self.not_entered),
-        )
-        return tuple(f"{what} left out: {count} ({_shown(names)})" for count, what, names in groups if count)
-
-    def _enter(self, below: str) -> bool:
-        status = (self.folder / below).stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in self._entered:
-            self.entered_twice.append(below)
-            return False
-        self._entered.add(identity)
-        return True
-
-    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
-        try:
-            return entry.is_dir()
-        except OSError:
-            return False
-
-    def _take_file(self, entry: os.DirEntry[str], name: str) -> None:
-        suffix = Path(entry.name).suffix.lower()
-        try:
-            is_file = entry.is_file()
-        except OSError:
-            is_file = False
-        if entry.is_symlink() and not is_file:
-            self.dangling.append(name)
-        elif is_file and suffix in self.suffixes:
-            self.names.append(name)
-        else:
-            self.other_files[suffix] += 1
 
 
 def list_images(
@@ -138,11 +64,32 @@ def list_images(
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageFileError(f"{folder}: no such folder")
-    walk = _Walk(folder, suffixes, recursive)
-    walk.run()
-    if "" in walk.unreadable:
-        raise ImageFileError(f"{folder}: the folder cannot be read; check its permissions")
-    return ImageList(folder, tuple(sorted(walk.names)), walk.notes())
+    left_out: dict[str, list[str]] = {kind: [] for kind in _LEFT_OUT}
+
+    def name(path: Path) -> str:
+        return path.relative_to(folder).as_posix()
+
+    def note(obstacle: Obstacle, path: Path) -> None:
+        if obstacle == "unreadable" and path == folder:
+            raise ImageFileError(f"{folder}: the folder cannot be read; check its permissions")
+        if obstacle in left_out:
+            left_out[obstacle].append(name(path))
+
+    def enters(path: Path) -> bool:
+        if not recursive:
+            left_out["inside"].append(name(path))
+        return recursive
+
+    names: list[str] = []
+    endings: Counter[str] = Counter()
+    for path in Walk(folder, note, enters=enters).files():
+        if path.suffix.lower() in suffixes:
+            names.append(name(path))
+        else:
+            endings[path.suffix.lower() or "no ending"] += 1
+    notes = [_note("files with other endings", endings.total(), [ending for ending, _ in endings.most_common()])]
+    notes += [_note(_LEFT_OUT[kind], len(paths), paths) for kind, paths in left_out.items()]
+    return ImageList(folder, tuple(sorted(names)), tuple(filter(None, notes)))
 
 
 def paths_by_stem(paths: Iterable[Path]) -> dict[str, Path]:
@@ -161,5 +108,7 @@ def paths_by_stem(paths: Iterable[Path]) -> dict[str, Path]:
     return by_stem
 
 
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+def _note(what: str, count: int, names: list[str]) -> str:
+    """A line on what was left out; empty if nothing was."""
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"{what} left out: {count} ({shown})" if count else ""

@@ -9,6 +9,7 @@ from run_folder.files import file_sha256, whole_file
 from run_folder.folder import RunFolder, RunFolderError, differences
 from run_folder.locks import FolderLock, LockedError
 from run_folder.tables import CsvRow, CsvTable, TableError, plain_name, read_table
+from run_folder.walk import Obstacle, Walk
 
 __all__ = [
     "DISK_FULL",
@@ -16,9 +17,11 @@ __all__ = [
     "CsvTable",
     "FolderLock",
     "LockedError",
+    "Obstacle",
     "RunFolder",
     "RunFolderError",
     "TableError",
+    "Walk",
     "content_digest",
     "differences",
     "file_sha256",

@@ -1,0 +1,88 @@
+"""Walks through folders and the folders that links in them lead to, each once."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+Obstacle: TypeAlias = Literal["hidden", "dangling", "unreadable", "searched", "output"]
+"""Why a walk leaves something out: its name begins with a dot; a link leads nowhere; it cannot be read; the folder has
+been searched already; it is one of those that are not to be entered."""
+
+
+class Walk:
+    """A walk through a folder: real folders first, then those that links lead to. No folder is entered twice.
+
+    Args:
+        folder: Where it begins.
+        note: Called with each obstacle and its path.
+        without: Folders that are not entered, but for `folder` itself.
+        enters: Whether to enter a folder; all if None.
+        hidden: Whether to take files and folders whose names begin with a dot.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        note: Callable[[Obstacle, Path], None],
+        without: Sequence[str | os.PathLike[str]] = (),
+        *,
+        enters: Callable[[Path], bool] | None = None,
+        hidden: bool = False,
+    ) -> None:
+        self._note, self._enters, self._hidden = note, enters, hidden
+        self._without = {key for other in without if (key := _key(Path(other))) is not None}
+        self._real, self._linked = deque([folder]), deque[Path]()
+        self._entered: set[tuple[int, int]] = set()
+        self._root = folder
+
+    def files(self) -> Iterator[Path]:
+        """Yields the files, links to files among them, folder by folder."""
+        while self._real or self._linked:
+            folder = (self._real or self._linked).popleft()
+            key = _key(folder)
+            if key is None:
+                self._note("unreadable", folder)
+            elif key in self._entered:
+                self._note("searched", folder)
+            elif key in self._without and folder != self._root:
+                self._note("output", folder)
+            else:
+                self._entered.add(key)
+                yield from self._files_of(folder)
+
+    def _files_of(self, folder: Path) -> Iterator[Path]:
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            self._note("unreadable", folder)
+            return
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith(".") and not self._hidden:
+                self._note("hidden", path)
+            elif _is_folder(entry):
+                if self._enters is None or self._enters(path):
+                    (self._linked if entry.is_symlink() else self._real).append(path)
+            elif os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where it may not look
+                yield path
+            else:
+                self._note("dangling" if entry.is_symlink() else "unreadable", path)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads through itself
+        return False
+
+
+def _key(folder: Path) -> tuple[int, int] | None:
+    """What a folder is known by, whatever link leads to it; None if it cannot be looked at."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
