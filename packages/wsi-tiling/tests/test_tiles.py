@@ -17,6 +17,7 @@ from wsi_tiling import (
     TissueRule,
     find_tiles,
     open_slide,
+    pen,
     resolve_rule,
     shares,
     tissue_mask,
@@ -179,6 +180,24 @@ def test_tissue_is_that_of_the_slide_as_a_whole(picture: np.ndarray) -> None:
     assert len(frame) == 10 * 7
     for x, y, tissue in zip(frame["x_l0"], frame["y_l0"], frame["tissue"], strict=True):
         assert tissue == mask[y // 2 : y // 2 + 32, x // 2 : x // 2 + 32].mean()
+
+
+@pytest.mark.parametrize("field", [64, 100])
+def test_pens_are_found_in_bands_of_rows_as_in_the_whole(picture: np.ndarray, field: int) -> None:
+    image = np.tile(picture, (4, 1, 1))
+    image[200:280, 100:600] = (215, 40, 60)
+    image[1100:1400, 300:380] = (40, 80, 170)
+    rule = TissueRule(0.6, 0.3, reject_pen=True)
+    slide = ArraySlide(image, path="any.tif")
+    tables = {}
+    for margins in (1, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shares, "_MARGINS_PER_BAND", margins)
+            patch.setattr(pen, "MAX_BAND_PX", 2**24 if margins > 1 else 1)
+            tables[margins] = find_tiles([slide], field_l0=field, rule=rule, min_tissue=0).frame
+    pd.testing.assert_frame_equal(tables[1], tables[1000], rtol=0, atol=0 if field == 64 else 0.005)  # fractions round
+    without = find_tiles([slide], field_l0=field, rule=TissueRule(0.6, 0.3), min_tissue=0).frame
+    assert (without["tissue"] - tables[1]["tissue"]).max() > 0.2
 
 
 def test_otsu_s_limit_is_one_for_a_whole_slide() -> None:

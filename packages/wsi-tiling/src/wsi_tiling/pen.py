@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from wsi_tiling.glass import DEFAULT_BACKGROUND
-from wsi_tiling.region import Colour, Image
+from wsi_tiling.region import MAX_BAND_PX, Colour, Image
 
 Flags = NDArray[np.uint8]
 """(H, W), each pixel a sum of the numbers below."""
@@ -27,6 +27,8 @@ INK = _COOL | _WARM
 _STROKE_L0 = 48
 _STROKE_SHARE = 0.4
 _COOL_RIM_L0, _WARM_RIM_L0 = 128, 512
+PEN_REACH_L0 = _WARM_RIM_L0 + _STROKE_L0
+"""How far from a pixel, in level-0 pixels, there may be ink that makes it one of a pen's."""
 
 
 def ink_flags(image: Image, glass: Colour = DEFAULT_BACKGROUND) -> Flags:
@@ -68,19 +70,30 @@ def ink_flags(image: Image, glass: Colour = DEFAULT_BACKGROUND) -> Flags:
 
 
 def pen_mask(flags: Flags, scale_l0: float) -> NDArray[np.bool_]:
-    """Marks pen strokes and their rims, (H, W) bool.
+    """Marks pen strokes and their rims, (H, W) bool, in bands of bounded size.
 
     Args:
         flags: What `ink_flags` found.
         scale_l0: Level-0 pixels a pixel.
     """
     pen = np.zeros(flags.shape, np.bool_)
+    margin = int(PEN_REACH_L0 / scale_l0) + 4  # in pixels; what lies further away has no say
+    height = max(MAX_BAND_PX // 8 // flags.shape[1], 2 * margin)
+    for top in range(0, len(flags), height):
+        first, stop = max(0, top - margin), min(len(flags), top + height + margin)
+        band = _pen_band(flags[first:stop], scale_l0)
+        pen[top : top + height] = band[top - first : top - first + height]
+    return pen
+
+
+def _pen_band(flags: Flags, scale_l0: float) -> NDArray[np.bool_]:
+    pen = np.zeros(flags.shape, np.bool_)
     side = max(3, int(_STROKE_L0 / scale_l0) // 2 * 2 + 1)
     for ink, rim, rim_l0 in ((_COOL, _COOL_RIM, _COOL_RIM_L0), (_WARM, _WARM_RIM, _WARM_RIM_L0)):
-        found = (flags & ink > 0).view(np.uint8)
-        if not found.any():
+        inked = (flags & ink > 0).view(np.uint8)
+        if not inked.any():
             continue
-        stroke = ndimage.uniform_filter(found * np.uint8(255), side, mode="nearest") > _STROKE_SHARE * 255
+        stroke = ndimage.uniform_filter(inked * np.uint8(255), side, mode="nearest") > _STROKE_SHARE * 255
         near = ndimage.maximum_filter(stroke, 2 * max(1, round(rim_l0 / scale_l0)) + 1, mode="nearest")
         pen |= stroke | (near & (flags & (ink | rim) > 0))
     return pen

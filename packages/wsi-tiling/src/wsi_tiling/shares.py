@@ -1,17 +1,18 @@
 """How much of a tile is tissue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_tiling.pen import Flags
+from wsi_tiling.pen import PEN_REACH_L0, Flags
 from wsi_tiling.slide import Slide
 from wsi_tiling.tissue import TissueRule, classify, clean, colour_mask
 
 PX_PER_TILE = 32
 """Tissue is looked for in pictures in which a tile has this many pixels a side."""
 _TILES_PER_BAND = 2**12
+_MARGINS_PER_BAND = 8
 
 
 def tissue_shares(
@@ -19,8 +20,9 @@ def tissue_shares(
 ) -> NDArray[np.float64]:
     """Measures the share of tissue of tiles, at 32 px a tile, without the rule's erosion and dilation.
 
-    By a rule that goes by colour alone, row by row of tiles. By any other, pen marks, specks and holes are looked for
-    in all that the tiles cover, as one: that takes a few bytes of memory for each of these pixels.
+    By a rule that goes by colour alone, row by row of tiles; by one that rejects pens besides, in bands of rows, with
+    as much around them as pens reach. By any other, specks and holes are looked for in all that the tiles cover, as
+    one: that takes a few bytes of memory for each of these pixels.
 
     Args:
         slide: The slide.
@@ -39,8 +41,17 @@ def tissue_shares(
         return np.ones((len(ys), len(xs)))
     if rule.goes_by_colour_alone:
         return np.array([_row_of_shares(slide, xs, y, field_l0, rule) for y in ys])
-    mask = slide_mask(slide, (xs[0], ys[0]), (xs[-1] - xs[0], ys[-1] - ys[0]), field_l0, rule)
-    return np.array([[share(mask, (x - xs[0], y - ys[0]), field_l0) for x in xs] for y in ys])
+    columns, rows = ([_pixel(begin - begins[0], field_l0) for begin in begins] for begins in (xs, ys))
+    size = (columns[-1] + PX_PER_TILE, rows[-1] + PX_PER_TILE)
+    margin = size[1] if rule.looks_at_areas else int(PEN_REACH_L0 * PX_PER_TILE / field_l0) + 2
+    shares = []
+    for first, last in _bands(rows, _MARGINS_PER_BAND * margin):
+        top, bottom = max(0, rows[first] - margin), min(size[1], rows[last] + PX_PER_TILE + margin)
+        mask = _mask_rows(slide, (xs[0], ys[0]), size[0], (top, bottom), field_l0, rule)
+        for row in rows[first : last + 1]:
+            strip = mask[row - top : row - top + PX_PER_TILE]
+            shares.append([float(strip[:, column : column + PX_PER_TILE].mean()) for column in columns])
+    return np.array(shares)
 
 
 def slide_mask(
@@ -61,22 +72,43 @@ def slide_mask(
     Raises:
         SlideError: The slide cannot be read.
     """
-    scale = field_l0 / PX_PER_TILE
-    width, height = (round(length / scale) + PX_PER_TILE for length in reach_l0)
-    flags: Flags = np.empty((height, width), np.uint8)
-    rows = PX_PER_TILE * max(1, _TILES_PER_BAND * PX_PER_TILE // width)
-    for top in range(0, height, rows):
-        count = min(rows, height - top)
-        corner = (xy_l0[0], xy_l0[1] + top * scale)
-        band = slide.read(corner, (width * scale, count * scale), (width, count))
-        flags[top : top + count] = classify(band, rule, slide.glass)
-    return clean(flags, rule, scale)
+    width, height = (_pixel(length, field_l0) + PX_PER_TILE for length in reach_l0)
+    return _mask_rows(slide, xy_l0, width, (0, height), field_l0, rule)
 
 
 def share(mask: NDArray[np.bool_], xy_l0: tuple[int, int], field_l0: float) -> float:
     """The share of tissue of the tile whose corner lies at `xy_l0` from that of a mask by `slide_mask`."""
-    column, row = (round(place * PX_PER_TILE / field_l0) for place in xy_l0)
+    column, row = (_pixel(place, field_l0) for place in xy_l0)
     return float(mask[row : row + PX_PER_TILE, column : column + PX_PER_TILE].mean())
+
+
+def _pixel(distance_l0: int, field_l0: float) -> int:
+    """A distance in pixels of the picture, to the nearest."""
+    return round(distance_l0 * PX_PER_TILE / field_l0)
+
+
+def _bands(rows: Sequence[int], least_px: int) -> Iterator[tuple[int, int]]:
+    """Yields the first and the last of each run of tile rows that is so many pixels high, or all that are left."""
+    first = 0
+    for number, row in enumerate(rows):
+        if row - rows[first] >= least_px or number == len(rows) - 1:
+            yield first, number
+            first = number + 1
+
+
+def _mask_rows(
+    slide: Slide, xy_l0: tuple[int, int], width: int, rows: tuple[int, int], field_l0: float, rule: TissueRule
+) -> NDArray[np.bool_]:
+    """The tissue in some rows of the picture, `width` pixels wide, whose first pixel lies at `xy_l0`."""
+    scale, (first, stop) = field_l0 / PX_PER_TILE, rows
+    flags: Flags = np.empty((stop - first, width), np.uint8)
+    step = PX_PER_TILE * max(1, _TILES_PER_BAND * PX_PER_TILE // width)
+    for top in range(first, stop, step):
+        count = min(step, stop - top)
+        corner = (xy_l0[0], xy_l0[1] + top * scale)
+        band = slide.read(corner, (width * scale, count * scale), (width, count))
+        flags[top - first : top - first + count] = classify(band, rule, slide.glass)
+    return clean(flags, rule, scale)
 
 
 def _row_of_shares(slide: Slide, xs: Sequence[int], y: int, field_l0: float, rule: TissueRule) -> list[float]:

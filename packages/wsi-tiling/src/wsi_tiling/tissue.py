@@ -96,7 +96,12 @@ class TissueRule:
     @property
     def goes_by_colour_alone(self) -> bool:
         """Whether a pixel's neighbours have no say, but for erosion and dilation."""
-        return not (self.reject_pen or self.min_area_l0 or self.max_hole_l0)
+        return not (self.reject_pen or self.looks_at_areas)
+
+    @property
+    def looks_at_areas(self) -> bool:
+        """Whether specks or holes count, of which pixels anywhere may be part."""
+        return bool(self.min_area_l0 or self.max_hole_l0)
 
 
 STUDY = TissueRule(0.5, 0.02, erode_px=5, dilate_px=51)
@@ -220,15 +225,15 @@ def clean(flags: Flags, rule: TissueRule, scale_l0: float) -> NDArray[np.bool_]:
         ValueError: The scale is not positive.
     """
     check_number("a positive number of level-0 pixels a pixel", scale_l0, above=0)
-    mask = flags & _COLOUR > 0
+    mask = (flags & _COLOUR).view(np.bool_)
     pen = pen_mask(flags, scale_l0) if rule.reject_pen else None
     if pen is not None:
-        mask &= ~pen
+        np.greater(mask, pen, out=mask)  # mask and not pen, without a copy
     if rule.max_hole_l0:
         # A hole of just the largest area is filled, a speck of just the least area stays.
         mask = ~without_small_parts(~mask, math.nextafter(rule.max_hole_l0 / scale_l0**2, math.inf), diagonal=False)
         if pen is not None:
-            mask &= ~pen
+            np.greater(mask, pen, out=mask)
     return without_small_parts(mask, rule.min_area_l0 / scale_l0**2, diagonal=True)
 
 
