@@ -92,7 +92,7 @@ def prepare(photograph: Path, out: Path, steps: int, batch: int) -> None:
         mirrored & inside & (frame["field_l0"] == HIGH.field_l0)
     )
     TileTable(frame[kept]).save(tiles / "tiles.parquet")
-    Urcdm(plan_of(0, steps, batch).urcdm, Urcdm.load(builtin.TEACHER).cascades[:2]).save(out / "start")
+    Urcdm(plan_of(0, steps, batch).urcdm, Urcdm.load(builtin.TEACHER).cascades[:2]).save(out / "start", overwrite=True)
 
 
 def train(out: Path) -> None:

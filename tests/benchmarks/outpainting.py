@@ -86,7 +86,7 @@ def train(slides: Mapping[str, Slide], tiles: Path, out: Path, steps: int) -> No
         unets.append(trained(stage, steps_here, examples, out / f"patches-{side}", unet))
         done.append(f"{steps_here} x {BATCH[side]}")
     provenance = {"mpp": plan.urcdm.mpp, "data": ", ".join(slides), "steps": "; ".join(done)}
-    Cascade(begun.config, unets, provenance).save(out / "cascade", dtype=torch.float16)
+    Cascade(begun.config, unets, provenance).save(out / "cascade", dtype=torch.float16, overwrite=True)
 
 
 def trained(stage: StageConfig, steps: int, examples: Examples, folder: Path, initial: nn.Module) -> nn.Module:
@@ -185,8 +185,8 @@ def main() -> None:
         real = load_into_memory(open_slide(arguments.real))
         train({arguments.real.stem: real}, out / "tiles" / "tiles.parquet", out, arguments.steps)
     built_in = Urcdm.load(builtin.TEACHER)
-    built_in.save(out / "built-in")
-    Urcdm(replace(built_in.config, overlap=0.0), built_in.cascades).save(out / "no-overlap")
+    built_in.save(out / "built-in", overwrite=True)
+    Urcdm(replace(built_in.config, overlap=0.0), built_in.cascades).save(out / "no-overlap", overwrite=True)
 
     real = pixels(arguments.real)
     corners = [range(0, side - SIDE_PX + 1, APART * BLOCK_PX) for side in real.shape[:2]]

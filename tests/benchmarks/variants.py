@@ -167,7 +167,7 @@ def figures_of(name: str, model: Urcdm, slide: Slide, real: Pixels, count: int, 
     """The figures of a model, measured unless they are there."""
     kept = out / f"{name}-figures.json"
     if not kept.exists():
-        model.save(out / name)
+        model.save(out / name, overwrite=True)
         picture = drawn("sample", out / name, "--in-order", out / f"{name}.tiff")
         kept.write_text(json.dumps(quality(picture, real) | from_real_contexts(model, slide, count)))
         print(name, kept.read_text(), flush=True)

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from cdm_core import StageConfig, TrainingConfig
+from cdm_core import CheckpointError, StageConfig, TrainingConfig, TrainingError
 from cdm_core.config_file import parse_config
 from cdm_core.imagen_offline import imagen_module
 from cdm_core.training import train_stage
@@ -51,6 +51,10 @@ def main():
         torch.distributed.barrier()
         rank, skipped = torch.distributed.get_rank(), [event.skipped for event in events]
         Path(f"{folder} {rank}.json").write_text(json.dumps(skipped))
+    try:
+        next(train_stage(stage, settings, Pictures(), Path("whole"), device="cpu"))
+    except (CheckpointError, TrainingError) as error:
+        Path(f"refused {rank}.txt").write_text(f"{type(error).__name__}: {error}")
     torch.distributed.destroy_process_group()
 
 
@@ -83,6 +87,9 @@ def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs
     assert "Warning" not in result.stderr
     for rank in (0, 1):  # the broken example is the first process's, and both skip its step
         assert json.loads((tmp_path / f"whole {rank}.json").read_text()) == [0, 1, 1, 1, 1]
+    main, other = ((tmp_path / f"refused {rank}.txt").read_text() for rank in (0, 1))
+    assert main.startswith("CheckpointError: whole: holds a training run (state.pt)")
+    assert other == "TrainingError: whole: process 0 cannot begin; see its message"
     one = runs.state(tmp_path / "one")
     runs.assert_close(one, runs.state(tmp_path / "whole"))
     runs.assert_close(one, runs.state(tmp_path / "begun by one"))

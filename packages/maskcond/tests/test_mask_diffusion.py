@@ -130,7 +130,7 @@ def test_a_model_that_does_not_fit_is_refused(tiny_cascade: Make, tmp_path: Path
         MaskDiffusion.load(tmp_path)
     with pytest.raises(ValueError, match="the stage of 8 px is conditioned; masks are drawn from nothing"):
         MaskDiffusion(KUMAR, widen_for_masks(cascade, KUMAR).cascade)
-    widen_for_masks(cascade, KUMAR).save(tmp_path)
+    widen_for_masks(cascade, KUMAR).save(tmp_path, overwrite=True)
     with pytest.raises(CheckpointError, match="holds a model of kind 'mask-cascade', wanted 'mask-diffusion'"):
         MaskDiffusion.load(tmp_path)
     with pytest.raises(MaskError, match="count and batch_size are at least 1 and seed 0, got 1, 0 and 0"):
