@@ -122,3 +122,14 @@ def test_wrong_channels_and_sizes_are_refused() -> None:
 def test_classes_that_cannot_be_told_apart_are_refused(classes, message) -> None:
     with pytest.raises(MaskError, match=message):
         ClassSet(classes)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_channels_that_are_not_finite_are_refused(kind, value) -> None:
+    channels = np.zeros((4, 3, 3), kind)
+    channels[1, 2, 2] = kind(value)
+    with pytest.raises(MaskError, match="wanted finite channels, got 1 of 36 values that are not"):
+        KIDNEY_CODEC.decode(channels)
+    with pytest.raises(MaskError, match="wanted finite channels"):
+        KIDNEY_CODEC.resize(channels, (2, 2))

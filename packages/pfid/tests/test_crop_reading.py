@@ -170,5 +170,5 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
 def test_other_images_are_refused(plan: CropPlan) -> None:
     with pytest.raises(PlanError, match="not those of the plan"):
         next(read_crops(array_images([np.zeros((64, 64, 3), np.uint8)]), plan, "real", workers=0))
-    with pytest.raises(PfidError, match="1 crop or more"):
+    with pytest.raises(PfidError, match="batch_size is 0, wanted a whole number of 1 or more"):
         next(read_crops(array_images([np.zeros((64, 64, 3), np.uint8)]), plan, "real", batch_size=0))

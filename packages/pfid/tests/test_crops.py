@@ -186,11 +186,11 @@ def test_images_other_than_those_planned_for_are_refused(plan: CropPlan) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"count": 1}, "2 crops or more"),
-        ({"patch_px": 0}, "1 px or more"),
+        ({"count": 1}, "count is 1, wanted a whole number of 2 or more"),
+        ({"patch_px": 0}, "patch_px is 0, wanted a whole number of 1 or more"),
         ({"size_min": 32}, "patch_px <= size_min"),
         ({"size_min": 90, "size_max": 80}, "size_min <= size_max"),
-        ({"seed": -1}, "seed of 0 or more"),
+        ({"seed": -1}, "seed is -1, wanted a whole number of 0 or more"),
         ({"protocol": "free"}, "any-resolution, paired, got free"),
         ({"size_min": 101}, r"1 of 2 images are smaller than 101 px: 0 \(100 x 300 px\)"),
     ],

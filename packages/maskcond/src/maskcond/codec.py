@@ -155,6 +155,9 @@ class MaskCodec:
     def _check_channels(self, channels: NDArray[np.floating]) -> None:
         if channels.ndim != 3 or len(channels) != self.channels:
             raise MaskError(f"wanted channels of shape ({self.channels}, H, W), got {channels.shape}")
+        if not np.isfinite(channels).all():
+            count = int((~np.isfinite(channels)).sum())
+            raise MaskError(f"wanted finite channels, got {count:,} of {channels.size:,} values that are not")
 
     def _palette(self) -> Image:
         return np.array([(0, 0, 0), *(each.colour for each in self.classes.classes)], np.uint8)

@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -99,9 +100,9 @@ class Number:
         """
         if value is None:
             return [1.0, 0.0, 0.0]
-        if isinstance(value, str) or not math.isfinite(value):
+        if not isinstance(value, Real) or not math.isfinite(value):
             raise ConditionError(f"wanted a number as {self.name}, got '{value}'")
-        return [0.0, 1.0, (value - self.centre) / self.scale]
+        return [0.0, 1.0, (float(value) - self.centre) / self.scale]
 
     def decode(self, entries: Embedding) -> float | None:
         """The value that entries stand for."""

@@ -137,11 +137,13 @@ def mean_scores(scores: Iterable[SegmentationScores]) -> SegmentationScores:
     """The mean over images of each figure, every image with the same weight.
 
     Raises:
-        MaskError: There is no image.
+        MaskError: There is no image, or a score is not finite.
     """
-    table = np.array([astuple(each) for each in scores])
+    table = np.array([astuple(each) for each in scores], np.float64)
     if not len(table):
         raise MaskError("wanted the scores of at least one image, got none")
+    if not np.isfinite(table).all():
+        raise MaskError(f"the scores of {int((~np.isfinite(table)).any(axis=1).sum())} images are not finite numbers")
     return SegmentationScores(*table.mean(axis=0).tolist())
 
 

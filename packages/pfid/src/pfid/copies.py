@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
-from pfid.errors import FeatureError
+from pfid.errors import FeatureError, is_finite
 from pfid.features import checked_pair
 from pfid.neighbours import Device, nearest
 
@@ -105,8 +105,9 @@ def memorisation(
     Source: The test is that of Meehan, Chaudhuri & Dasgupta 2020, 'A non-parametric test to detect data-copying in
     generative models', section 3, in one cell; the rule for single images is ours.
     """
-    if not 0 < quantile < 1:
+    if not is_finite(quantile) or not 0 < quantile < 1:
         raise FeatureError(f"a quantile of {quantile}: it lies between 0 and 1")
+    quantile = float(quantile)
     real = train if held_out is None else held_out
     against = "training" if held_out is None else "held-out"
     trained, checked = checked_pair(train, real)

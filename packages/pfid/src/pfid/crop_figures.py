@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pfid.crop_features import CropFeatures, Progress, measure_crops
 from pfid.crops import CropPlan
-from pfid.errors import FeatureError
+from pfid.errors import FeatureError, check_whole
 from pfid.extractors import Extractor
 from pfid.figures import Figure
 from pfid.frechet import Device, frechet_distance
@@ -130,6 +130,7 @@ def patch_figures(
     Source: Chong & Forsyth 2020, 'Effectively unbiased FID and Inception Score and where to find them', section 4, for
         the extrapolation. There, subsets of 15 sizes are drawn anew and the real side is fixed.
     """
+    resamples = check_whole("resamples", resamples, 0, FeatureError)
     kept, dimensions = features.kept, features.real.shape[1]
     check_count(len(kept), dimensions, allow_few)
     resampled, permuted = (np.random.default_rng((features.plan.seed, number)) for number in range(2))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfid.crops import CropPlan, PlannedSide, Protocol, WhiteRule
-from pfid.errors import PlanError
+from pfid.errors import PlanError, check_whole
 from pfid.images import Images, listed
 
 
@@ -54,12 +54,17 @@ def plan_crops(
         'any-resolution'.
     """
     size_min = patch_px if size_min is None else size_min
+    count, patch_px = check_whole("count", count, 2, PlanError), check_whole("patch_px", patch_px, 1, PlanError)
+    size_min, size_max = (
+        check_whole("size_min", size_min, 1, PlanError),
+        check_whole("size_max", size_max, 0, PlanError),
+    )
+    seed = check_whole("seed", seed, 0, PlanError)
     if protocol not in get_args(Protocol):
         raise PlanError(f"wanted a protocol of {', '.join(get_args(Protocol))}, got {protocol}")
-    if count < 2 or patch_px < 1 or size_min < patch_px or (size_max and size_max < size_min) or seed < 0:
+    if size_min < patch_px or (size_max and size_max < size_min):
         raise PlanError(
-            "wanted 2 crops or more, a patch of 1 px or more, patch_px <= size_min <= size_max (or 0) and a seed of 0 "
-            f"or more, got {count} crops, {patch_px} px, sizes {size_min} to {size_max}, seed {seed}"
+            f"wanted patch_px <= size_min <= size_max (or 0), got {patch_px} px, sizes {size_min} to {size_max}"
         )
     for images in (real, fake):
         small = [

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfid.crops import CropPlan, Side
-from pfid.errors import ImageError, PfidError
+from pfid.errors import ImageError, PfidError, check_whole
 from pfid.images import Image, Images, ImageSource
 from run_folder import first_line
 
@@ -116,8 +116,8 @@ def read_crops(
         ImageError: An image cannot be read.
         PfidError: A worker process ended unasked.
     """
-    if batch_size < 1 or workers < 0:
-        raise PfidError(f"wanted batches of 1 crop or more and 0 workers or more, got {batch_size} and {workers}")
+    batch_size = check_whole("batch_size", batch_size, 1, PfidError)
+    workers = check_whole("workers", workers, 0, PfidError)
     plan.side(side).check(images, side)
     order = reading_order(plan, side)
     tasks = _tasks(images, plan, side, order if skip is None else order[~skip[order]], batch_size)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pfid.errors import PlanError
+from pfid.errors import PlanError, is_finite
 from pfid.images import Image, Images, listed
 from run_folder import whole_file
 
@@ -57,7 +57,7 @@ class WhiteRule:
     max_chroma: int = 20
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
+        if not is_finite(self.share) or not 0 < self.share <= 1:
             raise PlanError(f"wanted a share of white pixels above 0, 1 at most, got {self.share}")
 
     def is_white(self, patches: Image) -> NDArray[np.bool_]:

@@ -1,5 +1,9 @@
 """The errors a user can meet; each message is one line that says what is wrong and what to do."""
 
+import math
+from numbers import Real
+from typing import Any
+
 
 class PfidError(ValueError):
     """Images, features, plans or settings that no figure can be worked out from."""
@@ -23,3 +27,25 @@ class FeatureError(PfidError):
 
 class FigureError(PfidError):
     """Figures that cannot be read, or that mean different things and so cannot be compared."""
+
+
+def is_finite(number: Any) -> bool:
+    """Whether something is a finite number of any kind, of Python or NumPy; pandas' missing values are none."""
+    return isinstance(number, Real) and math.isfinite(number)
+
+
+def check_whole(name: str, number: Any, least: int, error: type[PfidError]) -> int:
+    """Returns a whole number of any kind as an int.
+
+    Args:
+        name: What it is, for the error.
+        number: The number.
+        least: The least that it may be.
+        error: What is raised.
+
+    Raises:
+        PfidError: It is missing, not finite, not whole or too small.
+    """
+    if not is_finite(number) or number != int(number) or number < least:
+        raise error(f"{name} is {number}, wanted a whole number of {least} or more")
+    return int(number)

@@ -28,6 +28,8 @@ def checked_features(features: NDArray[Any], what: str = "features", least: int 
         raise FeatureError(f"{what}: wanted numbers, one row an image, not {found.dtype} of shape {found.shape}")
     if len(found) < least:
         raise FeatureError(f"{what}: {len(found)} of the {least} images or more that it takes")
+    if found.dtype.kind == "f" and found.dtype.itemsize < 4:
+        found = found.astype(np.float32)  # half precision has no number as large as the limit: it would be infinite too
     finite = np.abs(found) <= LARGEST
     if not finite.all():
         rows = int((~finite).any(1).sum())

@@ -1,10 +1,9 @@
 """A figure with all that it takes to repeat it, and to know what it may be compared with."""
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 
-from pfid.errors import FigureError
+from pfid.errors import FigureError, is_finite
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,15 @@ class Figure:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        numbers = (self.value, *(self.interval or ()))
-        if not all(math.isfinite(number) for number in numbers):
-            raise FigureError(f"{self.name}: {self.value} is no figure")
+        for name in ("value", "interval", "confidence"):
+            numbers = getattr(self, name) if name == "interval" else (getattr(self, name),)
+            if numbers is None:
+                continue
+            if not all(map(is_finite, numbers)):
+                raise FigureError(f"{self.name}: {getattr(self, name)} is no figure; its {name} has to be finite")
+            # NumPy's own kinds cannot be written as JSON
+            plain = tuple(map(float, numbers))
+            object.__setattr__(self, name, plain if name == "interval" else plain[0])
 
     def __str__(self) -> str:
         """One line: value, interval and what they are of."""

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pfid.errors import FeatureError
+from pfid.errors import FeatureError, check_whole
 from pfid.extractors import Extractor
 from pfid.features import check_dimensions
 from pfid.figures import Figure
@@ -103,6 +103,7 @@ def feature_figures(
     size = min(subset_size, images)
     distance = frechet_distance(real=left, fake=right, device=device, allow_few=allow_few)
     kernel = kid(real=left, fake=right, generator=generator, subsets=subsets, subset_size=size, device=device)
+    k = check_whole("k", k, 1, FeatureError)
     left_out = metrics_left_out(images, k)
     note = [SAME_IMAGES] if left.shape == right.shape and (left == right).all() else []
     note += [f"{name}: {line}" for name, side in (("real", real), ("generated", fake)) for line in side.notes]

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pfid.errors import FeatureError
+from pfid.errors import FeatureError, check_whole
 from pfid.features import checked_pair
 
 
@@ -53,8 +53,8 @@ def kid(
 
     Source: Binkowski et al. 2018, 'Demystifying MMD GANs', section 3 and equation 4.
     """
-    if subset_size < 2 or subsets < 1:
-        raise FeatureError(f"{subsets} subsets of {subset_size} images: it takes 1 or more of 2 or more")
+    subsets = check_whole("subsets", subsets, 1, FeatureError)
+    subset_size = check_whole("subset_size", subset_size, 2, FeatureError)
     left, right = checked_pair(real, fake)
     if subset_size > min(len(left), len(right)):
         raise FeatureError(

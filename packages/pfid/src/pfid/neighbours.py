@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pfid.errors import FeatureError
+from pfid.errors import FeatureError, check_whole
 from pfid.features import checked_pair
 
 Device = str | torch.device | None
@@ -53,8 +53,7 @@ def prdc(*, real: NDArray[Any], fake: NDArray[Any], k: int = 5, chunk: int = 256
     Source: Kynkäänniemi et al. 2019, 'Improved precision and recall metric for assessing generative models', equations
     1 and 2; Naeem et al. 2020, 'Reliable fidelity and diversity metrics for generative models', equations 4 and 5.
     """
-    if k < 1:
-        raise FeatureError(f"k is {k}: a neighbour is the first or a later one")
+    k, chunk = check_whole("k", k, 1, FeatureError), check_whole("chunk", chunk, 1, FeatureError)
     real_side, fake_side = _sides(*checked_pair(real, fake, least=k + 1), device)
     # What rounding does to a distance: a point on the edge of a ball, such as its own neighbour, stays inside.
     slack = 1e-12 * max(side.square().sum(1).max() for side in (real_side, fake_side))

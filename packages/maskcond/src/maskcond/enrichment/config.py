@@ -1,5 +1,6 @@
 """The configuration of an enrichment: one TOML file, the same fields as these dataclasses."""
 
+import math
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,8 @@ class SamplingPlan:
         for name in ("images", "variants", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, got {getattr(self, name)}")
+        if self.guidance is not None and not math.isfinite(self.guidance):
+            raise ValueError(f"guidance is a finite number, got {self.guidance}")
         for name in ("drawn_masks", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is at least 0, got {getattr(self, name)}")
