@@ -13,7 +13,6 @@ from wsi_tiling.errors import SlideError
 from wsi_tiling.executors import Executor, Failed, InProcessExecutor
 from wsi_tiling.fields import whole_slide_fields
 from wsi_tiling.files import open_slide
-from wsi_tiling.folder_walk import StrPath
 from wsi_tiling.notes import as_json
 from wsi_tiling.overviews import overview
 from wsi_tiling.slide import Slide, checked_mpp
@@ -189,7 +188,7 @@ def tile_slides(
                 yield _saved(results, path, outcome.value, wanted)
 
 
-def saved_tiles(out: StrPath, paths: Sequence[Path]) -> TileTable:
+def saved_tiles(out: str | os.PathLike[str], paths: Sequence[Path]) -> TileTable:
     """Reads what `tile_slides` saved of slides, in the order of their paths; what is missing is left out."""
     results = SlideResults(Path(out), overviews=False)
     # A name that is too long for a table is no reason to fail: there is none.
@@ -197,12 +196,12 @@ def saved_tiles(out: StrPath, paths: Sequence[Path]) -> TileTable:
     return TileTable.concat(map(TileTable.load, files))
 
 
-def saved_but_not_given(out: StrPath, paths: Sequence[Path]) -> list[Path]:
+def saved_but_not_given(out: str | os.PathLike[str], paths: Sequence[Path]) -> list[Path]:
     """Lists slides whose tiles `tile_slides` saved in a folder and that are not among `paths`, by their names."""
     return SlideResults(Path(out), overviews=False).missing_from(paths)
 
 
-def overview_path(out: StrPath, path: Path) -> Path:
+def overview_path(out: str | os.PathLike[str], path: Path) -> Path:
     """Where `tile_slides` saves the overview of a slide."""
     return SlideResults(Path(out), overviews=True).overview_path(path)
 

@@ -8,9 +8,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from run_folder import Walk
 from wsi_tiling.derived_pictures import is_derived_png
 from wsi_tiling.errors import SlideError
-from wsi_tiling.folder_walk import StrPath, Walk
 from wsi_tiling.slide_identity import slide_identity
 
 SLIDE_SUFFIXES = frozenset(
@@ -21,6 +21,7 @@ SLIDE_SUFFIXES = frozenset(
     )
 )
 """What `find_slides` takes from folders, besides DICOM files, of which it takes one a slide."""
+StrPath: TypeAlias = str | os.PathLike[str]
 DICOM_SUFFIX = ".dcm"
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _INDEX_SUFFIXES = (".vms", ".vmu")

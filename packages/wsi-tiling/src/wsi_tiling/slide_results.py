@@ -15,6 +15,7 @@ from wsi_tiling.notes import frame_note, load_json, save_frame, save_json
 from wsi_tiling.table import TileTable
 
 _SETTINGS = "settings.json"
+_ELSEWHERE = "give another folder for the results (--out)"
 _OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)
 """Errors of the operating system that concern one file's name; others, such as a full disk, concern the run."""
 
@@ -70,7 +71,8 @@ class SlideResults:
         """
         if self.settings() is None and self.tables.exists() and any(self.tables.iterdir()):
             raise SlideError(
-                f"{self.tables} exists and holds no tiles of an earlier run; give another folder for the results"
+                f"{self.tables} exists and holds no tiles of an earlier run, but results in {self.out} are kept in a "
+                f"folder of that name; {_ELSEWHERE}"
             )
         if not self.overviews:
             return
@@ -79,12 +81,9 @@ class SlideResults:
             overview = self.overview_path(slide)
             key = _key(overview)
             if key in inputs and key is not None:
-                raise SlideError(
-                    f"{overview} is a slide, and the overview of {slide} would replace it; give another folder for the "
-                    "results"
-                )
+                raise SlideError(f"{overview} is a slide, and the overview of {slide} would replace it; {_ELSEWHERE}")
             if key is not None and not is_derived_png(overview) and not os.path.lexists(self.table_path(slide)):
-                raise SlideError(f"{overview} exists and is no overview of an earlier run; give another folder")
+                raise SlideError(f"{overview} exists and is no overview of an earlier run; {_ELSEWHERE}")
 
     def name_trouble(self, slide: Path) -> str | None:
         """Why results of a slide cannot be saved under its name, None if they can."""
