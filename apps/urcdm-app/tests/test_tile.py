@@ -233,7 +233,7 @@ def test_no_file_of_the_user_is_removed_or_replaced(
             failed = run_app("tile", "slides/a.png", "slides/b.png", *PLAN, plan, "--out", out, *more)
             assert failed.code == 1
             assert len(failed.err.strip().splitlines()) == 1, failed.err
-            assert "give another folder" in failed.err
+            assert "give another folder for the results (--out)" in failed.err
             assert contents(tmp_path) == before
 
 
@@ -243,7 +243,7 @@ def test_resume_keeps_what_is_saved(run_app: RunApp, slides: Path, glass: Path, 
     before = contents(out)
     for added in (glass, slides / "b.png"):
         failed = run_app("tile", added, *PLAN, plan, "--out", out, "--resume")
-        assert (failed.code, "a.png, which is tiled in" in failed.err) == (1, True), failed.err
+        assert (failed.code, "a.png, already tiled in" in failed.err) == (1, True), failed.err
         assert contents(out) == before
     added = run_app("tile", slides / "a.png", slides / "b.png", glass, *PLAN, plan, "--out", out, "--resume")
     assert added.code == 0, added.err

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from run_folder import plain_name
+from run_folder import FolderLock, plain_name
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
@@ -39,7 +39,7 @@ def run_export(
         UsageError: There is no such level, it has no tiles, or shards are there already.
         SlideError: Shards that are to be resumed had other settings, a file that no export wrote is in the way, or a
             slide or a label picture is missing.
-        LockedError: Another run is at work in the folder of a level.
+        LockedError: Another run is at work in the folder.
     """
     plan = read_plan(plan_path)
     levels = plan.urcdm.levels
@@ -53,15 +53,16 @@ def run_export(
         parts[number] = TileTable(table.frame[table.frame["field_l0"] == levels[number].field_l0])
         if not len(parts[number]):
             raise UsageError(f"{tiles}: no tiles of {levels[number].field_l0:g} px, for level '{names[number]}'")
-        begun = out / names[number] / SHARDS_FILE
-        if begun.exists() and not (resume or overwrite):
-            raise UsageError(f"{begun.parent} holds shards; go on with --resume, or drop them with --overwrite")
     slides = sorted({str(name) for part in parts.values() for name in part.frame["slide"].unique()})
     label_pictures = _label_pictures(masks, slides) if masks is not None else None
     executor = make_executor(workers, None, ray)
 
     left_out = 0
-    with progress_bars() as bars:
+    with FolderLock(out), progress_bars() as bars:
+        for number in chosen:
+            begun = out / names[number] / SHARDS_FILE
+            if begun.exists() and not (resume or overwrite):
+                raise UsageError(f"{begun.parent} holds shards; go on with --resume, or drop them with --overwrite")
         for number in chosen:
             # The nearest level above first: what a patch is enlarged from.
             above = reversed(levels[max(0, number - contexts) : number])

@@ -80,9 +80,10 @@ def run_tile(
         results = SlideResults(out, overviews=True)
         results.check_free(slides)
         if run.resumed and (missing := saved_but_not_given(out, slides)):
+            others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise UsageError(
-                f"{missing[0]}, which is tiled in {out} already, is not among the slides, one of {len(missing)}; give "
-                "all slides of the run with --resume, or choose another --out"
+                f"{missing[0]}{others}, already tiled in {out}, not among the slides given now; give all slides of the "
+                "run with --resume, or choose another --out"
             )
         run.claim(TABLE, SUMMARY, SET_ASIDE, *(_inside(out, path) for path in results.files(slides)))
         set_aside = _tile(slides, settings, out, executor)
