@@ -114,7 +114,7 @@ class LevelExamples:
         # By colour alone, what lies beyond the reach of erosion and dilation has no say.
         margin = min((rule.erode_px + rule.dilate_px) // 2, first) if rule.goes_by_colour_alone else first
         near = around[first - margin : last + margin, first - margin : last + margin]
-        mask = tissue_mask(near, self.rules.get(name, rule), parent.scale)
+        mask = tissue_mask(near, self.rules.get(name, rule), parent.scale, self.slides[name].glass)
         return bool(mask[margin : margin + last - first, margin : margin + last - first].any())
 
     def _with_neighbours(self) -> list[Place]:
