@@ -153,9 +153,10 @@ class RunFolder:
         self.resumed = self.resume
 
     def _check_inputs(self) -> None:
+        taken = set(self.inputs)
         for path in self.outputs():
             real = path.resolve()
-            if any(real == taken or taken in real.parents for taken in self.inputs):
+            if real in taken or not taken.isdisjoint(real.parents):
                 raise RunFolderError(f"{path} is an input of this run; choose another folder for the results")
 
     def _drop(self) -> None:
