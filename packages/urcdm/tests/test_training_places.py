@@ -157,3 +157,23 @@ def test_outside_the_slide_is_the_fill_colour(make_model: MakeModel) -> None:
     pictures = [picture for draw in range(30) for picture in (first[draw]["image"], second[draw]["cond_images"][:3])]
     colours = (torch.stack(pictures).transpose(0, 1).flatten(1) * 255).round().int().unique(dim=1)
     assert colours.T.tolist() == [[90, 120, 60], [242, 243, 242]]
+
+
+class Cornered(ArraySlide):
+    """A scan in the corner of an empty stage."""
+
+    @property
+    def bounds_l0(self) -> tuple[int, int, int, int]:
+        return 300, 40, *SIZE_L0
+
+
+@pytest.mark.parametrize("level", [1, HIGH])
+def test_of_a_large_stage_the_scanned_region_is_learned_from(model: Urcdm, slide: Watched, level: int) -> None:
+    canvas = np.full((300, 600, 3), (242, 243, 242), np.uint8)
+    canvas[40 : 40 + SIZE_L0[1], 300 : 300 + SIZE_L0[0]] = slide.read((0, 0), SIZE_L0, SIZE_L0)
+    cornered = Cornered(canvas, mpp=0.5, background=(242, 243, 242), path=slide.path)
+    found, expected = (examples(model, each, level, 0) for each in (cornered, slide))
+    assert [(x - 300, y - 40) for _, x, y in found.tiles] == [(x, y) for _, x, y in expected.tiles]
+    for draw in range(20):
+        for name, image in expected[draw].items():
+            np.testing.assert_allclose(found[draw][name], image, atol=0.08)  # levels are halved at other places

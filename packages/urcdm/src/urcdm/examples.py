@@ -82,9 +82,10 @@ class LevelExamples:
         field = self.level.field_l0
         reach = field / 2 if self.number else field / 8
         centre = np.array([x, y]) + field / 2 + rng.uniform(-reach, reach, 2)
-        size = np.array(self.slides[name].size_l0)
+        bounds = np.array(self.slides[name].bounds_l0)
+        first, size = bounds[:2], bounds[2:]
         if (size >= field).all():  # a patch ends where its slide does: networks are not to learn that edge
-            centre = np.clip(centre, field / 2, size - field / 2)
+            centre = np.clip(centre, first + field / 2, first + size - field / 2)
         # Whole level-0 pixels come back as they are; between them networks would learn the blur of interpolation.
         centre = np.floor(centre - field / 2) + field / 2
         return name, float(centre[0]), float(centre[1])
@@ -94,9 +95,9 @@ class LevelExamples:
         slide, left, top = self.slides[name], x - level.field_l0 / 2, y - level.field_l0 / 2
         picture = slide.read((left, top), level.field_l0, level.image_px)
         edges = np.arange(level.image_px + 1) * level.scale
-        width, height = slide.size_l0
-        columns = (left + edges[:-1] < 0) | (left + edges[1:] > width)
-        rows = (top + edges[:-1] < 0) | (top + edges[1:] > height)
+        x_first, y_first, width, height = slide.bounds_l0
+        columns = (left + edges[:-1] < x_first) | (left + edges[1:] > x_first + width)
+        rows = (top + edges[:-1] < y_first) | (top + edges[1:] > y_first + height)
         if columns.any() or rows.any():
             picture = picture.copy()
             picture[:, columns] = picture[rows] = self.config.fill
@@ -121,10 +122,11 @@ class LevelExamples:
         """The tiles of the table and, as far as they lie on the slide, the eight round each."""
         field, found = self.level.field_l0, dict.fromkeys(self.tiles)
         for name, x, y in self.tiles:
-            width, height = self.slides[name].size_l0
+            left, top, width, height = self.slides[name].bounds_l0
+            last = (left + width - field, top + height - field)
             places = ((name, x + i * field, y + j * field) for i in (-1, 0, 1) for j in (-1, 0, 1))
             found |= dict.fromkeys(
-                place for place in places if 0 <= place[1] <= width - field and 0 <= place[2] <= height - field
+                place for place in places if left <= place[1] <= last[0] and top <= place[2] <= last[1]
             )
         return list(found)
 
