@@ -92,6 +92,16 @@ def test_devices_that_are_none(run_app: RunApp, config_file: Path) -> None:
     refused(run_app("run", config_file, "--device", "abacus"), "abacus", "auto, cpu or cuda")
 
 
+def test_files_of_the_users_in_the_folder_of_a_run(run_app: RunApp, config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("config.toml", "report.html"):
+        (tmp_path / "run" / name).write_text("mine")
+        arguments = ("run", config_file, "--out", tmp_path / "run", "--overwrite", "--device", "cpu")
+        refused(run_app(*arguments), f"{name} exists, and no run of enrich-app recorded that it wrote it")
+        assert (tmp_path / "run" / name).read_text() == "mine"
+        (tmp_path / "run" / name).unlink()
+
+
 def test_reports_of_what_is_no_run(run_app: RunApp, tmp_path: Path) -> None:
     refused(run_app("report", tmp_path), "no run of enrich-app")
     (tmp_path / "config.toml").write_text("")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from maskcond.enrichment.step_record import StepRecord
+
 RunApp = Callable[..., Any]
 
 
@@ -49,6 +51,14 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
         (strategy, split) for strategy in ("1", "2", "5") for split in ("seen", "unseen", "all")
     }
     assert all(row["seeds"] == 2 for row in rows)
+
+    # every file of a step is in its record, so that --overwrite removes all of them and none of the user's
+    for path in run.rglob("step.json"):
+        record = StepRecord.load(path.parent)
+        assert record is not None
+        files = {each.relative_to(path.parent).as_posix() for each in path.parent.rglob("*") if each.is_file()}
+        assert files == {"step.json", *record.written}, path
+    assert {path.name for path in run.iterdir() if path.is_file()} == {".enrich-app.json", "config.toml", "report.html"}
 
     page = (run / "report.html").read_text()
     told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())

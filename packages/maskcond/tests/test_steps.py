@@ -1,12 +1,15 @@
 """Steps are done once, again only where something differs, and go on after a kill."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from maskcond.enrichment import EnrichmentError, Progress, State, Step, StepRun, estimate
+from maskcond.enrichment.step_record import StepRecord
+from run_folder import LockedError, RunFolderError
 
 
 class Kitchen:
@@ -128,10 +131,95 @@ def test_files_of_others_and_damaged_records_are_left_alone(kitchen: Kitchen) ->
         kitchen.do()
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_overwriting_a_step_keeps_the_users_files_in_its_folder(kitchen: Kitchen, interrupted: bool) -> None:
+    kitchen.fails_in = "b" if interrupted else None
+    with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+        kitchen.do()
+    mine = [kitchen.folder / name for name in ("b/notes.txt", "b/figures/one.png", "notes.txt", ".b.dropped/notes.txt")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    kitchen.fails_in, kitchen.words["b"] = None, "changed"
+    assert kitchen.do(overwrite=True)[0] == "b"
+    assert (kitchen.folder / "b" / "2.txt").read_text() == "c"
+    assert [path.read_text() for path in mine] == ["mine"] * 4
+    assert kitchen.do() == []  # they are no outputs of the step
+    (kitchen.folder / "b" / "notes.txt").write_text("mine, changed")
+    assert kitchen.do() == []
+    kitchen.words["b"] = "otherwise"
+    kitchen.do(overwrite=True)
+    assert mine[0].read_text() == "mine, changed"
+
+
+def test_files_in_an_output_folder_that_came_after_the_step_are_the_users(tmp_path: Path) -> None:
+    def step(word: str) -> Step:
+        def work(folder: Path) -> Iterator[Progress]:
+            for name in ("images/0.png", "64-images/state.pt", "64-images/below/.1234-5678.partial"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(word)
+            yield Progress(1, 1)
+
+        return Step("a", "do a", work, ("images",), {"word": word}, work_files=("64-*/**/*",))
+
+    def do(word: str) -> None:
+        list(StepRun(tmp_path, [step(word)]).carry_out(overwrite=True))
+
+    do("one")
+    (tmp_path / "a" / "images" / "mine.png").write_text("mine")
+    (tmp_path / "a" / "64-images" / "mine.txt").write_text("mine")
+    do("two")
+    files = {path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    written = {"images/0.png", "64-images/state.pt", "64-images/below/.1234-5678.partial"}
+    assert files == {"step.json", "images/mine.png", "64-images/mine.txt", *written}
+    record = StepRecord.load(tmp_path / "a")
+    assert record is not None
+    assert {*record.files} == {"images/0.png"}
+    assert {*record.written} == written
+    assert {*record.strangers} == {"images/mine.png", "64-images/mine.txt"}
+
+
+def killed_at(name: str, unlink: Callable[..., None]) -> Callable[..., None]:
+    def unlink_or_die(path: Path, missing_ok: bool = False) -> None:
+        if path.name == name:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    return unlink_or_die
+
+
+def test_a_step_that_was_being_dropped_is_dropped_and_done_again(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kitchen.do()
+    kitchen.words["b"] = "changed"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed_at("2.txt", Path.unlink))
+        with pytest.raises(KeyboardInterrupt):
+            kitchen.do(overwrite=True)
+    kitchen.words["b"] = "two"  # as it was: yet half of it may be gone
+    assert "b:changed" in kitchen.states()
+    with pytest.raises(EnrichmentError, match="it was being dropped"):
+        kitchen.do()
+    assert kitchen.do(overwrite=True) == ["b"]
+    assert kitchen.do() == []
+
+
+def test_files_beside_the_steps_are_the_callers_or_the_users(kitchen: Kitchen) -> None:
+    kitchen.folder.mkdir()
+    (kitchen.folder / "report.html").write_text("mine")
+    with pytest.raises(RunFolderError, match=r"report\.html exists, and no run of enrich-app recorded"):
+        kitchen.do(files=("report.html",))
+    (kitchen.folder / "report.html").unlink()
+    kitchen.do(files=("report.html",))
+    (kitchen.folder / "report.html").write_text("the run's")
+    assert kitchen.do(files=("report.html",)) == []
+
+
 def test_a_run_has_one_process(kitchen: Kitchen) -> None:
     events = kitchen.run().carry_out()
     next(events)
-    with pytest.raises(EnrichmentError, match="another process"):
+    with pytest.raises(LockedError, match="a run is at work here"):
         kitchen.do()
     events.close()
     assert kitchen.do() == ["a", "b", "c", "d"]

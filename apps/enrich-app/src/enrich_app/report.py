@@ -8,7 +8,6 @@ import jinja2
 
 from enrich_app.console import say
 from enrich_app.errors import UsageError
-from enrich_app.outputs import whole_file
 from enrich_app.report_pictures import (
     drawn_masks_picture,
     file_source,
@@ -33,6 +32,7 @@ from maskcond.enrichment.synthetic_pairs import (
     PAIRS_FILE,
     PROVENANCE_FILE,
 )
+from run_folder import FolderLock, whole_file
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,14 @@ def run_report(*, folder: Path, out: Path, overwrite: bool) -> None:
 
     Raises:
         UsageError: The page is there already, or the run is not done.
+        LockedError: Another process writes the page.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists; give another --out, or --overwrite to replace it")
-    write_report(folder, out)
+    with FolderLock(out, beside=True):
+        if out.exists() and not overwrite:
+            raise UsageError(f"{out} exists; give another --out, or --overwrite to replace it")
+        write_report(folder, out)
     say(str(out))
 
 

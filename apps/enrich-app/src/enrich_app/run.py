@@ -22,11 +22,15 @@ def run_enrichment(*, config_path: Path, folder: Path, device: str, overwrite: b
 
     Raises:
         MaskcondError, ConfigError, UsageError: What cannot be done, in one line.
+        LockedError: Another process works on the run.
+        RunFolderError: The folder has a file that the run did not write under the name of one of its own.
     """
     run = _open(config_path, folder, device)
+    for note in run.real.notes:
+        say(note)
     kept, current = 0, None
     with progress_bars() as bars:
-        for event in run.carry_out(overwrite=overwrite):
+        for event in run.carry_out(overwrite=overwrite, files=(REPORT,)):
             if event.kept:
                 kept += 1
                 continue

@@ -1,6 +1,6 @@
 """From a configuration to the steps of its run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,15 @@ from maskcond.enrichment.steps import Progress, Step
 from maskcond.enrichment.strategies import STRATEGIES, StrategyName, with_starts
 from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyModels
 from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
-from maskcond.enrichment.synthetic_pairs import DATASET, DRAWN_FILE, PAIRS_FILE, PROVENANCE_FILE, SyntheticPairs
+from maskcond.enrichment.synthetic_pairs import (
+    DATASET,
+    DRAWN_DROPPED_FILE,
+    DRAWN_FILE,
+    DROPPED_FILE,
+    PAIRS_FILE,
+    PROVENANCE_FILE,
+    SyntheticPairs,
+)
 from maskcond.labelled_images import LabelledImages
 from maskcond.segmentation.nnunet_dataset import check_class_names
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
@@ -44,6 +52,8 @@ from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTa
 from run_folder import whole_file
 
 CONFIG_FILE, TABLE_FILE = "config.toml", "table.json"
+TRAINING_FILES = ("plan.toml", "[0-9]*-*/**/*")
+"""What a training leaves beside its model: the plan, and a folder for each network and phase, such as '64-images'."""
 STATE_BYTES, MODEL_BYTES = 16, 4
 """What a weight takes in a training's state (itself, its running mean, two moments) and in a model."""
 COMPRESSED = 0.75
@@ -74,9 +84,9 @@ class EnrichmentRun:
         self.places = RunPlaces(config, folder)
         self.run = StepRun(folder, [*self._cascade_steps(), *self._pair_steps(), *self._segmentation_steps()])
 
-    def carry_out(self, *, overwrite: bool = False) -> Iterator[StepEvent]:
+    def carry_out(self, *, overwrite: bool = False, files: Sequence[str] = ()) -> Iterator[StepEvent]:
         """Does all that is not done; see `StepRun.carry_out`. The configuration is saved as `config.toml`."""
-        for number, event in enumerate(self.run.carry_out(overwrite=overwrite)):
+        for number, event in enumerate(self.run.carry_out(overwrite=overwrite, files=(CONFIG_FILE, *files))):
             if not number:  # only now is it certain that nothing speaks against the run
                 with whole_file(self.run.folder / CONFIG_FILE) as partial_file:
                     partial_file.write_text(config_text(self.config), encoding="utf-8")
@@ -101,6 +111,7 @@ class EnrichmentRun:
                 units=sum(training.steps for training in config.cascade.training),
                 kind=D_PHI,
                 fixed_bytes=lambda: sum(self.models.count_weights()) * (STATE_BYTES + MODEL_BYTES),
+                work_files=TRAINING_FILES,
             )
         if config.mask_cascade.plan is not None:
             yield Step(
@@ -118,6 +129,7 @@ class EnrichmentRun:
                 ),
                 kind=D_XI,
                 fixed_bytes=self._mask_cascade_bytes,
+                work_files=TRAINING_FILES,
             )
 
         mask_plan = config.mask_diffusion.plan
@@ -130,6 +142,7 @@ class EnrichmentRun:
                 {"plan": dump_config(mask_plan), "images": self.real.digest(TRAIN)},
                 units=sum(network.training.steps for network in mask_plan.networks),
                 kind=MASKS,
+                work_files=TRAINING_FILES,
             )
 
     def _pair_steps(self) -> Iterator[Step]:
@@ -197,6 +210,7 @@ class EnrichmentRun:
             (X1, *masks),
             units=count,
             kind=PAIRS,
+            work_files=(DROPPED_FILE, DRAWN_DROPPED_FILE),
         )
         yield Step(
             X2,

@@ -25,6 +25,9 @@ class StepRecord:
         units: Units done.
         seconds: Time that they took, over all sittings.
         bytes: What its folder holds, once it is done.
+        written: Files that it wrote, once it is done, or while it is dropped: these are removed, and no others.
+        strangers: Files of the user's that were in its folder when it was begun.
+        dropping: Whether its files are being removed.
     """
 
     settings: dict[str, Any]
@@ -35,6 +38,9 @@ class StepRecord:
     units: int = 0
     seconds: float = 0.0
     bytes: int = 0
+    written: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    dropping: bool = False
 
     @classmethod
     def load(cls, folder: Path) -> "StepRecord | None":
@@ -62,6 +68,8 @@ class StepRecord:
 
     def difference(self, settings: dict[str, Any], reads: dict[str, str]) -> str | None:
         """What is not as it was when the step was begun, in words; None if nothing is."""
+        if self.dropping:
+            return "it was being dropped"
         if (key := _first_difference(self.settings, settings)) is not None:
             return f"{key} is another"
         for name in self.reads.keys() | reads.keys():

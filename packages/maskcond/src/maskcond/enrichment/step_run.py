@@ -1,19 +1,20 @@
 """Does the steps of a run in their order, and none again whose settings and inputs are the same."""
 
-import fcntl
-import shutil
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from maskcond.enrichment.digests import digest_files, file_sizes, list_files, unchanged
 from maskcond.enrichment.errors import EnrichmentError
-from maskcond.enrichment.step_record import StepRecord, plain
+from maskcond.enrichment.step_record import RECORD_FILE, StepRecord, plain
 from maskcond.enrichment.steps import Progress, Step
+from run_folder import RunFolder
 
+TOOL = "enrich-app"
+"""Under whose name the folder of a run keeps its record."""
 SAVE_EVERY_S = 5.0
 
 
@@ -79,20 +80,24 @@ class StepRun:
             found[step.name] = self._status(step, found)
         return list(found.values())
 
-    def carry_out(self, *, overwrite: bool = False) -> Iterator[StepEvent]:
+    def carry_out(self, *, overwrite: bool = False, files: Sequence[str] = ()) -> Iterator[StepEvent]:
         """Does what is not done, step after step; interrupted, the same call goes on.
 
         Args:
-            overwrite: Drop the outputs of steps that were done with other settings or inputs, and do them again.
+            overwrite: Drop the files of steps that were done with other settings or inputs, and do them again. What
+                these steps did not write stays.
+            files: Names of files beside the steps' folders that the caller writes.
 
         Yields:
             Events.
 
         Raises:
-            EnrichmentError: Such a step is there, and it may not be dropped; or another process works on the run.
+            EnrichmentError: Such a step is there, and it may not be dropped.
+            LockedError: Another process works on the run.
+            RunFolderError: One of `files` is there, and the run did not write it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _alone(self.folder):
+        with RunFolder(self.folder, TOOL, {}, resume=True) as run:
+            run.claim(*files)
             for status in self.status():
                 if status.state is State.CHANGED and not overwrite:
                     raise EnrichmentError(self._refusal(status))
@@ -133,7 +138,10 @@ class StepRun:
     def _work(self, step: Step, reads: dict[str, str]) -> Iterator[StepEvent]:
         folder = self.place(step.name)
         folder.mkdir(parents=True, exist_ok=True)
-        record = StepRecord.load(folder) or StepRecord(plain(step.settings), reads)
+        found = StepRecord.load(folder)
+        if found is None or found.dropping:
+            found = StepRecord(plain(step.settings), reads, strangers=_files(folder))
+        record = found
         record.save(folder)
         before, started, saved = record.seconds, time.monotonic(), time.monotonic()
         yield StepEvent(step, Progress(record.units, step.units))
@@ -147,7 +155,10 @@ class StepRun:
                 yield StepEvent(step, progress)
         finally:
             record.save(folder)
-        record.files = file_sizes(folder, list_files(folder, step.outputs))
+        strangers = set(record.strangers)
+        outputs = [name for name in list_files(folder, step.outputs) if name not in strangers]
+        record.files = file_sizes(folder, outputs)
+        record.written = [name for name in step.own_files(folder) if name not in strangers]
         record.digest = digest_files(folder, record.files)
         record.seconds, record.units = before + time.monotonic() - started, record.units or step.units
         record.bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -156,11 +167,23 @@ class StepRun:
         yield StepEvent(step, Progress(step.units, step.units))
 
     def _drop(self, step: Step) -> None:
-        """Renames the folder first: half a folder is never taken for a step's."""
-        dropped = self.folder / f".{step.name.replace('/', '-')}.dropped"
-        shutil.rmtree(dropped, ignore_errors=True)
-        self.place(step.name).rename(dropped)
-        shutil.rmtree(dropped)
+        """Removes the files that a step wrote. Its record says so first: half of them are never taken for a step's."""
+        folder = self.place(step.name)
+        record = StepRecord.load(folder)
+        if record is None:
+            return
+        if not record.written:  # it was not done, or done by a version that did not record what it wrote
+            strangers = set(record.strangers)
+            record.written = [name for name in step.own_files(folder) if name not in strangers]
+        record.dropping, record.done = True, False
+        record.save(folder)
+        paths = [folder / name for name in record.written]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        parents = {parent for path in paths for parent in path.parents if folder in parent.parents}
+        for parent in sorted(parents, reverse=True):
+            with contextlib.suppress(OSError):  # it holds files of the user's
+                parent.rmdir()
 
     def _refusal(self, status: StepStatus) -> str:
         return (
@@ -173,12 +196,7 @@ def _digest(status: StepStatus) -> str:
     return "" if status.record is None else status.record.digest
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps other processes from the run."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EnrichmentError(f"{folder}: another process works on this run") from None
-        yield
+def _files(folder: Path) -> list[str]:
+    """All files of a folder but the record, as paths relative to it."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name != RECORD_FILE)

@@ -21,6 +21,9 @@ class Progress:
     note: str = ""
 
 
+_TEMPORARY = "**/.*.partial*"
+"""Left by a process that was killed, see `run_folder.whole_file`."""
+
 Work = Callable[[Path], Iterator[Progress]]
 """Does a step in its folder, going on with what lies there of the same step, interrupted."""
 
@@ -34,6 +37,7 @@ class Step:
         about: What it does, in a few words.
         work: Does it.
         outputs: Files and folders in its folder that other steps read.
+        work_files: What else it writes there, as patterns such as '64-*/**/*'; all else in its folder is the user's.
         settings: All that decides the outputs beside the steps that it reads, as plain values.
         reads: Steps whose outputs it reads; they come before it.
         units: How many units of work it has.
@@ -52,3 +56,10 @@ class Step:
     kind: str = ""
     unit_bytes: int = 0
     fixed_bytes: Callable[[], int] | None = None
+    work_files: tuple[str, ...] = ()
+
+    def own_files(self, folder: Path) -> list[str]:
+        """The files of the step in its folder, as paths relative to it, sorted."""
+        patterns = (*self.outputs, *(f"{output}/**/*" for output in self.outputs), *self.work_files, _TEMPORARY)
+        found = (path for pattern in patterns for path in folder.glob(pattern))
+        return sorted({path.relative_to(folder).as_posix() for path in found if path.is_symlink() or path.is_file()})

@@ -153,7 +153,7 @@ class SyntheticPairs:
         """The data set d2 = (X2, Y1) as nnU-Net reads it, and `provenance.json`, which tells of every pair."""
         judged, images = self._judged(pairs), self.config.sampling.images
         items = [(number, variant) for number in self.kept(pairs) for variant in range(self.config.sampling.variants)]
-        if not (folder / DATASET).exists():
+        if not (folder / DATASET / "dataset.json").exists():
             sources = [
                 _VariantSource(variant_name(*item), variants / "images", masks, item[0], self.task) for item in items
             ]
