@@ -90,6 +90,22 @@ def test_a_slide_is_drawn_if_none_is_given_and_gone_on_with(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.usefixtures("few")
+def test_a_folder_of_the_users_beside_the_demonstration_is_kept(run_app: Any, draw_slide: Any, tmp_path: Path) -> None:
+    slides = draw_slide("real.tiff", (90, 80)), draw_slide("drawn.tiff", (70, 80), 0.6)
+    words = ("demo", tmp_path / "trial", "--real", slides[0], "--generated", slides[1])
+    mine = tmp_path / ".trial.demo" / "installation" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    refused = run_app(*words)
+    assert (refused.code, "no run of study-app demo recorded that it wrote it" in refused.err) == (1, True)
+    assert mine.read_text() == "mine"
+    mine.rename(tmp_path / ".trial.demo" / "notes.txt")
+    mine.parent.rmdir()
+    assert run_app(*words).code == 0
+    assert [path.name for path in (tmp_path / ".trial.demo").iterdir()] == ["notes.txt"]
+
+
 def test_what_makes_no_demonstration(
     run_app: Any, draw_slide: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

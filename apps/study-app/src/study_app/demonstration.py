@@ -1,5 +1,6 @@
 """`study-app demo`: an installation to try, with three studies of a real slide and of one that a model drew."""
 
+import contextlib
 import importlib.util
 import os
 import secrets
@@ -9,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from run_folder import RunFolder
 from study_app.accounts import Passwords, add_user
 from study_app.console import say
 from study_app.database import StudyKind
@@ -24,6 +26,10 @@ from study_app.studies import add_reader, open_study, study_named
 ADMIN, READER = "admin", "reader"
 GENERATED = "generated"
 """Folder of the slide that was drawn, with its preview and its report."""
+SLIDE_FILE = "slide.tiff"
+INSTALLATION = "installation"
+ABOUT_FILE = "about.txt"
+_ABOUT = "Made by study-app demo, which was stopped: the same command goes on. The folder may be deleted.\n"
 BUILT_IN = "built-in"
 CROPS = {StudyKind.PAIRS: 40, StudyKind.SINGLE: 15}
 """Pairs of crops that are imported; as single images, each is shown alone."""
@@ -44,6 +50,8 @@ def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
 
     Raises:
         UsageError: The folder is there already, or there is no urcdm-app, or it failed.
+        LockedError: Another demonstration is being made under this name.
+        RunFolderError: The folder beside it, of a hidden name, is not this command's.
         SlideError: A slide cannot be read, or does not say its scale.
     """
     if folder.exists():
@@ -52,32 +60,44 @@ def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
         raise UsageError("a demonstration has a database of its own: unset STUDY_APP_DATABASE_URL")
     SlideSide((real,))  # refuses it before a slide is drawn
     beside = folder.with_name(f".{folder.name}.demo")
-    drawn = _draw(beside / GENERATED) if generated is None else generated
-    sources = SlideSources((real,), (drawn,), BUILT_IN if generated is None else GENERATED)
-    installation = beside / "installation"
-    if installation.exists():
-        shutil.rmtree(installation)
-    passwords = {name: secrets.token_urlsafe(9) for name in (ADMIN, READER)}
-    settings = install(installation, admin=ADMIN, password=passwords[ADMIN])
-    studies = _fill(settings, sources)
-    _open(settings, studies, passwords[READER])
     if generated is None:
-        (beside / GENERATED).rename(installation / GENERATED)
-    installation.rename(folder)
-    shutil.rmtree(beside)
+        _check_drawing(beside / GENERATED)
+    passwords = {name: secrets.token_urlsafe(9) for name in (ADMIN, READER)}
+    with RunFolder(beside, "study-app demo", {}, resume=True) as run:
+        run.claim(ABOUT_FILE, patterns=[f"{INSTALLATION}/**/*", f"{GENERATED}/**/*"])
+        (beside / ABOUT_FILE).write_text(_ABOUT, "utf-8")
+        drawn = _draw(beside / GENERATED) if generated is None else generated
+        sources = SlideSources((real,), (drawn,), BUILT_IN if generated is None else GENERATED)
+        installation = beside / INSTALLATION
+        if installation.exists():
+            shutil.rmtree(installation)  # all of it is the run's, by its record
+        settings = install(installation, admin=ADMIN, password=passwords[ADMIN])
+        studies = _fill(settings, sources)
+        _open(settings, studies, passwords[READER])
+        if generated is None:
+            (beside / GENERATED).rename(installation / GENERATED)
+        installation.rename(folder)
+    for path in (beside / ABOUT_FILE, run.record_path):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a slide that was drawn before, but not taken this time, stays
+        beside.rmdir()
     say(f"\n{folder} is ready, with the studies {', '.join(studies)}. Passwords, told this once:")
     for name, password in passwords.items():
         say(f"  {name}: {password}")
     say(f"Next: study-app serve {folder}, and sign in as {READER}")
 
 
+def _check_drawing(folder: Path) -> None:
+    """Raises UsageError if a slide has to be drawn and there is nothing to draw it with."""
+    if not (folder / SLIDE_FILE).exists() and importlib.util.find_spec("urcdm_app") is None:
+        raise UsageError("urcdm-app, which draws the slide, is not installed: install it, or give --generated SLIDE")
+
+
 def _draw(folder: Path) -> Path:
     """Draws a slide by urcdm-app, or goes on with one that was begun."""
-    slide = folder / "slide.tiff"
+    slide = folder / SLIDE_FILE
     if slide.exists():
         return slide
-    if importlib.util.find_spec("urcdm_app") is None:
-        raise UsageError("urcdm-app, which draws the slide, is not installed: install it, or give --generated SLIDE")
     folder.mkdir(parents=True, exist_ok=True)
     say("urcdm-app draws a slide with its built-in model; on two CPU cores it takes some minutes")
     begun = ["--resume"] if slide.with_suffix(".canvas").exists() else []

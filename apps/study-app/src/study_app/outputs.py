@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import run_folder
 from study_app.errors import UsageError
 
 
@@ -16,17 +17,12 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside a path; the file is on disk under the path's name once all is written.
+    """As `run_folder.whole_file`; the file is also on disk, and not in the system's memory alone, when it has its name.
 
     Args:
         path: The file; folders that it lies in are made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with run_folder.whole_file(path) as temporary:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

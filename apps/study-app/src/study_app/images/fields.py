@@ -1,7 +1,7 @@
 """Whole slides as readers see them: a square field of each, all of one size and scale, cut into tiles."""
 
+import contextlib
 import hashlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,16 +76,14 @@ def cut_tiles(slide: ScaledSlide, field: Field, grid: TileGrid, scratch: Path) -
         slide: The slide, at the scale of the study.
         field: The field.
         grid: Of the study.
-        scratch: A folder to make, for the field's pixels meanwhile; one that is there, left by a process that was
-            killed, is removed.
+        scratch: A folder for the field's pixels meanwhile; made if missing, and removed if nothing else is in it.
 
     Raises:
         SlideError: The slide cannot be read, or the disk is full.
     """
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
+    path, size_px = scratch / "field.tiff", grid.size_px
     try:
-        path, size_px = scratch / "field.tiff", grid.size_px
         with PyramidWriter(path, (size_px, size_px), mpp=None, tile_px=TILE_PX, quality=None) as writer:
             for top in range(0, size_px, _BLOCK_PX):
                 for left in range(0, size_px, _BLOCK_PX):
@@ -98,7 +96,9 @@ def cut_tiles(slide: ScaledSlide, field: Field, grid: TileGrid, scratch: Path) -
                 field_l0 = float(sides[0] * factor), float(sides[1] * factor)
                 yield encode(pyramid.read((left * factor, top * factor), field_l0, sides))
     finally:
-        shutil.rmtree(scratch)
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.rmdir()
 
 
 def _richest(mask: NDArray[np.bool_], side: int) -> tuple[int, int]:
