@@ -2,11 +2,11 @@
 
 
 class ConfigError(ValueError):
-    """A configuration with an unknown key or a wrong value."""
+    """A configuration with an unknown key or a wrong value; one line."""
 
 
 class CheckpointError(ValueError):
-    """A model or training state that cannot be read, or does not fit."""
+    """A model or training state that cannot be read or written, does not fit, or would be overwritten unasked."""
 
 
 class TrainingError(RuntimeError):

@@ -17,6 +17,7 @@ from cdm_core.model_source import fetch_diffusers
 from cdm_core.network import fill_unet
 from cdm_core.objective import Objective
 from cdm_core.schedule import ScheduleName
+from run_folder import first_line
 
 UNET, AUTOENCODER = "UNet2DConditionModel", "AutoencoderKL"
 PARTS = {"unet/config.json": UNET, "vae/config.json": AUTOENCODER, "scheduler/scheduler_config.json": None}
@@ -243,7 +244,7 @@ def _weights(folder: Path, name: str) -> dict[str, Tensor]:
     try:
         network = getattr(_diffusers(), name).from_pretrained(folder, use_safetensors=True, local_files_only=True)
     except Exception as error:  # whatever the library and safetensors raise for files that are missing or damaged
-        line = next(iter(str(error).splitlines()), type(error).__name__)
+        line = first_line(error)
         raise CheckpointError(f"{folder}: its weights cannot be read ({line})") from None
     weights: dict[str, Tensor] = network.float().state_dict()
     return weights

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from cdm_core.errors import CheckpointError
 from cdm_core.model_folder import MODEL_FILE
+from run_folder import first_line
 
 KINDS = f"a folder with {MODEL_FILE}, a zip of one, or the id of a Hugging Face repository (owner/name)"
 REPOSITORY = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
@@ -94,7 +95,7 @@ def _fetched(source: str, repository: str, revision: str | None, parts: list[str
     except Exception as error:  # of whichever library carries its requests
         if isinstance(error, OSError) and error.errno is not None:  # of the disk
             raise
-        line = next(iter(str(error).splitlines()), "")
+        line = first_line(error)
         raise CheckpointError(f"{source}: cannot be fetched ({type(error).__name__}: {line[:200]})") from None
     return folder
 
