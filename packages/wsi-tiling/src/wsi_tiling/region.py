@@ -58,6 +58,9 @@ def read_region(
         ValueError: The picture is not (H, W, 3) uint8, the box is empty or not finite, or a size is not positive.
     """
     check_image(image)
+    check_size(as_pair(size_px))
+    if not all(map(is_finite, box)):
+        raise ValueError(f"wanted a box of finite numbers, got {box}")
 
     def window(x: int, y: int, width: int, height: int) -> Image:
         return image[y : y + height, x : x + width]
@@ -107,10 +110,9 @@ def resample(
         (height, width, 3) uint8.
 
     Raises:
-        ValueError: The box is empty or not finite, or a size is not positive.
+        ValueError: The box is empty or not finite.
     """
-    check_size(size_px)
-    if not all(map(is_finite, box)) or box[0] >= box[2] or box[1] >= box[3]:
+    if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(f"wanted a box with x0 < x1 and y0 < y1, got {box}")
     result = np.empty((size_px[1], size_px[0], 3), np.uint8)
     spans = [_whole(*axis) for axis in zip(box[:2], box[2:], size_px, source_px, extent, strict=True)]
