@@ -36,19 +36,17 @@ def test_names_as_long_as_the_system_allows(tmp_path):
     assert path.exists()
 
 
-def test_removes_what_killed_processes_left_of_the_same_file_only(tmp_path):
-    left = []
-    for name in ("a.txt", "b.txt"):
-        with whole_file(tmp_path / name) as partial:
-            partial.touch()
-            left.append(partial)
-    for path in left:
-        path.touch()
-        os.utime(path, (time.time() - 7200,) * 2)
-    with whole_file(tmp_path / "a.txt") as partial:
+def test_removes_what_killed_processes_left(tmp_path):
+    with whole_file(tmp_path / "elsewhere" / "a.txt") as partial:
         partial.touch()
-    assert not left[0].exists()
-    assert left[1].exists()
+    names = {partial.name: 7200, f".0{partial.name[2:]}": 60, ".mine.partial.txt": 7200}
+    for name, age in names.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with whole_file(tmp_path / "a.txt") as other:
+        other.touch()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([*list(names)[1:], "a.txt", "elsewhere"])
 
 
 def test_checksum(tmp_path):

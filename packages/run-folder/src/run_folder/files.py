@@ -1,13 +1,17 @@
 """Files that appear under their names only when they are complete, and checksums of files."""
 
+import contextlib
+import functools
 import hashlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.partial(\.\w+)?")
 STALE_S = 3600.0
 """A temporary file that nobody has written to for so long was left by a process that was killed."""
 
@@ -18,7 +22,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name is short, whatever the length of the name, and ends in the same suffix, which some libraries
     choose the format by. It is hidden, so that no listing of a folder takes it for a result. What killed processes left
-    of the same file is removed.
+    in the folder is removed, once a folder and process.
 
     Args:
         path: The file; folders above it are made.
@@ -28,17 +32,23 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
-    for left in path.parent.glob(f".{mark}-*.partial*"):
-        if time.time() - left.stat().st_mtime > STALE_S:
-            left.unlink(missing_ok=True)
+    _sweep(path.parent.resolve())
     suffix = path.suffix if len(path.suffix) <= 10 else ""
-    temporary = path.with_name(f".{mark}-{uuid.uuid4().hex[:8]}.partial{suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}.partial{suffix}")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(".*.partial*"):
+        if _TEMPORARY.fullmatch(left.name):
+            with contextlib.suppress(OSError):  # another process may be as quick
+                if time.time() - left.stat().st_mtime > STALE_S:
+                    left.unlink()
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -32,7 +32,7 @@ CACHED_BYTES = 48 * 2**20
 _UNFINISHED = re.compile(r"\.lock|zarr\.[0-9a-f]+\.partial")
 """What a run that was killed at its very beginning leaves: its lock, and zarr's unfinished note of the identity."""
 _PARTIAL = r"(\.[0-9a-f]+\.partial)?"
-_CANVAS_FILE = re.compile(rf"\.lock|zarr\.json|zarr{_PARTIAL}|\.[0-9a-f]{{8}}-[0-9a-f]{{8}}\.partial\.json")
+_CANVAS_FILE = re.compile(rf"\.lock|zarr\.json|zarr{_PARTIAL}|\.[0-9a-f]{{12}}\.partial\.json")
 _STAGE_FILE = re.compile(rf"zarr\.json|(zarr|c(\.\d+)+){_PARTIAL}")
 
 
