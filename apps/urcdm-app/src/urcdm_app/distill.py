@@ -119,8 +119,8 @@ def run_distill(
         is not None
     }
     with FolderLock(out):
-        model = _assemble(teacher, plan, students, least, source.slides)
-        model.save(out / "model", dtype=torch.float16, overwrite=True)
+        distilled = _assemble(teacher, plan, students, least, source.slides)
+        distilled.save(out / "model", dtype=torch.float16, overwrite=True)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
     if missing := names.keys() - students.keys():
         say(f"Not distilled, and as the teacher's: {', '.join(name for name in names if name in missing)}")
