@@ -128,10 +128,13 @@ def test_an_index_may_come_from_a_spreadsheet(indexed: Path, encoding: str, sepa
 
 def test_an_index_names_files_of_macos(indexed: Path) -> None:
     nfc, nfd = "caf\u00e9", "cafe\u0301"
-    for part in ("images", "instances"):
-        (indexed / part / f"{TRAIN}.png").rename(indexed / part / f"{nfd}.png")
+    for part, name in (("images", nfd), ("instances", nfc)):
+        (indexed / part / f"{TRAIN}.png").rename(indexed / part / f"{name}.png")
     write_index(indexed, [(nfc, *ROWS[0][1:]), *ROWS[1:]])
     assert [image.name for image in read_kumar(indexed)] == [nfc, SEEN, UNSEEN]
+    (indexed / "images" / f"{nfc}.png").write_bytes((indexed / "images" / f"{nfd}.png").read_bytes())
+    with pytest.raises(ImageSetError, match=f"two files are called {nfc}"):
+        read_kumar(indexed)
 
 
 def test_pixels_are_compared_with_the_index(indexed: Path) -> None:

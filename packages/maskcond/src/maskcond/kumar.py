@@ -8,7 +8,7 @@ from image_files import ImageFileError, list_images, paths_by_stem
 from maskcond.annotated_images import AnnotatedImages, ImageRecord
 from maskcond.conditions import KUMAR_CONDITIONS
 from maskcond.errors import ConditionError, ImageSetError
-from run_folder import TableError, plain_name, read_table
+from run_folder import TableError, read_table
 
 _COLUMNS = ("image", "split", "organ", "disease")
 _HASH = "pixels_sha256_16"
@@ -36,8 +36,7 @@ def read_kumar(folder: str | Path) -> AnnotatedImages:
     folder = Path(folder)
     if (index := folder / "index.csv").is_file():
         rows = _rows(index)
-        paired = _paired(folder / "images", (".png",), folder / "instances", (".png",))
-        names = {plain_name(name): pair for name, pair in paired.items()}
+        names = _paired(folder / "images", (".png",), folder / "instances", (".png",))
         _check_same(names, {row["image"] for row in rows}, index)
     elif (folder / "Tissue Images").is_dir():
         names = _paired(folder / "Tissue Images", (".tif", ".tiff"), folder / "Annotations", (".xml",))
@@ -93,6 +92,7 @@ def _paired(
 
 
 def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
+    """The files of a folder by their names without endings, in Unicode form NFC, as tables have them."""
     try:
         return paths_by_stem(list_images(folder, endings).paths)
     except ImageFileError as error:

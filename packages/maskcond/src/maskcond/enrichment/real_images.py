@@ -23,7 +23,6 @@ from maskcond.instances import relabel
 from maskcond.kumar import read_kumar
 from maskcond.labelled_images import LabelledImage, LabelledImages, labels_of_instances, picture_folder, read_labels
 from maskcond.segmentation.tasks import SegmentationTask
-from run_folder import plain_name
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MASKS = (".png", ".tif", ".tiff", ".xml", ".geojson", ".json")
@@ -241,11 +240,9 @@ def _by_stem(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], l
     """The files of a folder, and of folders in it, by their names without endings; and what was left out."""
     try:
         found = list_images(folder, endings)
-        paths = {plain_name(stem): path for stem, path in paths_by_stem(found.paths).items()}
+        paths = paths_by_stem(found.paths)
     except ImageFileError as error:
         raise EnrichmentError(str(error)) from None
     if not paths:
         raise EnrichmentError(f"{folder}: no picture in it (names ending in {', '.join(endings)})")
-    if len(paths) < len(found.names):
-        raise EnrichmentError(f"{folder}: two names differ in their Unicode form only; rename one of them")
     return paths, [f"{folder}: {note}" for note in found.notes]
