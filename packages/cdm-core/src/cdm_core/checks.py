@@ -1,8 +1,11 @@
 """Checks of tensors from outside: their type, shape and range, and that they are finite. Nothing is made to fit."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 EXCESS = 1e-3
@@ -66,14 +69,15 @@ def check_values(
     """
     if not values.numel():
         raise ValueError(f"{name}: wanted values, got none; its shape is {tuple(values.shape)}")
-    least, largest = (float(value) for value in values.detach().float().aminmax())
-    if not torch.isfinite(torch.tensor([least, largest])).all():
+    array = _on_host(values)
+    least, largest = float(array.min()), float(array.max())
+    if not (math.isfinite(least) and math.isfinite(largest)):
         if finite:
             raise ValueError(f"{name}: has values that are not finite (nan or infinite); remove or repair it")
-        kept = values[torch.isfinite(values)]
-        if not kept.numel():
+        kept = array[np.isfinite(array)]
+        if not kept.size:
             return
-        least, largest = (float(value) for value in kept.float().aminmax())
+        least, largest = float(kept.min()), float(kept.max())
     if least < low - excess or largest > high + excess:
         raise ValueError(
             f"{name}: wanted values in [{low:g}, {high:g}], got {least:.4g} to {largest:.4g}; {_advice(least, largest)}"
@@ -86,12 +90,14 @@ def check_finite(name: str, values: Tensor) -> None:
     Raises:
         ValueError: One is not.
     """
-    if not torch.isfinite(values if values.dtype in _WITH_ISFINITE else values.float()).all():
+    if not np.isfinite(_on_host(values)).all():
         raise ValueError(f"{name}: has values that are not finite (nan or infinite); remove or repair it")
 
 
-_WITH_ISFINITE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""The narrower types of floats have hardly any functions."""
+def _on_host(values: Tensor) -> NDArray[np.float32]:
+    """Returns values as an array: for those in the host's memory already, no operation of torch waits for a device."""
+    array: NDArray[np.float32] = values.detach().float().cpu().numpy()
+    return array
 
 
 def _advice(least: float, largest: float) -> str:
