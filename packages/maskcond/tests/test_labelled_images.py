@@ -109,7 +109,5 @@ def test_two_images_of_one_name_are_refused_and_folders_below_are_read(folders: 
     assert [each.name for each in pairs] == ["b", "a"]
     assert (pairs + pairs[:1]).notes == (f"{images}: files with other endings left out: 1 (.csv)",) * 2
     Image.new("RGB", (30, 20)).save(images / "a.jpg")
-    with pytest.raises(
-        ImageSetError, match=r"two files are called a: .*a\.jpg and .*patient/a\.png;"
-    ):
+    with pytest.raises(ImageSetError, match=r"two files are called a: .*a\.jpg and .*patient/a\.png;"):
         picture_folder(images)
