@@ -303,3 +303,20 @@ def test_real_glass_pen_and_tissue_are_told_apart_on_an_overview(
     slide = open_slide(real_data / "tissue-filter" / f"{name}.png")
     share = tissue_mask(slide.read((0, 0), slide.size_l0, 32), TissueRule()).mean()
     assert least <= share <= most
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["TCGA-21-5784-01Z-00-DX1", "TCGA-CH-5767-01Z-00-DX1", "TCGA-DK-A2I6-01A-01-TS1"])
+def test_real_tissue_with_pale_gaps_is_kept(real_data: Path, name: str) -> None:
+    """The images of KUMAR that look most as if they showed glass."""
+    slide = open_slide(real_data / "kumar" / "images" / f"{name}.png")
+    assert tissue_mask(slide.read((0, 0), slide.size_l0, slide.size_l0), RECOMMENDED).mean() > 0.95
+    assert len(find_tiles([slide], field_l0=250, rule=RECOMMENDED, min_tissue=0.8)) == 16
+
+
+@pytest.mark.real_data
+def test_the_glass_of_a_real_slide_is_measured(real_data: Path) -> None:
+    with open_slide(real_data / "slides" / "CMU-1-Small-Region.svs") as slide:
+        assert slide.glass == pytest.approx((246, 243, 243), abs=2)
+        assert slide.notes == ()
+        assert slide.bounds_l0 == (0, 0, 2220, 2967)
