@@ -1,6 +1,6 @@
 """The seam that everything that samples sees: x_t, t and conditions in, x0 out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,11 @@ class Conditions:
         weight = self.guidance.to(x_t.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, *size)
         images = torch.cat((*beside, weight), dim=1)
         return images.contiguous(memory_format=torch.channels_last)
+
+    def rows(self, rows: Tensor) -> "Conditions":
+        """Returns the conditions of some of the images, whose numbers are given, (b,)."""
+        of_rows = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Conditions(**{name: None if value is None else value[rows] for name, value in of_rows.items()})
 
     def without_embedding(self) -> "Conditions":
         """Returns the same conditions with no image's embedding given."""

@@ -104,7 +104,9 @@ class Adversary:
         """
         real, fake = real.detach().requires_grad_(regularised), fake.detach()
         verdict = self._verdict(real, conditions)
-        loss = F.softplus(-verdict).mean(dim=(1, 2, 3)) + F.softplus(self._verdict(fake, conditions)).mean(dim=(1, 2, 3))
+        loss = F.softplus(-verdict).mean(dim=(1, 2, 3)) + F.softplus(self._verdict(fake, conditions)).mean(
+            dim=(1, 2, 3)
+        )
         if regularised:
             (gradient,) = torch.autograd.grad(verdict.sum(), real, create_graph=True)
             loss = loss + self.r1 * gradient.square().sum(dim=(1, 2, 3))

@@ -13,7 +13,7 @@ Source: Sauer et al. 2023, 'Adversarial diffusion distillation', section 3; Yin 
 """
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -25,11 +25,13 @@ from cdm_core.config import STRICT, LatentUnetConfig, StageConfig
 from cdm_core.config_file import one_line_errors
 from cdm_core.denoiser import Conditions
 from cdm_core.discriminator import Adversary
-from cdm_core.distillation import Predict
 from cdm_core.errors import ConfigError
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
 from cdm_core.solver import step_weights
+
+Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
+"""Gives a network's prediction, (B, 3, H, W), from x_t, its log-SNR, (B,), and the conditions."""
 
 
 @one_line_errors
@@ -106,6 +108,15 @@ class Finisher:
         self.times = torch.linspace(1, 0, stage.sampling.steps + 1).tolist()
         self.weights = step_weights(self.schedule, self.times, method="ddim", eta=0.0)
 
+    @classmethod
+    def of(cls, stage: StageConfig, config: FinishingConfig, seed: int, device: torch.device) -> "Finisher":
+        """Makes one with a new discriminator, whose weights come from the seed."""
+        check_finishing(stage)
+        adversary = Adversary(
+            stage, widths=config.widths, learning_rate=config.learning_rate, r1=config.r1, seed=seed, device=device
+        )
+        return cls(stage, config, adversary)
+
     def place(self, step: int, seed: int) -> int:
         """Returns which of the student's times a step of training is for; the same in all processes.
 
@@ -125,7 +136,7 @@ class Finisher:
             own: Which examples start from the student's own sampling, (B,) bool on the host.
             place: Number of the step of sampling, from 0.
             conditions: Of the batch.
-            predict: Gives the network's prediction from x_t, its log-SNR and the conditions.
+            predict: The student.
         """
         t = torch.full((len(x0),), self.times[place], device=x0.device)
         x_t = self.schedule.add_noise(x0, t, noise)

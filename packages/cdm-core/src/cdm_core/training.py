@@ -19,6 +19,7 @@ from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.distillation import Teacher
 from cdm_core.errors import CheckpointError, ConfigError, TrainingError
 from cdm_core.examples import Examples
+from cdm_core.finishing import Finisher, FinishingConfig
 from cdm_core.inference import prepare_for_sampling
 from cdm_core.network import build_unet, check_tensors, check_weights_finite
 from cdm_core.training_examples import PreparedExamples, prepared_batches
@@ -63,6 +64,7 @@ def train_stage(
     device: Literal["cpu", "auto"] = "auto",
     initial: nn.Module | None = None,
     teacher: Teacher | None = None,
+    finishing: FinishingConfig | None = None,
     resume: bool = False,
 ) -> Iterator[TrainingEvent]:
     """Trains one stage, a step each time the iterator is advanced.
@@ -85,6 +87,8 @@ def train_stage(
         device: 'auto' takes an accelerator where there is one.
         initial: Network to start from, which is not changed; fresh weights if not given.
         teacher: The model that supplies the targets, see `cdm_core.distillation`; its network is not changed.
+        finishing: How a student is finished on real images, see `cdm_core.finishing`; `initial` is then the student,
+            and `training.loss_weight` plays no part.
         resume: Go on from `out_dir/state.pt` if it is there. Without it, a folder that holds a run is refused.
 
     Yields:
@@ -113,7 +117,9 @@ def train_stage(
             check_training(config, training, processes=accelerator.num_processes)
             if accelerator.is_main_process:
                 _claim(out_dir, training, held, resume=resume)
-            state = _new_state(config, training, initial, accelerator.device)
+            if teacher is not None and finishing is not None:
+                raise ConfigError("a student learns from a teacher or is finished, not both; finish it afterwards")
+            state = _new_state(config, training, initial, accelerator.device, finishing)
             resumed = resume and path.exists()
             if resumed:
                 load_state(path, state, config, training)
@@ -130,7 +136,8 @@ def train_stage(
         draws = (list(range(start, start + share)) for start in starts)
         if teacher is not None:
             teacher = _at_work(teacher, accelerator.device, training)
-        gradients = Gradients(accelerator, accelerator.prepare_model(state.unet), config, training, share, teacher)
+        network = accelerator.prepare_model(state.unet)
+        gradients = Gradients(accelerator, network, config, training, share, teacher, state.finisher)
         saved_step = first if resumed else None
         guard = Guard(path, state, config, training, saved_step=saved_step, writes=accelerator.is_main_process)
         with TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log:
@@ -182,8 +189,13 @@ def _check_examples(
 
 
 def _new_state(
-    config: StageConfig, training: TrainingConfig, initial: nn.Module | None, device: torch.device
+    config: StageConfig,
+    training: TrainingConfig,
+    initial: nn.Module | None,
+    device: torch.device,
+    finishing: FinishingConfig | None,
 ) -> TrainingState:
+    finisher = None if finishing is None else Finisher.of(config, finishing, training.seed, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         unet = build_unet(config) if initial is None else copy.deepcopy(_initial(config, initial))
@@ -197,11 +209,11 @@ def _new_state(
     optimiser = torch.optim.AdamW(
         unet.parameters(),
         lr=training.learning_rate,
-        betas=(0.9, 0.99),
+        betas=(0.9 if finishing is None else 0.5, 0.99),  # an opponent that learns makes old directions wrong
         weight_decay=training.weight_decay,
         fused=True,
     )
-    return TrainingState(unet, ema, optimiser, Tally(device))
+    return TrainingState(unet, ema, optimiser, Tally(device), finisher=finisher)
 
 
 def _initial(config: StageConfig, network: nn.Module) -> nn.Module:

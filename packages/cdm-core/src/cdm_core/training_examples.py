@@ -110,6 +110,7 @@ class PreparedExamples(Dataset[Batch]):
             "t": torch.tensor([t if self.held_out is None else (draw + t) / self.held_out]),
             "noise_seed": torch.from_numpy(rng.integers(2**63, size=1)),
             "crop_xy": torch.tensor([[x, y]]),
+            "draw": torch.tensor([draw]),
         }
         if (images := stage_cond_images(config, example)) is not None:
             prepared["cond_images"] = images[..., y : y + side, x : x + side]

@@ -17,11 +17,12 @@ from torch.optim.swa_utils import AveragedModel
 from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.config_file import parse_config
 from cdm_core.errors import CheckpointError, ConfigError
+from cdm_core.finishing import Finisher, FinishingConfig
 from cdm_core.network import build_unet
 from cdm_core.training_tally import Tally
 from run_folder import first_line, whole_file
 
-T = TypeVar("T", StageConfig, TrainingConfig)
+T = TypeVar("T", StageConfig, TrainingConfig, FinishingConfig)
 
 FREE_TO_CHANGE = {
     "chunk_size",
@@ -68,6 +69,7 @@ class TrainingState:
         step: Steps done or skipped.
         restored: How often the weights went back to those on disk.
         is_whole: No step is half done.
+        finisher: Of a student that is finished: its discriminator takes a step with the network.
     """
 
     unet: nn.Module
@@ -77,6 +79,7 @@ class TrainingState:
     step: int = 0
     restored: int = 0
     is_whole: bool = True
+    finisher: Finisher | None = None
 
     def __post_init__(self) -> None:
         # listed once: to look for them in thousands of modules would take longer than to change them
@@ -103,6 +106,9 @@ class TrainingState:
             # as torch.amp.GradScaler does: the fused kernel leaves everything alone where this is 1
             self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self.optimiser.step()
+            if self.finisher is not None:
+                base = self.optimiser.defaults["lr"]
+                self.finisher.adversary.advance(learning_rate / base if base else 1.0, (~finite).float())
             update_ema(self.averages, self.weights, self.ema.n_averaged, ema_decay, finite)
             self.tally.add(loss, grad_norm, finite)
             self.step += 1
@@ -171,6 +177,9 @@ def save_state(path: Path, state: TrainingState, config: StageConfig, training: 
         "ema": state.ema.state_dict(),
         "optimiser": state.optimiser.state_dict(),
     }
+    if state.finisher is not None:
+        values["finishing"] = _dump(state.finisher.config)
+        values["adversary"] = state.finisher.adversary.state_dict()
     try:
         with whole_file(path) as temporary:
             torch.save(values, temporary)
@@ -188,6 +197,11 @@ def load_state(path: Path, state: TrainingState, config: StageConfig, training: 
     values = _read(path)
     _refuse_difference(path, "stage", values["stage"], config)
     _refuse_difference(path, "training", values["training"], training)
+    if (state.finisher is None) != ("finishing" not in values):
+        kind = "to finish a student" if state.finisher is None else "without finishing"
+        raise CheckpointError(f"{path}: the run was started {kind}; use the same, or another output folder")
+    if state.finisher is not None:
+        _refuse_difference(path, "finishing", values["finishing"], state.finisher.config)
     with _told_as_foreign(path):
         _fill_weights(values, state)
         state.step, state.restored = int(values["step"]), int(values.get("restored", 0))
@@ -251,6 +265,8 @@ def _fill_weights(values: dict[str, Any], state: TrainingState) -> None:
             if moment.shape == parameter.shape:
                 # fused kernels take the values as they lie in memory, so they must lie as the weights do
                 moments[name] = torch.empty_like(parameter).copy_(moment)
+    if state.finisher is not None:
+        state.finisher.adversary.load_state_dict(values["adversary"])
 
 
 def _read(path: Path) -> dict[str, Any]:

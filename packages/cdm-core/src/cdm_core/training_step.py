@@ -1,7 +1,8 @@
 """The work of one step: the loss of a chunk of examples, and gradients from chunks that fit the device."""
 
 import contextlib
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -12,13 +13,14 @@ from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.denoiser import Conditions, told_guidance
 from cdm_core.distillation import Teacher
 from cdm_core.errors import TrainingError
+from cdm_core.finishing import Finisher
 from cdm_core.lowres import blurred, enlarge, noise_px, noised_lowres
 from cdm_core.objective import LossWeight, loss_weight, training_target
 from cdm_core.schedule import Schedule
 from cdm_core.stage import to_sampled
 from cdm_core.training_examples import Batch
 
-ON_HOST = ("noise_seed", "crop_xy")
+ON_HOST = ("noise_seed", "crop_xy", "draw")
 """What of a batch stays on the CPU, where it is read without waiting for the device."""
 
 
@@ -41,15 +43,99 @@ def chunk_loss(
         generator: Seeded anew for each example.
         weight: Of the loss by noise level.
         precision: 'fp32' or 'bf16' (mixed).
-        teacher: Who says what the network has to predict, at the starts of its steps; otherwise the example does.
+        teacher: The model that supplies the targets, at the starts of a student's steps; otherwise the example does.
     """
-    device, schedule = generator.device, Schedule(config.schedule)
-    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
-    seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
-    x0, t = to_sampled(network, config, moved["x0"]), moved["t"]
+    inputs = _inputs(network, config, batch, generator)
+    x0, t, noise, schedule = inputs.x0, inputs.t, inputs.noise, Schedule(config.schedule)
+    predict = _predictor(network, precision)
     place = None
     if teacher is not None:
         place, t = teacher.place(t)
+    log_snr = schedule.log_snr(t)
+    x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
+    guidance = inputs.guidance
+    told = inputs.conditions
+    if guidance is not None:
+        told = replace(told, guidance=told_guidance(config, guidance))
+    prediction = predict(x_t, log_snr, told)
+    if teacher is not None and place is not None:
+        alpha, sigma = schedule.alpha_sigma(t)
+        x0 = teacher.x0(
+            x_t, place, inputs.conditions, lambda x_t, log_snr: predict(x_t, log_snr, told), guidance=guidance
+        )
+        noise = (x_t - alpha * x0) / sigma
+    target = training_target(config.objective, schedule, x0, noise, t)
+    errors = (prediction - target).square().mean(dim=(1, 2, 3))
+    total: Tensor = (loss_weight(weight, config.objective, log_snr) * errors).sum()
+    return total
+
+
+def finishing_loss(
+    network: nn.Module,
+    config: StageConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    training: TrainingConfig,
+    finisher: Finisher,
+    share: int,
+) -> Tensor:
+    """Returns the sum over a batch of a student's loss on real images, (), see `cdm_core.finishing`.
+
+    The discriminator gets its gradients, too.
+
+    Args:
+        network: The student's, on the generator's device.
+        config: Its stage.
+        batch: Prepared examples, stacked, on the CPU.
+        generator: Seeded anew for each example.
+        training: How it is trained.
+        finisher: The losses and the discriminator.
+        share: Examples of the whole step of this process.
+    """
+    if "lowres_t" in batch:  # as noisy as sampling makes it
+        batch = batch | {"lowres_t": torch.full_like(batch["lowres_t"], config.sampling.lowres_noise)}
+    inputs = _inputs(network, config, batch, generator)
+    conditions = inputs.conditions
+    if inputs.guidance is not None:
+        conditions = replace(conditions, guidance=told_guidance(config, inputs.guidance))
+    draws = batch["draw"]
+    return finisher(
+        inputs.x0,
+        inputs.noise,
+        draws % 2 == 1,
+        int(draws[0]) // training.batch_size,
+        training.seed,
+        conditions,
+        _predictor(network, training.precision),
+        share=share,
+    )
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What the losses of a batch are made of: images, times, noise, and conditions; on the device.
+
+    Args:
+        x0: Images in [-1, 1], or latents, (B, C, S, S).
+        t: Times, (B,).
+        noise: Standard normal, as `x0`.
+        conditions: Of the batch, without the weights of its embeddings.
+        guidance: These weights, (B,), for a network that guides itself.
+    """
+
+    x0: Tensor
+    t: Tensor
+    noise: Tensor
+    conditions: Conditions
+    guidance: Tensor | None
+
+
+def _inputs(network: nn.Module, config: StageConfig, batch: Batch, generator: torch.Generator) -> _Inputs:
+    device = generator.device
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
+    seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
+    x0, t = to_sampled(network, config, moved["x0"]), moved["t"]
     lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
     noise, lowres_noise = torch.empty_like(x0), x0.new_empty((len(x0), 3, lowres_side, lowres_side))
     guidance = torch.empty_like(t) if config.guidance_input else None
@@ -66,24 +152,18 @@ def chunk_loss(
     conditions = Conditions(
         moved.get("cond_images"), lowres, lowres_log_snr, moved.get("embedding"), moved.get("embedding_given")
     )
-    log_snr = schedule.log_snr(t)
-    x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
-    told = conditions if guidance is None else replace(conditions, guidance=told_guidance(config, guidance))
+    return _Inputs(x0, t, noise, conditions, guidance)
 
-    def predicted(x_t: Tensor, log_snr: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            prediction: Tensor = network(x_t, log_snr, **told.of_network(x_t))
+
+def _predictor(network: nn.Module, precision: str) -> Callable[[Tensor, Tensor, Conditions], Tensor]:
+    """Gives a network's prediction in float32 from x_t, its log-SNR and the conditions."""
+
+    def predict(x_t: Tensor, log_snr: Tensor, conditions: Conditions) -> Tensor:
+        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            prediction: Tensor = network(x_t, log_snr, **conditions.of_network(x_t))
         return prediction.float()
 
-    prediction = predicted(x_t, log_snr)
-    if teacher is not None and place is not None:
-        alpha, sigma = schedule.alpha_sigma(t)
-        x0 = teacher.x0(x_t, place, conditions, predicted, guidance=guidance)
-        noise = (x_t - alpha * x0) / sigma
-    target = training_target(config.objective, schedule, x0, noise, t)
-    errors = (prediction - target).square().mean(dim=(1, 2, 3))
-    total: Tensor = (loss_weight(weight, config.objective, log_snr) * errors).sum()
-    return total
+    return predict
 
 
 def _lowres_input(
@@ -116,6 +196,7 @@ class Gradients:
         training: How it is trained.
         share: Examples of a step that are this process's.
         teacher: See `chunk_loss`.
+        finisher: See `finishing_loss`; in place of a teacher.
 
     Attributes:
         chunk: Examples on the device at once; falls when `chunk_size` is 'auto' and memory runs out.
@@ -129,9 +210,10 @@ class Gradients:
         training: TrainingConfig,
         share: int,
         teacher: Teacher | None = None,
+        finisher: Finisher | None = None,
     ) -> None:
         self.accelerator, self.network, self.config, self.training = accelerator, network, config, training
-        self.share, self.teacher = share, teacher
+        self.share, self.teacher, self.finisher = share, teacher, finisher
         self.chunk = min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share
         self.generator = torch.Generator(accelerator.device)
 
@@ -148,6 +230,9 @@ class Gradients:
                 if not is_out_of_memory(error):
                     raise
             else:
+                if self.finisher is not None:
+                    for gradient in self.finisher.adversary.gradients():
+                        gradient.copy_(self.accelerator.reduce(gradient, reduction="mean"))
                 mean: Tensor = self.accelerator.reduce(loss, reduction="mean")
                 return mean
             # after the handler, whose error keeps the failed chunk's tensors alive
@@ -160,24 +245,40 @@ class Gradients:
             # the processes add up their gradients once, after the last chunk
             waits = self.accelerator.no_sync(self.network) if end < self.share else contextlib.nullcontext()
             with waits:
-                loss = chunk_loss(
-                    self.network,
-                    self.config,
-                    {name: value[start:end] for name, value in batch.items()},
-                    self.generator,
-                    weight=self.training.loss_weight,
-                    precision=self.training.precision,
-                    teacher=self.teacher,
-                )
+                loss = self._loss({name: value[start:end] for name, value in batch.items()})
                 (loss / self.share).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / self.share
         return total
+
+    def _loss(self, batch: Batch) -> Tensor:
+        training, network = self.training, self.network
+        if self.finisher is not None:
+            return finishing_loss(
+                network,
+                self.config,
+                batch,
+                self.generator,
+                training=training,
+                finisher=self.finisher,
+                share=self.share,
+            )
+        return chunk_loss(
+            network,
+            self.config,
+            batch,
+            self.generator,
+            weight=training.loss_weight,
+            precision=training.precision,
+            teacher=self.teacher,
+        )
 
     def _halve_chunk(self) -> None:
         alone = self.accelerator.num_processes == 1
         if self.training.chunk_size != "auto" or self.chunk == 1 or not alone:
             raise TrainingError(out_of_memory_line(self.accelerator.device, self.training, self.chunk))
         self.network.zero_grad(set_to_none=True)
+        if self.finisher is not None:
+            self.finisher.adversary.network.zero_grad(set_to_none=True)
         self.chunk //= 2
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()

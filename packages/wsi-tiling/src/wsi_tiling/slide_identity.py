@@ -1,22 +1,18 @@
 """The identity of a slide by its content, whatever its file is called."""
 
-import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
 
 import openslide
 
-from run_folder import first_line
+from run_folder import content_digest, first_line
 from wsi_tiling.errors import SlideError
 from wsi_tiling.tiff_file import check_structure, is_tiff
 
 _QUICKHASH = "openslide.quickhash-1"
 _HAMAMATSU = "hamamatsu"
 """NDPI files bend the rules of TIFF: their structure is not checked here."""
-_WHOLE_BYTES = 64 * 2**20
-_PIECES = 64
-_PIECE_BYTES = 2**18
 
 
 def slide_identity(path: str | os.PathLike[str]) -> str:
@@ -24,8 +20,8 @@ def slide_identity(path: str | os.PathLike[str]) -> str:
 
     It is OpenSlide's quickhash-1 with the size of level 0: the files of a DICOM slide share it. Where OpenSlide has
     none (PNG, JPEG, TIFF that it does not read or whose smallest level takes more than 5 MB), it is the file's size and
-    SHA-256: of the whole file up to 64 MiB, else of 64 pieces of 256 KiB spread evenly from its first byte to its last.
-    Files of one size that differ only between these pieces count as one slide.
+    its `run_folder.content_digest`: files of one size, over 64 MiB, that differ only between the pieces which that
+    looks at count as one slide.
 
     Args:
         path: The file.
@@ -46,7 +42,7 @@ def slide_identity(path: str | os.PathLike[str]) -> str:
 @lru_cache(maxsize=4096)
 def _identity(path: Path, size: int, mtime_ns: int, inode: int) -> str:
     """The identity of a file that has not changed: its status is part of the key."""
-    return _openslide_identity(path) or f"sha256:{size}:{_digest(path, size)}"
+    return _openslide_identity(path) or f"sha256:{size}:{content_digest(path)}"
 
 
 def _openslide_identity(path: Path) -> str | None:
@@ -62,14 +58,3 @@ def _openslide_identity(path: Path) -> str | None:
     except (OSError, openslide.OpenSlideError, SlideError):
         return None
     return f"quickhash-1:{width}x{height}:{quickhash}" if quickhash else None
-
-
-def _digest(path: Path, size: int) -> str:
-    with path.open("rb") as file:
-        if size <= _WHOLE_BYTES:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        for piece in range(_PIECES):
-            file.seek((size - _PIECE_BYTES) * piece // (_PIECES - 1))
-            digest.update(file.read(_PIECE_BYTES))
-        return digest.hexdigest()

@@ -1,0 +1,152 @@
+"""Students finished on real images: where their steps start, what they learn, and that a run goes on to the bit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig, sample_stage
+from cdm_core.denoiser import Conditions, Denoiser
+from cdm_core.distillation import Teacher
+from cdm_core.finishing import Finisher, FinishingConfig
+from cdm_core.solver import step_weights
+from cdm_core.training import train_stage
+from cdm_core.training_state import load_trained
+
+Stage = Callable[..., StageConfig]
+Unet = Callable[..., nn.Module]
+STUDENT = SamplingConfig(4, "ddim")
+SMALL = FinishingConfig(widths=(8, 8), starts_at=2, rises_for=4, r1_every=3)
+
+
+def network_of(unet: nn.Module) -> Callable[[Tensor, Tensor, Conditions], Tensor]:
+    return lambda x_t, log_snr, conditions: unet(x_t, log_snr, **conditions.of_network(x_t))
+
+
+def run(config: StageConfig, training: TrainingConfig, data: Any, folder: Path, count: int, **more: Any) -> None:
+    list(islice(train_stage(config, training, data, folder, device="cpu", **more), count))
+
+
+class Checkers:
+    """Checkerboards of two grey values in one of two phases: the mean of both phases is plain grey."""
+
+    def __init__(self, side: int = 8) -> None:
+        self.board = (torch.arange(side)[:, None] + torch.arange(side)).remainder(2).float()
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        board = self.board if torch.Generator().manual_seed(draw).initial_seed() % 3 else 1 - self.board
+        return {"image": (0.1 + 0.8 * board).expand(3, -1, -1).clone()}
+
+
+class Everything:
+    """Examples with all that a stage may be conditioned on."""
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(draw)
+        parts = {"image": (3, 16, 16), "cond_images": (2, 16, 16), "embedding": (4,)}
+        return {name: torch.rand(shape, generator=generator) for name, shape in parts.items()}
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_own_starts_are_where_sampling_has_come_to(tiny_stage: Stage, random_unet: Unet, place: int) -> None:
+    config = tiny_stage(sampling=STUDENT)
+    unet = random_unet(config)
+    finisher = Finisher.of(config, SMALL, 0, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(1)
+    x0, noise = (torch.randn(4, 3, 8, 8, generator=generator) for _ in range(2))
+    own = torch.tensor([False, True, False, True])
+    starts = finisher.starts(x0, noise, own, place, Conditions(), network_of(unet))
+    denoiser, times = Denoiser(unet, config), [1.0, 0.75, 0.5, 0.25, 0.0]
+    drawn = noise
+    for step in range(place):
+        weight = step_weights(denoiser.schedule, times[step : step + 2], method="ddim")[0]
+        drawn = weight.x * drawn + weight.x0 * denoiser(drawn, torch.full((4,), times[step]))
+    noised = denoiser.schedule.add_noise(x0, torch.full((4,), times[place]), noise)
+    torch.testing.assert_close(starts[own], drawn[own], rtol=0, atol=1e-2 if place == 0 else 1e-5)
+    torch.testing.assert_close(starts[~own], noised[~own])
+
+
+def test_the_student_draws_what_is_real_and_not_the_mean_of_it(tiny_stage: Stage, tmp_path: Path) -> None:
+    config = tiny_stage(sampling=SamplingConfig(1, "ddim"), unet={"dim_mults": (1,), "dim": 16})
+    training = TrainingConfig(150, 16, learning_rate=2e-3, ema_decay=0.9, loss_weight="truncated_snr")
+    run(config, training, Checkers(), tmp_path / "plain", 150)
+    plain, _ = load_trained(tmp_path / "plain" / "state.pt", config)
+    finishing = FinishingConfig(adversarial=1.0, starts_at=0, rises_for=1, learning_rate=2e-3, widths=(16, 16))
+    run(config, training, Checkers(), tmp_path / "finished", 150, initial=plain, finishing=finishing)
+    finished, _ = load_trained(tmp_path / "finished" / "state.pt", config)
+
+    def contrast(unet: nn.Module) -> float:
+        generators = [torch.Generator().manual_seed(seed) for seed in range(16)]
+        images = sample_stage(unet.eval(), config, generators=generators)
+        return float((images[..., 1:] - images[..., :-1]).abs().mean())
+
+    assert contrast(plain) < 0.4
+    assert 0.6 < contrast(finished) < 1.0  # real ones have 0.8
+
+
+def test_a_run_goes_on_to_the_bit_with_all_conditions(tiny_stage: Stage, random_unet: Unet, tmp_path: Path) -> None:
+    unet = {"cond_images_channels": 2, "text_embed_dim": 4, "layer_cross_attns": (False, True)}
+    config = tiny_stage(unet=unet, image_px=16, lowres_px=8, sampling=STUDENT, max_lowres_noise=0.3)
+    training = TrainingConfig(8, 4, crop_px=8, log_every=1)
+    start = random_unet(config)
+    for folder, counts in (("whole", (8,)), ("parts", (3, 5))):
+        for count in counts:
+            run(config, training, Everything(), tmp_path / folder, count, initial=start, finishing=SMALL, resume=True)
+    whole, parts = (torch.load(tmp_path / folder / "state.pt") for folder in ("whole", "parts"))
+    for part in ("unet", "ema"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, parts[part][name]), name
+    for name, value in whole["adversary"]["network"].items():
+        assert torch.equal(value, parts["adversary"]["network"][name]), name
+    assert any(not torch.equal(value, whole["unet"][name]) for name, value in start.state_dict().items())
+    with pytest.raises(CheckpointError, match=r"finishing\.r1 = 0\.0001, not 0\.1"):
+        run(config, training, Everything(), tmp_path / "whole", 1, finishing=replace(SMALL, r1=0.1), resume=True)
+    with pytest.raises(CheckpointError, match="was started to finish a student"):
+        run(config, training, Everything(), tmp_path / "whole", 1, resume=True)
+
+
+def test_chunks_change_rounding_only(tiny_stage: Stage, random_unet: Unet, tmp_path: Path) -> None:
+    config = tiny_stage(sampling=STUDENT)
+    for chunk in (4, 2):
+        training = TrainingConfig(6, 4, chunk_size=chunk)
+        run(config, training, Checkers(), tmp_path / str(chunk), 6, initial=random_unet(config), finishing=SMALL)
+    one, other = (torch.load(tmp_path / folder / "state.pt")["unet"] for folder in ("4", "2"))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=0, atol=2e-4)
+
+
+def test_a_step_without_finite_loss_leaves_the_discriminator_alone(
+    tiny_stage: Stage, random_unet: Unet, tmp_path: Path
+) -> None:
+    class Spoilt(Checkers):
+        def __getitem__(self, draw: int) -> dict[str, Tensor]:
+            return {"image": super().__getitem__(draw)["image"] * (torch.nan if draw >= 4 else 1)}
+
+    config = tiny_stage(sampling=STUDENT)
+    training = TrainingConfig(4, 4, checkpoint_every=1)
+    states = []
+    for count in (1, 3):
+        folder = tmp_path / str(count)
+        run(config, training, Spoilt(), folder, count, initial=random_unet(config), finishing=SMALL)
+        states.append(torch.load(folder / "state.pt")["adversary"]["network"])
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name])
+
+
+def test_what_cannot_be_finished(tiny_stage: Stage, random_unet: Unet, tmp_path: Path) -> None:
+    training = TrainingConfig(2, 2)
+    with pytest.raises(ConfigError, match="a student of DDIM with eta 0 can be finished, got ddpm"):
+        run(tiny_stage(), training, Checkers(), tmp_path, 1, finishing=SMALL)
+    config = tiny_stage(sampling=STUDENT)
+    teacher = Teacher(random_unet(config), config, 2)
+    with pytest.raises(ConfigError, match="not both"):
+        run(config, training, Checkers(), tmp_path, 1, finishing=SMALL, teacher=teacher)
+    for fault in ({"r1": float("nan")}, {"adversarial": -1}, {"widths": ()}, {"r1_every": 0}, {"widths": (0,)}):
+        with pytest.raises(ConfigError):
+            FinishingConfig(**fault)
+    assert not list(tmp_path.iterdir())
