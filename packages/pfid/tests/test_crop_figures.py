@@ -289,6 +289,13 @@ def test_incomplete_or_foreign_features_are_refused(tmp_path: Path) -> None:
     planned(images, images, seed=9).save(tmp_path / "plan.npz")
     with pytest.raises(FeatureError, match="not those of the plan"):
         CropFeatures.load(tmp_path)
+    plan.save(tmp_path / "plan.npz")
+    for damage in (b"", b"\x93NUMPY\x01\x00v\x00{'descr': ("):
+        whole = (tmp_path / "real.npy").read_bytes()
+        (tmp_path / "real.npy").write_bytes(damage + whole[len(damage) :] if damage else b"")
+        with pytest.raises(FeatureError, match="damaged"):
+            CropFeatures.load(tmp_path)
+        (tmp_path / "real.npy").write_bytes(whole)
     (tmp_path / "features.json").write_text("{}")
     with pytest.raises(FeatureError, match="damaged"):
         CropFeatures.load(tmp_path)

@@ -168,6 +168,14 @@ def test_a_plan_that_was_changed_or_damaged_is_refused(plan: CropPlan, tmp_path:
     np.savez(path, mu=np.zeros(3))
     with pytest.raises(PlanError, match="no crop plan"):
         CropPlan.load(path)
+    plan.save(path)
+    content = path.read_bytes()
+    for position in range(40, len(content) - 20, len(content) // 40):
+        path.write_bytes(content[:position] + bytes(reversed(range(236, 256))) + content[position + 20 :])
+        try:
+            assert CropPlan.load(path).sha256 == plan.sha256
+        except PlanError as error:
+            assert "damaged" in str(error)  # noqa: PT017 - some bytes of a zip file mean nothing
     path.write_bytes(b"PK nothing")
     with pytest.raises(PlanError, match="no crop plan"):
         CropPlan.load(path)

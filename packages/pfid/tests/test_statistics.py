@@ -97,9 +97,16 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", mu=np.array([None]), sigma=np.eye(1), allow_pickle=True)
     np.savez(tmp_path / "skew.npz", mu=np.zeros(2), sigma=np.array([[1, 0.5], [0, 1]]))
     np.savez(tmp_path / "count.npz", mu=np.zeros(2), sigma=np.eye(2), count="many")
+    np.savez(tmp_path / "half.npz", mu=np.zeros(2), sigma=np.eye(2), count=2.5)
+    np.savez(tmp_path / "complex.npz", mu=np.zeros(2), sigma=np.eye(2) + 1j)
+    np.savez_compressed(tmp_path / "bits.npz", mu=np.zeros(2), sigma=np.random.default_rng(0).random((20, 20)))
+    bits = bytearray((tmp_path / "bits.npz").read_bytes())
+    bits[len(bits) // 2 : len(bits) // 2 + 20] = b"\xff" * 20
+    (tmp_path / "bits.npz").write_bytes(bits)
     with (tmp_path / "array.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    for name in ("cut", "text", "keys", "shapes", "nan", "objects", "array", "missing", "skew", "count"):
+    damaged = ("cut", "text", "keys", "shapes", "nan", "objects", "array", "missing", "skew", "count", "half")
+    for name in (*damaged, "complex", "bits"):
         with pytest.raises(FeatureError) as error:
             FeatureStatistics.load(tmp_path / f"{name}.npz")
         assert str(error.value).count(f"{name}.npz") == 1

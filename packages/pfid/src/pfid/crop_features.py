@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pfid.crop_reading import read_crops
 from pfid.crops import SIDES, CropPlan, Side
-from pfid.errors import FeatureError
+from pfid.errors import DAMAGED_ARRAYS, FeatureError
 from pfid.extractors import Extractor
 from pfid.images import Images, listed, note_compression
-from run_folder import whole_file
+from run_folder import first_line, whole_file
 
 Contents: TypeAlias = dict[Side, dict[str, str]]
 
@@ -97,8 +97,11 @@ class CropFeatures:
             of_plan = told["plan_sha256"] == plan.sha256 and len(real) == len(fake) == white.shape[1] == len(plan)
         except OSError as error:
             raise FeatureError(f"{folder}: no complete features of crops: {error.strerror or error}") from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise FeatureError(f"{folder}: the features of crops are damaged: {error}") from None
+        except DAMAGED_ARRAYS as error:
+            raise FeatureError(
+                f"{folder}: the features of crops are damaged ({first_line(error)}); measure them anew, in another "
+                "folder"
+            ) from None
         if not of_plan:
             raise FeatureError(f"{folder}: the features are not those of the plan beside them")
         return found
@@ -168,9 +171,9 @@ def measure_crops(
         "contents": _contents(real, fake),
     }
     _begin(folder, plan, told, extractor.dimensions)
-    measured, white = (np.load(folder / name, mmap_mode="r+") for name in (_MEASURED, "white.npy"))
+    measured, white = (_begun_array(folder / name) for name in (_MEASURED, "white.npy"))
     for row, (side, images) in enumerate(sides.items()):
-        values = np.load(folder / f"{side}.npy", mmap_mode="r+")
+        values = _begun_array(folder / f"{side}.npy")
         yield Progress(f"{side} crops", int(measured[row].sum()), len(plan))
         for batch in read_crops(
             images, plan, side, batch_size=batch_size, workers=workers, skip=np.array(measured[row])
@@ -218,6 +221,15 @@ def _begin(folder: Path, plan: CropPlan, told: dict[str, Any], dimensions: int) 
             raise FeatureError(f"{path}: no room for the features: {error.strerror or error}") from None
     plan.save(folder / _PLAN)
     _write_json(begun, told)
+
+
+def _begun_array(path: Path) -> NDArray[Any]:
+    """Opens an array of `_begin`, to be written to."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r+")
+    except DAMAGED_ARRAYS:
+        raise FeatureError(f"{path} is damaged; measure the crops anew, in another folder") from None
+    return array
 
 
 def _change(was: dict[str, Any], now: dict[str, Any]) -> str | None:

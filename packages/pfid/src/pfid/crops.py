@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pfid.errors import PlanError, is_finite
+from pfid.errors import DAMAGED_ARRAYS, PlanError, is_finite
 from pfid.images import Image, Images, listed
 from run_folder import whole_file
 
@@ -59,6 +58,13 @@ class WhiteRule:
     def __post_init__(self) -> None:
         if not is_finite(self.share) or not 0 < self.share <= 1:
             raise PlanError(f"wanted a share of white pixels above 0, 1 at most, got {self.share}")
+        if not all(map(is_finite, (self.min_level, self.max_chroma))) or not (
+            0 <= self.min_level <= 255 and self.max_chroma >= 0
+        ):
+            raise PlanError(
+                f"wanted a least level of 0 to 255 and a chroma of 0 or more in white pixels, got {self.min_level} and "
+                f"{self.max_chroma}"
+            )
 
     def is_white(self, patches: Image) -> NDArray[np.bool_]:
         """Which patches (B, P, P, 3) are white, (B,)."""
@@ -188,7 +194,7 @@ class CropPlan:
             PlanError: It is no such file, or it is damaged or was changed.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 told = {key: file[key] for key in file.files}
             settings = json.loads(told["settings"].item())
             if settings.pop("format") != _FORMAT:
@@ -209,7 +215,7 @@ class CropPlan:
             raise
         except OSError as error:
             raise PlanError(f"{path} cannot be read: {error.strerror or error}") from None
-        except (ValueError, TypeError, AttributeError, KeyError, EOFError, zipfile.BadZipFile):
+        except DAMAGED_ARRAYS:
             raise PlanError(f"{path} is no crop plan, or it is damaged") from None
         if not intact:
             raise PlanError(f"{path} is damaged or was changed: its checksum is not that of its crops")

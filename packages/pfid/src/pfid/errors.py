@@ -1,8 +1,17 @@
 """The errors a user can meet; each message is one line that says what is wrong and what to do."""
 
 import math
+import tokenize
+import zipfile
+import zlib
 from numbers import Real
 from typing import Any
+
+DAMAGED_ARRAYS = (
+    *(AttributeError, EOFError, KeyError, NotImplementedError, SyntaxError, TypeError, ValueError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy raises of .npy and .npz files that are damaged, or that lack an array."""
 
 
 class PfidError(ValueError):

@@ -1,6 +1,5 @@
 """Mean and covariance of features: added up in one pass, merged, saved and loaded."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pfid.errors import FeatureError
+from pfid.errors import DAMAGED_ARRAYS, FeatureError, is_finite
 from pfid.features import LARGEST, check_dimensions, checked_features
 from run_folder import whole_file
 
@@ -32,6 +31,9 @@ class FeatureStatistics:
     resize: str | None = None
 
     def __post_init__(self) -> None:
+        for array in map(np.asarray, (self.mean, self.covariance)):
+            if array.dtype.kind not in "fiu":
+                raise FeatureError(f"statistics: wanted real numbers, got {array.dtype}")
         mean = np.asarray(self.mean, np.float64)
         covariance = np.asarray(self.covariance, np.float64)
         if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
@@ -42,7 +44,7 @@ class FeatureStatistics:
         damaged += covariance.size - int((np.abs(covariance) <= LARGEST**2).sum())
         if damaged:
             raise FeatureError(f"statistics: {damaged:,} values that are not finite")
-        if self.count is not None and self.count < 2:
+        if self.count is not None and (not is_finite(self.count) or self.count != int(self.count) or self.count < 2):
             raise FeatureError(f"statistics of {self.count} images: a covariance takes 2 or more")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "covariance", covariance)
@@ -101,9 +103,12 @@ class FeatureStatistics:
             if not np.allclose(loaded.covariance, loaded.covariance.T, rtol=0, atol=1e-5 * largest):
                 raise FeatureError("'sigma' is not symmetric")
             return loaded
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise FeatureError(f"{path}: cannot be read as statistics: {reason}") from None
+        except FeatureError as error:
+            raise FeatureError(f"{path}: cannot be read as statistics: {error}") from None
+        except OSError as error:
+            raise FeatureError(f"{path}: cannot be read as statistics: {error.strerror or error}") from None
+        except DAMAGED_ARRAYS:
+            raise FeatureError(f"{path}: cannot be read as statistics: it is no .npz file, or it is damaged") from None
 
 
 class StatisticsAccumulator:
