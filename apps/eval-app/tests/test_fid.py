@@ -129,3 +129,19 @@ def test_statistics_of_another_extractor_are_refused(
         refused = run_app("fid", path, pictures / "real", "--extractor", network)
         assert (refused.code, len(refused.err.strip().splitlines())) == (1, 1)
         assert words in refused.err
+
+
+def test_results_replace_neither_inputs_nor_each_other(run_app: RunApp, pictures: Path, tmp_path: Path) -> None:
+    real, kept = pictures / "real", tmp_path / "kept.npz"
+    kept.write_bytes(b"statistics of generated images")
+    picture = next(real.iterdir())
+    for problem, *arguments in (
+        ("is an input of this command", real, kept, "--save-statistics", kept),
+        ("ends in .json", real, real, "--out", picture),
+        ("ends in .npz", real, real, "--save-statistics", picture),
+    ):
+        before = kept.read_bytes(), picture.read_bytes()
+        refused = run_app("fid", *arguments, "--overwrite")
+        assert refused.code == 1
+        assert problem in refused.err
+        assert (kept.read_bytes(), picture.read_bytes()) == before

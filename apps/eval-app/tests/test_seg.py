@@ -161,3 +161,22 @@ def test_masks_in_linked_folders_are_measured_and_what_is_left_out_is_told(run_a
     done = run_app("seg", folders[0], tmp_path / "predicted")
     assert done.code == 0, done.err
     assert "files with other endings left out: 1 (.csv)" in (done.out + done.err).replace("\n", " ")
+
+
+def test_classes_that_no_true_mask_has_are_told(run_app: RunApp, tmp_path: Path) -> None:
+    truth = np.array([[0, 1], [1, 2]], np.uint8)
+    folders = save(tmp_path / "truth", a=truth), save(tmp_path / "predicted", a=np.array([[7, 1], [1, 2]], np.uint8))
+    done = run_app("seg", *folders, "--semantic")
+    assert done.code == 0, done.err
+    assert "classes that no true mask has: 7" in done.out
+
+
+def test_a_result_never_replaces_what_is_read(run_app: RunApp, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    groups = tmp_path / "index.json"
+    (tmp_path / "index.csv").rename(groups)
+    for out, problem in ((groups, "is an input of this command"), (sides[1] / "a.png", r"ends in .json")):
+        content = out.read_bytes()
+        refused = run_app("seg", *sides, "--groups", groups, "--out", out, "--overwrite")
+        assert refused.code == 1
+        assert problem in refused.err
+        assert out.read_bytes() == content

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eval_app.console import progress_bars, say
 from eval_app.errors import UsageError
-from eval_app.outputs import own_files
+from eval_app.outputs import check_ending, own_files
 from eval_app.sides import holds_slides
 from pfid import Images, folder_images
 from run_folder import whole_file
@@ -55,8 +55,7 @@ def run_export(
     """
     if size_px & (size_px - 1):
         raise UsageError(f"--size {size_px}: StyleGAN3 takes powers of two, such as {1 << size_px.bit_length() - 1}")
-    if out.suffix.lower() != ".zip":
-        raise UsageError(f"--out {out}: wanted a name that ends in .zip")
+    check_ending("--out", out, ".zip")
     with own_files([out], overwrite=overwrite):
         if any(map(holds_slides, places)):
             found = _tiles(slide_files(places), field_l0 or size_px, size_px, min_tissue)

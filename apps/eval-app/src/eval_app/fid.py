@@ -8,7 +8,7 @@ import numpy as np
 from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.errors import UsageError
 from eval_app.extractors import ExtractorChoice
-from eval_app.outputs import own_files
+from eval_app.outputs import check_ending, own_files
 from eval_app.results import MeasuredSide, Result, side_name
 from eval_app.sides import check_enough, whole_images
 from eval_app.whole import measured_features
@@ -37,7 +37,11 @@ def run_fid(
         LockedError: Another run writes one of the files.
         PfidError: Images, statistics or the extractor cannot be used.
     """
-    with own_files(filter(None, (out, save_statistics)), overwrite=overwrite):
+    if out is not None:
+        check_ending("--out", out, ".json")
+    if save_statistics is not None:
+        check_ending("--save-statistics", save_statistics, ".npz")
+    with own_files(filter(None, (out, save_statistics)), overwrite=overwrite, inputs=(real, fake)):
         left_side, right_side = (_opened(place, skip_unreadable) for place in (real, fake))
         if isinstance(left_side, Images) and isinstance(right_side, Images):
             left_side, right_side = note_compression(left_side, right_side)

@@ -17,25 +17,42 @@ def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
             raise UsageError(f"{path} exists; give another name, or --overwrite to replace it")
 
 
+def check_ending(option: str, path: Path, *endings: str) -> None:
+    """Raises UsageError if the name of a file to write does not end as wanted, so that it replaces no other kind."""
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{option} {path}: wanted a name that ends in {endings[0]}")
+
+
 @contextmanager
-def own_files(paths: Iterable[Path], *, overwrite: bool) -> Iterator[None]:
+def own_files(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> Iterator[None]:
     """Keeps files that a command will write from other runs, until it has written them.
 
     Args:
         paths: The files, as the user named them.
         overwrite: Whether files of these names may be replaced.
+        inputs: Files that the command reads: never replaced.
 
     Raises:
-        UsageError: One exists and may not be replaced, or is a folder.
+        UsageError: One exists and may not be replaced, is a folder or an input, or two are the same.
         LockedError: Another run writes one of them.
     """
     files = list(paths)
+    _refuse_shared(files, inputs)
     refuse_existing(files, overwrite=overwrite)
     with ExitStack() as locks:
         for path in files:
             locks.enter_context(FolderLock(path, beside=True))
         refuse_existing(files, overwrite=overwrite)
         yield
+
+
+def _refuse_shared(files: list[Path], inputs: Iterable[Path]) -> None:
+    """Raises UsageError if a file is an input, or is given for two results."""
+    taken = {path.resolve(): "is an input of this command" for path in inputs}
+    for file in files:
+        if problem := taken.get(file.resolve()):
+            raise UsageError(f"{file} {problem}; give another name")
+        taken[file.resolve()] = "is given for two results"
 
 
 def results_folder(out: Path, command: str, *, overwrite: bool, inputs: Iterable[Path]) -> RunFolder:

@@ -12,7 +12,7 @@ import PIL.Image
 
 from eval_app.console import say
 from eval_app.errors import UsageError
-from eval_app.outputs import own_files
+from eval_app.outputs import check_ending, own_files
 from eval_app.report_plots import plot_magnifications, plot_values
 from eval_app.results import Result, result_file
 from pfid import Figure, FigureError
@@ -57,8 +57,7 @@ def run_report(*, places: list[Path], out: Path, overwrite: bool) -> None:
     Raises:
         UsageError: Files are in the way, or a result is missing or damaged.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--out {out}: wanted a name that ends in .html")
+    check_ending("--out", out, ".html", ".htm")
     figures_file = out.with_suffix(".json")
     if overwrite and figures_file.exists() and not _is_figures(figures_file):
         raise UsageError(f"{figures_file} exists, and eval-app did not write it; give another --out")

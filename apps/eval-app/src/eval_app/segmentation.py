@@ -1,7 +1,7 @@
 """`eval-app seg`: how well predicted masks agree with true ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from eval_app.console import console, progress_bars, say
 from eval_app.errors import UsageError
-from eval_app.outputs import own_files
+from eval_app.outputs import check_ending, own_files
 from image_files import ImageFileError, list_images, paths_by_stem
 from maskcond import MaskError, check_instances, dice, read_numbers, score
 from maskcond.arrays import Numbers
@@ -56,10 +56,12 @@ def run_seg(
         TableError: The table of groups cannot be read.
         MaskcondError: A mask cannot be read, or two are of different sizes.
     """
-    with own_files(filter(None, (out,)), overwrite=overwrite):
+    if out is not None:
+        check_ending("--out", out, ".json")
+    with own_files(filter(None, (out,)), overwrite=overwrite, inputs=() if groups is None else (groups,)):
         pairs = paired(truth, predicted)
         group_of = {} if groups is None else read_groups(groups, list(pairs))
-        numbers = _classes([first for first, _ in pairs.values()]) if semantic else []
+        numbers = _classes_to_measure(pairs.values()) if semantic else []
         scores: dict[str, Scores] = {}
         with progress_bars() as bars:
             task = bars.add_task("images", total=len(pairs))
@@ -146,12 +148,18 @@ def means(scores: Mapping[str, Scores], group_of: Mapping[str, str], rng: np.ran
     return found
 
 
-def _classes(files: list[Path]) -> list[int]:
-    """The numbers of the classes in true masks, without the background."""
-    numbers = sorted({int(number) for file in files for number in np.unique(read_numbers(file))} - {0})
-    if not numbers:
+def _classes_to_measure(pairs: Iterable[tuple[Path, Path]]) -> list[int]:
+    """The numbers of the classes in true masks, without the background; tells of others in predicted masks."""
+    true, predicted = (
+        {int(number) for file in files for number in np.unique(read_numbers(file))} - {0}
+        for files in zip(*pairs, strict=True)
+    )
+    if not true:
         raise UsageError("there is no class in the true masks: all their numbers are 0")
-    return numbers
+    if others := sorted(predicted - true):
+        shown = ", ".join(map(str, others[:_SHOWN])) + (f" and {len(others) - _SHOWN} more" if others[_SHOWN:] else "")
+        say(f"classes that no true mask has: {shown}; they count as background, check the numbers")
+    return sorted(true)
 
 
 def _interval(samples: NDArray[np.float64], names: list[str]) -> tuple[float, float] | None:
