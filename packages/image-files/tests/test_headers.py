@@ -114,6 +114,11 @@ def test_reduced_copies_in_a_tiff_are_not_further_pictures(tmp_path: Path) -> No
     np.testing.assert_array_equal(read_rgb(tmp_path / "pyramid.tif")[..., 2], GREY)
 
 
+def test_whole_numbers_in_half_precision_become_integers(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "half.tif", np.array([[0, 2048]], np.float16))
+    assert read_numbers(tmp_path / "half.tif").tolist() == [[0, 2048]]
+
+
 def test_whole_floating_point_numbers_become_integers(tmp_path: Path) -> None:
     path = tmp_path / "mask.tif"
     for numbers, cause in ((GREY * 1000.0, None), (GREY + 0.5, "got fractions"), (-1.0 * GREY, "from 0 up")):

@@ -148,6 +148,7 @@ def _whole(path: str | PathLike[str], numbers: NDArray[Any]) -> NDArray[Any]:
         return numbers.astype(np.uint8)
     if numbers.dtype.kind in "ui":
         return numbers
+    numbers = numbers.astype(np.float64, copy=False)  # half precision has no 2**32
     if not (np.isfinite(numbers).all() and numbers.min(initial=0) >= 0 and numbers.max(initial=0) < 2**32):
         raise ImageFileError(f"{fspath(path)}: wanted whole numbers from 0 up, got others; save integers")
     whole = numbers.astype(np.uint32)
