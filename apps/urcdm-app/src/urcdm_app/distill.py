@@ -61,7 +61,7 @@ def run_distill(
     folder = fetch_model(model)
     run = RunFolder(out, "urcdm-app distill", {}, overwrite=overwrite, resume=resume, inputs=[folder])
     teacher = Urcdm.load(folder)
-    _check_networks(model, teacher, plan)
+    check_networks(model, teacher, plan)
     chains = {
         name: students_of(_steps_of_ddim(teacher.cascades[level].config.stages[stage].sampling), least)
         for name, (level, stage) in names.items()
@@ -112,14 +112,21 @@ def run_distill(
                 bars.update(task, completed=done, note=note)
             bars.update(task, completed=training.steps * len(chains[name]))
 
-    students = {
-        name: student
-        for name, (level, stage) in names.items()
-        if (student := _student(out, plan.of_level(level)[stage], teacher.cascades[level].config.stages[stage], least))
-        is not None
+    students: dict[str, tuple[StageConfig, nn.Module]] = {}
+    for name, (level, stage) in names.items():
+        config = student_of(teacher.cascades[level].config.stages[stage], least)
+        student = _student(out, plan.of_level(level)[stage], config)
+        if student is not None:
+            students[name] = config, student
+    provenance = {
+        "data": ", ".join(source.slides),
+        "distilled_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+        "teacher": teacher.fingerprint(),
+        "weights": "running mean (EMA), half precision",
+        "date": datetime.date.today().isoformat(),
     }
     with FolderLock(out):
-        distilled = _assemble(teacher, plan, students, least, source.slides)
+        distilled = with_networks(teacher, plan, students, provenance)
         distilled.save(out / "model", dtype=torch.float16, overwrite=True)
     say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
     if missing := names.keys() - students.keys():
@@ -131,42 +138,46 @@ def _steps_of_ddim(sampling: SamplingConfig) -> int:
     return sampling.steps * (2 if sampling.method in ("dpmpp_2m", "heun") else 1)
 
 
-def _check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:
+def check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:
     """Makes sure that a model's networks are those of the plan, which tells what they learn from."""
     planned = [[stage.unet for stage in plan.cascade(level).stages] for level in range(len(plan.urcdm.levels))]
     found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
-    if model.config != plan.urcdm or found != planned:
+    config = replace(model.config, tissue=plan.urcdm.tissue)  # it says where patches are, not what networks see
+    if config != plan.urcdm or found != planned:
         raise UsageError(f"--model {source}: it is not of the plan; take the plan that it was trained by, --plan")
 
 
-def _student(out: Path, network: NetworkPlan, teacher: StageConfig, least: int) -> nn.Module | None:
+def _student(out: Path, network: NetworkPlan, config: StageConfig) -> nn.Module | None:
     """The last student of a network, if its training has come to an end."""
-    state = out / network.name / f"{least}-steps" / "state.pt"
+    state = out / network.name / f"{config.sampling.steps}-steps" / "state.pt"
     if not state.exists():
         return None
-    student, steps = load_trained(state, student_of(teacher, least))
+    student, steps = load_trained(state, config)
     return student if steps == network.training.steps else None
 
 
-def _assemble(
-    teacher: Urcdm, plan: TrainingPlan, students: Mapping[str, nn.Module], least: int, slides: list[str]
+def with_networks(
+    model: Urcdm,
+    plan: TrainingPlan,
+    networks: Mapping[str, tuple[StageConfig, nn.Module]],
+    provenance: Mapping[str, str | int | float],
 ) -> Urcdm:
-    """The teacher with its students in the places of those networks that have one."""
+    """The model with others in the places of some of its networks.
+
+    Args:
+        model: The model.
+        plan: Its plan.
+        networks: The others and their stages, by the plan's names.
+        provenance: Of the new model.
+    """
     cascades: dict[str, Cascade] = {}
     names = [plan.urcdm.cascade_name(level) for level in range(len(plan.urcdm.levels))]
     for level, cascade_name in enumerate(names):
         if cascade_name in cascades:
             continue
-        stages, unets = list(teacher.cascades[level].config.stages), list(teacher.cascades[level].unets)
+        stages, unets = list(model.cascades[level].config.stages), list(model.cascades[level].unets)
         for number, network in enumerate(plan.of_level(level)):
-            if network.name in students:
-                stages[number], unets[number] = student_of(stages[number], least), students[network.name]
+            if network.name in networks:
+                stages[number], unets[number] = networks[network.name]
         cascades[cascade_name] = Cascade(CascadeConfig(tuple(stages)), unets)
-    provenance = {
-        "data": ", ".join(slides),
-        "distilled_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
-        "teacher": teacher.fingerprint(),
-        "weights": "running mean (EMA), half precision",
-        "date": datetime.date.today().isoformat(),
-    }
-    return Urcdm(plan.urcdm, [cascades[name] for name in names], provenance)
+    return Urcdm(model.config, [cascades[name] for name in names], provenance)

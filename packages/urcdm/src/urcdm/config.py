@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, StageConfig, TrainingConfig
 from cdm_core.config import STRICT
+from cdm_core.finishing import FinishingConfig
 from wsi_tiling import TissueRule
 
 ContextKind = Literal["centre", "plain"]
@@ -149,6 +150,21 @@ class UrcdmConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class FinishingPlan:
+    """How the student of a network is finished on real images.
+
+    Args:
+        training: How it is trained.
+        losses: What it is trained for.
+    """
+
+    training: TrainingConfig = TrainingConfig(
+        1000, 8, learning_rate=1e-4, ema_decay=0.998, log_every=20, checkpoint_every=200, sample_every=200
+    )
+    losses: FinishingConfig = FinishingConfig()
+
+
+@dataclass(frozen=True, config=STRICT)
 class NetworkPlan:
     """One network to train.
 
@@ -157,12 +173,14 @@ class NetworkPlan:
         stage: What it is.
         training: How it is trained.
         diffusers: The model in diffusers' form that a latent stage starts from, see `cdm_core.latent`.
+        finishing: How its student is finished on real images, see `cdm_core.finishing`.
     """
 
     level: str
     stage: StageConfig
     training: TrainingConfig
     diffusers: str | None = None
+    finishing: FinishingPlan = FinishingPlan()
 
     @property
     def name(self) -> str:

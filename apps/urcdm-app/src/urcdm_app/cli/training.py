@@ -283,6 +283,60 @@ def distill(
     )
 
 
+@app.command()
+def finish(
+    model: Annotated[
+        str, typer.Option(help=f"The model with students: {MODEL_KINDS}.", show_default="the built-in model")
+    ] = str(builtin.MODEL),
+    tiles: Annotated[Path, typer.Option(help="Folder or table that 'tile' wrote, or shards of 'export'.")] = Path(
+        "tiles"
+    ),
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same of held-out slides, to measure the loss on.", show_default="the split 'validation', if any"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run: a folder for each network, and the model.")] = Path(
+        "runs/finish"
+    ),
+    plan: Plan = builtin.PLAN,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of every network.", show_default="as the plan says")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default="as the plan says")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Finish this network only, such as 'high-128'.", show_default="all students, in turn"),
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Train a model's students on against discriminators on real images, which makes what they draw crisp.
+
+    A student has its teacher's faults; a finished one learns from the slides themselves, at the few times at which
+    sampling asks it. A network's table 'finishing' in the plan says how. **--resume** goes on with an interrupted run.
+
+    Example: **urcdm-app finish --model runs/fast/model --tiles tiles --only high-128**
+    """
+    from urcdm_app.finish import run_finish
+
+    run_finish(
+        model=model,
+        tiles=tiles,
+        validation=validation,
+        out=out,
+        plan_path=plan,
+        steps=steps,
+        batch=batch,
+        only=only,
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
 @app.command("import")
 def import_(
     checkpoints: Annotated[
