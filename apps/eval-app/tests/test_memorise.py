@@ -77,3 +77,15 @@ def test_duplicates_among_the_training_images_change_nothing_and_are_counted(
             shutil.copy(train / f"{seed:03d}.png", train / f"copy of {seed}.png")
     assert found["once"] == found["twice"]
     assert "3 training images repeat another one: left out of the threshold" in done.out
+
+
+def test_a_folder_for_results_inside_the_images_is_refused(run_app: RunApp, pictures: Path, tmp_path: Path) -> None:
+    fake = tmp_path / "fake"
+    shutil.copytree(pictures / "dark", fake)
+    before = sorted(fake.iterdir())
+    for command, out in (("memorise", fake), ("memorise", fake / "memorise"), ("pfid", fake / "pfid")):
+        side = "--train" if command == "memorise" else "--real"
+        refused = run_app(command, side, pictures / "real", "--fake", fake, "--out", out)
+        assert refused.code == 1
+        assert "all of whose images are read" in refused.err
+    assert sorted(fake.iterdir()) == before

@@ -101,6 +101,10 @@ def test_results_that_are_missing_or_damaged(run_app: RunApp, measured: Callable
     cut, empty, foreign = tmp_path / "cut.json", tmp_path / "empty", tmp_path / "foreign.json"
     cut.write_text((good / "memorise.json").read_text()[:500])
     foreign.write_text('{"format": "something else"}')
+    whole = json.loads((good / "memorise.json").read_text())
+    changed = [tmp_path / f"{number}.json" for number in range(3)]
+    for path, change in zip(changed, ({"kind": "seg"}, {"figures": []}, {"date": 2026}), strict=True):
+        path.write_text(json.dumps(whole | change))
     empty.mkdir()
     (tmp_path / "unpictured").mkdir()
     unpictured = tmp_path / "unpictured" / "memorise.json"
@@ -109,6 +113,7 @@ def test_results_that_are_missing_or_damaged(run_app: RunApp, measured: Callable
         (tmp_path / "none.json", "No such file"),
         (cut, "no result of eval-app, or it is damaged"),
         (foreign, "another version"),
+        *((path, "no result of eval-app, or it is damaged") for path in changed),
         (empty, "no result in this folder"),
         (unpictured, "pairs.png is missing"),
     ):

@@ -55,6 +55,14 @@ def _refuse_shared(files: list[Path], inputs: Iterable[Path]) -> None:
         taken[file.resolve()] = "is given for two results"
 
 
+def refuse_inside(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises UsageError if a folder for results lies in a folder of images: its pictures would count as images."""
+    real = out.resolve()
+    for place in inputs:
+        if place.is_dir() and (place.resolve() == real or place.resolve() in real.parents):
+            raise UsageError(f"--out {out} lies in {place}, all of whose images are read; choose another folder")
+
+
 def results_folder(out: Path, command: str, *, overwrite: bool, inputs: Iterable[Path]) -> RunFolder:
     """The folder of a command that cannot be resumed.
 
@@ -65,8 +73,10 @@ def results_folder(out: Path, command: str, *, overwrite: bool, inputs: Iterable
         inputs: What the command reads.
 
     Raises:
-        UsageError: The folder holds a result of the command already.
+        UsageError: The folder holds a result of the command already, or lies in an input.
     """
+    inputs = list(inputs)
+    refuse_inside(out, inputs)
     run = RunFolder(out, f"eval-app {command}", {}, overwrite=overwrite, inputs=inputs)
     if run.record_path.exists() and not overwrite:
         raise UsageError(

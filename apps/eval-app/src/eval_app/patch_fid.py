@@ -10,6 +10,7 @@ from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.contact_sheet import contact_sheet
 from eval_app.errors import UsageError
 from eval_app.extractors import ExtractorChoice
+from eval_app.outputs import refuse_inside
 from eval_app.results import FILE_NAMES, MeasuredSide, Result, side_name
 from eval_app.sides import check_enough, crop_sides
 from pfid import (
@@ -67,7 +68,7 @@ def run_pfid(
     """Measures by crops; see `eval_app.cli.measuring.pfid` for the arguments.
 
     Raises:
-        UsageError: Options contradict each other, or the run to resume has other crops.
+        UsageError: Options contradict each other, the folder lies in an input, or the run to resume has other crops.
         LockedError: Another run works in the folder.
         RunFolderError: The folder holds a run, or files that no run recorded under the names of its own.
         PfidError: Images, the plan or the extractor cannot be used.
@@ -75,6 +76,7 @@ def run_pfid(
     """
     if plan_file is not None and crops != CropSettings():
         raise UsageError("--plan tells the crops: leave out --protocol, --crops, --patch and what else draws them")
+    refuse_inside(out, [*real, *fake])
     inputs = [*real, *fake, *([] if plan_file is None else [plan_file])]
     with RunFolder(out, "eval-app pfid", {}, resume=resume, overwrite=overwrite, inputs=inputs) as run:
         sides = crop_sides(real, fake, skip_unreadable=skip_unreadable)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from eval_app.errors import UsageError
 from pfid import Figure, FigureError, Images, ScaleFigure
@@ -114,13 +114,21 @@ class Result:
                 for each in told["by_scale"]
             )
             told["neighbours"] = tuple(Neighbour(**each) for each in told["neighbours"])
-            return cls(**told)
+            result = cls(**told)
+            result._check()
+            return result
         except UsageError:
             raise
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
         except (FigureError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             raise UsageError(f"{path} is no result of eval-app, or it is damaged") from None
+
+    def _check(self) -> None:
+        """Raises ValueError if what was read cannot be reported."""
+        texts = (self.name, self.date, *self.versions.values())
+        if self.kind not in get_args(Kind) or not self.figures or not all(isinstance(text, str) for text in texts):
+            raise ValueError
 
 
 def result_file(place: Path) -> Path:
