@@ -170,6 +170,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/passwd">]><Annotations><A
         ("a.xml", "<html/>", "wanted XML of Aperio ImageScope, <Annotations>, got <html>"),
         ("a.xml", aperio(region(SQUARE, "Type='2'")), "region 3 is an ellipse"),
         ("a.xml", aperio(region(SQUARE, "NegativeROA='1'")), "region 3 is negative, a hole, but lies in no region"),
+        ("a.xml", aperio(region(SQUARE, "NegativeROA='True'")), "region 3 has NegativeROA='True'"),
         ("a.xml", aperio(region("<Vertex X='1'/>")), "region 3 has a vertex without Y"),
         ("a.xml", aperio(region("<Vertex X='1' Y='one'/>")), "region 3 has a vertex that is no number"),
         ("a.xml", aperio(region("<Vertex X='1' Y='nan'/>")), "region 3: wanted coordinates within 1e.07 px"),

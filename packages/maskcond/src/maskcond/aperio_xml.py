@@ -20,7 +20,7 @@ def parse_aperio(text: bytes) -> list[Outline]:
 
     Raises:
         AnnotationError: It is no such XML, or it has a document type definition, which could be an attack, or a region
-            is an ellipse, an arrow or a ruler, or a hole is in no region.
+            is an ellipse, an arrow or a ruler, or neither an object nor a hole, or a hole is in no region.
     """
     try:
         root = fromstring(text, forbid_dtd=True)
@@ -37,7 +37,9 @@ def parse_aperio(text: bytes) -> list[Outline]:
             if (kind := region.get("Type", "0")) in _KINDS_WITHOUT_OUTLINE:
                 raise AnnotationError(f"{where} is {_KINDS_WITHOUT_OUTLINE[kind]}; only outlines can be filled")
             ring = _ring(region, where)
-            if region.get("NegativeROA", "0") == "1":
+            if (negative := region.get("NegativeROA", "0")) not in ("0", "1"):
+                raise AnnotationError(f"{where} has NegativeROA='{negative}'; write 1 for a hole, 0 for an object")
+            if negative == "1":
                 _cut_out(found, ring, where)
             else:
                 found.append(Outline((Polygon(ring),), _class_name(region, annotation)))
