@@ -14,7 +14,8 @@ from flask import Flask
 from study_app.backup import back_up
 from study_app.database import Database
 from study_app.errors import UsageError
-from study_app.settings import SETTINGS_FILE, Settings, load_settings
+from study_app.installing import open_database
+from study_app.settings import DATABASE_FILE, SETTINGS_FILE, Settings, load_settings
 from study_app.web import create_app
 
 
@@ -99,4 +100,14 @@ def test_backups_that_cannot_be_made(settings: Settings, tmp_path: Path) -> None
         back_up(settings, tmp_path / "there.tar")
     with pytest.raises(UsageError, match="by its own means"):
         back_up(replace(settings, database_url="postgresql://name@host/base"), tmp_path / "new.tar")
+    with pytest.raises(UsageError, match="among the images"):
+        back_up(settings, settings.images / "new.tar")
+    database = settings.folder / DATABASE_FILE
+    for damage, words in ((b"no database" * 99, "cannot be copied"), (None, "put the database back")):
+        database.unlink() if damage is None else database.write_bytes(damage)
+        with pytest.raises(UsageError, match=words):
+            back_up(settings, tmp_path / "new.tar")
     assert not (tmp_path / "new.tar").exists()
+    with pytest.raises(UsageError, match="put the database back"):
+        open_database(settings)
+    assert not database.exists()

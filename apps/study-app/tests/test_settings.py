@@ -25,6 +25,11 @@ def test_the_environment_goes_before_the_files(settings: Settings) -> None:
     assert (read.database, read.secret_key) == ("sqlite:///ours", "k" * 32)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_settings(settings: Settings) -> None:
+    write(settings.folder, "\ufeffthreads = 3")
+    assert load_settings(settings.folder, {}).threads == 3
+
+
 def test_secrets_do_not_show_when_settings_are_printed(settings: Settings) -> None:
     assert settings.secret_key not in repr(settings)
 

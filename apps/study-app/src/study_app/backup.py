@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 from study_app.errors import UsageError
 from study_app.outputs import whole_file
-from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTINGS_FILE, Settings
+from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTINGS_FILE, Settings, read_text
 
 
 def back_up(settings: Settings, path: Path) -> None:
@@ -23,7 +23,8 @@ def back_up(settings: Settings, path: Path) -> None:
     the environment, and the truth: only its owner can read it.
 
     Raises:
-        UsageError: The file is there already, or the database is none of SQLite's.
+        UsageError: The file is there already or would lie among the images, or the database is none of SQLite's, is
+            missing or damaged.
     """
     if path.exists():
         raise UsageError(f"{path} exists; give another name")
@@ -31,12 +32,19 @@ def back_up(settings: Settings, path: Path) -> None:
     if url.get_backend_name() != "sqlite" or not url.database:
         raise UsageError(f"the database is none of SQLite's: back it up by its own means, and copy {settings.folder}")
     name = settings.folder.resolve().name
+    if settings.images.resolve() in path.resolve().parents:
+        raise UsageError(f"{path} lies among the images, all of which are kept; choose another folder")
+    if not Path(url.database).is_file():
+        raise UsageError(f"{url.database} is missing: put the database back")
     with whole_file(path) as partial, TemporaryDirectory(dir=path.parent) as beside:
         partial.touch(mode=0o600)
         copy = Path(beside) / DATABASE_FILE
         copy.touch(mode=0o600)
-        with closing(sqlite3.connect(url.database)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
+        try:
+            with closing(sqlite3.connect(url.database)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        except sqlite3.Error as error:
+            raise UsageError(f"{url.database} cannot be copied: {error}; put an earlier backup back") from None
         with tarfile.open(partial, "w") as archive:
             archive.add(settings.folder, name, recursive=False)  # unpacked, it is its owner's alone, too
             _add_settings(archive, settings.folder / SETTINGS_FILE, f"{name}/{SETTINGS_FILE}")
@@ -49,7 +57,7 @@ def back_up(settings: Settings, path: Path) -> None:
 
 def _add_settings(archive: tarfile.TarFile, path: Path, name: str) -> None:
     """Adds the settings, without the address of a database elsewhere: the copy is where a database is by default."""
-    text = path.read_text("utf-8")
+    text = read_text(path)
     values = tomllib.loads(text)
     if values.pop("database_url", ""):
         text = tomli_w.dumps(values)

@@ -58,7 +58,7 @@ def opened(settings: Settings) -> Iterator[Database]:
     """Opens the database of an installation and brings it to the tables of this version.
 
     Raises:
-        UsageError: It cannot be had, or it is of a later version.
+        UsageError: It is missing, cannot be had, or is of a later version.
     """
     database = open_database(settings)
     try:
@@ -71,6 +71,8 @@ def open_database(settings: Settings) -> Database:
     """Like `opened`, for who closes it."""
     from sqlalchemy.exc import DBAPIError
 
+    if not settings.database_url and not (path := settings.folder / DATABASE_FILE).is_file():
+        raise UsageError(f"{path} is missing: put the database back, for example from a backup")
     database = Database(settings.database)
     try:
         upgrade(database)

@@ -140,13 +140,13 @@ def load_settings(folder: Path, environment: Mapping[str, str] = os.environ) -> 
 
 
 def read_text(path: Path) -> str:
-    """Reads a file.
+    """Reads a file, without the byte-order mark that some editors put first.
 
     Raises:
         UsageError: It is no text in UTF-8.
     """
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no text in UTF-8") from None
 

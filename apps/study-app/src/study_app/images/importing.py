@@ -103,8 +103,8 @@ def import_images(database: Database, images: Path, request: ImportRequest) -> I
 
 def check_version(version: str) -> None:
     """Raises UsageError unless this can be the name of a version of a model."""
-    if not version.strip() or len(version) > 64 or version == REAL:
-        raise UsageError(f"'{version}' cannot be a version: wanted 1 to 64 characters, and not '{REAL}'")
+    if not version.strip() or not version.isprintable() or len(version) > 64 or version == REAL:
+        raise UsageError(f"{version!r} cannot be a version: wanted 1 to 64 printable characters, and not '{REAL}'")
 
 
 def check_share(min_tissue: float) -> None:
