@@ -310,6 +310,12 @@ def test_settings_are_finite(tiny_stage: Callable[..., StageConfig], value: floa
             TrainingConfig(1, 1, max_grad_norm=norm)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_that_no_generator_takes(seed: int) -> None:
+    with pytest.raises(ConfigError, match="seed is at least 0"):
+        TrainingConfig(1, 1, seed=seed)
+
+
 def test_one_solver_is_the_default_everywhere() -> None:
     defaults = [inspect.signature(function).parameters["method"].default for function in (sample, step_weights)]
     assert [*defaults, SamplingConfig().method] == [DEFAULT_METHOD] * 3

@@ -370,6 +370,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} is at least 0 and finite, got {getattr(self, name)}")
         if not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm is over 0, got {self.max_grad_norm}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is at least 0 and less than 2^63, got {self.seed}")
         for name in ("drop_embedding", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")

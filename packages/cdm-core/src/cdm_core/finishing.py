@@ -122,7 +122,7 @@ class Finisher:
 
         All examples of a training step share it, so that those from the student's own sampling have come equally far.
         """
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
         return int(torch.randint(len(self.weights), (), generator=generator))
 
     def starts(
