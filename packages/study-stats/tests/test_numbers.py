@@ -91,3 +91,10 @@ def test_a_reader_has_two_counts(counts: Any) -> None:
 def test_a_reader_has_a_name(reader: Any) -> None:
     with pytest.raises(StudyError, match="give each a name"):
         realism({reader: (3, 4)})
+
+
+def test_readers_that_are_numbers_are_refused_before_a_table_is_printed() -> None:
+    with pytest.raises(StudyError, match=r"called 1, which is no text: give names such as '1'"):
+        realism({1: (3, 4)})  # type: ignore[dict-item]
+    with pytest.raises(StudyError, match=r"counts by reader, got DataFrame"):
+        realism(pd.DataFrame({"a": [3, 4]}))  # type: ignore[arg-type]

@@ -41,6 +41,8 @@ def counts_by_reader(answers: Answers) -> dict[str, tuple[int, int]]:
     if isinstance(answers, Classifications):
         by_reader = answers.frame.groupby("reader")["correct"]
         counts = {str(reader): (int(row.sum()), int((~row).sum())) for reader, row in by_reader}
+    elif not isinstance(answers, Mapping):
+        raise StudyError(f"wanted classifications, or counts by reader, got {type(answers).__name__}")
     else:
         counts = {}
         for reader, pair in answers.items():
@@ -89,10 +91,13 @@ def _whole_counts(reader: object, counts: object, columns: Sequence[str]) -> lis
     """The counts of a reader as whole numbers, one a column.
 
     Raises:
-        StudyError: The reader has no name, or one of the counts is missing, no number, not whole or negative.
+        StudyError: The reader's name is missing or no text, or one of the counts is missing, no number, not whole or
+            negative.
     """
     if reader is None or reader is pd.NA or reader != reader:  # NaN differs from itself
         raise StudyError(f"a reader is called {reader}: give each a name")
+    if not isinstance(reader, str):
+        raise StudyError(f"a reader is called {reader!r}, which is no text: give names such as '{reader}'")
     if not isinstance(counts, Sequence | np.ndarray) or isinstance(counts, str) or len(counts) != len(columns):
         raise StudyError(f"reader '{reader}' has the counts {counts}: wanted whole numbers, {', '.join(columns)}")
     return [check_whole(f"reader '{reader}': {name}", count) for name, count in zip(columns, counts, strict=True)]
