@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from maskcond import KUMAR, Image
+from maskcond import KUMAR, Image, MaskcondError
 from maskcond.enrichment import EnrichmentError
 from maskcond.enrichment.config import DataConfig, PairFolder
 from maskcond.enrichment.real_images import RealImages, open_real_images
@@ -91,3 +91,20 @@ def test_images_and_masks_pair_whatever_the_form_of_their_names(root: Path) -> N
 def test_a_split_is_not_called_all(root: Path, split: str) -> None:
     with pytest.raises(EnrichmentError, match="called 'all' as the table calls all; rename it"):
         opened(root, split=split)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((24, 24), np.uint8), "the mask is empty"),
+        (np.ones((20, 24), np.uint8), "the mask is 24 x 20 px, its image 24 x 24 px"),
+        (np.tile(np.array([0, 0, 255], np.uint8), (24, 8)), "a mask of one class"),
+        (np.ones((24, 24, 3), np.uint8), "wanted label numbers, one channel"),
+    ],
+)
+def test_bad_masks_of_test_images_are_refused_before_anything_is_trained(
+    root: Path, mask: np.ndarray, words: str
+) -> None:
+    save(root / "test" / "masks" / "b.png", mask)
+    with pytest.raises(MaskcondError, match=words):
+        opened(root)

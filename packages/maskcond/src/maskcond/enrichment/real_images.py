@@ -97,7 +97,7 @@ class RealImages:
     Raises:
         EnrichmentError: There is none to train on or none to test on, a split is called 'all', two of a split share a
             name, or a test image has the pixels of a training image.
-        MaskcondError: One cannot be read.
+        MaskcondError: One cannot be read, or its mask cannot, or the two do not fit together.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class RealImages:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The SHA-256, in hex, of each image's RGB bytes, by its name."""
-        return {each.name: _digest(read_image(each.image_path)) for each in self.images}
+        """The SHA-256, in hex, of each image's RGB bytes, by its name; masks are read too, to refuse bad ones early."""
+        return {each.name: _digest(each.read()[0]) for each in self.images}
 
     @cached_property
     def unannotated_digests(self) -> tuple[tuple[str, str], ...]:
