@@ -66,6 +66,35 @@ def test_overwrite_removes_what_the_record_lists_and_nothing_else(tmp_path):
         assert not (tmp_path / "second" / "slides").exists()
 
 
+def test_overwrite_loses_nothing_where_something_of_the_users_is_in_the_way(tmp_path):
+    finished(tmp_path)
+    (tmp_path / "slides" / "link").symlink_to(tmp_path)
+    for own in ("slides/notes.csv", "slides/below/notes.csv", "new", "slides/link"):
+        if own != "slides/link":
+            write(tmp_path, own)
+        before = files(tmp_path)
+        with (
+            run(tmp_path, overwrite=True) as begun,
+            pytest.raises(RunFolderError, match="exists, and no run of tool cut recorded"),
+        ):
+            begun.claim("table", "new", patterns=["slides/*.parquet"])
+        assert files(tmp_path) == before
+        (tmp_path / own).unlink()
+    with run(tmp_path, overwrite=True) as begun:
+        begun.claim("table", "new", patterns=["slides/*.parquet"])
+    assert files(tmp_path) == [".tool-cut.json"]
+
+
+def test_what_killed_processes_left_is_in_nobodys_way(tmp_path):
+    finished(tmp_path)
+    for name in ("slides/.lock", "slides/.0123456789ab.partial.parquet", "parts/.lock"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with run(tmp_path, overwrite=True) as begun:
+        begun.claim("table", patterns=["slides/*.parquet", "parts/*.parquet"])
+    assert files(tmp_path) == [".tool-cut.json", "parts/.lock"]
+
+
 def test_resume_keeps_everything_and_wants_the_same_settings(tmp_path):
     finished(tmp_path)
     with run(tmp_path, resume=True) as begun:

@@ -53,6 +53,17 @@ def test_excludes_within_a_process_and_can_be_taken_again(tmp_path):
         pass
 
 
+def test_a_file_of_its_name_that_is_no_lock_is_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    lock = tmp_path / ".lock"
+    for make in (lambda: lock.write_text("mine"), lambda: lock.symlink_to("mine"), lambda: os.mkfifo(lock)):
+        make()
+        with pytest.raises(LockedError, match="is no lock of a run; move it away"), FolderLock(tmp_path):
+            pass
+        assert lock.is_fifo() or lock.read_text() == "mine"
+        lock.unlink()
+
+
 def test_beside_a_path_that_does_not_exist(tmp_path):
     with FolderLock(tmp_path / "made" / "slide.tiff", beside=True):
         assert [path.name for path in (tmp_path / "made").iterdir()] == [".slide.tiff.lock"]

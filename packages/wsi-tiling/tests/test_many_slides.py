@@ -253,6 +253,13 @@ def test_nothing_of_the_users_is_replaced(slides: list[Path], tmp_path: Path) ->
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_what_a_killed_run_left_in_its_folder_is_in_nobodys_way(slides: list[Path], tmp_path: Path) -> None:
+    left = tmp_path / "out" / "slides" / ".0123456789ab.partial.json"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert [event.path for event in tile_slides(slides[:1], SETTINGS, tmp_path / "out")] == slides[:1]
+
+
 def test_a_folder_takes_one_run_at_a_time(slides: list[Path], tmp_path: Path) -> None:
     first = tile_slides(slides, SETTINGS, tmp_path / "out")
     next(first)

@@ -5,7 +5,7 @@ No dependency but Python's own library, so that every package can stand on it.
 
 from run_folder.contents import content_digest
 from run_folder.errors import DISK_FULL, first_line, is_disk_full, user_message
-from run_folder.files import file_sha256, whole_file
+from run_folder.files import file_sha256, is_partial, whole_file
 from run_folder.folder import RunFolder, RunFolderError, differences
 from run_folder.locks import FolderLock, LockedError
 from run_folder.tables import CsvRow, CsvTable, TableError, plain_name, read_table
@@ -27,6 +27,7 @@ __all__ = [
     "file_sha256",
     "first_line",
     "is_disk_full",
+    "is_partial",
     "plain_name",
     "read_table",
     "user_message",

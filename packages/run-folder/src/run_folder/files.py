@@ -42,10 +42,15 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one of the temporary names that `whole_file` gives."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 @functools.cache
 def _sweep(folder: Path) -> None:
     for left in folder.glob(".*.partial*"):
-        if _TEMPORARY.fullmatch(left.name):
+        if is_partial(left.name):
             with contextlib.suppress(OSError):  # another process may be as quick
                 if time.time() - left.stat().st_mtime > STALE_S:
                     left.unlink()

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from run_folder.errors import first_line
-from run_folder.files import whole_file
+from run_folder.files import is_partial, whole_file
 from run_folder.locks import LOCK_FILE, FolderLock
 
 _FORMAT = 1
@@ -87,7 +87,7 @@ class RunFolder:
     def claim(self, *files: str, patterns: Sequence[str] = ()) -> None:
         """Records outputs before they are written: from now on they are the run's, to be replaced or removed.
 
-        With `overwrite`, the first claim removes the outputs of the earlier run.
+        With `overwrite`, the first claim removes the outputs of the earlier run, unless something is in the way.
 
         Args:
             files: Names inside the folder, with '/' between folders.
@@ -95,7 +95,8 @@ class RunFolder:
                 that match it, not their folder: what a user puts beside them stays.
 
         Raises:
-            RunFolderError: One is there, or a folder that it lies in, and the record does not know it.
+            RunFolderError: One is there, or something else in a folder that it lies in, and the record does not know
+                it.
             LockedError: A part of the run to drop is at work.
             OSError: The record cannot be written.
         """
@@ -103,23 +104,23 @@ class RunFolder:
         new_patterns = [pattern for pattern in patterns if pattern not in self.patterns]
         self._check_inside(new_files + new_patterns)
         if self._drops:
-            self._drop()
-            self.files, self.patterns, self._drops = {}, (), False
             new_files, new_patterns = list(files), list(patterns)
         self._check_nobodys(new_files, new_patterns)
+        if self._drops:
+            self._drop()
+            self.files, self.patterns, self._drops = {}, (), False
         if new_files or new_patterns:
             self.files |= dict.fromkeys(new_files)
             self.patterns += tuple(new_patterns)
             self._save()
 
     def _check_nobodys(self, files: list[str], patterns: list[str]) -> None:
-        """Raises RunFolderError if new outputs, or folders that they lie in, are there without being recorded."""
+        """Raises RunFolderError if new outputs, or other files in their folders, are there without being recorded."""
         there = [path for file in files if os.path.lexists(path := self.path / file)] + self._matches(patterns)
+        recorded = set() if self._drops else _folders([*self.files, *self.patterns])
+        for folder in sorted(_folders([*files, *patterns]) - recorded):
+            there.extend(_files_in(self.path / folder))
         known = {*self._matches(self.patterns), *(self.path / file for file in self.files)} if there else set()
-        recorded = _folders([*self.files, *self.patterns])
-        for folder in _folders([*files, *patterns]) - recorded:
-            if os.path.lexists(path := self.path / folder) and not _is_empty_folder(path):
-                there.append(path)
         strange = next((path for path in there if path not in known), None)
         if strange is not None:
             raise RunFolderError(
@@ -160,16 +161,17 @@ class RunFolder:
                 raise RunFolderError(f"{path} is an input of this run; choose another folder for the results")
 
     def _drop(self) -> None:
-        """Removes the recorded outputs, then the folders that this leaves empty."""
-        paths = self.outputs()
-        for folder in {path.parent for path in paths} - {self.path}:
-            if (folder / LOCK_FILE).exists():  # a part of the run may be at work there
-                with FolderLock(folder):
+        """Removes the recorded outputs and what killed processes left, then the folders that this leaves empty."""
+        left = [path for name in _folders([*self.files, *self.patterns]) for path in (self.path / name).rglob(".*")]
+        for path in left:
+            if path.name == LOCK_FILE:  # a part of the run may be at work there
+                with FolderLock(path.parent):
                     pass
+        paths = [*self.outputs(), *(path for path in left if is_partial(path.name))]
         for path in paths:
-            path.unlink()
+            path.unlink(missing_ok=True)
         self.record_path.unlink()
-        folders = {parent for path in paths for parent in path.parents if self.path in parent.parents}
+        folders = {parent for path in [*paths, *left] for parent in path.parents if self.path in parent.parents}
         for folder in sorted(folders, reverse=True):
             with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
@@ -225,8 +227,13 @@ def _folders(names: Iterable[str]) -> set[str]:
     return {parts[0] for name in names if len(parts := PurePosixPath(name).parts) > 1}
 
 
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and next(path.iterdir(), None) is None
+def _files_in(path: Path) -> Iterator[Path]:
+    """Files and links in a folder and below, but for what killed runs leave; or the path itself, if it is a file."""
+    if os.path.lexists(path) and not path.is_dir():
+        yield path
+    for folder, inside, names in os.walk(path):
+        yield from (Path(folder, name) for name in names if name != LOCK_FILE and not is_partial(name))
+        yield from (link for name in inside if (link := Path(folder, name)).is_symlink())
 
 
 def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:

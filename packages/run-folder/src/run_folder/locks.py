@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import IO, Any
 
 LOCK_FILE = ".lock"
+_NOT_OURS = "{} exists and is no lock of a run; move it away, or choose another place"
 
 
 class LockedError(ValueError):
@@ -31,7 +33,7 @@ class FolderLock:
         beside: Lock beside `path` instead of inside it.
 
     Raises:
-        LockedError: When entered: another run holds the lock.
+        LockedError: When entered: another run holds the lock, or a file of its name is somebody else's.
         OSError: When entered: the lock cannot be written.
     """
 
@@ -45,10 +47,14 @@ class FolderLock:
         self._made = [folder for folder in self.file.parents if not folder.exists()]
         self.file.parent.mkdir(parents=True, exist_ok=True)
         while self._stream is None:
+            if not _may_be_lock(self.file):
+                raise LockedError(_NOT_OURS.format(self.file))
             with contextlib.ExitStack() as closing:
                 stream = closing.enter_context(self.file.open("a+", encoding="utf-8"))
                 if not _take(stream):
                     raise LockedError(_refusal(self.path, stream))
+                if os.fstat(stream.fileno()).st_size and _read_holder(stream) is None:
+                    raise LockedError(_NOT_OURS.format(self.file))
                 if _is_file(self.file, stream):  # else the holder removed it when it ended: take the new one
                     self._stream = stream
                     closing.pop_all()
@@ -120,6 +126,14 @@ else:
             return False
         except PermissionError:
             return True  # it is somebody else's
+        return True
+
+
+def _may_be_lock(path: Path) -> bool:
+    """Whether a path is free or a regular file: links, pipes and folders are no locks."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
         return True
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from run_folder import first_line, whole_file
+from run_folder import first_line, is_partial, whole_file
 from wsi_tiling.derived_pictures import is_derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.notes import frame_note, load_json, save_frame, save_json
@@ -69,7 +69,8 @@ class SlideResults:
         Raises:
             SlideError: A folder or a picture of somebody else, or one of the slides, is in the way.
         """
-        if self.settings() is None and self.tables.exists() and any(self.tables.iterdir()):
+        left = (path for path in self.tables.iterdir() if not is_partial(path.name)) if self.tables.exists() else ()
+        if self.settings() is None and any(left):
             raise SlideError(
                 f"{self.tables} exists and holds no tiles of an earlier run, but results in {self.out} are kept in a "
                 f"folder of that name; {_ELSEWHERE}"
