@@ -13,6 +13,8 @@ def test_a_plan_is_the_same_from_its_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text(mask_plan_text(plan), encoding="utf-8")
     assert read_mask_plan(path) == plan
+    path.write_text("\ufeff" + path.read_text())  # as some editors save it
+    assert read_mask_plan(path) == plan
 
 
 @pytest.mark.parametrize(("name", "of_study"), [("kumar", "kumar"), ("kidney", "kidney-masks")])

@@ -24,7 +24,7 @@ def read_plan(path: Path) -> TrainingPlan:
     if str(path) in PLANS and not path.is_file():
         return PLANS[str(path)]
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such plan; 'urcdm-app plan' prints the built-in one to start from") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

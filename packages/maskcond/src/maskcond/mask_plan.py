@@ -110,7 +110,7 @@ def read_mask_plan(path: Path) -> MaskPlan:
     if str(path) in MASK_PLANS and not path.is_file():
         return MASK_PLANS[str(path)]
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such plan; by name there are {', '.join(MASK_PLANS)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -281,7 +281,7 @@ def read_enrichment_config(path: Path) -> EnrichmentConfig:
         ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
     """
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
