@@ -194,6 +194,15 @@ def test_a_damaged_log_does_not_stop_a_run(
     assert runs.log(tmp_path)[-1]["step"] == 3
 
 
+def test_a_file_that_is_no_log_is_kept(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    for name, words in (("log.jsonl", "not the log of a training; move it away"), ("state.pt", "it holds no tensors")):
+        (tmp_path / name).write_text("notes of mine")
+        with pytest.raises(CheckpointError, match=words):
+            runs.train(upper, tmp_path, resume=True)
+        assert (tmp_path / name).read_text() == "notes of mine"
+        (tmp_path / name).unlink()
+
+
 def test_a_last_line_without_its_end_is_kept(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
     runs.train(upper, tmp_path, stop=2)
     log = tmp_path / "log.jsonl"

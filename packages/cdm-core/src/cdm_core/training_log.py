@@ -118,13 +118,20 @@ def _tracker(name: str, folder: Path, step: int) -> GeneralTracker:
 
 
 def _cut(path: Path, step: int) -> int:
-    """Drops the lines of steps that are to be run again, and damaged ones; returns how many were damaged."""
+    """Drops the lines of steps that are to be run again, and damaged ones; returns how many were damaged.
+
+    Raises:
+        CheckpointError: Nothing has been trained, and the file is something else.
+    """
     if not path.exists():
         return 0
     # A killed run may leave half a line at the end, of a later step, which is nothing to tell of.
     *lines, half = path.read_bytes().split(b"\n")
     steps = [(line, _step_of(line)) for line in lines]
     steps += [(half, of_half)] if (of_half := _step_of(half)) is not None else []
+    foreign = any(line.strip() and not line.startswith(b"{") for line in (*lines, half))
+    if not step and foreign and all(of_line is None for _, of_line in steps):
+        raise CheckpointError(f"{path}: not the log of a training; move it away, or use another folder")
     kept = [line + b"\n" for line, of_line in steps if of_line is not None and of_line <= step]
     with whole_file(path) as temporary:
         temporary.write_bytes(b"".join(kept))

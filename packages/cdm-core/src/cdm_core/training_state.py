@@ -1,6 +1,7 @@
 """The state of a training run: what a step changes, and how it is kept on disk."""
 
 import contextlib
+import pickle
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -277,7 +278,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (IsADirectoryError, PermissionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        reason = first_line(error)
+        # torch advises to unpickle what it refuses, which could run code
+        reason = "it holds no tensors" if isinstance(error, pickle.UnpicklingError) else first_line(error)
         raise CheckpointError(f"{path}: the training state is damaged ({reason}); delete it to start again") from None
     tables = ("stage", "training", "unet", "ema", "optimiser")
     whole = isinstance(values, dict) and values.keys() >= CONTENTS
