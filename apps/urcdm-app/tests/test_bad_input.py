@@ -1,5 +1,7 @@
 """Whatever a user gets wrong is told in one line, with exit code 1, and leaves nothing half-made."""
 
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -213,3 +215,38 @@ def test_only_what_can_go_on_says_so_when_it_is_stopped(
     monkeypatch.setattr("urcdm_app.view.run.open_to_show", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     stopped = run_app("view", picture)
     assert (stopped.code, stopped.err.strip()) == (130, "stopped")
+
+
+@pytest.mark.parametrize("size", ["0", "\u00b2", "9" * 5000, "x", "40x", "nan"])
+def test_sizes_that_are_none(run_app: RunApp, model: Path, tmp_path: Path, size: str) -> None:
+    refused(run_app("sample", "--model", model, "--out", tmp_path / "slide.tiff", "--size", size), "wanted a")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("device", ["meta", "nothing", "cuda:99"])
+def test_devices_that_are_none(run_app: RunApp, model: Path, tmp_path: Path, device: str) -> None:
+    refused(run_app("sample", "--model", model, "--out", tmp_path / "slide.tiff", "--device", device), device)
+
+
+def test_a_name_that_is_no_text(run_app: RunApp, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"sl\xffide.tiff")
+    outcome = run_app("sample", "--model", model, "--size", "32", "--out", out, "--device", "cpu")
+    refused(outcome, "sl\\xffide.tiff", "not valid UTF-8")
+
+
+def test_slides_that_would_replace_a_folder_or_a_link(run_app: RunApp, model: Path, tmp_path: Path) -> None:
+    arguments = ("sample", "--model", model, "--size", "32", "--device", "cpu", "--out")
+    (tmp_path / "folder.tiff").mkdir()
+    refused(run_app(*arguments, tmp_path / "folder.tiff", "--overwrite"), "folder.tiff is a folder")
+    (tmp_path / "link.tiff").symlink_to(tmp_path / "nowhere")
+    refused(run_app(*arguments, tmp_path / "link.tiff"), "link.tiff exists")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.tiff", "link.tiff"]
+
+
+def test_a_report_belongs_to_one_slide(run_app: RunApp, model: Path, tmp_path: Path) -> None:
+    for suffix in ("png", "html"):
+        (tmp_path / f"slide.{suffix}").write_text("of slide.tiff")
+    report = {"slide": "slide.tiff", "model": {}, "settings": {}, "stages": []}
+    (tmp_path / "slide.json").write_text(json.dumps(report))
+    outcome = run_app("sample", "--model", model, "--size", "32", "--out", tmp_path / "slide.tif", "--overwrite")
+    refused(outcome, "slide.png exists, and no report beside it")

@@ -13,6 +13,8 @@ from urcdm_app.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+_DEVICES = ("cpu", "cuda", "mps")
+_REASON_LETTERS = 200
 console = Console()
 errors = Console(stderr=True)
 
@@ -48,9 +50,13 @@ def resolve_device(name: str) -> "torch.device":
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=name).device
+        device = torch.device(name)
+        if device.type not in _DEVICES:
+            raise UsageError(f"--device {name}: wanted auto, cpu, cuda, cuda:N or mps")
+        return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: not available here ({first_line(error)}); try --device cpu") from None
+        reason = first_line(error)[:_REASON_LETTERS]  # PyTorch lists all backends that it knows
+        raise UsageError(f"--device {name}: not available here ({reason}); try --device cpu") from None
 
 
 def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:

@@ -71,13 +71,14 @@ def write_report(run: FinishedRun, page: Path, figures: Path) -> None:
             partial.write_text(text, encoding="utf-8")
 
 
-def is_report(figures: Path) -> bool:
-    """Whether a file holds the figures of a slide that this app wrote."""
+def is_report(figures: Path, slide: str) -> bool:
+    """Whether a file holds the figures that this app wrote of a slide, which is a file's name."""
     try:
         values = json.loads(figures.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and {"slide", "model", "settings", "stages"} <= values.keys()
+    known = isinstance(values, dict) and {"slide", "model", "settings", "stages"} <= values.keys()
+    return known and values["slide"] == slide
 
 
 def _figures(run: FinishedRun) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`urcdm-app sample` and `urcdm-app outpaint`: a new slide from a model."""
 
+import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -126,9 +128,11 @@ def _refuse_existing(files: list[Path], earlier: RunRecord, *, overwrite: bool, 
     """
     own = set(earlier.files) if overwrite or resume else set()
     if overwrite:
-        own |= {files[0].name, *(file.name for file in files if is_report(files[-1]))}
+        own |= {files[0].name, *(file.name for file in files if is_report(files[-1], files[0].name))}
     for file in files:
-        if file.exists() and file.name not in own:
+        if file.is_dir() and not file.is_symlink():
+            raise UsageError(f"{file} is a folder; give another --out")
+        if os.path.lexists(file) and file.name not in own:
             raise UsageError(
                 f"{file} exists, and no report beside it says that it belongs to a slide; give another --out"
                 if overwrite
@@ -142,7 +146,7 @@ def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:
         side = int(model.config.levels[0].field_l0)
         return side, side
     parts = text.lower().split("x")
-    if len(parts) not in (1, 2) or not all(part.strip().isdigit() for part in parts):
+    if len(parts) not in (1, 2) or not all(re.fullmatch(r"\s*[0-9]{1,12}\s*", part) for part in parts):
         raise UsageError(f"--size {text}: wanted a side in pixels, such as 2048, or width x height, such as 2048x1536")
     return int(parts[0]), int(parts[-1])
 

@@ -30,13 +30,30 @@ def main() -> None:
             errors.print(f"stopped{kept}", style="yellow")
         raise
     except Exception as error:
-        message = user_message(error)
+        message = _misspelt(error) or user_message(error)
         if message is None:
             raise
         if is_disk_full(error) and _resumes():
             message += " with --resume"
         errors.print(f"urcdm-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def _misspelt(error: Exception) -> str | None:
+    """The line for a name on the command line whose bytes are no text, which pictures, tables and pages cannot hold."""
+    if not isinstance(error, UnicodeEncodeError):
+        return None
+    names = (os.fsencode(word) for word in sys.argv[1:])
+    shown = next((name.decode("utf-8", "backslashreplace") for name in names if not _is_utf8(name)), None)
+    return shown and f"{shown}: the name is not valid UTF-8; rename it, or give another"
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _resumes() -> bool:

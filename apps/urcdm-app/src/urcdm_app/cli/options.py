@@ -12,6 +12,7 @@ Plan = Annotated[
         show_default=False,
     ),
 ]
+MOST_STEPS = 100_000
 MODEL_KINDS = "a model folder, a zip of one, or the id of a Hugging Face repository (owner/name, owner/name@revision)"
 Device = Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:N'; auto takes a GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -19,7 +20,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Out = Annotated[Path, typer.Option(help="The slide; a preview .png and a report .html are written beside it.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, another slide.")]
 Steps = Annotated[
-    int | None, typer.Option(min=1, help="Denoising steps of every stage.", show_default="as the model says")
+    int | None,
+    typer.Option(min=1, max=MOST_STEPS, help="Denoising steps of every stage.", show_default="as the model says"),
 ]
 Resample = Annotated[
     int, typer.Option(min=1, help="Run each step this often where patches join (RePaint); slower, smoother.")
