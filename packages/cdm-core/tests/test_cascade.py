@@ -102,6 +102,11 @@ def test_each_stage_runs_its_own_number_of_steps(
     assert tuple(map(len, seen)) == calls
 
 
+def test_sampling_no_image_is_refused(cascade: Cascade) -> None:
+    with pytest.raises(ValueError, match="wanted a generator for each image"):
+        cascade.sample([])
+
+
 @pytest.mark.parametrize("steps", [(3,), (3, 2, 1), ()])
 def test_as_many_numbers_of_steps_as_stages_are_wanted(
     cascade: Cascade, generators: Generators, steps: tuple[int, ...]

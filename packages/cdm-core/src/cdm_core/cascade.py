@@ -92,9 +92,11 @@ class Cascade:
             before still have noise.
 
         Raises:
-            ValueError: Not as many `steps` as stages; or a condition that a stage does not take or misses, or one of
-                another shape, not finite, or far outside [0, 1].
+            ValueError: No generator; not as many `steps` as stages; or a condition that a stage does not take or misses,
+                or one of another shape, not finite, or far outside [0, 1].
         """
+        if not generators:
+            raise ValueError("wanted a generator for each image, got none")
         stages = self.config.stages
         each_steps = (steps,) * len(stages) if isinstance(steps, int | None) else tuple(steps)
         if len(each_steps) != len(stages):
