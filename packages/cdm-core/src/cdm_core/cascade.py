@@ -92,8 +92,8 @@ class Cascade:
             before still have noise.
 
         Raises:
-            ValueError: No generator; not as many `steps` as stages; or a condition that a stage does not take or misses,
-                or one of another shape, not finite, or far outside [0, 1].
+            ValueError: No generator; not as many `steps` as stages; or a condition that a stage does not take or
+                misses, or one of another shape, not finite, or far outside [0, 1].
         """
         if not generators:
             raise ValueError("wanted a generator for each image, got none")
