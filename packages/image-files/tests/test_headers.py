@@ -1,5 +1,6 @@
 """Orientation, departures, further pictures, sizes and damage."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,23 @@ def test_a_jpeg_of_countless_scans_is_refused(tmp_path: Path) -> None:
     last = content.rindex(b"\xff\xda")
     path.write_bytes(content[:-2] + content[last:-2] * 200 + b"\xff\xd9")
     with pytest.raises(ImageFileError, match="damaged or cut short: it has more than 100 scans"):
+        read_rgb(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for read in (describe, read_rgb, read_numbers):
+        with pytest.raises(ImageFileError, match=r"pipe\.png is a pipe; save the image in a file"):
+            read(tmp_path / "pipe.png")
+
+
+def test_indices_without_a_palette_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    PIL.Image.new("P", (8, 8)).save(path)
+    content = path.read_bytes()
+    assert b"PLTE" in content
+    path.write_bytes(content.replace(b"PLTE", b"pLTE"))
+    with pytest.raises(ImageFileError, match="damaged or cut short: no palette"):
         read_rgb(path)
 
 

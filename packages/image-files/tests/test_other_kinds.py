@@ -92,6 +92,9 @@ def test_numbers_are_not_read_from_lossy_files(tmp_path: Path) -> None:
         grey.save(tmp_path / "mask", container)
         with pytest.raises(ImageFileError, match="whose compression changes them; save a PNG"):
             read_numbers(tmp_path / "mask")
+    PIL.Image.new("RGB", (8, 8)).save(tmp_path / "mask", "BMP")
+    with pytest.raises(ImageFileError, match="wanted label numbers, one channel, got RGB"):
+        read_numbers(tmp_path / "mask")
     tifffile.imwrite(tmp_path / "mask.tif", np.zeros((16, 16), np.uint8), compression="jpeg")
     with pytest.raises(ImageFileError, match="JPEG compression changes label numbers; save them without loss"):
         read_numbers(tmp_path / "mask.tif")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 
 from run_folder import first_line
 
@@ -22,6 +23,8 @@ class UnknownFormatError(Exception):
 @contextmanager
 def reading(path: str | PathLike[str]) -> Iterator[None]:
     """Raises `ImageFileError` in place of whatever goes wrong inside: damaged files trip decoders anywhere."""
+    if Path(path).is_fifo():  # to open one waits for a writer, for ever
+        raise ImageFileError(f"{path} is a pipe; save the image in a file")
     try:
         yield
     except ImageFileError:

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from image_files.errors import RefusedKindError
 from image_files.info import ImageInfo
 from image_files.orientation import exif_orientation
 
@@ -56,6 +57,14 @@ def read_samples(file: BinaryIO, pillow_format: str) -> NDArray[np.uint8]:
 
 
 def read_numbers(file: BinaryIO, pillow_format: str) -> NDArray[np.uint8]:
-    """Decodes the numbers of a picture, (H, W): grey values, or the indices into its palette."""
+    """Decodes the numbers of a picture, (H, W): grey values, or the indices into its palette.
+
+    Raises:
+        RefusedKindError: There are several channels.
+    """
     with opened(file, pillow_format) as picture:
+        if picture.mode not in ("1", "L", "P"):
+            raise RefusedKindError(
+                f"wanted label numbers, one channel, got {picture.mode}; save the numbers themselves"
+            )
         return np.asarray(picture).astype(np.uint8, copy=False)

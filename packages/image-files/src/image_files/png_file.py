@@ -98,6 +98,8 @@ def _read_chunks(file: BinaryIO) -> _Chunks:
     chunks = _Chunks(contents)
     if len(contents.get(b"IHDR", b"")) < 13 or chunks.kind not in _COLOURS or chunks.bits not in (1, 2, 4, 8, 16):
         raise ValueError("no valid header")
+    if chunks.kind == _PALETTE and b"PLTE" not in contents:
+        raise ValueError("no palette")
     return chunks
 
 
