@@ -49,6 +49,16 @@ def test_the_split_of_the_tiles_tells_what_is_held_out(
     assert validation_losses(run / "medium-16" / "log.jsonl")
 
 
+def test_slides_that_have_changed_since_they_were_tiled_are_refused(
+    run_app: RunApp, tiles: Path, plan: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (400, 300)).save(tmp_path / "slides" / f"{slide_of(tiles, 'train')}.png")
+    trained = run_app("train", "--tiles", tiles, "--plan", plan, "--out", tmp_path / "run", "--device", "cpu")
+    assert trained.code == 1
+    assert "has changed since its tiles were found" in trained.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_shards_serve_as_slides_do(run_app: RunApp, tiles: Path, plan: Path, tmp_path: Path) -> None:
     shards, run = tmp_path / "shards", tmp_path / "run"
     exported = run_app("export", "--tiles", tiles, "--plan", plan, "--out", shards)

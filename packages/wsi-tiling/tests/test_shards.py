@@ -145,6 +145,7 @@ def test_jpeg_is_nearly_the_picture(slides: list[Path], table: TileTable, tmp_pa
     smooth = np.mgrid[:192, :256].sum(0)[..., None] // 4 + np.array([90, 40, 100])
     for path in slides:
         Image.fromarray(smooth.astype(np.uint8)).save(path)
+    table = TileTable(table.frame.assign(slide_id=""))
     list(export_shards(table, tmp_path / "shards", replace(SETTINGS, format="jpeg", quality=95)))
     tiles = ShardTiles(tmp_path / "shards")
     row = tiles.frame.iloc[0]
@@ -254,6 +255,15 @@ def test_shards_of_slides_or_labels_that_have_changed_are_refused(
             list(export_shards(table, out, SETTINGS, masks=labels))
         os.utime(path, ns=(before, before))
     assert all(shard.reused for shard in export_shards(table, out, SETTINGS, masks=labels))
+
+
+def test_slides_that_have_changed_since_they_were_tiled_are_refused(
+    slides: list[Path], table: TileTable, tmp_path: Path
+) -> None:
+    Image.new("RGB", (256, 192)).save(slides[1])
+    with pytest.raises(SlideError, match="has changed since its tiles were found"):
+        list(export_shards(table, tmp_path / "shards", SETTINGS))
+    assert not (tmp_path / "shards").exists()
 
 
 def test_a_folder_of_shards_takes_one_run_at_a_time(table: TileTable, tmp_path: Path) -> None:

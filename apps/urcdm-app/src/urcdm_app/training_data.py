@@ -7,7 +7,7 @@ from cdm_core.examples import Examples
 from urcdm import LevelExamples, ShardExamples, TrainingPlan
 from urcdm_app.errors import UsageError
 from urcdm_app.tile import TABLE
-from wsi_tiling import ShardTiles, Slide, TileTable, load_into_memory, open_slide
+from wsi_tiling import ShardTiles, Slide, TileTable, check_identities, load_into_memory, open_slide
 from wsi_tiling.shards import SHARDS_FILE
 
 IN_MEMORY_PX = 2**26
@@ -146,6 +146,7 @@ def _refuse(names: set[str]) -> None:
 def _open_slides(table: TileTable) -> dict[str, Slide]:
     """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
     slides: dict[str, Slide] = {}
+    check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
     for name, path in table.frame[["slide", "path"]].drop_duplicates().itertuples(index=False):
         slide = open_slide(path)
         slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide

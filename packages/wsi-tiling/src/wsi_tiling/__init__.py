@@ -31,7 +31,7 @@ from wsi_tiling.shard_tiles import ShardTiles, read_shards
 from wsi_tiling.shards import ShardWritten, export_shards
 from wsi_tiling.slide import ArraySlide, Slide, load_into_memory
 from wsi_tiling.slide_files import PassedOver, SlideSearch, find_slides, slide_files
-from wsi_tiling.slide_identity import slide_identity
+from wsi_tiling.slide_identity import check_identities, slide_identity
 from wsi_tiling.splits import check_no_leak, split_by_group
 from wsi_tiling.table import TileTable
 from wsi_tiling.tiles import find_tiles
@@ -61,6 +61,7 @@ __all__ = [
     "TileSettings",
     "TileTable",
     "TissueRule",
+    "check_identities",
     "check_no_leak",
     "derived_png",
     "dihedral",

@@ -21,6 +21,7 @@ from wsi_tiling.errors import SlideError
 from wsi_tiling.executors import Executor, Failed, InProcessExecutor
 from wsi_tiling.notes import as_json, frame_note, load_json, save_json
 from wsi_tiling.shard_file import ABOUT, Masks, ShardPlan, ShardSettings, WriteShard, index_path
+from wsi_tiling.slide_identity import check_identities
 from wsi_tiling.table import TileTable
 
 SHARDS_FILE = "shards.json"
@@ -77,7 +78,8 @@ def export_shards(
 
     Raises:
         SlideError: The folder holds other shards or files of their names; there are no tiles; the name of a split is no
-            file name; a slide, a label picture or a mask is missing or does not fit; or workers died: run again to
+            file name; a slide, a label picture or a mask is missing or does not fit, or a slide has changed
+            since its tiles were found; or workers died: run again to
             continue.
         LockedError: Another run works in the folder.
         OSError: A file cannot be written.
@@ -159,6 +161,7 @@ def _check_sources(table: TileTable, masks: Masks | None) -> None:
         if without or missing:
             what = f"slide '{without[0]}' has no label picture" if without else f"{missing[0]}: no such label picture"
             raise SlideError(f"{what}, one of {len(without) + len(missing)}; {len(slides)} slides have tiles")
+    check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
 
 
 def _stamps(table: TileTable, masks: Masks | None) -> dict[str, list[int]]:

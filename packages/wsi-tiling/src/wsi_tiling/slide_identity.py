@@ -1,6 +1,7 @@
 """The identity of a slide by its content, whatever its file is called."""
 
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,6 +38,20 @@ def slide_identity(path: str | os.PathLike[str]) -> str:
         raise SlideError(f"{path}: no such file") from None
     except OSError as error:
         raise SlideError(f"{path} cannot be read: {error.strerror or first_line(error)}") from error
+
+
+def check_identities(slides: Iterable[tuple[str, str]]) -> None:
+    """Makes sure that files still hold the slides that tiles were cut from.
+
+    Args:
+        slides: The path and the identity of each; an empty identity, of tables of version 0.1, is not checked.
+
+    Raises:
+        SlideError: A file holds another slide, or cannot be read.
+    """
+    for path, identity in slides:
+        if identity and slide_identity(path) != identity:
+            raise SlideError(f"{path} has changed since its tiles were found; find them again, in another folder")
 
 
 @lru_cache(maxsize=4096)
