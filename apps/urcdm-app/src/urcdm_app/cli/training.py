@@ -11,6 +11,8 @@ from urcdm_app.cli.app import app
 from urcdm_app.cli.options import MODEL_KINDS, Device, Overwrite, Plan, Ray, Resume, Workers
 from urcdm_app.console import console
 
+MOST_TRAINING_STEPS = 10**9
+
 
 class WholeSlide(StrEnum):
     """How a field shows a slide that is larger."""
@@ -183,7 +185,10 @@ def train(
     ),
     plan: Plan = builtin.PLAN,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps of every network.", show_default="as the plan says")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_TRAINING_STEPS, help="Training steps of every network.", show_default="as the plan says"
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default="as the plan says")] = None,
     only: Annotated[
@@ -246,7 +251,10 @@ def distill(
         typer.Option(help="Halve the steps student by student, or go to the last at once, learning from itself."),
     ] = DistillationMethod.PROGRESSIVE,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps of every student.", show_default="as the plan says")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_TRAINING_STEPS, help="Training steps of every student.", show_default="as the plan says"
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default="as the plan says")] = None,
     only: Annotated[
@@ -302,7 +310,10 @@ def finish(
     ),
     plan: Plan = builtin.PLAN,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps of every network.", show_default="as the plan says")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_TRAINING_STEPS, help="Training steps of every network.", show_default="as the plan says"
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default="as the plan says")] = None,
     only: Annotated[
