@@ -113,6 +113,7 @@ def test_numbers_are_finite(value: float) -> None:
     [
         ({"name": "../low"}, "a level's name is a folder's"),
         ({"name": ""}, "a level's name is a folder's"),
+        ({"name": "lo[w]*"}, "a level's name is a folder's"),
         ({"field_l0": 0}, "field_l0 is positive"),
         ({"image_px": 0}, "image_px is at least 1"),
     ],

@@ -34,8 +34,8 @@ class Level:
     image_px: int
 
     def __post_init__(self) -> None:
-        if not self.name or self.name.startswith(".") or not {"/", "\\"}.isdisjoint(self.name):
-            raise ValueError(f"a level's name is a folder's, got '{self.name}'")
+        if not self.name or self.name.startswith(".") or not set("/\\*?[]").isdisjoint(self.name):
+            raise ValueError(f"a level's name is a folder's, without any of / \\ * ? [ ], got '{self.name}'")
         if not 0 < self.field_l0 < math.inf:
             raise ValueError(f"level '{self.name}': field_l0 is positive and finite, got {self.field_l0}")
         if self.image_px < 1:
