@@ -1,7 +1,7 @@
 """Writing slides: a tiled pyramidal TIFF file from tiles that come in any order."""
 
 import errno
-import glob
+import hashlib
 import math
 import os
 import struct
@@ -110,7 +110,7 @@ class PyramidWriter:
 
     def __enter__(self) -> Self:
         with self._told_errors():
-            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.{'[0-9a-f]' * 8}.partial"):
+            for left in self.path.parent.glob(f".{_mark(self.path)}.{'[0-9a-f]' * 8}.partial"):
                 left.unlink(missing_ok=True)  # by a process that was killed while it put this file together
             self._encoded = EncodedTiles(self.path.parent)
             self._unfinished = RawTiles(self.path.parent, self.tile_px, max(1, _HELD_BYTES // self._blank.nbytes))
@@ -233,7 +233,7 @@ class PyramidWriter:
                     self._code(key, pixels)
                     self._collect(self._most_coding)
             self._collect(0)
-        partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
+        partial = self.path.with_name(f".{_mark(self.path)}.{uuid.uuid4().hex[:8]}.partial")
         try:
             big = self._file_bytes() > _LARGEST_CLASSIC_BYTES
             write_tiff(partial, self._form, self._encoded_level, self._thumbnail, big=big)
@@ -287,3 +287,8 @@ class PyramidWriter:
         # A number that the form of the file has no room for, for instance.
         except (struct.error, ValueError, OverflowError) as error:
             raise SlideError(f"{self.path} cannot be written: {first_line(error)}") from error
+
+
+def _mark(path: Path) -> str:
+    """Stands for a file's name in temporary names, which are not to grow with it."""
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
