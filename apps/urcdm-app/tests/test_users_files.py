@@ -77,8 +77,8 @@ def command(picture: Path, plan: Path, model: Path, small_tiles: Path) -> Callab
 def test_nothing_of_the_users_is_lost(
     run_app: RunApp, command: Callable[[str, Path], list[Any]], tmp_path: Path, name: str, way: tuple[str, ...]
 ) -> None:
-    if name == "import" and way == ("--resume",):
-        pytest.skip("import has no --resume")
+    if name == "import":  # it has no --resume
+        way = tuple(word for word in way if word != "--resume")
     for file in MINE:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(f"mine: {file}")

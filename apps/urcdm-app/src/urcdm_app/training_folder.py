@@ -1,4 +1,4 @@
-"""What the run of a training leaves in its folder."""
+"""The outputs of a training run in its folder."""
 
 from collections.abc import Iterable
 
