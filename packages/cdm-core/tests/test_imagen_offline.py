@@ -23,6 +23,9 @@ config = cdm_core.StageConfig(8, cdm_core.UnetConfig(dim=8, dim_mults=(1,), cond
 unet = cdm_core.build_unet(config)
 shape = list(unet(torch.zeros(2, 3, 8, 8), torch.zeros(2)).shape)
 left = [name for name in ("imagen_pytorch", "imagen_pytorch.t5") if name in sys.modules]
+unused = [name for name in ("torchvision", "kornia", "torch._dynamo") if name in sys.modules]
+module = cdm_core.imagen_offline.imagen_module()
+later = [module.T.ToPILImage.__module__, module.K.RandomCrop.__module__.partition(".")[0]]
 
 import types
 import transformers
@@ -36,6 +39,8 @@ print(json.dumps({
     "shape": shape,
     "left": left,
     "light": light,
+    "unused": unused,
+    "later": later,
     "real": hasattr(imagen_pytorch, "ImagenTrainer") and hasattr(t5, "get_model_and_tokenizer"),
     "same": imagen_pytorch.Unet is type(unet) is cdm_core.imagen_offline.imagen_module().Unet,
 }))
@@ -61,6 +66,11 @@ def test_a_network_is_built_and_runs_without_a_network(offline: dict[str, Any]) 
 
 def test_no_stand_in_stays_behind(offline: dict[str, Any]) -> None:
     assert offline["left"] == []
+
+
+def test_what_a_network_does_not_use_is_imported_when_it_is_asked_for(offline: dict[str, Any]) -> None:
+    assert offline["unused"] == []
+    assert offline["later"] == ["torchvision.transforms.transforms", "kornia"]
 
 
 def test_the_real_package_can_be_imported_later_and_shares_its_classes(offline: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from cdm_core import StageConfig, fetch_model
 from cdm_core.config_file import dump_config
+from cdm_core.distillation import student_of
 from cdm_core.finishing import check_finishing
 from cdm_core.training import check_training, train_stage
 from cdm_core.training_state import load_trained
@@ -61,7 +62,7 @@ def run_finish(
     students = Urcdm.load(folder)
     check_networks(model, students, plan)
     chosen = {name: where for name, where in names.items() if only in (None, name)}
-    stages = {name: students.cascades[level].config.stages[stage] for name, (level, stage) in chosen.items()}
+    stages = {name: _to_finish(students, plan, level, stage) for name, (level, stage) in chosen.items()}
     if only is None:
         chosen = {name: where for name, where in chosen.items() if _is_student(stages[name])}
     if not chosen:
@@ -104,7 +105,8 @@ def run_finish(
     finished = {
         name: (config, unet)
         for name, (level, stage) in names.items()
-        if (unet := _finished(out, plan.of_level(level)[stage], config := _stage(students, level, stage))) is not None
+        if (unet := _finished(out, plan.of_level(level)[stage], config := _to_finish(students, plan, level, stage)))
+        is not None
     }
     provenance = {
         "data": ", ".join(source.slides),
@@ -134,8 +136,10 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))
 
 
-def _stage(model: Urcdm, level: int, stage: int) -> StageConfig:
-    return model.cascades[level].config.stages[stage]
+def _to_finish(model: Urcdm, plan: TrainingPlan, level: int, stage: int) -> StageConfig:
+    """The stage of a model as it is finished: in the steps that the plan names, or its own."""
+    config, steps = model.cascades[level].config.stages[stage], plan.of_level(level)[stage].finishing.steps
+    return config if steps is None else student_of(config, steps)
 
 
 def _is_student(stage: StageConfig) -> bool:

@@ -156,12 +156,22 @@ class FinishingPlan:
     Args:
         training: How it is trained.
         losses: What it is trained for.
+        steps: Steps of sampling that it is finished for; None for those that the student has. A network that is no
+            student needs the number.
+
+    Raises:
+        ValueError: There is no step.
     """
 
     training: TrainingConfig = TrainingConfig(
         1000, 8, learning_rate=1e-4, ema_decay=0.998, log_every=20, checkpoint_every=200, sample_every=200
     )
     losses: FinishingConfig = FinishingConfig()
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"a student takes at least 1 step, got {self.steps}")
 
 
 @dataclass(frozen=True, config=STRICT)
