@@ -55,6 +55,10 @@ def test_training_goes_on_where_it_stopped(run_app: RunApp, plan: Path, picture:
     assert (again.code, "--resume" in again.err) == (1, True)
     other = run_app(*arguments, "--resume", "--steps", "3")
     assert (other.code, f"--resume --plan {run / 'plan.toml'}" in other.err) == (1, True)
+    elsewhere = tmp_path / "elsewhere"
+    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", elsewhere, "--overlap", "0.5").code == 0
+    other = run_app(*arguments, "--resume", "--tiles", elsewhere)
+    assert (other.code, f"{run} was started with other tiles" in other.err) == (1, True)
     state = (run / "low-16" / "state.pt").stat().st_mtime_ns
     assert run_app(*arguments, "--resume").code == 0
     assert (run / "low-16" / "state.pt").stat().st_mtime_ns == state  # it was done: not trained again

@@ -84,7 +84,8 @@ def run_distill(
     with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
         if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
             raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
-        claim_training(run, SETTINGS, (f"{name}/{count}-steps" for name, chain in chains.items() for count in chain))
+        folders = (f"{name}/{count}-steps" for name, chain in chains.items() for count in chain)
+        claim_training(run, SETTINGS, folders, source)
         with whole_file(saved) as partial:
             partial.write_text(settings, encoding="utf-8")
 

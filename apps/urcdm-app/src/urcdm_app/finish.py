@@ -79,7 +79,7 @@ def run_finish(
     with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
         if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
             raise UsageError(f"{out} was started with another model, plan, --steps or --batch; use the same")
-        claim_training(run, SETTINGS, names)
+        claim_training(run, SETTINGS, names, source)
         with whole_file(saved) as partial:
             partial.write_text(settings, encoding="utf-8")
 

@@ -79,7 +79,7 @@ def run_train(
         data[name] = network_examples(plan, source, level, stage)
     if main:
         with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
-            claim_training(run, PLAN_FILE, network_names(plan))
+            claim_training(run, PLAN_FILE, network_names(plan), source)
             with whole_file(saved_plan) as partial:
                 partial.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 

@@ -1,5 +1,6 @@
 """What `urcdm-app train` learns from: slides with a tile table, or shards."""
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,11 @@ class TrainingData(Protocol):
     @property
     def slides(self) -> list[str]:
         """Names of the slides to train on."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Changes with the tiles, not with the places of their files."""
         ...
 
     def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
@@ -60,6 +66,10 @@ class _SlideData:
     def slides(self) -> list[str]:
         return sorted(self.opened)
 
+    @property
+    def digest(self) -> str:
+        return _digest(self.table, self.held_out)
+
     def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
         held_out = self.held_out
         return (
@@ -81,6 +91,8 @@ class _ShardData:
                 raise UsageError(f"--validation {validation}: wanted shards of {', '.join(levels)}, as in --tiles")
             held_out = {slide for level in levels for slide in _slides_of(ShardTiles(validation / level))}
         self.slides = sorted({name for name, _ in slides})
+        held_out_tiles = [] if validation is None else [ShardTiles(validation / level) for level in levels]
+        self.digest = _digest(*opened, *held_out_tiles)
         _refuse(_shared(slides, held_out))
 
     def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
@@ -102,6 +114,11 @@ class _ShardData:
 def _levels_in(plan: TrainingPlan, folder: Path) -> list[str]:
     """Levels of which a folder holds shards."""
     return [level.name for level in plan.urcdm.levels if (folder / level.name / SHARDS_FILE).exists()]
+
+
+def _digest(*tables: TileTable | ShardTiles | None) -> str:
+    rows = ("" if tiles is None else tiles.frame.drop(columns="path", errors="ignore").to_csv() for tiles in tables)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def _read_table(tiles: Path) -> TileTable:
