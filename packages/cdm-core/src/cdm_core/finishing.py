@@ -14,21 +14,24 @@ Source: Sauer et al. 2023, 'Adversarial diffusion distillation', section 3; Yin 
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cdm_core.config import STRICT, LatentUnetConfig, StageConfig
+from cdm_core.config import STRICT, LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import one_line_errors
 from cdm_core.denoiser import Conditions
 from cdm_core.discriminator import Adversary
+from cdm_core.distillation import student_of
 from cdm_core.errors import ConfigError
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
 from cdm_core.solver import step_weights
+from cdm_core.widen import with_final_residual
 
 Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
 """Gives a network's prediction, (B, 3, H, W), from x_t, its log-SNR, (B,), and the conditions."""
@@ -72,6 +75,56 @@ class FinishingConfig:
                 raise ValueError(f"{name} is at least 0 and finite, got {getattr(self, name)}")
         if min(self.rises_for, self.r1_every, *self.widths, len(self.widths)) < 1:
             raise ValueError("rises_for, r1_every and widths are at least 1")
+
+
+@one_line_errors
+@dataclass(frozen=True, config=STRICT)
+class FinishingPlan:
+    """How the student of a network is finished on real images.
+
+    Args:
+        training: How it is trained.
+        losses: What it is trained for.
+        steps: Steps of sampling that it is finished for; None for those that the student has. A network that is no
+            student needs the number.
+        residual: Give the network's last layers its input at full resolution, see `cdm_core.widen.with_final_residual`.
+
+    Raises:
+        ConfigError: There is no step.
+    """
+
+    training: TrainingConfig = TrainingConfig(
+        1000, 8, learning_rate=1e-4, ema_decay=0.998, log_every=20, checkpoint_every=200, sample_every=200
+    )
+    losses: FinishingConfig = FinishingConfig()
+    steps: int | None = None
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"a student takes at least 1 step, got {self.steps}")
+
+    def start(self, stage: StageConfig, unet: nn.Module) -> nn.Module:
+        """Returns the network that finishing starts from: that of a stage, or one that does nearly the same."""
+        return with_final_residual(stage, unet)[1] if self.residual else unet
+
+    def student(self, stage: StageConfig) -> StageConfig:
+        """Returns the stage of a network as it is finished: that of its student.
+
+        Raises:
+            ConfigError: `steps` is missing, and the stage is no student's; or it has no student, or none that can be
+                finished, see `student_of` and `check_finishing`.
+        """
+        if self.steps is None and stage.sampling.method != "ddim":
+            raise ConfigError(
+                f"finishing: the stage of {stage.image_px} px is sampled with {stage.sampling.method}, as no student "
+                "is; set finishing.steps, the steps of its student, for example 4"
+            )
+        student = stage if self.steps is None else student_of(stage, self.steps)
+        if self.residual and not isinstance(student.unet, LatentUnetConfig):
+            student = replace(student, unet=replace(student.unet, init_conv_to_final_conv_residual=True))
+        check_finishing(student)
+        return student
 
 
 def check_finishing(config: StageConfig) -> None:

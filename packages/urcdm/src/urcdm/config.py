@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, StageConfig, TrainingConfig
 from cdm_core.config import STRICT
-from cdm_core.finishing import FinishingConfig
+from cdm_core.finishing import FinishingPlan
 from wsi_tiling import TissueRule
 
 ContextKind = Literal["centre", "plain"]
@@ -147,31 +147,6 @@ class UrcdmConfig:
                 )
         if level == 0 and stages[0].lowres_px is not None:
             raise ValueError(f"level '{name}' is the first: its cascade needs a base model")
-
-
-@dataclass(frozen=True, config=STRICT)
-class FinishingPlan:
-    """How the student of a network is finished on real images.
-
-    Args:
-        training: How it is trained.
-        losses: What it is trained for.
-        steps: Steps of sampling that it is finished for; None for those that the student has. A network that is no
-            student needs the number.
-
-    Raises:
-        ValueError: There is no step.
-    """
-
-    training: TrainingConfig = TrainingConfig(
-        1000, 8, learning_rate=1e-4, ema_decay=0.998, log_every=20, checkpoint_every=200, sample_every=200
-    )
-    losses: FinishingConfig = FinishingConfig()
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"a student takes at least 1 step, got {self.steps}")
 
 
 @dataclass(frozen=True, config=STRICT)
