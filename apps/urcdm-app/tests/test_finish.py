@@ -62,7 +62,7 @@ def test_students_are_finished_and_the_rest_stays(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--only", "low-16"], "a student of DDIM with eta 0 can be finished, got dpmpp_2m"),
+        (["--only", "low-16"], "sampled with dpmpp_2m, as no student is; set finishing.steps"),
         (["--only", "lo"], "no such network; the plan has low-16"),
         (["--model", "nowhere"], "nowhere"),
     ],
@@ -76,6 +76,21 @@ def test_what_cannot_be_finished(
     none = run_app("finish", "--model", model, "--plan", plan, "--tiles", tiles, "--out", tmp_path / "run")
     assert "none of its networks is a student; make students with: urcdm-app distill" in none.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_is_finished_in_the_steps_of_the_plan_with_the_residual(
+    run_app: RunApp, plan: Path, model: Path, tiles: Path, tmp_path: Path
+) -> None:
+    wanted, last = tmp_path / "finishing.toml", "\n[networks.finishing]\nsteps = 1\nresidual = true\n"
+    wanted.write_text(plan.read_text() + last)
+    words = ["finish", "--plan", wanted, "--tiles", tiles, "--steps", "1", "--device", "cpu"]
+    once = run_app(*words, "--model", model, "--out", tmp_path / "once")
+    assert once.code == 0, once.err
+    stage = Urcdm.load(tmp_path / "once" / "model").cascades[2].config.stages[0]
+    assert (stage.sampling.steps, stage.sampling.method) == (1, "ddim")
+    assert stage.unet.init_conv_to_final_conv_residual
+    twice = run_app(*words, "--model", tmp_path / "once" / "model", "--out", tmp_path / "twice")
+    assert twice.code == 0, twice.err
 
 
 @pytest.mark.parametrize("shipped", [builtin.MODEL, builtin.TEACHER])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cdm_core import Cascade, Conditions, StageConfig, widen, widen_cascade
 from cdm_core.denoiser import predict
+from cdm_core.widen import with_final_residual
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
@@ -141,3 +142,24 @@ def test_a_network_of_another_stage_is_refused(cascade: Cascade, tiny_stage: Sta
     other = random_unet(tiny_stage({"dim": 16}))
     with pytest.raises(ValueError, match="the network is not the one of the stage of 8 px"):
         widen(cascade.config.stages[0], other, 1)
+
+
+def test_a_network_with_the_final_residual_does_nearly_what_it_did_and_learns(
+    tiny_stage: Stage, random_unet: Unet, noise: Noise
+) -> None:
+    config = tiny_stage({"memory_efficient": True}, image_px=16, lowres_px=8)
+    unet = random_unet(config)
+    wider, grown = with_final_residual(config, unet)
+    assert wider.unet.init_conv_to_final_conv_residual
+    before, after = (output(stage, network, noise, None) for stage, network in ((config, unet), (wider, grown)))
+    assert (after - before).abs().mean() < 0.2 * before.abs().mean()
+    output(wider, grown, noise, None).square().mean().backward()
+    weight = dict(grown.named_parameters())["final_res_block.block1.project.weight"]
+    assert weight.grad is not None
+    assert weight.grad[:, config.unet.dim :].abs().max() > 0
+    assert with_final_residual(wider, grown) == (wider, grown)
+
+
+def test_a_final_residual_is_of_the_stage_of_the_network(tiny_stage: Stage, random_unet: Unet) -> None:
+    with pytest.raises(ValueError, match="not the one of the stage"):
+        with_final_residual(tiny_stage(), random_unet(tiny_stage({"dim": 16})))

@@ -11,8 +11,6 @@ from torch import nn
 
 from cdm_core import StageConfig, fetch_model
 from cdm_core.config_file import dump_config
-from cdm_core.distillation import student_of
-from cdm_core.finishing import check_finishing
 from cdm_core.training import check_training, train_stage
 from cdm_core.training_state import load_trained
 from run_folder import FolderLock, RunFolder, whole_file
@@ -61,14 +59,18 @@ def run_finish(
     run = RunFolder(out, "urcdm-app finish", {}, overwrite=overwrite, resume=resume, inputs=[folder])
     students = Urcdm.load(folder)
     check_networks(model, students, plan)
-    chosen = {name: where for name, where in names.items() if only in (None, name)}
-    stages = {name: _to_finish(students, plan, level, stage) for name, (level, stage) in chosen.items()}
-    if only is None:
-        chosen = {name: where for name, where in chosen.items() if _is_student(stages[name])}
+    chosen = {
+        name: (level, stage)
+        for name, (level, stage) in names.items()
+        if name == only or (only is None and _is_to_finish(students, plan, level, stage))
+    }
     if not chosen:
-        raise UsageError(f"--model {model}: none of its networks is a student; make students with: urcdm-app distill")
+        raise UsageError(
+            f"--model {model}: none of its networks is a student; make students with: urcdm-app distill, or set "
+            "finishing.steps in the plan"
+        )
+    stages = {name: _to_finish(students, plan, level, stage) for name, (level, stage) in chosen.items()}
     for name, (level, stage) in chosen.items():
-        check_finishing(stages[name])
         check_training(stages[name], plan.of_level(level)[stage].finishing.training)
     with run:  # refuses another run before slides are opened
         pass
@@ -95,7 +97,7 @@ def run_finish(
                 out / name,
                 validation=held_out,
                 device="cpu" if torch_device.type == "cpu" else "auto",
-                initial=students.cascades[level].unets[stage],
+                initial=finishing.start(*_network(students, level, stage)),
                 finishing=finishing.losses,
                 resume=resume,
             ):
@@ -103,10 +105,9 @@ def run_finish(
             bars.update(task, completed=finishing.training.steps)
 
     finished = {
-        name: (config, unet)
+        name: network
         for name, (level, stage) in names.items()
-        if (unet := _finished(out, plan.of_level(level)[stage], config := _to_finish(students, plan, level, stage)))
-        is not None
+        if (network := _finished(out / name, students, plan, level, stage)) is not None
     }
     provenance = {
         "data": ", ".join(source.slides),
@@ -136,21 +137,30 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))
 
 
+def _network(model: Urcdm, level: int, stage: int) -> tuple[StageConfig, nn.Module]:
+    cascade = model.cascades[level]
+    return cascade.config.stages[stage], cascade.unets[stage]
+
+
 def _to_finish(model: Urcdm, plan: TrainingPlan, level: int, stage: int) -> StageConfig:
-    """The stage of a model as it is finished: in the steps that the plan names, or its own."""
-    config, steps = model.cascades[level].config.stages[stage], plan.of_level(level)[stage].finishing.steps
-    return config if steps is None else student_of(config, steps)
+    """The stage of a model as it is finished."""
+    return plan.of_level(level)[stage].finishing.student(model.cascades[level].config.stages[stage])
 
 
-def _is_student(stage: StageConfig) -> bool:
-    """Whether a stage is sampled as students are; teachers of the built-in plan take a solver of second order."""
-    return stage.sampling.method == "ddim" and not stage.sampling.eta
+def _is_to_finish(model: Urcdm, plan: TrainingPlan, level: int, stage: int) -> bool:
+    """Whether the plan names the steps of a network, or it is sampled as students are."""
+    sampling = model.cascades[level].config.stages[stage].sampling
+    named = plan.of_level(level)[stage].finishing.steps is not None
+    return named or (sampling.method == "ddim" and not sampling.eta)
 
 
-def _finished(out: Path, network: NetworkPlan, config: StageConfig) -> nn.Module | None:
-    """The finished network, if its training has come to an end."""
-    state = out / network.name / "state.pt"
+def _finished(
+    run: Path, model: Urcdm, plan: TrainingPlan, level: int, stage: int
+) -> tuple[StageConfig, nn.Module] | None:
+    """The stage and the network that were finished, if its training has come to an end."""
+    state = run / "state.pt"
     if not state.exists():
         return None
+    config = _to_finish(model, plan, level, stage)
     unet, steps = load_trained(state, config)
-    return unet if steps == network.finishing.training.steps else None
+    return (config, unet) if steps == plan.of_level(level)[stage].finishing.training.steps else None

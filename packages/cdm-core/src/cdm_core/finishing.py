@@ -104,6 +104,12 @@ class FinishingPlan:
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"a student takes at least 1 step, got {self.steps}")
 
+    def with_residual(self, stage: StageConfig) -> StageConfig:
+        """Returns a stage with the residual, if the plan adds it and the network can have it."""
+        if not self.residual or isinstance(stage.unet, LatentUnetConfig):
+            return stage
+        return replace(stage, unet=replace(stage.unet, init_conv_to_final_conv_residual=True))
+
     def start(self, stage: StageConfig, unet: nn.Module) -> nn.Module:
         """Returns the network that finishing starts from: that of a stage, or one that does nearly the same."""
         return with_final_residual(stage, unet)[1] if self.residual else unet
@@ -121,8 +127,7 @@ class FinishingPlan:
                 "is; set finishing.steps, the steps of its student, for example 4"
             )
         student = stage if self.steps is None else student_of(stage, self.steps)
-        if self.residual and not isinstance(student.unet, LatentUnetConfig):
-            student = replace(student, unet=replace(student.unet, init_conv_to_final_conv_residual=True))
+        student = self.with_residual(student)
         check_finishing(student)
         return student
 

@@ -53,6 +53,56 @@ def with_guidance_input(config: StageConfig, wider: StageConfig, unet: nn.Module
     return _widened(config, wider, unet, 1)
 
 
+def with_final_residual(config: StageConfig, unet: nn.Module) -> tuple[StageConfig, nn.Module]:
+    """Gives the last layers of a network its input at full resolution, `init_conv_to_final_conv_residual`.
+
+    A memory-efficient network halves its input at once, and a fine part of the noise is lost on the way; in few steps
+    it stays in the image as a grain. The new weights are zero, but the layers' norm is that of old and new features
+    together, so the network does nearly what it did, and is to be trained on.
+
+    Args:
+        config: The stage.
+        unet: Its network; it stays as it is.
+
+    Returns:
+        The stage with the residual, and its network, a copy on the same device; both as they are if they have it.
+
+    Raises:
+        ValueError: The network is a latent stage's or not the stage's.
+    """
+    if isinstance(config.unet, LatentUnetConfig):
+        raise ValueError("a latent stage has no final residual")
+    if config.unet.init_conv_to_final_conv_residual:
+        return config, unet
+    wider = replace(config, unet=replace(config.unet, init_conv_to_final_conv_residual=True))
+    with torch.device("meta"):
+        grown = build_unet(wider)
+    device = next(unet.parameters()).device
+    tensors, width = unet.state_dict(), config.unet.dim
+    for name, value in grown.state_dict().items():
+        old = tensors.get(name)
+        if old is None or old.shape != value.shape:
+            if not name.startswith("final_res_block."):
+                raise ValueError(f"the network is not the one of the stage of {config.image_px} px")
+            tensors[name] = _with_final_inputs(name, old, torch.zeros(value.shape, device=device), width)
+    grown.load_state_dict(tensors, assign=True)
+    for parameter in grown.parameters():
+        parameter.requires_grad_()
+    return wider, grown.train(unet.training)
+
+
+def _with_final_inputs(name: str, old: Tensor | None, new: Tensor, width: int) -> Tensor:
+    """Fills the weights of the final block, given as zeros, of which the first inputs are the old ones."""
+    if name.endswith("res_conv.weight"):  # a block with as many outputs as inputs has none
+        new[:, :width, 0, 0] = torch.eye(len(new), width, device=new.device)
+    elif old is not None and "norm" in name:
+        new += 1
+        new[:width] = old
+    elif old is not None:
+        new[:, :width] = old
+    return new
+
+
 def _widened(config: StageConfig, wider: StageConfig, unet: nn.Module, channels: int) -> nn.Module:
     """Returns a copy of a network with so many images more, after those that it is conditioned on."""
     at, first = config.unet.cond_images_channels, FIRST_CONVOLUTION["imagen"]

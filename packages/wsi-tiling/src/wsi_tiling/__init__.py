@@ -2,40 +2,47 @@
 
 Pictures are (H, W, 3) uint8 RGB. Points are (x, y), sizes (width, height). Names that end in `_l0` are in pixels of
 level 0, the largest of a slide; those that end in `_px` are in pixels of the picture at hand.
+
+What needs pandas, tables above all, is imported when it is first asked for.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from wsi_tiling.concentric import read_concentric
-from wsi_tiling.crops import dihedral, dihedral_inverse, random_crops
 from wsi_tiling.derived_pictures import derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.executors import Executor, InProcessExecutor, ProcessesExecutor
-from wsi_tiling.fields import whole_slide_fields
 from wsi_tiling.files import open_slide
 from wsi_tiling.grid import Grid
 from wsi_tiling.labels import open_labels, read_labels
-from wsi_tiling.many_slides import (
-    SlideSetAside,
-    SlideTiled,
-    TileField,
-    TileSettings,
-    saved_but_not_given,
-    saved_tiles,
-    tile_slides,
-)
 from wsi_tiling.on_ray import RayExecutor
-from wsi_tiling.overviews import overview
 from wsi_tiling.pyramid import PyramidWriter
 from wsi_tiling.region import read_region
-from wsi_tiling.shard_file import ShardSettings
-from wsi_tiling.shard_tiles import ShardTiles, read_shards
-from wsi_tiling.shards import ShardWritten, export_shards
 from wsi_tiling.slide import ArraySlide, Slide, load_into_memory
 from wsi_tiling.slide_files import PassedOver, SlideSearch, find_slides, slide_files
 from wsi_tiling.slide_identity import check_identities, slide_identity
-from wsi_tiling.splits import check_no_leak, split_by_group
-from wsi_tiling.table import TileTable
-from wsi_tiling.tiles import find_tiles
 from wsi_tiling.tissue import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, tissue_mask
+
+if TYPE_CHECKING:
+    from wsi_tiling.crops import dihedral, dihedral_inverse, random_crops
+    from wsi_tiling.fields import whole_slide_fields
+    from wsi_tiling.many_slides import (
+        SlideSetAside,
+        SlideTiled,
+        TileField,
+        TileSettings,
+        saved_but_not_given,
+        saved_tiles,
+        tile_slides,
+    )
+    from wsi_tiling.overviews import overview
+    from wsi_tiling.shard_file import ShardSettings
+    from wsi_tiling.shard_tiles import ShardTiles, read_shards
+    from wsi_tiling.shards import ShardWritten, export_shards
+    from wsi_tiling.splits import check_no_leak, split_by_group
+    from wsi_tiling.table import TileTable
+    from wsi_tiling.tiles import find_tiles
 
 __all__ = [
     "RECOMMENDED",
@@ -88,3 +95,34 @@ __all__ = [
     "tissue_mask",
     "whole_slide_fields",
 ]
+
+_WITH_PANDAS = {
+    "whole_slide_fields": "fields",
+    "dihedral": "crops",
+    "dihedral_inverse": "crops",
+    "random_crops": "crops",
+    "SlideSetAside": "many_slides",
+    "SlideTiled": "many_slides",
+    "TileField": "many_slides",
+    "TileSettings": "many_slides",
+    "saved_but_not_given": "many_slides",
+    "saved_tiles": "many_slides",
+    "tile_slides": "many_slides",
+    "overview": "overviews",
+    "ShardSettings": "shard_file",
+    "ShardTiles": "shard_tiles",
+    "read_shards": "shard_tiles",
+    "ShardWritten": "shards",
+    "export_shards": "shards",
+    "check_no_leak": "splits",
+    "split_by_group": "splits",
+    "TileTable": "table",
+    "find_tiles": "tiles",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_PANDAS:
+        raise AttributeError(f"module 'wsi_tiling' has no attribute '{name}'")
+    found = globals()[name] = getattr(import_module(f"wsi_tiling.{_WITH_PANDAS[name]}"), name)
+    return found
