@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cdm_core import ConfigError, TrainingConfig
+from cdm_core.finishing import FinishingPlan
 from maskcond import (
     KUMAR,
     KUMAR_BORDER,
@@ -52,6 +53,7 @@ from maskcond.enrichment.config import (
 )
 from maskcond.enrichment.filtering import Filtered, Reason
 from maskcond.enrichment.real_images import open_real_images
+from maskcond.enrichment.step_record import StepRecord
 from maskcond.enrichment.strategy_table import read_scores, read_table
 from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
 
@@ -95,8 +97,11 @@ def write_kumar(folder: Path, splits: dict[str, int], side_px: int = SIDE) -> Pa
 
 
 class FakeCascade:
+    def __init__(self, brighter: int = 0) -> None:
+        self.brighter = brighter
+
     def sample(self, seeds: Sequence[int]) -> list[Image]:
-        return [tissue(seed)[0] for seed in seeds]
+        return [tissue(seed)[0].clip(0, 254) + np.uint8(self.brighter) for seed in seeds]
 
 
 class FakeMaskCascade:
@@ -163,9 +168,14 @@ class FakeModels:
         yield Progress(1, 1)
         _leave_model(folder, f"D_xi of {len(pairs)} from {(start / 'model.txt').read_text()}")
 
+    def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
+        self.log.append("finish D_phi")
+        yield Progress(1, 1)
+        _leave_model(folder, f"finished with {len(images)} from {(start / 'model.txt').read_text()}")
+
     def open_cascade(self, folder: Path) -> FakeCascade:
         self.log.append("open D_phi")
-        return FakeCascade()
+        return FakeCascade(brighter=1 if folder.parent.name == "finished-cascade" else 0)
 
     def open_mask_cascade(self, folder: Path) -> FakeMaskCascade:
         self.log.append("open D_xi")
@@ -392,6 +402,44 @@ def drawing(config: EnrichmentConfig) -> EnrichmentConfig:
     )
 
 
+def test_a_cascade_is_finished_for_its_images_and_not_for_what_starts_from_it(
+    config: EnrichmentConfig, tmp_path: Path
+) -> None:
+    def carry_out(chosen: EnrichmentConfig, *, overwrite: bool = False) -> FakeModels:
+        models = FakeModels()
+        for _ in EnrichmentRun(chosen, tmp_path / "run", models).carry_out(overwrite=overwrite):
+            pass
+        return models
+
+    config = replace(config, segmentation=SegmentationConfig(strategies=("4",), seeds=1))
+    carry_out(config)
+    cascade = tmp_path / "run" / "mask-cascade" / "model" / "model.txt"
+    before = cascade.read_text()
+    finishing = {64: FinishingPlan(TrainingConfig(3, 1), steps=2)}
+    finished = replace(config, cascade=replace(config.cascade, finishing=finishing))
+    run = EnrichmentRun(finished, tmp_path / "run", FakeModels())
+    sizes = {each.status.step.name: each.bytes for each in estimate(run.run.status())}
+    assert sizes["finished-cascade"] == 1000 * 4 + 100 * 20  # one network of two is trained
+    models = carry_out(finished, overwrite=True)
+    assert models.log[:2] == ["finish D_phi", "open D_phi"]  # neither cascade is trained again
+    assert cascade.read_text() == before
+    told = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
+    record = StepRecord.load(tmp_path / "run" / "finished-cascade")
+    assert record is not None
+    assert told["models"]["D_phi"] == record.digest
+    assert carry_out(finished).log == []
+
+
+def test_without_finishing_steps_have_the_settings_that_they_had_before_there_was_any(
+    config: EnrichmentConfig, tmp_path: Path
+) -> None:
+    steps = {step.name: step for step in EnrichmentRun(config, tmp_path / "run", FakeModels()).run.steps}
+    assert "finished-cascade" not in steps
+    assert "finish" not in json.dumps([dict(step.settings) for step in steps.values()])
+    assert "finish" not in config_text(config)
+    assert steps["sampled-images"].reads == ("cascade",)
+
+
 def test_masks_are_drawn_beside_those_predicted(drawing: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
     do(drawing, stop_after=8)
     log = do(drawing)  # goes on
@@ -495,6 +543,9 @@ def test_a_configuration_is_the_same_from_its_file(config: EnrichmentConfig, tmp
         ("scale = 1.0", "scale = 0.5", "data.scale: the plan makes images of 64 px of crops of 64 px"),
         ("outside = 0.0", "outside = 0.7", r"outside lies in \[0, 0.5\)"),
         ('"1a"', '"1b"', "segmentation.strategies.1"),
+        ("[mask_cascade", "[cascade.finishing.64]\n[mask_cascade", r"cascade\.finishing\.64: .*set finishing\.steps"),
+        ("[mask_cascade", "[cascade.finishing.48]\nsteps = 4\n[mask_cascade", "networks make images of 32 and 64 px"),
+        ("[mask_cascade", "[cascade.finishing.64]\nstep = 4\n[mask_cascade", "unknown key 'cascade.finishing.64.step'"),
     ],
 )
 def test_what_is_wrong_in_a_configuration(
@@ -503,7 +554,7 @@ def test_what_is_wrong_in_a_configuration(
     text = config_text(config)
     assert old in text
     path = tmp_path / "enrich.toml"
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=words):
         read_enrichment_config(path)
 

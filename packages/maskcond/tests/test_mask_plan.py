@@ -1,6 +1,8 @@
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from cdm_core import ConfigError
 from cdm_core.presets import preset
@@ -63,6 +65,35 @@ def test_a_wrong_plan_is_told_in_one_line(tmp_path: Path, change: tuple[str, str
         read_mask_plan(path)
     assert "\n" not in str(raised.value)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "finishing = {}",
+            r"networks\.1: finishing: the stage of 64 px is sampled with dpmpp_2m.*set finishing\.st",
+        ),
+        ("finishing = { steps = 0 }", r"networks\.1\.finishing: a student takes at least 1 step, got 0"),
+        ("finishing = { stepps = 4 }", r"unknown key 'networks\.1\.finishing\.stepps'; did you mean 'steps'\?"),
+        ("finishing = { losses = { r1 = -1.0 } }", r"networks\.1\.finishing\.losses: r1 is at least 0"),
+        ('finishing = { steps = 4 }\nstage.objective = "noise"', "predicts noise"),
+    ],
+)
+def test_a_network_that_cannot_be_finished_is_told_in_one_line(tmp_path: Path, line: str, message: str) -> None:
+    values = tomllib.loads(mask_plan_text(MASK_PLANS["kumar-small"]))
+    added = tomllib.loads(line)
+    values["networks"][1]["stage"] |= added.pop("stage", {})
+    values["networks"][1] |= added
+    path = tmp_path / "plan.toml"
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message) as raised:
+        read_mask_plan(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_plan_without_finishing_has_the_text_that_it_had_before_there_was_any() -> None:
+    assert "finish" not in mask_plan_text(MASK_PLANS["kumar-small"])
 
 
 def test_a_plan_that_is_not_there_is_told() -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from cdm_core import Cascade, ConfigError, TrainingConfig
+from cdm_core.finishing import FinishingConfig, FinishingPlan
 from maskcond import (
     KUMAR,
     KUMAR_CONDITIONS,
@@ -25,7 +26,9 @@ from maskcond import (
     MaskInput,
     MaskNetworkPlan,
     MaskPlan,
+    mask_plan_text,
     picture_folder,
+    read_mask_plan,
     sample_images,
     train_mask_cascade,
 )
@@ -33,6 +36,7 @@ from maskcond import (
 Make = Callable[..., Cascade]
 CONDITIONS = Conditions((Category("tissue", ("Colon", "Liver")),))
 SHORT = TrainingConfig(2, 2, learning_rate=1e-3, log_every=1, sample_every=100)
+FINISHING = FinishingPlan(SHORT, FinishingConfig(starts_at=0, rises_for=1, r1_every=2, widths=(8, 8)), steps=2)
 
 
 @pytest.fixture
@@ -53,6 +57,11 @@ def plan(tiny_cascade: Make) -> MaskPlan:
     stages = tiny_cascade().config.stages
     networks = tuple(MaskNetworkPlan(stage, SHORT, blank_training=replace(SHORT, steps=1)) for stage in stages)
     return MaskPlan(MaskInput.of(KUMAR, CONDITIONS), networks, Augmentation(crop_px=32))
+
+
+def read_back(plan: MaskPlan, path: Path) -> MaskPlan:
+    path.write_text(mask_plan_text(plan), encoding="utf-8")
+    return read_mask_plan(path)
 
 
 def weights(folder: Path) -> list[torch.Tensor]:
@@ -95,6 +104,42 @@ def test_a_resumed_run_makes_the_same_model(plan: MaskPlan, pairs: LabelledImage
     provenance = MaskCascade.load(tmp_path / "whole" / "model").provenance
     assert provenance["data"] == "blobs"
     assert provenance["steps"] == "8-blank 1 x 2; 8-pairs 2 x 2; 16-blank 1 x 2; 16-pairs 2 x 2"
+
+
+def test_a_cascade_is_finished_by_its_plan(plan: MaskPlan, pairs: LabelledImages, tmp_path: Path) -> None:
+    lower, upper = plan.networks
+    chosen = replace(
+        plan,
+        networks=(
+            replace(lower, blank_training=None, finishing=FINISHING),
+            replace(upper, blank_training=None, finishing=replace(FINISHING, steps=1)),
+        ),
+    )
+    assert read_back(chosen, tmp_path / "plan.toml") == chosen
+    resumed = []
+    for stop in (3, None):  # within a phase of finishing
+        events = train_mask_cascade(chosen, pairs, tmp_path / "parts", device="cpu", resume=True)
+        resumed += list(islice(events, stop))
+        events.close()  # type: ignore[attr-defined]
+    names = ["8-pairs", "8-finished", "16-pairs", "16-finished"]
+    assert [event.network for event in resumed] == [name for name in names for _ in range(2)]
+    assert sum(event.training.skipped for event in resumed) == 0
+    for _ in train_mask_cascade(chosen, pairs, tmp_path / "whole", device="cpu"):
+        pass
+    torch.testing.assert_close(weights(tmp_path / "parts"), weights(tmp_path / "whole"), rtol=0, atol=0)
+    before = torch.load(tmp_path / "whole" / "8-pairs" / "state.pt", weights_only=True)["ema"]
+    finished = MaskCascade.load(tmp_path / "whole" / "model")
+    unet = finished.cascade.unets[0].state_dict()
+    assert any(not torch.equal(value, before[f"module.{name}"]) for name, value in unet.items())
+    assert finished.provenance["steps"] == "; ".join(f"{name} 2 x 2" for name in names)
+    sampling = [stage.sampling for stage in finished.cascade.config.stages]
+    assert [(each.method, each.steps) for each in sampling] == [("ddim", 2), ("ddim", 1)]
+    calls = [0, 0]
+    for i, network in enumerate(finished.cascade.unets):
+        network.register_forward_hook(lambda *_, i=i: calls.__setitem__(i, calls[i] + 1))
+    (drawn,) = sample_images(finished, [np.ones((16, 16), np.uint8)], [{"tissue": "Colon"}])
+    assert calls == [2, 1]
+    assert drawn.image.shape == (16, 16, 3)
 
 
 def test_training_starts_from_the_unconditional_cascade(

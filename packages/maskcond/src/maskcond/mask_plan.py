@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config, parse_config
+from cdm_core.finishing import FinishingPlan
 from cdm_core.presets import preset
 from maskcond.augmentation import Augmentation
 from maskcond.class_balance import ClassBalance
@@ -29,17 +30,33 @@ class MaskNetworkPlan:
         stage: What it is, without what masks and conditions add: `cond_images_channels` and `text_embed_dim`.
         training: How it is trained on annotated pairs.
         blank_training: How it is trained before that, on images with blank masks; None for not at all.
+        finishing: How its student is finished after that, on annotated pairs, see `cdm_core.finishing`; None for not at
+            all. The student takes `finishing.steps` steps, and needs no distillation before.
+
+    Raises:
+        ValueError: It cannot be finished, or `finishing.steps` is missing.
     """
 
     stage: StageConfig
     training: TrainingConfig
     blank_training: TrainingConfig | None = None
+    finishing: FinishingPlan | None = None
+
+    def __post_init__(self) -> None:
+        if self.finishing is not None:
+            self.finishing.student(self.stage)
 
     @property
-    def phases(self) -> dict[str, TrainingConfig]:
+    def phases(self) -> dict[str, TrainingConfig | FinishingPlan]:
         """How it is trained, by the names of the phases, in their order."""
-        before = {} if self.blank_training is None else {"blank": self.blank_training}
-        return {**before, "pairs": self.training}
+        phases = {"blank": self.blank_training, "pairs": self.training, "finished": self.finishing}
+        return {name: phase for name, phase in phases.items() if phase is not None}
+
+    @property
+    def training_steps(self) -> int:
+        """Steps of all phases together."""
+        finishing = None if self.finishing is None else self.finishing.training
+        return sum(each.steps for each in (self.blank_training, self.training, finishing) if each is not None)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,4 +1,4 @@
-"""Training of mask-conditioned cascades: each network on blank masks, then on annotated pairs; then the model."""
+"""Training of mask-conditioned cascades: each network on blank masks, on annotated pairs, finished; then the model."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,8 +28,9 @@ def train_mask_cascade(
 ) -> Iterator[NetworkEvent]:
     """Trains a mask-conditioned cascade, a step each time the iterator is advanced; at the end saves the model.
 
-    Writes into `out_dir`: `plan.toml`, for each network and phase a folder such as `64-blank` and `64-pairs` as of
-    `cdm_core.train_stage`, and `model`, the folder of a `MaskCascade`.
+    Writes into `out_dir`: `plan.toml`, for each network and phase a folder such as `64-blank`, `64-pairs` and
+    `64-finished` as of `cdm_core.train_stage`, and `model`, the folder of a `MaskCascade`. There a network that was
+    finished is its student's, with few steps of DDIM and without guidance.
 
     Args:
         plan: What to train, and how.

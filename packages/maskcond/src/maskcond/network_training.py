@@ -10,13 +10,16 @@ from typing import Literal
 
 from torch import nn
 
-from cdm_core import Cascade, CascadeConfig, ConfigError, TrainingConfig
+from cdm_core import Cascade, CascadeConfig, ConfigError, StageConfig, TrainingConfig
 from cdm_core.examples import Examples
+from cdm_core.finishing import FinishingPlan
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
 from run_folder import whole_file
 
-Phases = Mapping[str, TrainingConfig]
+Phase = TrainingConfig | FinishingPlan
+"""How a network is trained in one phase; with the latter its student is finished, see `cdm_core.finishing`."""
+Phases = Mapping[str, Phase]
 """How a network is trained, by the names of the phases, in their order."""
 ExamplesOf = Callable[[str, TrainingConfig], tuple[Examples, Examples | None]]
 """Makes the examples of a phase, and held-out ones if there are any."""
@@ -49,9 +52,11 @@ def train_networks(
 ) -> Generator[NetworkEvent, None, Cascade]:
     """Trains the stages of a cascade; each phase begins with the averaged weights of the one before.
 
+    A network that is finished is from then on its student's: the cascade has that stage, with few steps of DDIM.
+
     Args:
         cascade: The stages.
-        phases: Of each stage, one or more.
+        phases: Of each stage, one or more; none leaves the network of `initial` as it is.
         examples_of: Where examples come from.
         out_dir: Gets a folder for each stage and phase, as of `cdm_core.train_stage`.
         initial: Networks to begin with; fresh weights if not given.
@@ -67,11 +72,11 @@ def train_networks(
     Raises:
         CheckpointError, ConfigError, TrainingError, ValueError: As of `cdm_core.train_stage`.
     """
-    unets, steps = [], []
+    stages, unets, steps = [], [], []
     for i, (stage, of_stage) in enumerate(zip(cascade.stages, phases, strict=True)):
         unet = None if initial is None else initial[i]
-        for phase, training in of_stage.items():
-            name = f"{stage.image_px}-{phase}"
+        for phase, plan in of_stage.items():
+            name, training, stage = f"{stage.image_px}-{phase}", training_of(plan), _stage_of(stage, plan)
             examples, validation = examples_of(phase, training)
             for event in train_stage(
                 stage,
@@ -81,6 +86,7 @@ def train_networks(
                 validation=validation,
                 device=device,
                 initial=unet,
+                finishing=plan.losses if isinstance(plan, FinishingPlan) else None,
                 resume=resume,
             ):
                 yield NetworkEvent(name, training.steps, event)
@@ -88,6 +94,7 @@ def train_networks(
             steps.append(f"{name} {done} x {training.batch_size}")
         if unet is None:
             raise ConfigError(f"the stage of {stage.image_px} px has no phase of training")
+        stages.append(stage)
         unets.append(unet)
     provenance = {
         "trained_by": f"maskcond {importlib.metadata.version('maskcond')}",
@@ -95,7 +102,12 @@ def train_networks(
         "weights": "running mean (EMA)",
         "date": datetime.date.today().isoformat(),
     }
-    return Cascade(cascade, unets, provenance)
+    return Cascade(CascadeConfig(tuple(stages)), unets, provenance)
+
+
+def training_of(phase: Phase) -> TrainingConfig:
+    """Returns the settings of a phase's training."""
+    return phase.training if isinstance(phase, FinishingPlan) else phase
 
 
 def is_main_process() -> bool:
@@ -124,8 +136,14 @@ def check_phases(cascade: CascadeConfig, phases: Sequence[Phases]) -> None:
     """Makes sure that the networks can be trained so, before anything is written.
 
     Raises:
-        ConfigError: See `cdm_core.training.check_training`.
+        ConfigError: See `cdm_core.training.check_training`, and `FinishingPlan.student`.
     """
     for stage, of_stage in zip(cascade.stages, phases, strict=True):
-        for training in of_stage.values():
-            check_training(stage, training)
+        for phase in of_stage.values():
+            stage = _stage_of(stage, phase)
+            check_training(stage, training_of(phase))
+
+
+def _stage_of(stage: StageConfig, phase: Phase) -> StageConfig:
+    """The stage as it is in a phase, from that of the phase before."""
+    return phase.student(stage) if isinstance(phase, FinishingPlan) else stage

@@ -231,8 +231,9 @@ class EnrichmentConfig:
     """An enrichment from the real images to the table.
 
     Raises:
-        ValueError: D_phi is to be trained, but there is no plan or not a training for each network; or the scale is not
-            that of a plan's crops; or masks are to be drawn without a model of masks, or not, with one.
+        ValueError: D_phi is to be trained, but there is no plan or not a training for each network, or one cannot be
+            finished; or the scale is not that of a plan's crops; or masks are to be drawn without a model of masks, or
+            not, with one.
     """
 
     data: DataConfig
@@ -253,6 +254,7 @@ class EnrichmentConfig:
                 raise ValueError(
                     f"cascade.training: the plan has {len(plan.networks)} networks, got {len(self.cascade.training)}"
                 )
+            self._check_finishing(plan)
         if plan is not None:
             self._check_scale("the plan makes images", plan)
             if plan.input.schema is not None:
@@ -264,6 +266,19 @@ class EnrichmentConfig:
             raise ValueError(
                 "sampling.drawn_masks tells how many masks the model of mask_diffusion draws: give both, or neither"
             )
+
+    def _check_finishing(self, plan: MaskPlan) -> None:
+        stages = {network.stage.image_px: network.stage for network in plan.networks}
+        for image_px, finishing in (self.cascade.finishing or {}).items():
+            if image_px not in stages:
+                sides = " and ".join(map(str, stages))
+                raise ValueError(
+                    f"cascade.finishing.{image_px}: the plan's networks make images of {sides} px; name these"
+                )
+            try:
+                finishing.student(stages[image_px])
+            except ConfigError as error:
+                raise ValueError(f"cascade.finishing.{image_px}: {error}") from None
 
     def _check_scale(self, makes: str, plan: MaskPlan | MaskDiffusionPlan) -> None:
         image_px, crop_px = plan.cascade.stages[-1].image_px, plan.augmentation.crop_px or 0

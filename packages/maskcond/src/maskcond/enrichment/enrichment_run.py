@@ -20,6 +20,7 @@ from maskcond.enrichment.run_places import (
     D_XI,
     DRAWN,
     EXPORT,
+    FINISHED,
     MASKS,
     PAIRS,
     PLANS,
@@ -94,6 +95,8 @@ class EnrichmentRun:
 
     def _cascade_steps(self) -> Iterator[Step]:
         config = self.config
+        networks = () if config.mask_cascade.plan is None else config.mask_cascade.plan.networks
+        finishing = config.cascade.finishing or {}
         plan = {} if config.mask_cascade.plan is None else dump_config(config.mask_cascade.plan)
         shape = {key: plan.get(key) for key in ("input", "augmentation")}
         if config.cascade.training:
@@ -110,7 +113,20 @@ class EnrichmentRun:
                 },
                 units=sum(training.steps for training in config.cascade.training),
                 kind=D_PHI,
-                fixed_bytes=lambda: sum(self.models.count_weights()) * (STATE_BYTES + MODEL_BYTES),
+                fixed_bytes=lambda: self._cascade_bytes([1 for _ in networks]),
+                work_files=TRAINING_FILES,
+            )
+        if finishing:
+            yield Step(
+                FINISHED,
+                "finish the unconditional cascade",
+                lambda folder: self.models.finish_cascade(folder, self._unmasked(), self.places.cascade),
+                ("model",),
+                {"finishing": dump_config(config.cascade)["finishing"], **shape, "images": self.training_digest},
+                (D_PHI,),
+                units=sum(each.training.steps for each in finishing.values()),
+                kind=FINISHED,
+                fixed_bytes=lambda: self._cascade_bytes([each.stage.image_px in finishing for each in networks]),
                 work_files=TRAINING_FILES,
             )
         if config.mask_cascade.plan is not None:
@@ -123,12 +139,9 @@ class EnrichmentRun:
                 ("model",),
                 {"plan": plan, "images": self.training_digest, **self._taken(config.cascade.folder, "cascade")},
                 self._if_step(D_PHI, bool(config.cascade.training)),
-                units=sum(
-                    network.training.steps + (network.blank_training.steps if network.blank_training else 0)
-                    for network in config.mask_cascade.plan.networks
-                ),
+                units=sum(each.training_steps for each in networks),
                 kind=D_XI,
-                fixed_bytes=self._mask_cascade_bytes,
+                fixed_bytes=lambda: self._cascade_bytes([len(each.phases) for each in networks]),
                 work_files=TRAINING_FILES,
             )
 
@@ -157,10 +170,10 @@ class EnrichmentRun:
         yield Step(
             X1,
             "sample images X1 from D_phi",
-            lambda folder: pairs.sample_images(folder, self.places.cascade),
+            lambda folder: pairs.sample_images(folder, self.places.finished_cascade),
             ("images",),
             {"images": sampling.images, **seeded, **self._taken(config.cascade.folder, "cascade")},
-            self._if_step(D_PHI, bool(config.cascade.training)),
+            self._if_step(FINISHED if config.cascade.finishing else D_PHI, bool(config.cascade.training)),
             units=sampling.images,
             kind=X1,
             unit_bytes=picture_bytes,
@@ -361,13 +374,10 @@ class EnrichmentRun:
         """What a step's settings say of a model that was not trained in the run."""
         return {} if folder is None else {name: digest_folder(folder)}
 
-    def _mask_cascade_bytes(self) -> int:
-        plan = self.config.mask_cascade.plan
-        networks = () if plan is None else plan.networks
-        return sum(
-            weights * (STATE_BYTES * (1 + (network.blank_training is not None)) + MODEL_BYTES)
-            for weights, network in zip(self.models.count_weights(), networks, strict=True)
-        )
+    def _cascade_bytes(self, trainings: Sequence[int]) -> int:
+        """What a cascade leaves on disk whose networks are each trained so many times."""
+        weights = self.models.count_weights()
+        return sum(each * (STATE_BYTES * count + MODEL_BYTES) for each, count in zip(weights, trainings, strict=True))
 
     def _if_step(self, name: str, there: bool) -> tuple[str, ...]:
         return (name,) if there else ()

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from cdm_core import TrainingConfig
 from cdm_core.config import STRICT
+from cdm_core.finishing import FinishingPlan
 from maskcond.mask_diffusion_training import MASK_DIFFUSION_PLANS, MaskDiffusionPlan
 from maskcond.mask_plan import MASK_PLANS, MaskPlan
 
@@ -20,17 +21,24 @@ class CascadeSource:
     Args:
         folder: Of a trained one, which is taken.
         training: Otherwise, how each network of the mask-conditioned cascade's plan is trained without masks.
+        finishing: How students of its networks are finished on real images, by the side of their images in pixels, such
+            as `finishing.64`; networks that are not named stay as they are. The images X1 are sampled from the finished
+            cascade. D_xi starts from the one before: a finished network knows the noise levels of its few steps only,
+            so training cannot go on from it.
 
     Raises:
-        ValueError: Both are given, or neither.
+        ValueError: Both folder and training are given, or neither; or a cascade that is taken is to be finished.
     """
 
     folder: Path | None = None
     training: tuple[TrainingConfig, ...] = ()
+    finishing: dict[int, FinishingPlan] | None = None
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (not self.training):
             raise ValueError("give either folder, of a trained cascade, or training, a table for each network")
+        if self.folder is not None and self.finishing:
+            raise ValueError("finishing is of a cascade that is trained here: leave it out, or give training")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -62,6 +62,10 @@ class Models(Protocol):
         """Trains D_phi; leaves it in `folder/model`."""
         ...
 
+    def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
+        """Finishes students of the D_phi in the folder `start` on real images; leaves the cascade in `folder/model`."""
+        ...
+
     def open_cascade(self, folder: Path) -> ImageSampler:
         """Opens a D_phi."""
         ...

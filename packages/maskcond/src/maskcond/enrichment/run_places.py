@@ -8,8 +8,9 @@ from maskcond.enrichment.step_record import StepRecord
 from maskcond.enrichment.strategy_models import MODEL
 from maskcond.enrichment.synthetic_pairs import MaskPlaces
 
-D_PHI, D_XI, MASKS, X1, Y1, DRAWN, PAIRS, X2, EXPORT, PLANS, TABLE = (
+D_PHI, FINISHED, D_XI, MASKS, X1, Y1, DRAWN, PAIRS, X2, EXPORT, PLANS, TABLE = (
     "cascade",
+    "finished-cascade",
     "mask-cascade",
     "mask-diffusion",
     "sampled-images",
@@ -41,8 +42,13 @@ class RunPlaces:
 
     @property
     def cascade(self) -> Path:
-        """D_phi."""
+        """D_phi, from which D_xi starts."""
         return self.config.cascade.folder or self.of(D_PHI) / "model"
+
+    @property
+    def finished_cascade(self) -> Path:
+        """D_phi, from which images are sampled: the finished one, if it is finished."""
+        return self.of(FINISHED) / "model" if self.config.cascade.finishing else self.cascade
 
     @property
     def mask_cascade(self) -> Path:
@@ -69,7 +75,7 @@ class RunPlaces:
         """Digests of the models that made the pairs."""
         config = self.config
         models = {
-            "D_phi": (config.cascade.folder, D_PHI),
+            "D_phi": (config.cascade.folder, FINISHED if config.cascade.finishing else D_PHI),
             "M_theta": (config.segmentation.folder, training_step("1", 0)),
             "D_xi": (config.mask_cascade.folder, D_XI),
         }

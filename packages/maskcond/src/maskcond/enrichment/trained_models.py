@@ -1,12 +1,12 @@
 """The models of an enrichment as its configuration tells: cascades, and small U-Nets or nnU-Nets."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, build_unet
 from cdm_core.examples import Examples
@@ -24,7 +24,7 @@ from maskcond.mask_diffusion_training import PHASE, train_mask_diffusion
 from maskcond.mask_examples import MaskExamples
 from maskcond.mask_plan import MaskPlan
 from maskcond.mask_training import train_mask_cascade
-from maskcond.network_training import NetworkEvent, check_phases, train_networks
+from maskcond.network_training import NetworkEvent, Phases, check_phases, train_networks, training_of
 from maskcond.sampling import sample_images
 from maskcond.seeds import image_generator
 from maskcond.segmentation import SegmentationModel, SmallUnet
@@ -92,8 +92,11 @@ class TrainedModels:
             if found != self.image_px:
                 raise EnrichmentError(f"D_phi makes images of {found} px, D_xi of {self.image_px} px")
         self._check_mask_diffusion()
-        if self.plan is not None and config.cascade.training:
-            check_phases(self._unconditional(self.plan), self._phases())
+        if self.plan is not None:
+            check_phases(self.plan.cascade, [network.phases for network in self.plan.networks])
+            if config.cascade.training:
+                check_phases(self._unconditional(self.plan), self._phases())
+                check_phases(self._unconditional(self.plan), self._finishing(self.plan))
         needed = ("nnunetv2", "nnunet", "nnU-Net")
         if config.segmentation.model == "small-unet":
             needed = ("dynamic_network_architectures", "unet", "the small U-Net")
@@ -117,16 +120,15 @@ class TrainedModels:
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
         """Trains D_phi; leaves it in `folder/model`."""
-        plan = self._plan()
-
-        def examples_of(_: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
-            return UnmaskedExamples(images, plan, training.seed), None
-
-        phases = self._phases()
-        config = self._unconditional(plan)
-        events = train_networks(config, phases, examples_of, folder, device=self._training_device(), resume=True)
-        cascade = yield from _progress(events, config.stages, phases)
+        cascade = yield from self._train_unmasked(folder, images, self._phases(), None)
         cascade.save(folder / "model", overwrite=True)  # a step that is done again
+
+    def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
+        """Finishes students of the D_phi in the folder `start` on real images; leaves the cascade in `folder/model`."""
+        before = Cascade.load(start)
+        cascade = yield from self._train_unmasked(folder, images, self._finishing(self._plan()), before.unets)
+        origin = {f"start_{name}": value for name, value in before.provenance.items()}
+        Cascade(cascade.config, cascade.unets, {**origin, **cascade.provenance}).save(folder / "model", overwrite=True)
 
     def open_cascade(self, folder: Path) -> "SeededCascade":
         """Opens a D_phi."""
@@ -220,8 +222,26 @@ class TrainedModels:
         stages = plan.cascade.stages
         return CascadeConfig(tuple(replace(each, unet=replace(each.unet, cond_images_channels=0)) for each in stages))
 
-    def _phases(self) -> list[Mapping[str, TrainingConfig]]:
+    def _phases(self) -> list[Phases]:
         return [{"images": training} for training in self.config.cascade.training]
+
+    def _finishing(self, plan: MaskPlan) -> list[Phases]:
+        chosen = self.config.cascade.finishing or {}
+        sides = [stage.image_px for stage in plan.cascade.stages]
+        return [{"finished": chosen[side]} if side in chosen else {} for side in sides]
+
+    def _train_unmasked(
+        self, folder: Path, images: LabelledImages, phases: Sequence[Phases], initial: Sequence[nn.Module] | None
+    ) -> Generator[Progress, None, Cascade]:
+        plan = self._plan()
+
+        def examples_of(_: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
+            return UnmaskedExamples(images, plan, training.seed), None
+
+        config, device = self._unconditional(plan), self._training_device()
+        events = train_networks(config, phases, examples_of, folder, initial=initial, device=device, resume=True)
+        cascade: Cascade = yield from _progress(events, config.stages, phases)
+        return cascade
 
     def _training_device(self) -> Any:
         return "cpu" if self.device.type == "cpu" else "auto"
@@ -264,14 +284,14 @@ class SeededMaskDiffusion:
 
 
 def _progress(
-    events: Iterable[NetworkEvent], stages: Sequence[StageConfig], phases: Sequence[Mapping[str, TrainingConfig]]
+    events: Iterable[NetworkEvent], stages: Sequence[StageConfig], phases: Sequence[Phases]
 ) -> Generator[Progress, None, Any]:
     """Steps of all networks and phases counted together; returns what the training returns."""
     before, total = {}, 0
     for stage, of_stage in zip(stages, phases, strict=True):
-        for phase, training in of_stage.items():
+        for phase, plan in of_stage.items():
             before[f"{stage.image_px}-{phase}"] = total
-            total += training.steps
+            total += training_of(plan).steps
     iterator = iter(events)
     while True:
         try:

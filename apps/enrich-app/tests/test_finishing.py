@@ -1,0 +1,60 @@
+"""Cascades that are finished by lines of the configuration, within a run."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cdm_core import Cascade
+from cdm_core.finishing import FinishingConfig, FinishingPlan
+from maskcond import MaskCascade
+from maskcond.enrichment import EnrichmentConfig, config_text, read_enrichment_config
+from maskcond.enrichment.config import MaskDiffusionSource
+
+RunApp = Callable[..., Any]
+
+
+def finished(config: EnrichmentConfig) -> EnrichmentConfig:
+    """The upper network of D_phi and the lower one of D_xi are finished; all else is as short as can be."""
+    plan, training = config.mask_cascade.plan, config.cascade.training[0]
+    assert plan is not None
+    short = replace(training, steps=3, batch_size=2)
+    finishing = FinishingPlan(short, FinishingConfig(starts_at=0, widths=(8, 8)), steps=1)
+    lower, upper = (replace(each, training=short) for each in plan.networks)
+    networks = (replace(lower, finishing=replace(finishing, steps=3)), upper)
+    return replace(
+        config,
+        cascade=replace(config.cascade, finishing={32: finishing}),
+        mask_cascade=replace(config.mask_cascade, plan=replace(plan, networks=networks)),
+        mask_diffusion=MaskDiffusionSource(),
+        sampling=replace(config.sampling, images=8, variants=1, drawn_masks=0),
+        segmentation=replace(config.segmentation, strategies=("1",), seeds=1),
+    )
+
+
+def test_a_run_with_finished_cascades(run_app: RunApp, config_file: Path, tmp_path: Path) -> None:
+    config_file.write_text(config_text(finished(read_enrichment_config(config_file))))
+    run = tmp_path / "run"
+    done = run_app("run", config_file, "--out", run, "--device", "cpu")
+    assert done.code == 0, done.err
+
+    def sampling(cascade: Cascade) -> list[tuple[str, int]]:
+        return [(stage.sampling.method, stage.sampling.steps) for stage in cascade.config.stages]
+
+    images, start = (Cascade.load(run / name / "model") for name in ("finished-cascade", "cascade"))
+    assert sampling(images) == [("dpmpp_2m", 2), ("ddim", 1)]
+    assert sampling(start) == [("dpmpp_2m", 2)] * 2
+    moved = [
+        any(not value.equal(before.state_dict()[name]) for name, value in after.state_dict().items())
+        for before, after in zip(start.unets, images.unets, strict=True)
+    ]
+    assert moved == [False, True]
+    assert images.provenance["steps"] == "32-finished 3 x 2"
+    masked = MaskCascade.load(run / "mask-cascade" / "model")
+    assert sampling(masked.cascade) == [("ddim", 3), ("dpmpp_2m", 2)]
+    assert masked.provenance["start_steps"] == "16-images 5 x 4; 32-images 5 x 4"
+    record = json.loads((run / "mask-cascade" / "step.json").read_text())
+    assert record["units"] == 9
+    again = run_app("run", config_file, "--out", run, "--device", "cpu", "--dry-run")
+    assert "all is done" in again.out
