@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import nn
 
-from cdm_core import Cascade, CascadeConfig, ConfigError, StageConfig, TrainingConfig
+from cdm_core import Cascade, CascadeConfig, ConfigError, TrainingConfig
 from cdm_core.examples import Examples
 from cdm_core.finishing import FinishingPlan
 from cdm_core.training import TrainingEvent, check_training, train_stage
@@ -76,7 +76,10 @@ def train_networks(
     for i, (stage, of_stage) in enumerate(zip(cascade.stages, phases, strict=True)):
         unet = None if initial is None else initial[i]
         for phase, plan in of_stage.items():
-            name, training, stage = f"{stage.image_px}-{phase}", training_of(plan), _stage_of(stage, plan)
+            name, training, losses = f"{stage.image_px}-{phase}", training_of(plan), None
+            if isinstance(plan, FinishingPlan):
+                unet = None if unet is None else plan.start(stage, unet)
+                stage, losses = plan.student(stage), plan.losses
             examples, validation = examples_of(phase, training)
             for event in train_stage(
                 stage,
@@ -86,7 +89,7 @@ def train_networks(
                 validation=validation,
                 device=device,
                 initial=unet,
-                finishing=plan.losses if isinstance(plan, FinishingPlan) else None,
+                finishing=losses,
                 resume=resume,
             ):
                 yield NetworkEvent(name, training.steps, event)
@@ -140,10 +143,5 @@ def check_phases(cascade: CascadeConfig, phases: Sequence[Phases]) -> None:
     """
     for stage, of_stage in zip(cascade.stages, phases, strict=True):
         for phase in of_stage.values():
-            stage = _stage_of(stage, phase)
+            stage = phase.student(stage) if isinstance(phase, FinishingPlan) else stage
             check_training(stage, training_of(phase))
-
-
-def _stage_of(stage: StageConfig, phase: Phase) -> StageConfig:
-    """The stage as it is in a phase, from that of the phase before."""
-    return phase.student(stage) if isinstance(phase, FinishingPlan) else stage
