@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig
+from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig, sample_stage
 from cdm_core.denoiser import Conditions, Denoiser
 from cdm_core.distillation import Teacher
-from cdm_core.finishing import Finisher, FinishingConfig
+from cdm_core.finishing import Finisher, FinishingConfig, FinishingPlan
 from cdm_core.solver import step_weights
 from cdm_core.training import train_stage
+from cdm_core.training_state import load_trained
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
@@ -125,6 +126,28 @@ def test_chunks_change_rounding_only(tiny_stage: Stage, random_unet: Unet, tmp_p
         torch.testing.assert_close(value, other[name], rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize(("steps", "precision"), [(1, "fp32"), (2, "fp32"), (2, "bf16")])
+def test_a_base_stage_is_finished_from_pure_noise_on(
+    tiny_stage: Stage, random_unet: Unet, tmp_path: Path, steps: int, precision: Any
+) -> None:
+    """At time 1 nothing is left of the real image: there the discriminator alone teaches the student."""
+    config = tiny_stage(sampling=SamplingConfig(steps, "ddim"))
+    start = random_unet(config)
+    training = TrainingConfig(6, 4, learning_rate=1e-3, precision=precision, log_every=1, ema_decay=0.0)
+    losses = replace(SMALL, starts_at=0, rises_for=1)
+    run(config, training, Checkers(), tmp_path, 6, initial=start, finishing=losses)
+    state = torch.load(tmp_path / "state.pt")
+    assert (state["step"], state["skipped"]) == (6, 0)
+    assert all(value.isfinite().all() for value in state["adversary"]["network"].values())
+    unet, _ = load_trained(tmp_path / "state.pt", config)
+    assert all(value.isfinite().all() and value.dtype == torch.float32 for value in unet.state_dict().values())
+    before, after = (
+        sample_stage(network.eval(), config, generators=[torch.Generator().manual_seed(1)]) for network in (start, unet)
+    )
+    assert after.isfinite().all()
+    assert (after - before).abs().max() > 1e-3
+
+
 def test_a_step_without_finite_loss_leaves_the_discriminator_alone(
     tiny_stage: Stage, random_unet: Unet, tmp_path: Path
 ) -> None:
@@ -155,3 +178,18 @@ def test_what_cannot_be_finished(tiny_stage: Stage, random_unet: Unet, tmp_path:
         with pytest.raises(ConfigError):
             FinishingConfig(**fault)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_tells_the_stage_of_the_student(tiny_stage: Stage) -> None:
+    teacher, student = tiny_stage(sampling=SamplingConfig(24, "dpmpp_2m")), tiny_stage(sampling=STUDENT)
+    assert FinishingPlan(steps=3).student(teacher).sampling == SamplingConfig(3, "ddim")
+    assert FinishingPlan().student(student) == student
+    for stage, plan, fault in (
+        (teacher, FinishingPlan(), "the stage of 8 px is sampled with dpmpp_2m, as no student is; set finishing.steps"),
+        (tiny_stage(sampling=SamplingConfig(4, "ddim", eta=0.5)), FinishingPlan(), "with eta 0.5; make one"),
+        (tiny_stage(objective="noise"), FinishingPlan(steps=2), "predicts noise"),
+    ):
+        with pytest.raises(ConfigError, match=fault):
+            plan.student(stage)
+    with pytest.raises(ConfigError, match="a student takes at least 1 step, got 0"):
+        FinishingPlan(steps=0)

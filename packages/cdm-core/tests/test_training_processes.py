@@ -4,14 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from cdm_core import ConfigError, StageConfig
+from cdm_core import ConfigError, SamplingConfig, StageConfig
 from cdm_core.config_file import dump_config
+from cdm_core.finishing import FinishingConfig
 from cdm_core.training import check_training
 from cdm_core.training_state import TrainingState
 
@@ -24,6 +26,7 @@ import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from cdm_core import CheckpointError, StageConfig, TrainingConfig, TrainingError
 from cdm_core.config_file import parse_config
+from cdm_core.finishing import FinishingConfig
 from cdm_core.imagen_offline import imagen_module
 from cdm_core.training import train_stage
 
@@ -51,6 +54,10 @@ def main():
         torch.distributed.barrier()
         rank, skipped = torch.distributed.get_rank(), [event.skipped for event in events]
         Path(f"{folder} {rank}.json").write_text(json.dumps(skipped))
+    stage = parse_config(StageConfig, plan["student"], "student")
+    finishing = parse_config(FinishingConfig, plan["finishing"], "finishing")
+    for _ in train_stage(stage, settings, Pictures(), Path("finished"), device="cpu", finishing=finishing):
+        pass
     try:
         next(train_stage(stage, settings, Pictures(), Path("whole"), device="cpu"))
     except (CheckpointError, TrainingError) as error:
@@ -71,7 +78,16 @@ def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs
     examples = {"examples": runs.pictures(broken=range(7, 8)), "validation": runs.pictures(broken=range(7, 8))}
     runs.train(upper, tmp_path / "one", training, **examples)
     runs.train(upper, tmp_path / "begun by one", training, stop=3, **examples)
-    plan = {"stage": dump_config(upper), "training": dump_config(training)}
+    # in some chunks, the one process has an example from the student's own sampling and the other has none
+    student = replace(upper, sampling=SamplingConfig(3, "ddim"))
+    finishing = FinishingConfig(starts_at=0, rises_for=2, r1_every=2, widths=(8, 8))
+    runs.train(student, tmp_path / "finished by one", training, finishing=finishing, examples=examples["examples"])
+    plan = {
+        "stage": dump_config(upper),
+        "training": dump_config(training),
+        "student": dump_config(student),
+        "finishing": dump_config(finishing),
+    }
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     (tmp_path / "script.py").write_text(SCRIPT)
     result = subprocess.run(
@@ -96,6 +112,11 @@ def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs
     assert runs.state(tmp_path / "begun by two")["step"] == 3
     runs.train(upper, tmp_path / "begun by two", training, resume=True, **examples)
     runs.assert_close(one, runs.state(tmp_path / "begun by two"))
+    finished = [runs.state(tmp_path / name) for name in ("finished by one", "finished")]
+    assert [state["skipped"] for state in finished] == [1, 1]
+    runs.assert_close(*finished)  # but for rounding: the processes add up their gradients in another order
+    opponents = [torch.cat([value.flatten() for value in state["adversary"]["network"].values()]) for state in finished]
+    torch.testing.assert_close(*opponents, rtol=0, atol=1e-5)
     expected = runs.log(tmp_path / "one")
     assert [line["step"] for line in expected] == [1, 2, 3, 4, 5]
     assert expected[1]["loss"] is expected[1]["grad_norm"] is None

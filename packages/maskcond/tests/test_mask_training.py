@@ -112,7 +112,7 @@ def test_a_cascade_is_finished_by_its_plan(plan: MaskPlan, pairs: LabelledImages
         plan,
         networks=(
             replace(lower, blank_training=None, finishing=FINISHING),
-            replace(upper, blank_training=None, finishing=replace(FINISHING, steps=1, residual=True)),
+            replace(upper, blank_training=None, finishing=replace(FINISHING, steps=1)),
         ),
     )
     assert read_back(chosen, tmp_path / "plan.toml") == chosen
@@ -132,9 +132,7 @@ def test_a_cascade_is_finished_by_its_plan(plan: MaskPlan, pairs: LabelledImages
     unet = finished.cascade.unets[0].state_dict()
     assert any(not torch.equal(value, before[f"module.{name}"]) for name, value in unet.items())
     assert finished.provenance["steps"] == "; ".join(f"{name} 2 x 2" for name in names)
-    stages = finished.cascade.config.stages
-    assert [stage.unet.init_conv_to_final_conv_residual for stage in stages] == [False, True]  # type: ignore[union-attr]
-    sampling = [stage.sampling for stage in stages]
+    sampling = [stage.sampling for stage in finished.cascade.config.stages]
     assert [(each.method, each.steps) for each in sampling] == [("ddim", 2), ("ddim", 1)]
     calls = [0, 0]
     for i, network in enumerate(finished.cascade.unets):

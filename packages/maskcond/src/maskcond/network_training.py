@@ -78,7 +78,6 @@ def train_networks(
         for phase, plan in of_stage.items():
             name, training, losses = f"{stage.image_px}-{phase}", training_of(plan), None
             if isinstance(plan, FinishingPlan):
-                unet = None if unet is None else plan.start(stage, unet)
                 stage, losses = plan.student(stage), plan.losses
             examples, validation = examples_of(phase, training)
             for event in train_stage(
