@@ -8,6 +8,7 @@ from typing import Any
 
 from cdm_core import Cascade
 from cdm_core.finishing import FinishingConfig, FinishingPlan
+from enrich_app.configurations import configuration_text
 from maskcond import MaskCascade
 from maskcond.enrichment import EnrichmentConfig, config_text, read_enrichment_config
 from maskcond.enrichment.config import MaskDiffusionSource
@@ -58,3 +59,22 @@ def test_a_run_with_finished_cascades(run_app: RunApp, config_file: Path, tmp_pa
     assert record["units"] == 9
     again = run_app("run", config_file, "--out", run, "--device", "cpu", "--dry-run")
     assert "all is done" in again.out
+
+
+def test_the_lines_that_a_configuration_offers_are_valid(tmp_path: Path) -> None:
+    text = configuration_text("kumar-small")
+    offered = text[text.index("# [cascade.finishing.64]") :].split("\n\n")[0]
+    path = tmp_path / "plan.toml"
+    path.write_text(text.replace(offered, offered.replace("# ", "")))
+    chosen = read_enrichment_config(path).cascade.finishing
+    assert chosen is not None
+    assert chosen[64].steps == 4
+
+    # the plan that a run's config.toml has in place of its name, and below a network the lines that are offered
+    whole = config_text(read_enrichment_config(path))
+    offered = text[text.index("# [mask_cascade.plan.networks.finishing]") :].split("\n\n")[0].replace("# ", "")
+    before, after = whole.rsplit("[mask_cascade.plan.augmentation]", 1)
+    path.write_text(f"{before}{offered}\n\n[mask_cascade.plan.augmentation]{after}")
+    plan = read_enrichment_config(path).mask_cascade.plan
+    assert plan is not None
+    assert [network.finishing and network.finishing.steps for network in plan.networks] == [None, 4]
