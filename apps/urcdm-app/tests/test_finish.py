@@ -78,19 +78,16 @@ def test_what_cannot_be_finished(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_is_finished_in_the_steps_of_the_plan_with_the_residual(
+def test_a_teacher_is_finished_in_the_steps_of_the_plan(
     run_app: RunApp, plan: Path, model: Path, tiles: Path, tmp_path: Path
 ) -> None:
-    wanted, last = tmp_path / "finishing.toml", "\n[networks.finishing]\nsteps = 1\nresidual = true\n"
+    wanted, last = tmp_path / "finishing.toml", "\n[networks.finishing]\nsteps = 1\n"
     wanted.write_text(plan.read_text() + last)
     words = ["finish", "--plan", wanted, "--tiles", tiles, "--steps", "1", "--device", "cpu"]
     once = run_app(*words, "--model", model, "--out", tmp_path / "once")
     assert once.code == 0, once.err
     stage = Urcdm.load(tmp_path / "once" / "model").cascades[2].config.stages[0]
     assert (stage.sampling.steps, stage.sampling.method) == (1, "ddim")
-    assert stage.unet.init_conv_to_final_conv_residual
-    twice = run_app(*words, "--model", tmp_path / "once" / "model", "--out", tmp_path / "twice")
-    assert twice.code == 0, twice.err
 
 
 @pytest.mark.parametrize("shipped", [builtin.MODEL, builtin.TEACHER])

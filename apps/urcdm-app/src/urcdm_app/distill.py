@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, fetch_model
-from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
 from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
 from cdm_core.training import check_training
@@ -142,27 +141,11 @@ def _steps_of_ddim(sampling: SamplingConfig) -> int:
 
 def check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:
     """Makes sure that a model's networks are those of the plan, which tells what they learn from."""
-    levels = range(len(plan.urcdm.levels))
-    planned = [(level, i, network) for level in levels for i, network in enumerate(plan.of_level(level))]
-    found = [
-        (level, i, stage.unet)
-        for level, each in enumerate(model.cascades)
-        for i, stage in enumerate(each.config.stages)
-    ]
-    fits = [each[:2] for each in planned] == [each[:2] for each in found] and all(
-        _is_planned(unet, network) for (*_, network), (*_, unet) in zip(planned, found, strict=True)
-    )
+    planned = [[stage.unet for stage in plan.cascade(level).stages] for level in range(len(plan.urcdm.levels))]
+    found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
     config = replace(model.config, tissue=plan.urcdm.tissue)  # it says where patches are, not what networks see
-    if config != plan.urcdm or not fits:
+    if config != plan.urcdm or found != planned:
         raise UsageError(f"--model {source}: it is not of the plan; take the plan that it was trained by, --plan")
-
-
-def _is_planned(unet: NetworkConfig, network: NetworkPlan) -> bool:
-    """Whether a network is the plan's, before or after finishing."""
-    planned = network.stage.unet
-    if unet == planned:
-        return True
-    return network.finishing.residual and unet == network.finishing.with_residual(network.stage).unet
 
 
 def _student(out: Path, network: NetworkPlan, config: StageConfig) -> nn.Module | None:

@@ -97,7 +97,7 @@ def run_finish(
                 out / name,
                 validation=held_out,
                 device="cpu" if torch_device.type == "cpu" else "auto",
-                initial=finishing.start(*_network(students, level, stage)),
+                initial=students.cascades[level].unets[stage],
                 finishing=finishing.losses,
                 resume=resume,
             ):
@@ -135,11 +135,6 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
         return replace(network, finishing=replace(network.finishing, training=training))
 
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))
-
-
-def _network(model: Urcdm, level: int, stage: int) -> tuple[StageConfig, nn.Module]:
-    cascade = model.cascades[level]
-    return cascade.config.stages[stage], cascade.unets[stage]
 
 
 def _to_finish(model: Urcdm, plan: TrainingPlan, level: int, stage: int) -> StageConfig:

@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import tomli_w
 import torch
 from torch import nn
 
-from cdm_core import Cascade, fetch_model
+from cdm_core import Cascade, CascadeConfig, UnetConfig, fetch_model
+from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
 from cdm_core.examples import Examples
 from cdm_core.latent import latent_network
 from cdm_core.training import TrainingEvent, check_training, train_stage
 from cdm_core.training_state import load_trained
+from cdm_core.widen import with_final_residual
 from run_folder import FolderLock, RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm.examples import InTurn
@@ -147,16 +150,27 @@ def _initial(start: Urcdm | None, network: NetworkPlan, level: int, stage: int) 
 
 
 def _start(source: str, plan: TrainingPlan) -> Urcdm:
-    """The model to start from, whose networks must be the plan's."""
+    """The model to start from, whose networks must be the plan's, but for a final residual, which they are given."""
     model = Urcdm.load(fetch_model(source))
-    levels = range(len(plan.urcdm.levels))
-    planned = [[stage.unet for stage in plan.cascade(level).stages] for level in levels]
-    found = [[stage.unet for stage in cascade.config.stages] for cascade in model.cascades]
-    if found != planned:
+    planned = [[stage.unet for stage in plan.cascade(level).stages] for level in range(len(plan.urcdm.levels))]
+    cascades = list(model.cascades)
+    for level, unets in enumerate(planned[: len(cascades)]):
+        cascades[level] = _with_planned_residuals(cascades[level], unets)
+    if [[stage.unet for stage in cascade.config.stages] for cascade in cascades] != planned:
         raise UsageError(
             f"--from {source}: its networks are not those of the plan; take the plan that it was trained by"
         )
-    return model
+    return Urcdm(model.config, cascades, model.provenance)
+
+
+def _with_planned_residuals(cascade: Cascade, planned: Sequence[NetworkConfig]) -> Cascade:
+    """A cascade whose networks have the final residual where the planned ones have."""
+    networks = list(zip(cascade.config.stages, cascade.unets, strict=True))
+    for i, unet in enumerate(planned[: len(networks)]):
+        if isinstance(unet, UnetConfig) and unet.init_conv_to_final_conv_residual:
+            networks[i] = with_final_residual(*networks[i])
+    stages, unets = zip(*networks, strict=True)
+    return Cascade(CascadeConfig(stages), unets, cascade.provenance)
 
 
 def network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:

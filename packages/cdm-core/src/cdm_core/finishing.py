@@ -14,12 +14,11 @@ Source: Sauer et al. 2023, 'Adversarial diffusion distillation', section 3; Yin 
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cdm_core.config import STRICT, LatentUnetConfig, StageConfig, TrainingConfig
@@ -31,7 +30,6 @@ from cdm_core.errors import ConfigError
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
 from cdm_core.solver import step_weights
-from cdm_core.widen import with_final_residual
 
 Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
 """Gives a network's prediction, (B, 3, H, W), from x_t, its log-SNR, (B,), and the conditions."""
@@ -87,7 +85,6 @@ class FinishingPlan:
         losses: What it is trained for.
         steps: Steps of sampling that it is finished for; None for those that the student has. A network that is no
             student needs the number.
-        residual: Give the network's last layers its input at full resolution, see `cdm_core.widen.with_final_residual`.
 
     Raises:
         ConfigError: There is no step.
@@ -98,21 +95,10 @@ class FinishingPlan:
     )
     losses: FinishingConfig = FinishingConfig()
     steps: int | None = None
-    residual: bool = False
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"a student takes at least 1 step, got {self.steps}")
-
-    def with_residual(self, stage: StageConfig) -> StageConfig:
-        """Returns a stage with the residual, if the plan adds it and the network can have it."""
-        if not self.residual or isinstance(stage.unet, LatentUnetConfig):
-            return stage
-        return replace(stage, unet=replace(stage.unet, init_conv_to_final_conv_residual=True))
-
-    def start(self, stage: StageConfig, unet: nn.Module) -> nn.Module:
-        """Returns the network that finishing starts from: that of a stage, or one that does nearly the same."""
-        return with_final_residual(stage, unet)[1] if self.residual else unet
 
     def student(self, stage: StageConfig) -> StageConfig:
         """Returns the stage of a network as it is finished: that of its student.
@@ -127,7 +113,6 @@ class FinishingPlan:
                 "is; set finishing.steps, the steps of its student, for example 4"
             )
         student = stage if self.steps is None else student_of(stage, self.steps)
-        student = self.with_residual(student)
         check_finishing(student)
         return student
 
