@@ -8,7 +8,7 @@ with one thing changed; they are held against the real images of the same places
 
 - `lowres_noise`: noise of the low-resolution input; `context_noise`: of the context's centre.
 - `eta`: share of the noise that each step renews; a model in steps of DDIM then, of more than one.
-- `grid`: times are evenly spaced ones to this power, of a model that takes more than one step.
+- `time_power`: times are evenly spaced ones to this power, of a model that takes more than one step.
 - `autoguidance`: predictions are pushed away from those of a worse copy by this weight (Karras et al. 2024, 'Guiding a
   diffusion model with a bad version of itself', equation 5). The copy's weights carry noise of a tenth of their spread.
 
@@ -18,8 +18,6 @@ Writes OUT/free_quality.json after each set of images, and goes on from there.
 import argparse
 import copy
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from few_steps import Images, draw, patches_of
 from realism import measures
 from torch import Tensor, nn
 
-from cdm_core import Cascade, CascadeConfig, sampler
+from cdm_core import Cascade, CascadeConfig
 from urcdm import PatchTask, Urcdm
 from wsi_tiling import load_into_memory, open_slide
 
@@ -38,7 +36,7 @@ CHANGES: dict[str, tuple[float, ...]] = {
     "lowres_noise": (0.0, 0.04, 0.16),
     "context_noise": (0.0, 0.08),
     "eta": (0.5, 1.0),
-    "grid": (0.7, 1.5),
+    "time_power": (0.7, 1.5),
     "autoguidance": (1.5, 2.0),
 }
 NOISE_OF_COPY = 0.1
@@ -60,29 +58,16 @@ class Guided(nn.Module):
         return torch.lerp(worse, own, self.weight)
 
 
-@contextmanager
-def times_to_power(power: float) -> Iterator[None]:
-    """Sampling takes other times."""
-    even = torch.linspace
-
-    def powered(*arguments: Any, **keywords: Any) -> Tensor:
-        return even(*arguments, **keywords) ** power
-
-    sampler.torch.linspace = powered  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        sampler.torch.linspace = even  # type: ignore[attr-defined]
-
-
 def changed(model: Urcdm, level: int, thing: str, value: float) -> Urcdm | None:
     """The model with one thing changed; None where that changes nothing."""
     cascades, config = list(model.cascades), model.config
     (stage,), (unet,) = cascades[level].config.stages[-1:], cascades[level].unets[-1:]
-    if thing in ("eta", "grid") and stage.sampling.steps == 1:
+    if thing in ("eta", "time_power") and stage.sampling.steps == 1:
         return None
     if thing == "lowres_noise":
         stage = replace(stage, sampling=replace(stage.sampling, lowres_noise=value))
+    elif thing == "time_power":
+        stage = replace(stage, sampling=replace(stage.sampling, time_power=value))
     elif thing == "eta":
         stage = replace(stage, sampling=replace(stage.sampling, method="ddim", eta=value))
     elif thing == "context_noise":
@@ -96,10 +81,7 @@ def changed(model: Urcdm, level: int, thing: str, value: float) -> Urcdm | None:
 def drawn(model: Urcdm, level: int, tasks: list[PatchTask], thing: str, value: float) -> Images | None:
     """Images with one thing changed; None where that changes nothing."""
     other = changed(model, level, thing, value)
-    if other is None:
-        return None
-    with times_to_power(value if thing == "grid" else 1.0):
-        return draw(other, level, tasks, len(tasks), 1)
+    return None if other is None else draw(other, level, tasks, len(tasks), 1)
 
 
 def main() -> None:

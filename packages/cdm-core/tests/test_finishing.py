@@ -52,16 +52,18 @@ class Everything:
         return {name: torch.rand(shape, generator=generator) for name, shape in parts.items()}
 
 
-@pytest.mark.parametrize("place", [0, 1, 3])
-def test_own_starts_are_where_sampling_has_come_to(tiny_stage: Stage, random_unet: Unet, place: int) -> None:
-    config = tiny_stage(sampling=STUDENT)
+@pytest.mark.parametrize(("place", "power"), [(0, 1.0), (1, 1.0), (3, 1.0), (3, 2.0)])
+def test_own_starts_are_where_sampling_has_come_to(
+    tiny_stage: Stage, random_unet: Unet, place: int, power: float
+) -> None:
+    config = tiny_stage(sampling=replace(STUDENT, time_power=power))
     unet = random_unet(config)
     finisher = Finisher.of(config, SMALL, 0, torch.device("cpu"))
     generator = torch.Generator().manual_seed(1)
     x0, noise = (torch.randn(4, 3, 8, 8, generator=generator) for _ in range(2))
     own = torch.tensor([False, True, False, True])
     starts = finisher.starts(x0, noise, own, place, Conditions(), network_of(unet))
-    denoiser, times = Denoiser(unet, config), [1.0, 0.75, 0.5, 0.25, 0.0]
+    denoiser, times = Denoiser(unet, config), [time**power for time in (1.0, 0.75, 0.5, 0.25, 0.0)]
     drawn = noise
     for step in range(place):
         weight = step_weights(denoiser.schedule, times[step : step + 2], method="ddim")[0]
@@ -184,6 +186,9 @@ def test_a_plan_tells_the_stage_of_the_student(tiny_stage: Stage) -> None:
     teacher, student = tiny_stage(sampling=SamplingConfig(24, "dpmpp_2m")), tiny_stage(sampling=STUDENT)
     assert FinishingPlan(steps=3).student(teacher).sampling == SamplingConfig(3, "ddim")
     assert FinishingPlan().student(student) == student
+    uneven = FinishingPlan(steps=2, time_power=3.0).student(teacher)
+    assert uneven.sampling == SamplingConfig(2, "ddim", time_power=3.0)
+    assert FinishingPlan(steps=2).student(uneven) == uneven
     for stage, plan, fault in (
         (teacher, FinishingPlan(), "the stage of 8 px is sampled with dpmpp_2m, as no student is; set finishing.steps"),
         (tiny_stage(sampling=SamplingConfig(4, "ddim", eta=0.5)), FinishingPlan(), "with eta 0.5; make one"),

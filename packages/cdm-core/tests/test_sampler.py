@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cdm_core import SamplingConfig, Schedule, StageConfig, sample, sample_stage
+from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, sample, sample_stage
 from cdm_core.sampler import Denoise, draw_noise
 from cdm_core.schedule import ScheduleName
-from cdm_core.solver import Method
+from cdm_core.solver import Method, sampling_times
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
@@ -242,6 +242,19 @@ def test_a_stages_own_eta_is_used(tiny_stage: Stage, random_unet: Unet, generato
     unet = random_unet(kept)
     images = [sample_stage(unet, config, generators=generators(0)) for config in (kept, renewed)]
     assert (images[0] - images[1]).abs().mean() > 1e-3
+
+
+def test_a_stages_own_time_power_is_used(tiny_stage: Stage, random_unet: Unet, generators: Generators) -> None:
+    assert sampling_times(2, power=2.0) == [1.0, 0.25, 0.0]
+    assert sampling_times(2, power=2.0, until=0.2) == pytest.approx([1.0, 0.4, 0.2])
+    assert sampling_times(4, until=0.2) == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+    config = tiny_stage(sampling=SamplingConfig(2, "ddim"))
+    uneven = tiny_stage(sampling=SamplingConfig(2, "ddim", time_power=2.0))
+    unet = random_unet(config)
+    plain, drawn = (sample_stage(unet, each, generators=generators(1)) for each in (config, uneven))
+    assert (plain - drawn).abs().max() > 1e-3
+    with pytest.raises(ConfigError, match="time_power is positive and finite, got 0"):
+        SamplingConfig(2, time_power=0.0)
 
 
 def test_conditions_reach_the_network(tiny_stage: Stage, random_unet: Unet, generators: Generators) -> None:

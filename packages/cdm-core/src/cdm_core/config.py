@@ -157,6 +157,7 @@ class SamplingConfig:
         steps: Number of denoising steps.
         method: Solver.
         eta: For 'ddim', the share of the noise that is renewed in each step: 0 is deterministic, 1 is 'ddpm'.
+        time_power: Times are evenly spaced ones to this power: over 1, the last steps are the smallest.
         lowres_noise: Time in [0, 1] up to which the low-resolution input is noised.
         truncated: Within a cascade, the stage before stops at that time, instead of going on to a clean image that is
             noised again; the stage must have been trained with `noise_before_resize`.
@@ -173,6 +174,7 @@ class SamplingConfig:
     steps: int = 250
     method: Method = DEFAULT_METHOD
     eta: float = 0.0
+    time_power: float = 1.0
     lowres_noise: float = 0.2
     truncated: bool = False
     guidance: float = 1.0
@@ -183,6 +185,8 @@ class SamplingConfig:
         _at_least_one(self, "steps")
         if not math.isfinite(self.guidance):
             raise ValueError(f"guidance is a finite number, got {self.guidance}")
+        if not 0 < self.time_power < math.inf:
+            raise ValueError(f"time_power is positive and finite, got {self.time_power}")
         for name in ("eta", "lowres_noise", "threshold_quantile"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")

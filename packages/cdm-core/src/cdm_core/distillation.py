@@ -37,12 +37,17 @@ def student_of(config: StageConfig, steps: int, *, guidance: tuple[float, float]
 
     Raises:
         ConfigError: Its network predicts noise, which in few steps says nothing of the image; there is no step; or it
-            has no embedding, or knows a range of weights already.
+            has no embedding, or knows a range of weights already; or its times are not evenly spaced.
     """
     if config.objective == "noise":
         raise ConfigError(
             f"the stage of {config.image_px} px predicts noise, from which no image can be told in few steps; train it "
             "on with objective 'v' first"
+        )
+    if config.sampling.time_power != 1:
+        raise ConfigError(
+            f"the stage of {config.image_px} px has time_power {config.sampling.time_power:g}; students take halves of "
+            "even steps: distil the model that it was made of"
         )
     if steps < 1:
         raise ConfigError(f"a student takes at least 1 step, got {steps}")

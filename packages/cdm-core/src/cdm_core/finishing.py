@@ -14,6 +14,7 @@ Source: Sauer et al. 2023, 'Adversarial diffusion distillation', section 3; Yin 
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -29,7 +30,7 @@ from cdm_core.distillation import student_of
 from cdm_core.errors import ConfigError
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
-from cdm_core.solver import step_weights
+from cdm_core.solver import sampling_times, step_weights
 
 Predict = Callable[[Tensor, Tensor, Conditions], Tensor]
 """Gives a network's prediction, (B, 3, H, W), from x_t, its log-SNR, (B,), and the conditions."""
@@ -85,6 +86,8 @@ class FinishingPlan:
         losses: What it is trained for.
         steps: Steps of sampling that it is finished for; None for those that the student has. A network that is no
             student needs the number.
+        time_power: Power of its times, see `SamplingConfig`; the student's own if None. A small last step leaves less
+            of the noise behind that the network cannot tell from the image.
 
     Raises:
         ConfigError: There is no step.
@@ -95,6 +98,7 @@ class FinishingPlan:
     )
     losses: FinishingConfig = FinishingConfig()
     steps: int | None = None
+    time_power: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
@@ -112,7 +116,10 @@ class FinishingPlan:
                 f"finishing: the stage of {stage.image_px} px is sampled with {stage.sampling.method}, as no student "
                 "is; set finishing.steps, the steps of its student, for example 4"
             )
-        student = stage if self.steps is None else student_of(stage, self.steps)
+        power = stage.sampling.time_power if self.time_power is None else self.time_power
+        even = replace(stage, sampling=replace(stage.sampling, time_power=1.0))
+        student = even if self.steps is None else student_of(even, self.steps)
+        student = replace(student, sampling=replace(student.sampling, time_power=power))
         check_finishing(student)
         return student
 
@@ -148,7 +155,7 @@ class Finisher:
         check_finishing(stage)
         self.stage, self.config, self.adversary = stage, config, adversary
         self.schedule = Schedule(stage.schedule)
-        self.times = torch.linspace(1, 0, stage.sampling.steps + 1).tolist()
+        self.times = sampling_times(stage.sampling.steps, power=stage.sampling.time_power)
         self.weights = step_weights(self.schedule, self.times, method="ddim", eta=0.0)
 
     @classmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cdm_core.checks import check_shape
 from cdm_core.schedule import Schedule
-from cdm_core.solver import DEFAULT_METHOD, Method, StepWeights, step_weights
+from cdm_core.solver import DEFAULT_METHOD, Method, StepWeights, sampling_times, step_weights
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Takes x_t, (B, C, H, W), and t, (B,), and predicts x0, (B, C, H, W)."""
@@ -36,6 +36,7 @@ def sample(
     steps: int,
     method: Method = DEFAULT_METHOD,
     eta: float = 0.0,
+    time_power: float = 1.0,
     until: float = 0.0,
     generators: Sequence[torch.Generator] | None = None,
     known: Tensor | None = None,
@@ -44,7 +45,7 @@ def sample(
     jump: int = 1,
     take: "TakeSteps | None" = None,
 ) -> Tensor:
-    """Turns noise into images, in evenly spaced times from 1 down.
+    """Turns noise into images, in times from 1 down.
 
     With `known` it inpaints: at every step the known pixels, brought to the step's noise level, take the sample's
     place. The result holds what the network made of them; whoever calls blends or replaces them.
@@ -58,6 +59,7 @@ def sample(
             x0 extrapolated from the last two predictions) or 'heun' (towards one interpolated with a prediction at the
             step's end, which takes two evaluations a step).
         eta: For 'ddim', the share of the noise that each step renews: 0 is deterministic, 1 is 'ddpm'.
+        time_power: Power of the times, see `cdm_core.solver.sampling_times`.
         until: Time to stop at; over 0 the result still has the noise of that time.
         generators: One for each image: the noise of stochastic methods and of resampling.
         known: Known pixels in [-1, 1], (B, C, H, W); others are ignored.
@@ -98,7 +100,7 @@ def sample(
     def fresh_noise() -> Tensor:
         return draw_noise(noise.shape[1:], generators or (), noise.device)
 
-    places = torch.linspace(1.0, until, steps + 1, dtype=torch.float64).tolist()
+    places = sampling_times(steps, power=time_power, until=until)
     path = list(_path(steps, resample if known is not None else 1, jump))
     plan = Plan(schedule, method, eta, places, step_weights(schedule, places, method=method, eta=eta), path)
     renews = eta > 0 or any(j < i for i, j in path)

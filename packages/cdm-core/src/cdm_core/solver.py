@@ -35,6 +35,19 @@ class StepWeights:
     other: float = 0.0
 
 
+def sampling_times(steps: int, *, power: float = 1.0, until: float = 0.0) -> list[float]:
+    """Returns the falling times that so many steps of sampling go through, from 1.
+
+    Args:
+        steps: Number of steps.
+        power: Times are evenly spaced ones to this power: over 1, the last steps are the smallest.
+        until: The last time.
+    """
+    even = torch.linspace(1.0, until if power == 1 else 0.0, steps + 1, dtype=torch.float64)
+    times: list[float] = (even if power == 1 else until + (1 - until) * even**power).tolist()
+    return times
+
+
 def step_weights(
     schedule: Schedule, times: Sequence[float], *, method: Method = DEFAULT_METHOD, eta: float = 0.0
 ) -> list[StepWeights]:

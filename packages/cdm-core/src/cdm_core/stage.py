@@ -79,6 +79,7 @@ def sample_stage(
         steps=config.sampling.steps if steps is None else steps,
         method=config.sampling.method,
         eta=config.sampling.eta,
+        time_power=config.sampling.time_power,
         until=until,
         generators=generators,
         known=None if known is None else _channels_last(to_sampled(unet, config, known * 2 - 1)),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdm_core.schedule import Schedule
-from cdm_core.solver import step_weights
+from cdm_core.solver import sampling_times, step_weights
 from urcdm.canvas import Canvas, StageCanvas
 from urcdm.errors import SettingsError
 from urcdm.executors import Executor, work_off
@@ -69,7 +69,7 @@ class JointStage:
             raise SettingsError("joint sampling takes a solver with one prediction a step: not heun")
         self.steps = steps or sampling.steps
         self.keeps_mean = sampling.method == "dpmpp_2m"
-        self.times: list[float] = np.linspace(1, 0, self.steps + 1).tolist()
+        self.times = sampling_times(self.steps, power=sampling.time_power)
         self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
         self.cells = sorted(level.order.sampled, key=lambda cell: (cell[1] // STRIP_COLS, cell))
         kept = CONDITIONS_BYTES // (9 * config.image_px**2)
