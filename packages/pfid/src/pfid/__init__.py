@@ -19,6 +19,7 @@ from pfid.images import Images, ImageSource, Picture, array_images, note_compres
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
 
 if TYPE_CHECKING:
+    from pfid.classifier import ClassifierConfig
     from pfid.copies import Memorisation, Pair, least_real_images, memorisation
     from pfid.crop_figures import PatchFid, ScaleFigure, patch_fid, patch_figures
     from pfid.frechet import frechet_distance
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
     from pfid.kernel import Kid, kid
     from pfid.light import Light
     from pfid.neighbours import Prdc, nearest, prdc
-    from pfid.pair_picture import closest_pairs_picture
+    from pfid.pair_picture import closest_pairs_picture, telling_images_picture
+    from pfid.two_sample import ClassifierTest, ScoredImage, classifier_two_sample_test
+    from pfid.two_sample_images import image_group
 
 __all__ = [
     "CallableExtractor",
+    "ClassifierConfig",
+    "ClassifierTest",
     "Crop",
     "CropBatch",
     "CropFeatures",
@@ -58,9 +63,11 @@ __all__ = [
     "Prdc",
     "Progress",
     "ScaleFigure",
+    "ScoredImage",
     "StatisticsAccumulator",
     "WhiteRule",
     "array_images",
+    "classifier_two_sample_test",
     "closest_pairs_picture",
     "collect_features",
     "download_inception",
@@ -70,6 +77,7 @@ __all__ = [
     "fid",
     "folder_images",
     "frechet_distance",
+    "image_group",
     "kid",
     "least_real_images",
     "measure_crops",
@@ -84,9 +92,11 @@ __all__ = [
     "prdc",
     "read_crops",
     "region_images",
+    "telling_images_picture",
 ]
 
 _WITH_TORCH = {
+    "ClassifierConfig": "classifier",
     "Memorisation": "copies",
     "Pair": "copies",
     "least_real_images": "copies",
@@ -104,10 +114,15 @@ _WITH_TORCH = {
     "nearest": "neighbours",
     "prdc": "neighbours",
     "closest_pairs_picture": "pair_picture",
+    "telling_images_picture": "pair_picture",
     "PatchFid": "crop_figures",
     "ScaleFigure": "crop_figures",
     "patch_fid": "crop_figures",
     "patch_figures": "crop_figures",
+    "ClassifierTest": "two_sample",
+    "ScoredImage": "two_sample",
+    "classifier_two_sample_test": "two_sample",
+    "image_group": "two_sample_images",
 }
 
 

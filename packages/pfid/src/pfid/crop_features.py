@@ -30,7 +30,7 @@ class Progress:
     """How far some long work has come.
 
     Attributes:
-        work: What is done: 'real crops', 'fake crops' or 'resamples'.
+        work: What is done: 'real crops', 'fake crops', 'resamples' or 'training steps'.
         done: How many of them are done.
         total: How many there are.
     """
