@@ -20,8 +20,10 @@ def measured(run_app: RunApp, pictures: Path, network: Path, tmp_path: Path) -> 
             "fid": (real_side, fake_side),
             "pfid": ("--real", real_side, "--fake", fake_side, "--crops", 60, "--workers", 0, "--resamples", 5),
             "memorise": ("--train", real_side, "--fake", fake_side),
+            "two-sample": ("--real", real_side, "--fake", fake_side, "--crop", 16, "--steps", 2, "--folds", 2),
         }[command]
-        done = run_app(command, *sides, "--extractor", network, "--name", name, "--out", out, *more)
+        extractor = () if command == "two-sample" else ("--extractor", network)
+        done = run_app(command, *sides, *extractor, "--name", name, "--out", out, *more)
         assert done.code == 0, done.err
         return out
 
@@ -45,19 +47,22 @@ def test_the_page_shows_all_results_and_stands_alone(
         measured("pfid", "<theirs>", "dark", "--patch", "32"),
         measured("fid", "whole", "other"),
         measured("memorise", "copies?", "other"),
+        measured("two-sample", "readers", "other"),
     )
     page, told = made(run_app, tmp_path, *results)
-    assert [len(table["results"]) for table in told["tables"]] == [1, 2, 1]  # images, crops, copies
+    assert [len(table["results"]) for table in told["tables"]] == [1, 2, 1, 1]  # images, crops, copies, classifier
     assert all(table["apart"] is None for table in told["tables"])
     assert "&lt;theirs&gt;" in page
     assert "<theirs>" not in page
-    for word in ("ours", "whole", "copies?", "any-resolution", "KID", "share of copies"):
+    for word in ("ours", "whole", "copies?", "any-resolution", "KID", "share of copies", "accuracy of a classifier"):
         assert word in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(source.startswith("data:") for source in sources)
     assert "http" not in re.sub(r'"data:[^"]*"', "", page)
-    assert sum(source.startswith("data:image/svg+xml") for source in sources) == 2  # values and magnifications
-    assert sum(source.startswith("data:image/jpeg") for source in sources) == 3
+    assert (
+        sum(source.startswith("data:image/svg+xml") for source in sources) == 3
+    )  # values, magnifications and accuracy
+    assert sum(source.startswith("data:image/jpeg") for source in sources) == 4
     for table in told["tables"]:
         for result in table["results"]:
             assert f"{result['figures'][0]['value']:.4g}" in page

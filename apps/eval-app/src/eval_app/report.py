@@ -19,7 +19,12 @@ from pfid import Figure, FigureError
 from run_folder import whole_file
 
 JPEG_QUALITY = 90
-_TITLES = {"fid": "Whole images", "pfid": "Crops", "memorise": "Copies of training images"}
+_TITLES = {
+    "fid": "Whole images",
+    "pfid": "Crops",
+    "memorise": "Copies of training images",
+    "two-sample": "Real or generated, by a classifier",
+}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from eval_app.errors import UsageError
 from pfid import Figure, FigureError, Images, ScaleFigure
 from run_folder import whole_file
 
-Kind: TypeAlias = Literal["fid", "pfid", "memorise"]
-FILE_NAMES = {"pfid": "pfid.json", "memorise": "memorise.json"}
+Kind: TypeAlias = Literal["fid", "pfid", "memorise", "two-sample"]
+FILE_NAMES = {"pfid": "pfid.json", "memorise": "memorise.json", "two-sample": "two-sample.json"}
 """What a result is called in the folder of its command."""
 _FORMAT = "eval-app result 1"
 _PACKAGES = ("eval-app", "pfid", "wsi-tiling", "torch", "numpy", "pillow")
@@ -60,6 +60,23 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class ImageScore:
+    """An image as a classifier sees it that has not seen the image's group.
+
+    Attributes:
+        kind: 'real' or 'fake'.
+        name: Name of the image.
+        group: Name of its group.
+        realness: Probability that it is real, in [0, 1].
+    """
+
+    kind: str
+    name: str
+    group: str
+    realness: float
+
+
+@dataclass(frozen=True)
 class Result:
     """What a command has measured.
 
@@ -71,6 +88,7 @@ class Result:
         figures: The values.
         by_scale: Patch-FID by magnification.
         neighbours: The training image nearest to each generated one, the nearest first.
+        scores: How real each image looks to the classifier of 'two-sample', the real images first.
         picture: Name of the picture beside the file.
         caption: What is in the picture.
         versions: Of the software.
@@ -84,6 +102,7 @@ class Result:
     figures: tuple[Figure, ...]
     by_scale: tuple[ScaleFigure, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    scores: tuple[ImageScore, ...] = ()
     picture: str | None = None
     caption: str | None = None
     versions: dict[str, str] = field(default_factory=lambda: _versions())
@@ -114,6 +133,7 @@ class Result:
                 for each in told["by_scale"]
             )
             told["neighbours"] = tuple(Neighbour(**each) for each in told["neighbours"])
+            told["scores"] = tuple(ImageScore(**each) for each in told.get("scores", ()))
             result = cls(**told)
             result._check()
             return result

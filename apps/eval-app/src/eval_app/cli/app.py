@@ -11,6 +11,7 @@ app = typer.Typer(
     help="""Measure generated images and whole slides against real ones.
 
 **fid** measures whole images, **pfid** slides and images of any size by crops, **memorise** finds copies of training
-images, **report** makes one page of their results. **export** writes a data set for StyleGAN3, to compare with.
+images, **two-sample** trains a classifier to tell generated from real images, **report** makes one page of their
+results. **export** writes a data set for StyleGAN3, to compare with.
 """,
 )
