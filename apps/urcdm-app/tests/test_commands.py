@@ -142,7 +142,7 @@ def test_the_studys_plans_can_be_printed_and_read_back(run_app: RunApp, tmp_path
 
 def test_the_small_presets_are_the_built_in_plan_and_model() -> None:
     plan, model = read_plan(builtin.PLAN), Urcdm.load(builtin.TEACHER)
-    for level, name in enumerate(("small-low", "small-zoom", "small-zoom")):
+    for level, name in enumerate(("small-low", "small-medium", "small-high")):
         assert plan.cascade(level) == model.cascades[level].config == preset(name).cascade
         assert tuple(network.training for network in plan.of_level(level)) == preset(name).training
 

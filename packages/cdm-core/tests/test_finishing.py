@@ -198,3 +198,14 @@ def test_a_plan_tells_the_stage_of_the_student(tiny_stage: Stage) -> None:
             plan.student(stage)
     with pytest.raises(ConfigError, match="a student takes at least 1 step, got 0"):
         FinishingPlan(steps=0)
+    with pytest.raises(ConfigError, match=r"share lies in \(0, 1\], got 0"):
+        FinishingPlan(share=0.0)
+
+
+def test_a_share_of_the_finished_weights_is_kept(tiny_stage: Stage, random_unet: Unet) -> None:
+    config = tiny_stage(sampling=STUDENT)
+    start, finished = random_unet(config, 0), random_unet(config, 1)
+    wanted = {name: torch.lerp(start.state_dict()[name], new, 0.25) for name, new in finished.state_dict().items()}
+    merged = FinishingPlan(share=0.25).merged(start, finished).state_dict()
+    for name, value in wanted.items():
+        torch.testing.assert_close(merged[name], value)

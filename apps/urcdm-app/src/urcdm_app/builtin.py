@@ -3,7 +3,7 @@
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MODEL = HERE / "models" / "small-4-steps"
+MODEL = HERE / "models" / "small-finished"
 TEACHER = HERE / "models" / "small"
 """The same in many steps; what `distill` and more training start from."""
 PLAN = HERE / "configs" / "small.toml"

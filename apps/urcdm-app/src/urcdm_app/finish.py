@@ -156,6 +156,8 @@ def _finished(
     state = run / "state.pt"
     if not state.exists():
         return None
-    config = _to_finish(model, plan, level, stage)
+    config, finishing = _to_finish(model, plan, level, stage), plan.of_level(level)[stage].finishing
     unet, steps = load_trained(state, config)
-    return (config, unet) if steps == plan.of_level(level)[stage].finishing.training.steps else None
+    if steps < finishing.training.steps:
+        return None
+    return config, finishing.merged(model.cascades[level].unets[stage], unet)

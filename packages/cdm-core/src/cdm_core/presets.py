@@ -156,7 +156,8 @@ SMALL_UPSCALER = StageConfig(
     lowres_px=32,
     sampling=SamplingConfig(16, "dpmpp_2m", lowres_noise=0.08),
 )
-SMALL_ZOOM = replace(SMALL_UPSCALER, unet=replace(SMALL_UPSCALER.unet, cond_images_channels=6))
+SMALL_HIGH = replace(SMALL_UPSCALER, unet=replace(SMALL_UPSCALER.unet, cond_images_channels=6))
+SMALL_MEDIUM = replace(SMALL_HIGH, unet=replace(SMALL_HIGH.unet, init_conv_to_final_conv_residual=True))
 SMALL_TRAINING = TrainingConfig(10_000, 48, learning_rate=5e-4, warmup_steps=100)
 
 URCDM_STEPS = {
@@ -189,9 +190,14 @@ PRESETS: dict[str, Preset] = {
         CascadeConfig((SMALL_BASE, SMALL_UPSCALER)),
         (replace(SMALL_TRAINING, steps=4800), SMALL_TRAINING),
     ),
-    "small-zoom": Preset(
-        "the built-in model's further magnifications: 128 px from a context and its centre",
-        CascadeConfig((SMALL_ZOOM,)),
+    "small-medium": Preset(
+        "the built-in model's second magnification: 128 px from a context and its centre",
+        CascadeConfig((SMALL_MEDIUM,)),
+        (SMALL_TRAINING,),
+    ),
+    "small-high": Preset(
+        "the built-in model's last magnification: 128 px from a context and its centre",
+        CascadeConfig((SMALL_HIGH,)),
         (SMALL_TRAINING,),
     ),
 }

@@ -92,7 +92,9 @@ def train_networks(
                 resume=resume,
             ):
                 yield NetworkEvent(name, training.steps, event)
-            unet, done = load_trained(out_dir / name / "state.pt", stage)
+            start, (unet, done) = unet, load_trained(out_dir / name / "state.pt", stage)
+            if isinstance(plan, FinishingPlan) and start is not None:
+                unet = plan.merged(start, unet)
             steps.append(f"{name} {done} x {training.batch_size}")
         if unet is None:
             raise ConfigError(f"the stage of {stage.image_px} px has no phase of training")
