@@ -8,11 +8,11 @@ in its own steps. They are held against the real images of the same places by th
 share of them that are nearer to a real image than real ones are to each other (`pfid.memorisation`; 0.05 is none).
 Diversity is the mean distance of two images of one context and two seeds, in features, as a share of the first model's.
 
-Slides: each draws the slide of `urcdm-app sample` for N seeds. Of the first there are seconds, seams and coherence as
-its report has them; of all sharpness, as a share of the real slide's. Crops of the finished files, fields of the second
-and of the last magnification with more than half tissue, are held against as many of the real slide in the same way,
-and by a classifier that learns to tell them apart (`pfid.classifier_two_sample_test`), on seeds and squares of the real
-slide that it has not seen: 0.5 is perfect.
+Slides: each draws the slide of `urcdm-app sample` for N seeds, or none. Of the first there are seconds, seams and
+coherence as its report has them; of all sharpness, as a share of the real slide's. Crops of the finished files, fields
+of the second and of the last magnification with more than half tissue, are held against as many of the real slide in
+the same way, and by a classifier that learns to tell them apart (`pfid.classifier_two_sample_test`), on seeds and
+bands of the real slide that it has not seen: 0.5 is perfect.
 
 Writes OUT/figures.json after each figure, and goes on from there; OUT/images-LEVEL.jpg, real images above each model's;
 OUT/zooms.jpg, a slide of each model below the real one; OUT/plot.png, KID by seconds.
@@ -34,7 +34,7 @@ from few_steps import Images, draw, extractor, patches_of, side_by_side
 from PIL import Image
 from realism import measures
 
-from pfid import memorisation
+from pfid import ClassifierTest, array_images, classifier_two_sample_test, memorisation
 from urcdm import Urcdm, sharpness
 from wsi_tiling import Slide, load_into_memory, open_slide
 
@@ -86,26 +86,41 @@ def draw_slide(model: Path, out: Path, seed: int) -> Figures:
     return {"seconds": found["seconds"], "quality": found["quality"]}
 
 
-def crops(slide: Slide, field_l0: int, px: int, count: int, seed: int) -> tuple[Images, list[tuple[int, int]]]:
-    """Random fields of a slide of which more than half is tissue, (count, px, px, 3), and their corners."""
-    rng, found, corners = np.random.default_rng(seed), [], []
+def crops(slide: Slide, field_l0: int, px: int, count: int, seed: int, rows: tuple[int, int] | None = None) -> Images:
+    """Random fields of a slide, or of some of its rows, of which more than half is tissue, (count, px, px, 3)."""
+    rng, found = np.random.default_rng(seed), []
+    top, bottom = rows or (0, slide.size_l0[1])
     while len(found) < count:
-        corner = (int(rng.integers(slide.size_l0[0] - field_l0)), int(rng.integers(slide.size_l0[1] - field_l0)))
+        corner = (int(rng.integers(slide.size_l0[0] - field_l0 + 1)), int(rng.integers(top, bottom - field_l0 + 1)))
         image = slide.read(corner, field_l0, px)
         if (image.mean(axis=2) < TISSUE_GREY).mean() > 0.5:
             found.append(image)
-            corners.append(corner)
-    return np.stack(found), corners
+    return np.stack(found)
 
 
 def of_files(real: Slide, drawn: list[Slide], field_l0: int, px: int, count: int) -> Figures:
     """Holds crops of finished slides against as many of the real one."""
-    images, _ = crops(real, field_l0, px, count, 0)
-    others, _ = crops(real, field_l0, px, count, 1)
-    share = -(-count // len(drawn))
-    fake = np.concatenate([crops(slide, field_l0, px, share, 2 + seed)[0] for seed, slide in enumerate(drawn)])[:count]
-    measure = measures(images)
-    return {"generated": measure(fake), "real, other places": measure(others)}
+    parts, height = len(drawn), real.size_l0[1]
+    share = -(-count // parts)
+    bands = [(part * height // parts, (part + 1) * height // parts) for part in range(parts)]
+    of_bands = [crops(real, field_l0, px, share, part, rows) for part, rows in enumerate(bands)]
+    of_seeds = [crops(slide, field_l0, px, share, parts + part) for part, slide in enumerate(drawn)]
+    measure = measures(np.concatenate(of_bands))
+    sides = (
+        array_images(
+            {f"{kind}-{part}/{i}": image for part, images in enumerate(groups) for i, image in enumerate(images)}
+        )
+        for kind, groups in (("band", of_bands), ("seed", of_seeds))
+    )
+    with torch.enable_grad():
+        *_, test = classifier_two_sample_test(real=next(sides), fake=next(sides))
+    if not isinstance(test, ClassifierTest):
+        raise TypeError(f"wanted a result at the end, got {test}")
+    return {
+        "generated": measure(np.concatenate(of_seeds)),
+        "real, other places": measure(crops(real, field_l0, px, parts * share, 2 * parts)),
+        "classifier": {"accuracy": test.accuracy.value, "interval": test.accuracy.interval, "p_value": test.p_value},
+    }
 
 
 def plot(found: dict[str, Figures], path: Path) -> None:
@@ -156,6 +171,8 @@ def main() -> None:
             lambda number=number: of_images(real, models, number, arguments.images, arguments.out),
         )
     plot(figures["images"], arguments.out / "plot.png")
+    if not arguments.seeds:
+        return
 
     sharp, zooms = sharpness(whole(real)), [three_zooms(real)]
     for name, folder in folders.items():
