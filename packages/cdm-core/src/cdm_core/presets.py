@@ -137,27 +137,26 @@ SMALL_BASE = StageConfig(
     ),
     sampling=SamplingConfig(24, "dpmpp_2m"),
 )
-SMALL_UPSCALER = StageConfig(
-    128,
-    UnetConfig(
-        dim=24,
-        dim_mults=(1, 2, 4),
-        cond_dim=96,
-        num_resnet_blocks=(1, 2, 2),
-        layer_attns=False,
-        layer_cross_attns=False,
-        attn_heads=4,
-        attn_dim_head=32,
-        attend_at_middle=False,
-        memory_efficient=True,
-        init_cross_embed=False,
-        init_conv_kernel_size=3,
-    ),
-    lowres_px=32,
-    sampling=SamplingConfig(16, "dpmpp_2m", lowres_noise=0.08),
+SMALL_UPPER_UNET = UnetConfig(
+    dim=24,
+    dim_mults=(1, 2, 4),
+    cond_dim=96,
+    num_resnet_blocks=(1, 2, 2),
+    layer_attns=False,
+    layer_cross_attns=False,
+    attn_heads=4,
+    attn_dim_head=32,
+    attend_at_middle=False,
+    memory_efficient=True,
+    init_cross_embed=False,
+    init_conv_kernel_size=3,
 )
-SMALL_HIGH = replace(SMALL_UPSCALER, unet=replace(SMALL_UPSCALER.unet, cond_images_channels=6))
-SMALL_MEDIUM = replace(SMALL_HIGH, unet=replace(SMALL_HIGH.unet, init_conv_to_final_conv_residual=True))
+SMALL_HIGH_UNET = replace(SMALL_UPPER_UNET, cond_images_channels=6)
+SMALL_UPSCALER = StageConfig(
+    128, SMALL_UPPER_UNET, lowres_px=32, sampling=SamplingConfig(16, "dpmpp_2m", lowres_noise=0.08)
+)
+SMALL_HIGH = replace(SMALL_UPSCALER, unet=SMALL_HIGH_UNET)
+SMALL_MEDIUM = replace(SMALL_UPSCALER, unet=replace(SMALL_HIGH_UNET, init_conv_to_final_conv_residual=True))
 SMALL_TRAINING = TrainingConfig(10_000, 48, learning_rate=5e-4, warmup_steps=100)
 
 URCDM_STEPS = {
