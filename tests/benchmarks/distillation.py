@@ -42,7 +42,7 @@ DRAWS = 32_768
 FINISHED = (4, 2, 1)
 FINISHING = TrainingConfig(1, 4, learning_rate=2e-4, ema_decay=0.998, sample_every=10**9, checkpoint_every=10**9)
 LOSSES = FinishingConfig(adversarial=0.5, image=0.0)
-"""A pixel has no neighbours to be told by, and its real value cannot be known from its noise."""
+"""No difference to the real image: what a pixel is does not follow from its noise."""
 LARGEST = {8: 0.02, 4: 0.03, 2: 0.04, 1: 0.06}
 """Distances that the better student of each number of steps has to stay under."""
 

@@ -8,8 +8,8 @@ in its own steps. They are held against the real images of the same places by th
 share of them that are nearer to a real image than real ones are to each other (`pfid.memorisation`; 0.05 is none).
 Diversity is the mean distance of two images of one context and two seeds, in features, as a share of the first model's.
 
-Slides: each draws the slide of `urcdm-app sample` for N seeds, or none. Of the first there are seconds, seams and
-coherence as its report has them; of all sharpness, as a share of the real slide's. Crops of the finished files, fields
+Slides: each draws the slide of `urcdm-app sample` for N seeds, or none: seconds, seams and coherence as its
+report has them, and sharpness as a share of the real slide's. Crops of the finished files, fields
 of the second and of the last magnification with more than half tissue, are held against as many of the real slide in
 the same way, and by a classifier that learns to tell them apart (`pfid.classifier_two_sample_test`), on seeds and
 bands of the real slide that it has not seen: 0.5 is perfect.

@@ -88,7 +88,6 @@ class FinishingPlan:
             student needs the number.
         time_power: Power of its times, see `SamplingConfig`; the student's own if None. A small last step leaves less
             of the noise behind that the network cannot tell from the image.
-
         share: Share of the finished weights in those that are kept; the rest is of those that finishing started from.
             Under 1 where it went too far: the image's contrast and detail grow with it.
 
