@@ -19,6 +19,8 @@ from cdm_core.training_state import TrainingState
 
 SCRIPT = """
 import json
+import os
+import signal
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -54,6 +56,12 @@ def main():
         torch.distributed.barrier()
         rank, skipped = torch.distributed.get_rank(), [event.skipped for event in events]
         Path(f"{folder} {rank}.json").write_text(json.dumps(skipped))
+    try:
+        for event in train_stage(stage, settings, Pictures(), Path("interrupted"), device="cpu"):
+            if event.step == 1 and rank == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        Path(f"interrupted {rank}.txt").write_text(str(event.step))
     stage = parse_config(StageConfig, plan["student"], "student")
     finishing = parse_config(FinishingConfig, plan["finishing"], "finishing")
     for _ in train_stage(stage, settings, Pictures(), Path("finished"), device="cpu", finishing=finishing):
@@ -105,7 +113,10 @@ def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs
         assert json.loads((tmp_path / f"whole {rank}.json").read_text()) == [0, 1, 1, 1, 1]
     main, other = ((tmp_path / f"refused {rank}.txt").read_text() for rank in (0, 1))
     assert main.startswith("CheckpointError: whole: holds a training run (state.pt)")
-    assert other == "TrainingError: whole: process 0 cannot begin; see its message"
+    assert other == "PeerError: whole: process 0 cannot begin; see its message"
+    for rank in (0, 1):  # both do the step at which the log looks at the device, and the main one saves it
+        assert (tmp_path / f"interrupted {rank}.txt").read_text() == "1"
+    assert runs.state(tmp_path / "interrupted")["step"] == 2
     one = runs.state(tmp_path / "one")
     runs.assert_close(one, runs.state(tmp_path / "whole"))
     runs.assert_close(one, runs.state(tmp_path / "begun by one"))

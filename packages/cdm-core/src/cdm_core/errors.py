@@ -11,3 +11,7 @@ class CheckpointError(ValueError):
 
 class TrainingError(RuntimeError):
     """A training run that cannot go on."""
+
+
+class PeerError(TrainingError):
+    """Another process of the same run failed; its own message says why."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.distillation import Teacher
-from cdm_core.errors import CheckpointError, ConfigError, TrainingError
+from cdm_core.errors import CheckpointError, ConfigError, PeerError
 from cdm_core.examples import Examples
 from cdm_core.finishing import Finisher, FinishingConfig
 from cdm_core.inference import prepare_for_sampling
 from cdm_core.network import build_unet, check_tensors, check_weights_finite
+from cdm_core.processes import PATIENCE, Interruption
 from cdm_core.training_examples import PreparedExamples, prepared_batches
 from cdm_core.training_guard import Guard
 from cdm_core.training_log import TrainingLog, check_trackers
@@ -32,9 +32,6 @@ from cdm_core.training_tally import Tally
 from run_folder import FolderLock, LockedError, first_line
 
 __all__ = ["Examples", "TrainingEvent", "check_training", "train_stage"]
-
-PATIENCE = datetime.timedelta(hours=2)
-"""How long processes wait for the one that saves, validates and draws samples."""
 
 
 def check_training(config: StageConfig, training: TrainingConfig, *, processes: int = 1) -> None:
@@ -101,7 +98,8 @@ def train_stage(
         CheckpointError: The folder holds a run and `resume` is not set, another process trains in it, or it cannot be
             written; the state cannot be read or is of another stage or configuration; `initial` does not fit.
         TrainingError: The device's memory is too small, or many steps had no finite loss or gradient and going back did
-            not help; or another process of the run could not start.
+            not help; `PeerError`, one of them, if another process of the run could not start.
+        KeyboardInterrupt: Ctrl-C; with several processes, after a step that all of them have done.
     """
     accelerator = Accelerator(
         cpu=device == "cpu",
@@ -140,12 +138,17 @@ def train_stage(
         gradients = Gradients(accelerator, network, config, training, share, teacher, state.finisher)
         saved_step = first if resumed else None
         guard = Guard(path, state, config, training, saved_step=saved_step, writes=accelerator.is_main_process)
-        with TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log:
+        with (
+            Interruption(accelerator, training.log_every) as interruption,
+            TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log,
+        ):
             run = Run(prepared, validation, accelerator, state, gradients, guard, log)
             try:
                 for batch in prepared_batches(prepared, draws, accelerator.device):
                     run.step(batch)
-                    yield run.look()
+                    event = run.look()
+                    interruption.check(event.step)
+                    yield event
             finally:
                 guard.save_at_exit()
 
@@ -266,6 +269,6 @@ def _agree_on_step(accelerator: Accelerator, step: int | None, out_dir: Path) ->
     if step is None:
         return
     if -1 in steps:
-        raise TrainingError(f"{out_dir}: process {steps.index(-1)} cannot begin; see its message")
+        raise PeerError(f"{out_dir}: process {steps.index(-1)} cannot begin; see its message")
     if len(set(steps)) > 1:
         raise CheckpointError(f"{out_dir}: processes see states of steps {steps}; all must see the same file system")
