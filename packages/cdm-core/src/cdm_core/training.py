@@ -202,9 +202,7 @@ def _new_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         unet = build_unet(config) if initial is None else copy.deepcopy(_initial(config, initial))
-    unet.train().requires_grad_(True).to(device)
-    _lay_out(unet)
-    _freeze_unused(unet, config)
+    make_trainable(unet.to(device), config)
     ema = AveragedModel(unet).to(device)
     ema.eval().requires_grad_(False)
     if training.compile:
@@ -235,6 +233,18 @@ def _initial(config: StageConfig, network: nn.Module) -> nn.Module:
 def _at_work(teacher: Teacher, device: torch.device, training: TrainingConfig) -> Teacher:
     unet = copy.deepcopy(teacher.unet).to(device)
     return replace(teacher, unet=prepare_for_sampling(unet, precision=training.precision, compiled=training.compile))
+
+
+def make_trainable(unet: nn.Module, config: StageConfig) -> None:
+    """Makes a network ready to train, in place: its mode, which weights get gradients, and how they lie in memory.
+
+    Args:
+        unet: As of `build_unet`, on the device to use.
+        config: Its stage.
+    """
+    unet.train().requires_grad_(True)
+    _lay_out(unet)
+    _freeze_unused(unet, config)
 
 
 def _lay_out(unet: nn.Module) -> None:
