@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig, sample_stage
 from cdm_core.denoiser import Conditions, Denoiser
+from cdm_core.discriminator import Discriminator
 from cdm_core.distillation import Teacher
 from cdm_core.finishing import Finisher, FinishingConfig, FinishingPlan
 from cdm_core.solver import step_weights
@@ -209,3 +210,14 @@ def test_a_share_of_the_finished_weights_is_kept(tiny_stage: Stage, random_unet:
     merged = FinishingPlan(share=0.25).merged(start, finished).state_dict()
     for name, value in wanted.items():
         torch.testing.assert_close(merged[name], value)
+
+
+def test_the_discriminator_sees_every_pixel_alike() -> None:
+    """Its gradient would draw a grid into images otherwise."""
+    network = Discriminator(3, (4, 4, 4, 4, 4))
+    for parameter in network.parameters():
+        nn.init.ones_(parameter)
+    images = torch.ones(1, 3, 64, 64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(images).sum(), images)
+    inside = gradient[0, :, 16:48, 16:48]
+    torch.testing.assert_close(inside, inside.mean().expand_as(inside))

@@ -9,12 +9,15 @@ from torch.nn import functional as F
 
 from cdm_core.config import StageConfig
 from cdm_core.denoiser import Conditions
+from cdm_core.network import seeded_weights
 
 
 class Discriminator(nn.Module):
     """Convolutions without normalisation that judge every neighbourhood of an image beside what it is conditioned on.
 
-    Every second layer but the first halves the resolution. An embedding adds its inner product with the last features.
+    Every second layer halves the resolution, by kernels of 4 px: with 3 px more weights would see a pixel than its
+    neighbour, and the gradient would draw a grid of 2 px into the student's images. An embedding adds its inner product
+    with the last features.
 
     Args:
         channels: Of an image and its conditions together.
@@ -22,14 +25,16 @@ class Discriminator(nn.Module):
         embed_dim: Of the embedding; None if there is none.
 
     Source: Isola et al. 2017, 'Image-to-image translation', section 3.2.2 (judging patches); Miyato and Koyama 2018,
-        'cGANs with projection discriminator', equation 3.
+        'cGANs with projection discriminator', equation 3; Odena et al. 2016, 'Deconvolution and checkerboard
+        artifacts' (kernels that the stride does not divide).
     """
 
     def __init__(self, channels: int, widths: Sequence[int], embed_dim: int | None = None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for number, width in enumerate(widths):
-            layers += [nn.Conv2d(channels, width, 3, stride=1 + number % 2, padding=1), nn.LeakyReLU(0.2)]
+            kernel, stride = (4, 2) if number % 2 else (3, 1)
+            layers += [nn.Conv2d(channels, width, kernel, stride=stride, padding=1), nn.LeakyReLU(0.2)]
             channels = width
         self.layers = nn.Sequential(*layers)
         self.verdict = nn.Conv2d(channels, 1, 3, padding=1)
@@ -75,8 +80,7 @@ class Adversary:
         device: torch.device,
     ) -> None:
         channels = 3 + (3 if stage.lowres_px is not None else 0) + stage.unet.cond_images_channels
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_weights(seed):
             self.network = Discriminator(channels, widths, stage.unet.text_embed_dim)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learning_rate, self.r1 = learning_rate, r1
