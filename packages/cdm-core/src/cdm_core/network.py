@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 
 import torch
@@ -47,6 +47,17 @@ def build_unet(config: StageConfig) -> nn.Module:
     with contextlib.redirect_stdout(io.StringIO()):  # the library prints advice on small networks
         unet: nn.Module = module.Unet(**arguments, cond_on_text=conditioned, lowres_cond=config.lowres_px is not None)
     return fuse(unet)
+
+
+@contextlib.contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Seeds the CPU's global generator, which fresh weights come from, within the block; after it, it is as before.
+
+    `torch.manual_seed` would also seed the generators of GPUs, and leave them so.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def fill_unet(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
