@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values
+from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values, is_on_host
 from cdm_core.config import CascadeConfig
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.errors import ConfigError
 from cdm_core.family import family_of_tensors, network_name, require_network
+from cdm_core.host_batch import copied_to
 from cdm_core.model_folder import (
     MODEL_FILE,
     check_no_model,
@@ -78,6 +79,8 @@ class Cascade:
     ) -> list[Tensor]:
         """Samples every stage in turn, one image for each generator; images are in [0, 1].
 
+        Conditions may be on another device than the networks: they are copied there, and a GPU is not waited for.
+
         Args:
             generators: One for each image.
             lowres: What the first stage enlarges, if it does, (B, 3, s, s).
@@ -93,7 +96,8 @@ class Cascade:
 
         Raises:
             ValueError: No generator; not as many `steps` as stages; or a condition that a stage does not take or
-                misses, or one of another shape, not finite, or far outside [0, 1].
+                misses, or one of another shape; or, of a tensor in the host's memory, values that are not finite, or
+                far outside [0, 1].
         """
         if not generators:
             raise ValueError("wanted a generator for each image, got none")
@@ -106,11 +110,14 @@ class Cascade:
             check_shape(
                 "cond_images", check_floats("cond_images", cond_images), (len(generators), "C", images_px, images_px)
             )
-            check_values("cond_images", cond_images, low=NOISY_RANGE[0], high=NOISY_RANGE[1])
+            if is_on_host(cond_images):
+                check_values("cond_images", cond_images, low=NOISY_RANGE[0], high=NOISY_RANGE[1])
+            cond_images = copied_to(self.device, cond_images)  # once for all stages
         if embedding is not None:
-            check_finite("embedding", check_floats("embedding", embedding))
-        if lowres is not None:
-            check_values("lowres", check_floats("lowres", lowres))
+            check_floats("embedding", embedding)
+            if is_on_host(embedding):
+                check_finite("embedding", embedding)
+            embedding = copied_to(self.device, embedding)
         images: list[Tensor] = []
         for i, config in enumerate(stages):
             if guidance is not None:

@@ -94,6 +94,11 @@ def check_finite(name: str, values: Tensor) -> None:
         raise ValueError(f"{name}: has values that are not finite (nan or infinite); remove or repair it")
 
 
+def is_on_host(values: Tensor) -> bool:
+    """Tells whether values can be looked at without waiting for a device."""
+    return values.device.type == "cpu"
+
+
 def _on_host(values: Tensor) -> NDArray[np.float32]:
     """Returns values as an array: for those in the host's memory already, no operation of torch waits for a device."""
     array: NDArray[np.float32] = values.detach().float().cpu().numpy()

@@ -1,15 +1,21 @@
 """The one sampling loop: plain sampling, inpainting and outpainting, with every solver."""
 
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cdm_core.checks import check_shape
+from cdm_core.host_batch import empty_host_batch
 from cdm_core.schedule import Schedule
 from cdm_core.solver import DEFAULT_METHOD, Method, StepWeights, sampling_times, step_weights
 
+THREADED_VALUES = 2**17
+"""Images of so many values are worth a thread each; their draw takes half a millisecond."""
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """Takes x_t, (B, C, H, W), and t, (B,), and predicts x0, (B, C, H, W)."""
 
@@ -18,13 +24,29 @@ def draw_noise(shape: Sequence[int], generators: Sequence[torch.Generator], devi
     """Draws standard normal noise (len(generators), *shape), each image from its own generator.
 
     An image then does not depend on the batch that it is sampled in. The draws are made on the generators' device and
-    moved, so that CPU generators give the same image on every device.
+    moved, so that CPU generators give the same image on every device. A GPU is not waited for, and large images for it
+    are drawn by several threads; those of a network on the CPU are not, since it would share its cores with them.
     """
-    draws = [torch.randn(tuple(shape), generator=g, device=g.device) for g in generators]
-    noise = torch.stack(draws)
-    if device.type == "cuda" and noise.device.type == "cpu":
-        noise = noise.pin_memory()  # else the copy would wait for all that the device has still to do
+    drawn_on = generators[0].device if generators else torch.device("cpu")
+    if drawn_on.type != "cpu":
+        return torch.stack([torch.randn(tuple(shape), generator=g, device=g.device) for g in generators]).to(device)
+    noise = empty_host_batch((len(generators), *shape), device)
+    threads = 1
+    if device.type == "cuda" and math.prod(shape) >= THREADED_VALUES:
+        threads = min(len(generators), os.cpu_count() or 1)
+    if threads == 1:
+        for image, generator in zip(noise, generators, strict=True):
+            _draw(image, generator)
+    else:
+        with ThreadPoolExecutor(threads, thread_name_prefix="noise") as pool:
+            list(pool.map(_draw, noise, generators))
     return noise.to(device, non_blocking=True)
+
+
+def _draw(image: Tensor, generator: torch.Generator) -> None:
+    """Fills an image with the numbers that `torch.randn` would give, in any thread."""
+    with torch.inference_mode(image.is_inference()):
+        image.normal_(generator=generator)
 
 
 @torch.no_grad()
@@ -145,7 +167,8 @@ def take_steps(
     Without fresh noise it is a function of tensors and of numbers that are known ahead, so it compiles to one graph.
     """
     schedule, steps_weights = plan.schedule, plan.weights
-    times, batch = torch.tensor(plan.times, device=noise.device), noise.shape[0]
+    # made where the network is: a copy would be waited for
+    times = [torch.full((), time, device=noise.device).expand(len(noise)) for time in plan.times]
 
     def with_known(x: Tensor, t: Tensor) -> Tensor:
         if known is None or known_mask is None:
@@ -157,7 +180,7 @@ def take_steps(
     x = noise
     x0_before: Tensor | None = None
     for i, j in plan.path:
-        t, t_next = times[i].expand(batch), times[j].expand(batch)
+        t, t_next = times[i], times[j]
         if j < i and fresh_noise is not None:  # back up, to harmonise known and new pixels once more
             x = schedule.renoise(x, t, t_next, fresh_noise())
             x0_before = None

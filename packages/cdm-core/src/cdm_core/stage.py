@@ -1,18 +1,49 @@
 """One stage at work: a batch of images from its noise and its conditions."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values
+from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values, is_on_host
 from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.denoiser import Conditions, Denoiser
+from cdm_core.host_batch import copied_to
 from cdm_core.lowres import enlarge, noise_px, noised_lowres
 from cdm_core.sampler import TakeSteps, draw_noise, sample
 from cdm_core.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class StageNoise:
+    """The noise that a batch begins with, standard normal, where the network is.
+
+    Args:
+        start: Of what is sampled, (B, *config.sample_shape).
+        lowres: For the low-resolution images, (B, 3, n, n) with n as `noise_px` tells; None where there are none, or
+            where they have their noise already.
+    """
+
+    start: Tensor
+    lowres: Tensor | None = None
+
+
+def draw_stage_noise(
+    config: StageConfig, generators: Sequence[torch.Generator], device: torch.device, *, lowres: bool
+) -> StageNoise:
+    """Draws the noise that a batch begins with, each image's from its own generator.
+
+    Args:
+        config: The stage.
+        generators: One for each image.
+        device: Where the network is.
+        lowres: Whether low-resolution images are to be noised.
+    """
+    side = noise_px(config)
+    small = draw_noise((3, side, side), generators, device) if lowres else None
+    return StageNoise(draw_noise(config.sample_shape, generators, device), small)
 
 
 def sample_stage(
@@ -30,9 +61,12 @@ def sample_stage(
     jump: int = 1,
     until: float = 0.0,
     lowres_is_noised: bool = False,
+    noise: StageNoise | None = None,
     take: TakeSteps | None = None,
 ) -> Tensor:
     """Samples one stage for a batch; images are in [0, 1] throughout.
+
+    What it is given may be on another device than the network: it is copied there, and a GPU is not waited for.
 
     Args:
         unet: The stage's network.
@@ -48,6 +82,7 @@ def sample_stage(
         jump: See `sample`.
         until: Time to stop at; over 0 the images keep the noise of that time and leave [0, 1].
         lowres_is_noised: The low-resolution images have the noise of `config.sampling.lowres_noise` already.
+        noise: What `draw_stage_noise` has drawn from the generators ahead of time; None: draw it now.
         take: See `sample`.
 
     Returns:
@@ -59,22 +94,23 @@ def sample_stage(
             far outside [0, 1].
     """
     device = next(unet.parameters()).device
-    shape, lowres_noise = config.sample_shape, None
     _check_known(config, len(generators), known, known_mask)
-    if lowres is not None and not lowres_is_noised:
-        lowres_noise = draw_noise((3, noise_px(config), noise_px(config)), generators, device)
+    known, known_mask = _on(device, known), _on(device, known_mask)
+    if noise is None:
+        is_noised_now = lowres is not None and not lowres_is_noised
+        noise = draw_stage_noise(config, generators, device, lowres=is_noised_now)
     denoiser = stage_denoiser(
         unet,
         config,
         len(generators),
         lowres=lowres,
-        lowres_noise=lowres_noise,
+        lowres_noise=noise.lowres,
         cond_images=cond_images,
         embedding=embedding,
     )
     x = sample(
         denoiser,
-        _channels_last(draw_noise(shape, generators, device)),
+        _channels_last(noise.start),
         schedule=denoiser.schedule,
         steps=config.sampling.steps if steps is None else steps,
         method=config.sampling.method,
@@ -83,7 +119,7 @@ def sample_stage(
         until=until,
         generators=generators,
         known=None if known is None else _channels_last(to_sampled(unet, config, known * 2 - 1)),
-        known_mask=None if known_mask is None else _mask_of(shape, known_mask),
+        known_mask=None if known_mask is None else _mask_of(config.sample_shape, known_mask),
         resample=resample,
         jump=jump,
         take=take,
@@ -125,7 +161,7 @@ def stage_denoiser(
     cond_images: Tensor | None = None,
     embedding: Tensor | None = None,
 ) -> Denoiser:
-    """Binds a network to the conditions of a batch.
+    """Binds a network to the conditions of a batch, which are copied to its device where they are not there.
 
     Args:
         unet: The stage's network.
@@ -142,6 +178,7 @@ def stage_denoiser(
     """
     _check_conditions(config, count, lowres, cond_images, embedding, noised=lowres_noise is None)
     device = next(unet.parameters()).device
+    lowres, cond_images, embedding = _on(device, lowres), _on(device, cond_images), _on(device, embedding)
     conditions = Conditions(None if cond_images is None else _channels_last(cond_images))
     if lowres is not None:
         t = torch.full((count,), config.sampling.lowres_noise, device=device)
@@ -153,9 +190,7 @@ def stage_denoiser(
     if config.unet.text_embed_dim is not None:
         given = torch.full((count,), embedding is not None, device=device)
         absent = torch.zeros(count, config.unet.text_embed_dim, device=device)
-        conditions = replace(
-            conditions, embedding=absent if embedding is None else embedding.to(device), embedding_given=given
-        )
+        conditions = replace(conditions, embedding=absent if embedding is None else embedding, embedding_given=given)
     return Denoiser(unet, config, conditions)
 
 
@@ -181,9 +216,9 @@ def _check_conditions(
     if lowres is not None and config.lowres_px is not None:
         check_floats("lowres", lowres)
         check_shape("lowres", lowres, (count, 3, config.lowres_px, config.lowres_px))
-        if _on_host(lowres) and noised:
+        if is_on_host(lowres) and noised:
             check_finite("lowres", lowres)
-        elif _on_host(lowres):
+        elif is_on_host(lowres):
             check_values("lowres", lowres)
     channels, given = config.unet.cond_images_channels, 0 if cond_images is None else cond_images.shape[1]
     if given != channels:
@@ -191,7 +226,7 @@ def _check_conditions(
     if cond_images is not None:
         check_floats("cond_images", cond_images)
         check_shape("cond_images", cond_images, (count, channels, side, side))
-        if _on_host(cond_images):
+        if is_on_host(cond_images):
             check_values("cond_images", cond_images, low=NOISY_RANGE[0], high=NOISY_RANGE[1])
     width = config.unet.text_embed_dim
     if embedding is not None and (width is None or embedding.shape[1:] != (width,)):
@@ -200,7 +235,7 @@ def _check_conditions(
     if embedding is not None:
         check_floats("embedding", embedding)
         check_shape("embedding", embedding, (count, width or 0))
-        if _on_host(embedding):
+        if is_on_host(embedding):
             check_finite("embedding", embedding)
 
 
@@ -211,11 +246,11 @@ def _check_known(config: StageConfig, count: int, known: Tensor | None, known_ma
     for name, images, channels in (("known", known, 3), ("known_mask", known_mask, 1)):
         check_floats(name, images)
         check_shape(name, images, (count, channels, side, side))
-    if _on_host(known) and _on_host(known_mask):
+    if is_on_host(known) and is_on_host(known_mask):
         check_values("known_mask", known_mask)
         check_finite("known", known)  # where it is not known, too: nan times 0 is nan
         check_values("known", known * (known_mask > 0))
 
 
-def _on_host(values: Tensor) -> bool:
-    return values.device.type == "cpu"
+def _on(device: torch.device, values: Tensor | None) -> Tensor | None:
+    return None if values is None else copied_to(device, values)
