@@ -141,8 +141,8 @@ class Teacher:
             student: Gives the student's prediction, (B, C, H, W), from x_t and its log-SNR, (B,).
             guidance: Weights of the embedding to teach, (B,); the stage's own if not given.
         """
-        times, weights = (table.to(x_t.device)[place] for table in (self._time_table, self._weights))
-        (begin, middle), (own, first, second) = times.unbind(1), weights.unbind(1)
+        times, weights = self._tables(x_t.device)
+        (begin, middle), (own, first, second) = times[place].unbind(1), weights[place].unbind(1)
         teacher = Denoiser(self.unet, self.config, conditions, guidance)
         with torch.no_grad():
             x_middle = _stepped(x_t, teacher(x_t, begin), first)
@@ -165,8 +165,19 @@ class Teacher:
         count = self.steps * self.parts
         return [(1 - i / count, 1 - (i + 1) / count, 1 - (i // self.parts + 1) / self.steps) for i in range(count)]
 
+    def _tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Returns `_time_table` and `_weights` on a device, where they are copied once: the host waits for that."""
+        if device not in self._moved:
+            self._moved[device] = self._time_table.to(device), self._weights.to(device)
+        return self._moved[device]
+
+    @cached_property
+    def _moved(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
+
     @cached_property
     def _time_table(self) -> Tensor:
+        """Times, (places, 2), at which a student is asked and up to which its teacher goes."""
         return torch.tensor([times[:2] for times in self._times])
 
     @cached_property

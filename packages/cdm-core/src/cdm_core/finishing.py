@@ -28,6 +28,7 @@ from cdm_core.denoiser import Conditions
 from cdm_core.discriminator import Adversary
 from cdm_core.distillation import student_of
 from cdm_core.errors import ConfigError
+from cdm_core.host_batch import copied_to
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
 from cdm_core.solver import sampling_times, step_weights
@@ -208,7 +209,7 @@ class Finisher:
         x_t = self.schedule.add_noise(x0, t, noise)
         if place == 0 or not own.any():
             return x_t
-        rows = own.nonzero()[:, 0].to(x0.device)
+        rows = copied_to(x0.device, own.nonzero()[:, 0])
         x, of_rows = noise[rows], conditions.rows(rows)
         with torch.no_grad():
             for (begin, _), weight in zip(pairwise(self.times[: place + 1]), self.weights, strict=False):
@@ -250,7 +251,7 @@ class Finisher:
         if rise > 0:
             loss = loss + config.adversarial * rise * self.adversary.fools(image, conditions)
         alpha = self.schedule.alpha_sigma(t)[0][:, 0, 0, 0]
-        noised = (~own).to(x0.device) if place else torch.zeros_like(alpha)
+        noised = copied_to(x0.device, ~own) if place else torch.zeros_like(alpha)
         loss = loss + config.image * alpha * noised * _difference(image, x0)
         if self.stage.lowres_px is not None:
             factor = self.stage.image_px // self.stage.lowres_px

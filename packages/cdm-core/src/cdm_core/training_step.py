@@ -93,9 +93,7 @@ def finishing_loss(
         finisher: The losses and the discriminator.
         share: Examples of the whole step of this process.
     """
-    if "lowres_t" in batch:  # as noisy as sampling makes it
-        batch = batch | {"lowres_t": torch.full_like(batch["lowres_t"], config.sampling.lowres_noise)}
-    inputs = _inputs(network, config, batch, generator)
+    inputs = _inputs(network, config, batch, generator, lowres_t=config.sampling.lowres_noise)
     conditions = inputs.conditions
     if inputs.guidance is not None:
         conditions = replace(conditions, guidance=told_guidance(config, inputs.guidance))
@@ -131,9 +129,30 @@ class _Inputs:
     guidance: Tensor | None
 
 
-def _inputs(network: nn.Module, config: StageConfig, batch: Batch, generator: torch.Generator) -> _Inputs:
+def _inputs(
+    network: nn.Module,
+    config: StageConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    lowres_t: float | None = None,
+) -> _Inputs:
+    """Moves a batch to the generator's device, and draws its noise there.
+
+    The same device draws the same numbers for an example in any batch. Another kind of device draws others: a CPU than
+    a GPU, and a GPU than one with another number of multiprocessors, for images of more than some 200,000 values.
+
+    Args:
+        network: The stage's.
+        config: The stage.
+        batch: See `chunk_loss`.
+        generator: Seeded anew for each example.
+        lowres_t: Time that the low-resolution images are noised up to; that of each example if not given.
+    """
     device = generator.device
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
+    if lowres_t is not None and "lowres_t" in moved:
+        moved["lowres_t"] = torch.full_like(moved["lowres_t"], lowres_t)
     seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
     x0, t = to_sampled(network, config, moved["x0"]), moved["t"]
     lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
@@ -150,9 +169,23 @@ def _inputs(network: nn.Module, config: StageConfig, batch: Batch, generator: to
     if config.lowres_px is not None:
         lowres, lowres_log_snr = _lowres_input(config, moved, lowres_noise, crops, x0.shape[-1])
     conditions = Conditions(
-        moved.get("cond_images"), lowres, lowres_log_snr, moved.get("embedding"), moved.get("embedding_given")
+        _as_weights(moved.get("cond_images")),
+        _as_weights(lowres),
+        lowres_log_snr,
+        moved.get("embedding"),
+        moved.get("embedding_given"),
     )
     return _Inputs(x0, t, noise, conditions, guidance)
+
+
+def _as_weights(images: Tensor | None) -> Tensor | None:
+    """Lays images on a GPU out in memory as x_t and the weights are; else each step would, for all of its inputs.
+
+    On a CPU they stay as they are: its kernels round otherwise for another layout, and runs could not be resumed.
+    """
+    if images is None or images.device.type == "cpu":
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _predictor(network: nn.Module, precision: str) -> Callable[[Tensor, Tensor, Conditions], Tensor]:
@@ -214,7 +247,7 @@ class Gradients:
     ) -> None:
         self.accelerator, self.network, self.config, self.training = accelerator, network, config, training
         self.share, self.teacher, self.finisher = share, teacher, finisher
-        self.chunk = min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share
+        self.chunk = self._even(min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share)
         self.generator = torch.Generator(accelerator.device)
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -272,6 +305,12 @@ class Gradients:
             teacher=self.teacher,
         )
 
+    def _even(self, chunk: int) -> int:
+        """The largest chunk up to this one that divides the share, where each size of batch is compiled anew."""
+        if not self.training.compile:
+            return chunk
+        return next(size for size in range(chunk, 0, -1) if self.share % size == 0)
+
     def _halve_chunk(self) -> None:
         alone = self.accelerator.num_processes == 1
         if self.training.chunk_size != "auto" or self.chunk == 1 or not alone:
@@ -279,7 +318,7 @@ class Gradients:
         self.network.zero_grad(set_to_none=True)
         if self.finisher is not None:
             self.finisher.adversary.network.zero_grad(set_to_none=True)
-        self.chunk //= 2
+        self.chunk = self._even(self.chunk // 2)
         if self.accelerator.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -49,12 +49,12 @@ class Tally:
 
     def open_window(self) -> None:
         """Starts the means anew."""
-        self.counts[3] = 0
+        self.counts[3].zero_()
         self.sums.zero_()
 
     def end_row(self) -> None:
         """Forgets how many steps were skipped in a row."""
-        self.counts[2] = 0
+        self.counts[2].zero_()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the counts as tensors on the CPU."""
