@@ -9,6 +9,9 @@ from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.objective import predicted_x0
 from cdm_core.schedule import Schedule
 
+QUANTILE_VALUES = 16_000_000
+"""Most values that `torch.quantile` takes."""
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -147,7 +150,7 @@ def dynamic_threshold(x0: Tensor, quantile: float) -> Tensor:
 
     Source: Saharia et al. 2022, 'Photorealistic text-to-image diffusion models', section 2.3.
     """
-    # one at a time: torch.quantile takes no more than 16 million values
-    limits = torch.stack([torch.quantile(image.abs().flatten(), quantile) for image in x0])
-    limit = limits.clamp(min=1.0).reshape(-1, 1, 1, 1)
+    at_once = max(1, QUANTILE_VALUES // x0[0].numel())
+    limits = [torch.quantile(images.abs().flatten(1), quantile, dim=1) for images in x0.split(at_once)]
+    limit = torch.cat(limits).clamp(min=1.0).reshape(-1, 1, 1, 1)
     return x0.clamp(-limit, limit) / limit
