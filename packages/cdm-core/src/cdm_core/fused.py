@@ -124,14 +124,23 @@ class Block(nn.Module):
         if not hasattr(rms, "gamma"):  # the older families' group norm
             return _library("Block", self, x, scale_shift)
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        y = x * norm.clamp_min(1e-12).reciprocal()
+        inverse = norm.clamp_min(1e-12).reciprocal()
         # The norm's gain and the scale are numbers for each channel: one pass for both.
         gain = rms.gamma * rms.scale
         if scale_shift is not None:
             gain = gain * (scale_shift[0] + 1)
         if torch.is_grad_enabled():
+            y = x * inverse
             y = F.silu(y * gain if scale_shift is None else torch.addcmul(scale_shift[1], y, gain))
+        elif _keeps_precision(x):
+            y = torch.mul(x, inverse, out=torch.empty_like(x))
+            if scale_shift is None:
+                y *= gain
+            else:
+                torch.addcmul(scale_shift[1], y, gain, out=y)
+            F.silu(y, inplace=True)
         else:
+            y = x * inverse
             y *= gain
             if scale_shift is not None:
                 y += scale_shift[1]
@@ -165,6 +174,8 @@ class ResnetBlock(nn.Module):
         around: Tensor = self.res_conv(x)
         if torch.is_grad_enabled():
             return h + around if gate is None else torch.addcmul(around, h, gate)
+        if gate is not None and _keeps_precision(h):
+            return torch.addcmul(around, h, gate, out=h)
         if gate is not None:
             h *= gate
         h += around
@@ -181,10 +192,26 @@ class Downsample(nn.Sequential):
 
 
 def _normalised(attention: Any, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalises queries and keys where the family does; both learned scales go to the keys, which are fewer."""
+    """Normalises queries and keys where the family does, and leaves them in their precision.
+
+    Both learned scales go to the keys, which are fewer.
+    """
     if not hasattr(attention, "q_scale"):
         return q, k
-    return F.normalize(q, dim=-1), F.normalize(k, dim=-1) * (attention.q_scale * attention.k_scale)
+    scaled = F.normalize(k, dim=-1) * (attention.q_scale * attention.k_scale)
+    if torch.is_grad_enabled() or not _keeps_precision(q):
+        return F.normalize(q, dim=-1).to(q.dtype), scaled.to(k.dtype)
+    norm = torch.linalg.vector_norm(q, dim=-1, keepdim=True, dtype=torch.float32)
+    return torch.mul(q, norm.clamp_min(1e-12).reciprocal(), out=torch.empty_like(q)), scaled.to(k.dtype)
+
+
+def _keeps_precision(x: Tensor) -> bool:
+    """Tells whether a pass over x is to calculate in float32 and write numbers of half the size, as x has them.
+
+    Otherwise torch would write float32, and every pass after that one would move twice as much. A compiled network
+    writes nothing between passes anyway, and cannot be given where to write to.
+    """
+    return x.dtype in (torch.bfloat16, torch.float16) and not torch.compiler.is_compiling()
 
 
 def _is_cosine(attention: nn.Module) -> bool:
