@@ -138,7 +138,7 @@ class Runs:
     def log(self, out_dir: Path) -> list[dict[str, Any]]:
         """The lines of the log, without what depends on the clock."""
         lines = [json.loads(line) for line in (out_dir / "log.jsonl").read_text().splitlines()]
-        clock = ("seconds", "images_per_second")
+        clock = ("seconds", "images_per_second", "aside_share")
         return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
     def assert_same(self, a: Any, b: Any) -> None:

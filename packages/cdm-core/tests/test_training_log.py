@@ -1,9 +1,10 @@
 import importlib.util
+import itertools
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,11 +61,17 @@ def test_a_mean_goes_on_over_an_interruption(upper: StageConfig, tmp_path: Path,
 def test_a_line_tells_time_and_speed(
     upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cdm_core.training_run, "save_sample_sheet", lambda *_, **__: time.sleep(0.5))
+    now_s = itertools.count(0.0, 0.01)  # each look at the clock is a hundredth of a second
+    jumps: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: next(now_s) + sum(jumps))
+    monkeypatch.setattr(cdm_core.training_log, "time", clock)
+    monkeypatch.setattr(cdm_core.training_run, "save_sample_sheet", lambda *_, **__: jumps.append(100.0))
     runs.train(upper, tmp_path, runs.settings(steps=4, log_every=2, sample_every=2))
     first, second = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
-    assert second["seconds"] - first["seconds"] > 0.5
-    assert second["images_per_second"] > 2 * 2 / 0.5  # the time that samples take is not the steps'
+    assert second["seconds"] - first["seconds"] > 100
+    assert second["images_per_second"] > 2 * 2 / 1  # the time that samples take is not the steps'
+    assert first["aside_share"] == 0
+    assert second["aside_share"] == pytest.approx(100 / second["seconds"], abs=0.01)
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:

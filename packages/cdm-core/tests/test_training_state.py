@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+import cdm_core.training_state
 from cdm_core import CheckpointError, SamplingConfig, StageConfig
-from cdm_core.training_state import load_trained, update_ema
+from cdm_core.training import train_stage
+from cdm_core.training_state import _pull, load_trained, update_ema
 
 Stage = Callable[..., StageConfig]
 
@@ -231,3 +233,36 @@ def test_a_network_of_another_stage_or_that_is_not_finite_is_no_start(
         with pytest.raises(CheckpointError, match=rf"^initial: the network for the stage of 16 px: [^\n]*{message}"):
             runs.train(upper, tmp_path / "run", initial=start)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_running_mean_of_a_gpu_takes_one_pass_and_is_the_same_but_for_rounding() -> None:
+    weights, averages = ([torch.randn(5, 3), torch.randn(7)] for _ in range(2))
+    expected = [average.lerp(weight, 0.3) for average, weight in zip(averages, weights, strict=True)]
+    before = [weight.clone() for weight in weights]
+    _pull(averages, weights, torch.tensor(0.3), torch.tensor(0.0))
+    torch.testing.assert_close(averages, expected)
+    _pull(averages, weights, torch.tensor(0.3), torch.tensor(1.0))  # the step was skipped
+    torch.testing.assert_close(averages, expected)
+    assert all(map(torch.equal, weights, before))
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is mapped")
+def test_a_state_is_read_piece_by_piece_and_let_go(
+    upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.train(upper, tmp_path, stop=2)
+    path, maps, built = tmp_path / "state.pt", Path("/proc/self/maps"), []
+    build = cdm_core.training_state.build_unet
+
+    def counted(config: StageConfig) -> nn.Module:
+        assert str(path) in maps.read_text()  # tensors are still in the file
+        built.append(build(config))
+        return built[-1]
+
+    monkeypatch.setattr(cdm_core.training_state, "build_unet", counted)
+    unet, _ = load_trained(path, upper)
+    assert built == [unet]
+    events = train_stage(upper, runs.settings(), runs.pictures(), tmp_path, device="cpu", resume=True)
+    next(events)
+    assert str(path) not in maps.read_text()  # nothing holds it: it may be replaced
+    events.close()  # type: ignore[attr-defined]

@@ -328,13 +328,16 @@ class TrainingConfig:
             students of a teacher 'truncated_snr'.
         crop_px: Train on random crops of this side, of the image and all its conditions at the same place.
         drop_embedding: Share of the examples that are trained without their embedding, for guidance.
-        precision: 'fp32' or 'bf16' (mixed).
-        compile: Compile the network with `torch.compile`.
+        precision: 'fp32', 'bf16' (mixed), or 'auto': 'bf16' on a GPU that calculates in it, else 'fp32'. A run that
+            goes on keeps what it was started with. On a GPU 'fp32' allows TF32, see `cdm_core.arithmetic`.
+        compile: Compile the network with `torch.compile`; 'auto' does so on a GPU where networks can be compiled, for
+            runs that are long enough.
         seed: Of the weights, the noise and the data.
-        workers: Processes that prepare examples; 0 prepares them between steps.
+        workers: Processes that prepare examples; 0 prepares them between steps. 'auto' is 0 on the CPU; on a GPU it is
+            the cores of the machine, shared out among its processes of the run, less one.
         log_every: Steps between lines of `log.jsonl`.
-        checkpoint_every: Steps between training states on disk.
-        sample_every: Steps between sheets of sample pictures.
+        checkpoint_every: Steps between training states on disk; 'auto' goes by time, see `cdm_core.pacing`.
+        sample_every: Steps between sheets of sample pictures, or 'auto'.
         validate_every: Steps between losses on held-out examples, where there are some.
         validation_images: Held-out examples for that.
         trackers: Where else the log goes.
@@ -355,13 +358,13 @@ class TrainingConfig:
     loss_weight: LossWeight = "none"
     crop_px: int | None = None
     drop_embedding: float = 0.1
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
     seed: int = 0
-    workers: int = 0
+    workers: int | Literal["auto"] = "auto"
     log_every: int = 10
-    checkpoint_every: int = 500
-    sample_every: int = 500
+    checkpoint_every: int | Literal["auto"] = "auto"
+    sample_every: int | Literal["auto"] = "auto"
     validate_every: int = 500
     validation_images: int = 64
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
@@ -370,7 +373,8 @@ class TrainingConfig:
         counts = ("steps", "batch_size", "log_every", "checkpoint_every", "sample_every", "validate_every")
         _at_least_one(self, *counts, "validation_images", "chunk_size", "crop_px")
         for name in ("warmup_steps", "workers", "learning_rate", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
+            value = getattr(self, name)
+            if value != "auto" and not 0 <= value < math.inf:
                 raise ValueError(f"{name} is at least 0 and finite, got {getattr(self, name)}")
         if not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm is over 0, got {self.max_grad_norm}")

@@ -6,7 +6,10 @@ batch starts from, and a draw each step with 'ddpm', with an eta, and when resam
 longer than the network; generators on the device avoid them, and draw other images.
 """
 
+import importlib.util
 import inspect
+import os
+import shutil
 from typing import Any, Literal
 
 import torch
@@ -15,6 +18,8 @@ from torch import nn
 from cdm_core.sampler import TakeSteps, take_steps
 
 Precision = Literal["fp32", "bf16"]
+MOST_COMPILATIONS = 64
+"""Of the networks of a process, where torch counts them together."""
 
 
 def best_precision(device: torch.device) -> Precision:
@@ -56,24 +61,56 @@ def compiled_steps(*, mode: str | None = None) -> TakeSteps:
     between steps are not for it.
 
     Args:
-        mode: Of `torch.compile`.
+        mode: Of `torch.compile`; see `graphs_run_in_threads` for 'reduce-overhead'.
     """
-    compiled: TakeSteps = torch.compile(take_steps, mode=mode, dynamic=False)
+    compiled: TakeSteps = torch.compile(take_steps, **_compile_options(mode))
     return compiled
+
+
+def graphs_run_in_threads() -> bool:
+    """Returns whether CUDA graphs of compiled functions run in any thread; in older versions of torch they fail there.
+
+    Source: https://github.com/pytorch/pytorch/issues/123177
+    """
+    return hasattr(importlib.import_module("torch._inductor.cudagraph_trees"), "_initialize_tls")
 
 
 def compile_in_place(unet: nn.Module, *, mode: str | None = None) -> None:
     """Compiles a network, in place: its first forward takes a minute or more, and the names of its weights stay.
 
-    Each batch size is compiled anew, so a run keeps to one and fills its last batches up.
+    Each batch size is compiled anew, so a run keeps to one: it fills its last batches up, or trains on even chunks.
 
     Args:
-        unet: As of `build_unet`.
+        unet: As of `build_unet`, to sample or to train.
         mode: Of `torch.compile`.
     """
+    unet.compile(**_compile_options(mode))
+
+
+def has_compiler() -> bool:
+    """Returns whether networks can be compiled for a GPU: there is a C compiler, and Triton."""
+    found = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
+    return found and importlib.util.find_spec("triton") is not None
+
+
+def is_compilation_error(error: BaseException) -> bool:
+    """Returns whether an error means that a network cannot be compiled here."""
+    # by its place: importing torch._dynamo takes seconds
+    return any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__)
+
+
+def _compile_options(mode: str | None) -> dict[str, Any]:
+    """Options of `torch.compile` for networks, of which a process may have many."""
+    import einops  # what imagen-pytorch's networks are written in
+
+    # it looks for its backends at its first use, after which torch would compile the first network once more
+    einops.rearrange(torch.zeros(1, 1), "a b -> b a")
     options: dict[str, Any] = {"mode": mode, "dynamic": False}
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
-        # All networks share one forward, and torch gives up on a function after eight compilations: the ninth network
-        # would run as it is. Older versions of torch have no such option.
+        # All networks share one forward, and all loops one function, and torch gives up on one after eight
+        # compilations: the ninth network would run as it is.
         options["isolate_recompiles"] = True
-    unet.compile(**options)
+    else:
+        config = importlib.import_module("torch._dynamo.config")
+        config.cache_size_limit = max(config.cache_size_limit, MOST_COMPILATIONS)
+    return options

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +15,28 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from cdm_core.arithmetic import gpu_arithmetic
 from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.distillation import Teacher
 from cdm_core.errors import CheckpointError, ConfigError, PeerError
 from cdm_core.examples import Examples
 from cdm_core.finishing import Finisher, FinishingConfig
-from cdm_core.inference import prepare_for_sampling
-from cdm_core.network import build_unet, check_tensors, check_weights_finite
+from cdm_core.inference import Precision, best_precision, compile_in_place, has_compiler, prepare_for_sampling
+from cdm_core.network import build_unet, check_tensors, check_weights_finite, seeded_weights
 from cdm_core.processes import PATIENCE, Interruption
 from cdm_core.training_examples import PreparedExamples, prepared_batches
 from cdm_core.training_guard import Guard
 from cdm_core.training_log import TrainingLog, check_trackers
 from cdm_core.training_run import SHEET_IMAGES, Run, TrainingEvent
-from cdm_core.training_state import STATE_FILE, TrainingState, check_no_run, load_state
+from cdm_core.training_state import STATE_FILE, TrainingState, check_no_run, load_state, saved_precision
 from cdm_core.training_step import Gradients
 from cdm_core.training_tally import Tally
 from run_folder import FolderLock, LockedError, first_line
 
 __all__ = ["Examples", "TrainingEvent", "check_training", "train_stage"]
+
+COMPILING_PAYS_STEPS = 2000
+"""Steps from which 'auto' compiles a network for a GPU, which takes it a minute or two."""
 
 
 def check_training(config: StageConfig, training: TrainingConfig, *, processes: int = 1) -> None:
@@ -68,9 +73,13 @@ def train_stage(
 
     Writes into `out_dir`: `state.pt` (weights, their running mean, optimiser, step), `log.jsonl`, `samples/STEP.png`,
     and a folder for each tracker. When the iterator is closed before its end, or the process interrupted, the state is
-    saved; with `resume` a later run goes on from it along the same trajectory: examples, times and noise depend on the
-    draw alone. Under `accelerate launch` or `torchrun` every process calls this alike, with `out_dir` on a file system
-    that all of them see; only the main one writes.
+    saved; with `resume` a later run goes on from it along the same trajectory: examples and times depend on the draw
+    alone, noise on the draw and on the kind of device, see `cdm_core.training_step`. Under `accelerate launch` or
+    `torchrun` every process calls this alike, with `out_dir` on a file system that all of them see; only the main one
+    writes.
+
+    On a GPU, all of the process calculates in TF32 where it calculates in float32, see `cdm_core.arithmetic`, and with
+    the fastest algorithms of cuDNN, until the iterator ends.
 
     A step whose loss or gradient is not finite is skipped. After many in a row, the weights go back to the last state
     on disk, and the data move on.
@@ -110,15 +119,19 @@ def train_stage(
         ],
     )
     path = out_dir / STATE_FILE
+    _release_memory(accelerator.device)
     with contextlib.ExitStack() as held:
+        if accelerator.device.type == "cuda":
+            held.enter_context(gpu_arithmetic("tf32", fixed_shapes=True))
         try:
             check_training(config, training, processes=accelerator.num_processes)
             if accelerator.is_main_process:
                 _claim(out_dir, training, held, resume=resume)
             if teacher is not None and finishing is not None:
                 raise ConfigError("a student learns from a teacher or is finished, not both; finish it afterwards")
-            state = _new_state(config, training, initial, accelerator.device, finishing)
             resumed = resume and path.exists()
+            training = _resolved(training, accelerator.device, path if resumed else None)
+            state = _new_state(config, training, initial, accelerator.device, finishing)
             if resumed:
                 load_state(path, state, config, training)
             prepared = PreparedExamples(config, training, examples)
@@ -191,6 +204,23 @@ def _check_examples(
         held_out.check([images - 1], finite=False)
 
 
+def _resolved(training: TrainingConfig, device: torch.device, state: Path | None) -> TrainingConfig:
+    """Returns the settings with what 'auto' stands for; a run that goes on from a state keeps its precision."""
+    precision, compiles = training.precision, training.compile
+    if precision == "auto":
+        precision = best_precision(device) if state is None else saved_precision(state)
+    if compiles == "auto":
+        compiles = device.type == "cuda" and training.steps >= COMPILING_PAYS_STEPS and has_compiler()
+    return replace(training, precision=precision, compile=compiles)
+
+
+def _release_memory(device: torch.device) -> None:
+    """Gives back what a network trained before held: compiled ones stay until Python looks for them."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 def _new_state(
     config: StageConfig,
     training: TrainingConfig,
@@ -199,14 +229,13 @@ def _new_state(
     finishing: FinishingConfig | None,
 ) -> TrainingState:
     finisher = None if finishing is None else Finisher.of(config, finishing, training.seed, device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
+    with seeded_weights(training.seed):
         unet = build_unet(config) if initial is None else copy.deepcopy(_initial(config, initial))
     make_trainable(unet.to(device), config)
     ema = AveragedModel(unet).to(device)
     ema.eval().requires_grad_(False)
     if training.compile:
-        unet.compile()  # in place: the names of the weights stay
+        compile_in_place(unet)
     optimiser = torch.optim.AdamW(
         unet.parameters(),
         lr=training.learning_rate,
@@ -232,7 +261,8 @@ def _initial(config: StageConfig, network: nn.Module) -> nn.Module:
 
 def _at_work(teacher: Teacher, device: torch.device, training: TrainingConfig) -> Teacher:
     unet = copy.deepcopy(teacher.unet).to(device)
-    return replace(teacher, unet=prepare_for_sampling(unet, precision=training.precision, compiled=training.compile))
+    precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
+    return replace(teacher, unet=prepare_for_sampling(unet, precision=precision, compiled=training.compile is True))
 
 
 def make_trainable(unet: nn.Module, config: StageConfig) -> None:

@@ -1,6 +1,8 @@
 """Examples on their way to a training step: at the stage's size, cropped, and with all the random numbers of a draw."""
 
+import os
 from collections.abc import Iterable, Iterator
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.errors import TrainingError
 from cdm_core.examples import (
     Examples,
     check_example,
@@ -20,9 +23,12 @@ from cdm_core.lowres import BLUR_SIGMA_PX
 from run_folder import first_line
 
 Batch = dict[str, Tensor]
+T = TypeVar("T")
 
 TRAINING, HELD_OUT = 0, 1
 """Streams of random numbers, so that training and validation share none."""
+MOST_WORKERS = 32
+"""Processes that 'auto' starts at most: each holds two batches."""
 
 
 class PreparedExamples(Dataset[Batch]):
@@ -126,19 +132,59 @@ class PreparedExamples(Dataset[Batch]):
         return {name: value[0] for name, value in prepared.items()}
 
 
-def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], device: torch.device) -> Iterator[Batch]:
-    """Yields a batch for each list of draws, stacked, on the CPU; `workers` processes prepare them ahead.
+def worker_count(training: TrainingConfig, device: torch.device) -> int:
+    """Returns how many processes prepare the examples of this process, see `TrainingConfig.workers`."""
+    return count_workers(training.workers, device)
+
+
+def count_workers(workers: int | Literal["auto"], device: torch.device) -> int:
+    """Returns how many processes 'auto' means for a device that this process feeds: none on the CPU."""
+    if workers != "auto":
+        return workers
+    if device.type == "cpu":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of `accelerate launch` and `torchrun`
+    return min(max(cores // sharing - 1, 1), MOST_WORKERS)
+
+
+def prepared_batches(
+    examples: PreparedExamples, draws: Iterable[list[int]], device: torch.device, *, count: int | None = None
+) -> Iterator[Batch]:
+    """Yields a batch for each list of draws, stacked, on the CPU; worker processes prepare them ahead.
+
+    Args:
+        examples: The data.
+        draws: The draws of each batch.
+        device: Where the batches go.
+        count: How many batches there are, where they may be fewer than the workers.
 
     Raises:
         ValueError: An example is wrong, see `PreparedExamples`.
+        TrainingError: A worker process died.
     """
+    workers = worker_count(examples.training, device)
     loader: Iterable[Batch] = DataLoader(
         examples,
         batch_sampler=draws,
-        num_workers=examples.training.workers,
+        num_workers=workers if count is None else min(workers, count),
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # leaves the global one alone
     )
+    yield from loaded_batches(loader, workers)
+
+
+def loaded_batches(loader: Iterable[T], workers: int) -> Iterator[T]:
+    """Yields what a `DataLoader` gives, whose worker processes' errors come as one line.
+
+    Args:
+        loader: The `DataLoader`.
+        workers: How many worker processes it has.
+
+    Raises:
+        ValueError: Of a worker process, or of this one.
+        TrainingError: A worker process died.
+    """
     try:
         yield from loader
     except ValueError as error:
@@ -147,3 +193,10 @@ def prepared_batches(examples: PreparedExamples, draws: Iterable[list[int]], dev
         if "in DataLoader worker process" not in lines[0]:
             raise
         raise type(error)(lines[-1].partition(": ")[2] or lines[-1]) from None
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise TrainingError(
+            f"a process that prepares examples died ({first_line(error)}); set workers to fewer than {workers}, or "
+            "give the machine more (shared) memory"
+        ) from None

@@ -53,6 +53,7 @@ class TrainingLog:
                 self.event("damaged_lines", step, lines=damaged)
         self.started = self.since = time.monotonic()
         self.since_step = step
+        self.aside_s = 0.0
 
     def __enter__(self) -> "TrainingLog":
         return self
@@ -67,10 +68,15 @@ class TrainingLog:
             tracker.finish()
 
     def figures(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes figures of a step, with the time and the speed since the last ones; what is not finite is null."""
+        """Writes figures of a step, with time, speed and the share of time aside; what is not finite is null."""
         now = time.monotonic()
         speed = (step - self.since_step) * self.batch_size / max(now - self.since, 1e-9)
-        line = {**values, "seconds": round(now - self.started, 3), "images_per_second": round(speed, 3)}
+        clock = {
+            "seconds": round(now - self.started, 3),
+            "images_per_second": round(speed, 3),
+            "aside_share": round(self.aside_share, 4),
+        }
+        line = {**values, **clock}
         self.since, self.since_step = now, step
         finite = {name: value for name, value in line.items() if math.isfinite(value)}
         self._write({"step": step, **dict.fromkeys(line), **finite})
@@ -82,10 +88,17 @@ class TrainingLog:
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Leaves the time of the block out of the speed."""
+        """Leaves the time of the block, in which there are no steps, out of the speed."""
         before = time.monotonic()
         yield
-        self.since += time.monotonic() - before
+        took_s = time.monotonic() - before
+        self.since += took_s
+        self.aside_s += took_s
+
+    @property
+    def aside_share(self) -> float:
+        """Share of the time since the run began, or went on, in which there were no steps."""
+        return self.aside_s / max(time.monotonic() - self.started, 1e-9)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.file is not None:

@@ -3,16 +3,20 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch.nn.utils import clip_grad_norm_
 
 from cdm_core.batch_size import is_out_of_memory
 from cdm_core.config import TrainingConfig
 from cdm_core.errors import TrainingError
 from cdm_core.examples import Examples
+from cdm_core.inference import Precision, is_compilation_error
+from cdm_core.pacing import Pace
 from cdm_core.pictures import save_sample_sheet
 from cdm_core.training_examples import Batch, PreparedExamples, prepared_batches
 from cdm_core.training_guard import Guard
@@ -38,6 +42,7 @@ class TrainingEvent:
         skipped: Steps skipped up to then for not being finite.
         restored: How often the weights went back to the last good ones.
         validation_loss: If it was measured after this step; by the main process only.
+        aside_share: Share of the run's time that went into states, sheets and validation so far.
     """
 
     step: int
@@ -45,6 +50,7 @@ class TrainingEvent:
     skipped: int
     restored: int = 0
     validation_loss: float | None = None
+    aside_share: float = field(default=0.0, compare=False)
 
 
 @dataclass
@@ -70,10 +76,15 @@ class Run:
     log: TrainingLog
     _seen: Reading | None = None
 
+    def __post_init__(self) -> None:
+        training = self.examples.training
+        self._states, self._sheets = Pace(training.checkpoint_every), Pace(training.sample_every)
+
     def step(self, batch: Batch) -> None:
         """Does one step; the host does not wait for the device."""
         state, training, chunk = self.state, self.examples.training, self.gradients.chunk
-        loss = self.gradients(batch)
+        with self._telling_of_compilation():
+            loss = self.gradients(batch)
         if self.gradients.chunk != chunk:
             self.log.event("chunk_size", state.step + 1, chunk_size=self.gradients.chunk)
         with self._telling_of_memory():
@@ -88,8 +99,8 @@ class Run:
         last = state.step == training.steps
         validates = self.validation is not None and (last or state.step % training.validate_every == 0)
         logs = validates or last or state.step % training.log_every == 0
-        saves = self.guard.is_waiting or last or state.step % training.checkpoint_every == 0
-        draws = last or state.step % training.sample_every == 0
+        saves, draws = self._due(state.step, may_wait=logs)
+        saves, draws = saves or last or self.guard.is_waiting, draws or last
         seen, validation_loss = self._seen, None
         if logs or saves or draws or seen is None:
             seen = self._read(thorough=saves)
@@ -101,12 +112,22 @@ class Run:
         if saves or (draws and main):
             with self._aside():
                 if saves:
-                    self.guard.save_if_good(seen, last=last)
+                    with self._states.taken():
+                        self.guard.save_if_good(seen, last=last)
                 if draws and main:
-                    self._draw_samples()
+                    with self._sheets.taken():
+                        self._draw_samples()
         if validates or saves or draws:
             self.accelerator.wait_for_everyone()
-        return TrainingEvent(state.step, seen.loss, seen.skipped, state.restored, validation_loss)
+        return TrainingEvent(state.step, seen.loss, seen.skipped, state.restored, validation_loss, self.log.aside_share)
+
+    def _due(self, step: int, *, may_wait: bool) -> tuple[bool, bool]:
+        """Whether a state and a sheet are due; where time decides, the main process's does, now and then."""
+        paces = (self._states, self._sheets)
+        due = [pace.is_due(step) and (may_wait or not pace.by_time) for pace in paces]
+        if may_wait and self.accelerator.num_processes > 1 and any(pace.by_time for pace in paces):
+            due = broadcast(torch.tensor(due, dtype=torch.int32, device=self.accelerator.device)).bool().tolist()
+        return due[0], due[1]
 
     def _read(self, *, thorough: bool) -> Reading:
         """Waits for the device, reads its counts, and goes back to the last good weights if these are lost."""
@@ -138,7 +159,7 @@ class Run:
         draws = (list(range(start, min(start + chunk, count))) for start in range(0, count, chunk))
         total = torch.zeros((), device=generator.device)
         with torch.no_grad():
-            for batch in prepared_batches(held_out, draws, generator.device):
+            for batch in prepared_batches(held_out, draws, generator.device, count=-(-count // chunk)):
                 network = self.state.ema.module
                 total += chunk_loss(
                     network,
@@ -154,18 +175,24 @@ class Run:
     def _draw_samples(self) -> None:
         """Draws a sheet of samples, of the same examples always."""
         config, training, step = self.examples.config, self.examples.training, self.state.step
-        shown = [self.examples.shown(draw) for draw in range(SHEET_IMAGES)]
-        batch = {name: torch.stack([one[name] for one in shown]).to(self.accelerator.device) for name in shown[0]}
+        batch = {name: value.to(self.accelerator.device) for name, value in self._shown.items()}
         # twice as many pixels at once as in training, which keeps all that it computes for the way back
         crop_px = training.crop_px or config.image_px
         at_once = max(1, 2 * self.gradients.chunk * crop_px**2 // config.image_px**2)
         sheet = self.log.folder / "samples" / f"{step:07d}.png"
         try:
-            save_sample_sheet(sheet, self.state.ema.module, config, batch, at_once=at_once)
+            precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
+            save_sample_sheet(sheet, self.state.ema.module, config, batch, at_once=at_once, precision=precision)
         except OSError as error:
             raise TrainingError(
                 f"{sheet}: the samples cannot be written ({first_line(error)}); is the disk full?"
             ) from None
+
+    @cached_property
+    def _shown(self) -> Batch:
+        """The examples on sheets, stacked, on the CPU."""
+        shown = [self.examples.shown(draw) for draw in range(SHEET_IMAGES)]
+        return {name: torch.stack([one[name] for one in shown]) for name in shown[0]}
 
     @contextlib.contextmanager
     def _aside(self) -> Iterator[None]:
@@ -181,6 +208,17 @@ class Run:
                 raise
             device, training = self.accelerator.device, self.examples.training
             raise TrainingError(out_of_memory_line(device, training, self.gradients.chunk)) from None
+
+    @contextlib.contextmanager
+    def _telling_of_compilation(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_compilation_error(error):
+                raise
+            raise TrainingError(
+                f"the network cannot be compiled here ({first_line(error)}); set compile = false and go on with resume"
+            ) from None
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:

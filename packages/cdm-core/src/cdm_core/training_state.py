@@ -1,9 +1,11 @@
 """The state of a training run: what a step changes, and how it is kept on disk."""
 
 import contextlib
+import copy
 import pickle
 import signal
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.config_file import parse_config
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.finishing import Finisher, FinishingConfig
+from cdm_core.inference import Precision
 from cdm_core.network import build_unet
 from cdm_core.training_tally import Tally
 from run_folder import first_line, whole_file
@@ -37,6 +40,9 @@ FREE_TO_CHANGE = {
     "validation_images",
 }
 """Settings that do not touch the trajectory, and may differ in the run that goes on."""
+
+OLDER = {"precision": "fp32"}
+"""What the settings of older states, which do not say it, were."""
 
 CONTENTS = {"step", "skipped", "stage", "training", "unet", "ema", "optimiser"}
 
@@ -138,10 +144,42 @@ def update_ema(averages: list[Tensor], weights: list[Tensor], count: Tensor, dec
     n = count.float()
     kept = ((1 + n) / (10 + n)).clamp(max=decay)
     kept = torch.where(count == 0, torch.zeros_like(kept), kept)
+    if count.is_cuda:
+        _pull(averages, weights, 1 - kept, (~finite).float())
+        count += finite
+        return
     change = list(torch._foreach_sub(weights, averages))
     torch._foreach_mul_(change, (1 - kept) * finite)
     torch._foreach_add_(averages, change)
     count += finite
+
+
+def _pull(averages: list[Tensor], weights: list[Tensor], share: Tensor, left_alone: Tensor) -> None:
+    """Moves means by a share of the way to the weights, in one pass over memory and without a copy of the weights.
+
+    It is a step of SGD on half the squared distance between them, whose gradient, mean - weight, is what its kernel
+    makes of weights that are maximised (-weight) and a weight decay of 1 (+ mean). `torch._foreach_lerp_` would want
+    the share on the host.
+
+    Args:
+        averages: The means.
+        weights: The weights.
+        share: Share of the way, float32 ().
+        left_alone: 1 to leave the means as they are, float32 ().
+    """
+    torch._fused_sgd_(
+        averages,
+        weights,
+        [],
+        weight_decay=1.0,
+        momentum=0.0,
+        lr=share,
+        dampening=0.0,
+        nesterov=False,
+        maximize=True,
+        is_first_step=False,
+        found_inf=left_alone,
+    )
 
 
 @contextlib.contextmanager
@@ -237,10 +275,21 @@ def load_trained(path: Path, config: StageConfig) -> tuple[nn.Module, int]:
     """
     values = _read(path)
     _refuse_difference(path, "stage", values["stage"], config)
-    averaged = AveragedModel(build_unet(config))
+    unet = build_unet(config)
     with _told_as_foreign(path):
-        averaged.load_state_dict(values["ema"])
-        return averaged.module, int(values["step"])
+        # as `AveragedModel` names them, which would be a second network in memory
+        unet.load_state_dict({n.removeprefix("module."): v for n, v in values["ema"].items() if n != "n_averaged"})
+        return unet, int(values["step"])
+
+
+def saved_precision(path: Path) -> Precision:
+    """Returns the precision in which the run of a state is trained.
+
+    Raises:
+        CheckpointError: The state cannot be read.
+    """
+    precision = (OLDER | _read(path)["training"])["precision"]
+    return "bf16" if precision == "bf16" else "fp32"
 
 
 @contextlib.contextmanager
@@ -263,16 +312,21 @@ def _fill_weights(values: dict[str, Any], state: TrainingState) -> None:
     state.optimiser.load_state_dict({"state": values["optimiser"]["state"], "param_groups": groups})
     for parameter, moments in state.optimiser.state.items():
         for name, moment in moments.items():
-            if moment.shape == parameter.shape:
-                # fused kernels take the values as they lie in memory, so they must lie as the weights do
-                moments[name] = torch.empty_like(parameter).copy_(moment)
+            # fused kernels take the values as they lie in memory, so they must lie as the weights do
+            lies_alike = moment.shape == parameter.shape
+            moments[name] = torch.empty_like(parameter).copy_(moment) if lies_alike else moment.clone()
     if state.finisher is not None:
-        state.finisher.adversary.load_state_dict(values["adversary"])
+        state.finisher.adversary.load_state_dict(copy.deepcopy(values["adversary"]))  # out of the file
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Reads a state, whose tensors stay in the file until they are copied.
+
+    So processes of one machine share what they read, and none holds a second copy of its networks.
+    """
     try:
-        values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)  # else torch tells of mapping, and not of the damage
+        values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no training state here; train first") from None
     except (IsADirectoryError, PermissionError) as error:
@@ -297,7 +351,7 @@ def _dump(config: object) -> dict[str, Any]:
 def _refuse_difference(path: Path, part: str, saved: dict[str, Any], wanted: T) -> None:
     try:
         # what an older version did not write is at its default
-        complete = _dump(parse_config(type(wanted), saved, part))
+        complete = _dump(parse_config(type(wanted), OLDER | saved if part == "training" else saved, part))
     except ConfigError as error:
         raise CheckpointError(f"{path}: the state is of another version ({error}); use another output folder") from None
     difference = _first_difference(part, complete, _dump(wanted))

@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cdm_core.training
+from cdm_core import CheckpointError, StageConfig
+from cdm_core.training import COMPILING_PAYS_STEPS
+from cdm_core.training_state import saved_precision
+
+
+def test_auto_is_float32_on_a_cpu_and_written_down(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
+    assert runs.settings().precision == "auto"
+    runs.train(upper, tmp_path, stop=1)
+    assert runs.state(tmp_path)["training"]["precision"] == "fp32"
+    assert saved_precision(tmp_path / "state.pt") == "fp32"
+
+
+def test_a_run_that_goes_on_keeps_its_precision(
+    upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cdm_core.training, "best_precision", lambda _: "bf16")
+    runs.train(upper, tmp_path, stop=1)  # as on a GPU
+    monkeypatch.undo()
+    runs.train(upper, tmp_path, stop=1, resume=True)
+    assert runs.state(tmp_path)["training"]["precision"] == "bf16"
+    with pytest.raises(CheckpointError, match=r"training\.precision = bf16, not fp32"):
+        runs.train(upper, tmp_path, runs.settings(precision="fp32"), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "steps", "compiler", "compiles"),
+    [
+        ("cuda", COMPILING_PAYS_STEPS, True, True),
+        ("cuda", COMPILING_PAYS_STEPS - 1, True, False),
+        ("cuda", COMPILING_PAYS_STEPS, False, False),
+        ("cpu", COMPILING_PAYS_STEPS, True, False),
+    ],
+)
+def test_auto_compiles_for_long_runs_on_a_gpu(
+    runs: Any, monkeypatch: pytest.MonkeyPatch, device: str, steps: int, compiler: bool, compiles: bool
+) -> None:
+    monkeypatch.setattr(cdm_core.training, "best_precision", lambda _: "bf16")
+    monkeypatch.setattr(cdm_core.training, "has_compiler", lambda: compiler)
+    resolved = cdm_core.training._resolved(runs.settings(steps=steps), torch.device(device), None)
+    assert resolved.compile is compiles
+
+
+def test_what_cannot_be_compiled_is_one_line(
+    upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})
+
+    def fails(*_: Any) -> None:
+        raise fault("no compiler\nat all")
+
+    monkeypatch.setattr(cdm_core.training_step.Gradients, "__call__", fails)
+    line = r"^the network cannot be compiled here \(no compiler\); set compile = false and go on with resume$"
+    with pytest.raises(cdm_core.TrainingError, match=line):
+        runs.train(upper, tmp_path)
