@@ -89,17 +89,33 @@ class Urcdm:
             CheckpointError: A file is missing, damaged, or does not fit the others.
             ConfigError: A `model.toml` has an unknown key or a wrong value.
         """
-        values = read_model_file(folder, kind="urcdm")
-        provenance, elsewhere = values.pop("provenance", {}), values.pop("elsewhere", {})
-        config = parse_config(UrcdmConfig, values, str(folder / MODEL_FILE))
-        names = [config.cascade_name(level) for level in range(len(config.levels))]
-        if not isinstance(elsewhere, dict) or not elsewhere.keys() <= set(names):
-            raise ConfigError(f"{folder / MODEL_FILE}: elsewhere: a table of folders, of {', '.join(names)}")
-        cascades = {name: Cascade.load(folder / str(elsewhere.get(name, name))) for name in dict.fromkeys(names)}
+        config, folders, provenance = _read_settings(folder)
+        cascades = {path: Cascade.load(path) for path in dict.fromkeys(folders)}
         try:
-            return cls(config, [cascades[name] for name in names], provenance)
+            return cls(config, [cascades[path] for path in folders], provenance)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
+
+
+def load_cascade(folder: Path, level: int) -> Cascade:
+    """Reads the cascade of one level from a model's folder, in float32 on the CPU.
+
+    Raises:
+        CheckpointError, ConfigError: As of `Urcdm.load`.
+    """
+    _, folders, _ = _read_settings(folder)
+    return Cascade.load(folders[level])
+
+
+def _read_settings(folder: Path) -> tuple[UrcdmConfig, list[Path], dict[str, str | int | float]]:
+    """The levels of a model, the folder of each one's cascade, and the provenance."""
+    values = read_model_file(folder, kind="urcdm")
+    provenance, elsewhere = values.pop("provenance", {}), values.pop("elsewhere", {})
+    config = parse_config(UrcdmConfig, values, str(folder / MODEL_FILE))
+    names = [config.cascade_name(level) for level in range(len(config.levels))]
+    if not isinstance(elsewhere, dict) or not elsewhere.keys() <= set(names):
+        raise ConfigError(f"{folder / MODEL_FILE}: elsewhere: a table of folders, of {', '.join(names)}")
+    return config, [folder / str(elsewhere.get(name, name)) for name in names], provenance
 
 
 def write_settings(folder: Path, config: UrcdmConfig, provenance: Mapping[str, str | int | float]) -> None:
