@@ -1,7 +1,9 @@
 """What turns images into features, and the resizing before it."""
 
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +69,8 @@ RESIZE = "bicubic, antialiased, in floating point, to {0} x {0} px"
 def resize_clean(images: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]:
     """Resizes images as clean-fid does: each channel as floating point by Pillow's bicubic filter, which antialiases.
 
+    Images are shared out among the cores, so that an extractor on a GPU does not wait for one of them.
+
     Args:
         images: RGB images, (B, H, W, 3) uint8.
         size_px: Side to resize to.
@@ -77,10 +81,15 @@ def resize_clean(images: NDArray[np.uint8], size_px: int) -> NDArray[np.float32]
     Source: Parmar et al. 2022, 'On Aliased Resizing and Surprising Subtleties in GAN Evaluation'.
     """
     resized = np.empty((len(images), size_px, size_px, 3), np.float32)
-    for image, out in zip(images, resized, strict=True):
+
+    def resize(image: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
         for channel in range(3):
             plane = Image.fromarray(image[..., channel].astype(np.float32))
             out[..., channel] = np.asarray(plane.resize((size_px, size_px), Image.Resampling.BICUBIC))
+
+    with ThreadPoolExecutor(max(1, min(len(images), os.cpu_count() or 1))) as pool:  # Pillow lets go of the GIL
+        for _ in pool.map(resize, images, resized):
+            pass
     return resized.clip(0, 255, out=resized)
 
 
