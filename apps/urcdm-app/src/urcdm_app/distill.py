@@ -2,136 +2,150 @@
 
 import datetime
 import importlib.metadata
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
 import torch
 from torch import nn
 
-from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, fetch_model
+from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
 from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
-from cdm_core.training import check_training
 from cdm_core.training_state import load_trained
-from run_folder import FolderLock, RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
-from urcdm_app.console import progress_bars, resolve_device, say
+from urcdm_app.console import say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
-from urcdm_app.train import loss_note, network_examples, network_names, with_changes
-from urcdm_app.training_data import open_data
-from urcdm_app.training_folder import claim_training
-
-SETTINGS = "distillation.toml"
+from urcdm_app.train import with_changes
+from urcdm_app.training_job import JobEvent, JobRequest, NetworkData, StartingModel, TrainingJob, closed, loss_note
 
 
-def run_distill(
-    *,
-    model: str,
-    tiles: Path,
-    validation: Path | None,
-    out: Path,
-    plan_path: Path,
-    least: int,
-    method: DistillationMethod,
-    steps: int | None,
-    batch: int | None,
-    only: str | None,
-    device: str,
-    overwrite: bool,
-    resume: bool,
-) -> None:
-    """Distils a model; see `urcdm_app.cli.training.distill` for the arguments.
+@dataclass(frozen=True, kw_only=True)
+class DistillRequest(JobRequest):
+    """The arguments of `urcdm_app.cli.training.distill`; `least` is its --to."""
+
+    model: str
+    least: int
+    method: DistillationMethod
+
+
+class DistillJob(TrainingJob[DistillRequest]):
+    """The distillation of a model: of each network a chain of students, each the teacher of the next.
 
     Raises:
-        LockedError: Another run is at work in the folder.
-        RunFolderError: The folder holds a run, or files of others under the names of the run's.
-        UsageError: The run to resume has other settings, `only` names no network, or the model is not of the plan.
-        ConfigError: A network predicts noise, or takes as few steps already.
+        CheckpointError: There is no such model.
     """
-    plan = with_changes(read_plan(plan_path), steps, batch)
-    names = network_names(plan)
-    if only is not None and only not in names:
-        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(names)}")
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
-    torch_device = resolve_device(device)
-    folder = fetch_model(model)
-    run = RunFolder(out, "urcdm-app distill", {}, overwrite=overwrite, resume=resume, inputs=[folder])
-    teacher = Urcdm.load(folder)
-    check_networks(model, teacher, plan)
-    chains = {
-        name: students_of(_steps_of_ddim(teacher.cascades[level].config.stages[stage].sampling), least)
-        for name, (level, stage) in names.items()
-    }
-    if method == "consistency":  # it needs none between the teacher and the last
-        chains = {name: chain[-1:] for name, chain in chains.items()}
-    for level, stage in names.values():
-        student_of(teacher.cascades[level].config.stages[stage], least)
-    with run:  # refuses another run before slides are opened
-        pass
-    source = open_data(plan, tiles, validation)
-    chosen = {name: where for name, where in names.items() if only in (None, name)}
-    data = {name: network_examples(plan, source, *where) for name, where in chosen.items()}
-    for level, stage in chosen.values():
-        check_training(teacher.cascades[level].config.stages[stage], plan.of_level(level)[stage].training)
-    settings = tomli_w.dumps(
-        {"teacher": teacher.fingerprint(), "steps": least, "method": method, "plan": dump_config(plan)}
-    )
-    saved = out / SETTINGS
-    with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
-        if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
-            raise UsageError(f"{out} was started with another model, plan, --to, --method, --steps or --batch")
-        folders = (f"{name}/{count}-steps" for name, chain in chains.items() for count in chain)
-        claim_training(run, SETTINGS, folders, source)
-        with whole_file(saved) as partial:
-            partial.write_text(settings, encoding="utf-8")
 
-    with progress_bars() as bars:
-        for name, (level, stage) in chosen.items():
-            training = replace(plan.of_level(level)[stage].training, loss_weight="truncated_snr")
-            examples, held_out = data[name]
-            task = bars.add_task(name, total=training.steps * len(chains[name]), note="")
-            validation_loss: float | None = None
-            for event in distill_stage(
-                teacher.cascades[level].unets[stage],
-                teacher.cascades[level].config.stages[stage],
-                training,
-                examples,
-                out / name,
-                steps=chains[name],
-                method=method,
-                validation=held_out,
-                device="cpu" if torch_device.type == "cpu" else "auto",
-                resume=resume,
-            ):
+    tool, settings_file = "urcdm-app distill", "distillation.toml"
+    settings_differ = "another model, plan, --to, --method, --steps or --batch"
+
+    def __init__(self, request: DistillRequest, plan: TrainingPlan | None = None) -> None:
+        super().__init__(request, plan)
+        self._teacher = StartingModel(request.model)
+
+    @staticmethod
+    def read_plan(request: DistillRequest) -> TrainingPlan:
+        """The plan, with the changes that were asked for."""
+        return with_changes(read_plan(request.plan_path), request.steps, request.batch)
+
+    @property
+    def inputs(self) -> list[str | Path]:
+        """The model to distil."""
+        return [self._teacher.folder]
+
+    def check(self) -> None:
+        """Makes sure that the model is the plan's, and that each of its networks can have such students.
+
+        Raises:
+            UsageError: The model is not of the plan.
+            CheckpointError: It cannot be read.
+            ConfigError: A network predicts noise, or takes as few steps already.
+        """
+        check_networks(self.request.model, self._teacher.whole, self.plan)
+        for name in self.names:
+            self._chain(name)
+            student_of(self._teacher_stage(name), self.request.least)
+
+    def for_network(self, name: str) -> DistillRequest:
+        """The request for the job of one network, in a process of its own, within the run that has begun."""
+        return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._teacher.folder))
+
+    def settings(self) -> str:
+        """What decides the students, as TOML."""
+        return tomli_w.dumps(
+            {
+                "teacher": self._teacher.whole.fingerprint(),
+                "steps": self.request.least,
+                "method": self.request.method,
+                "plan": dump_config(self.plan),
+            }
+        )
+
+    def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
+        """A network's stage, and how each student is trained."""
+        level, stage = self.names[name]
+        training = self.plan.of_level(level)[stage].training
+        return self._teacher_stage(name), replace(training, loss_weight="truncated_snr")
+
+    def folders(self, name: str) -> list[str]:
+        """The folders of a network's students inside the run's, in their order."""
+        return [f"{name}/{count}-steps" for count in self._chain(name)]
+
+    def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
+        """Trains the students of a network one after the other; closed earlier, it saves the state."""
+        level, stage = self.names[name]
+        (config, training), chain = self.stage(name), self._chain(name)
+        validation_loss: float | None = None
+        events = distill_stage(
+            self._teacher.cascade(level).unets[stage],
+            config,
+            training,
+            data[0],
+            self.request.out / name,
+            steps=chain,
+            method=self.request.method,
+            validation=data[1],
+            device=self.device,
+            resume=resume,
+        )
+        with closed(events):
+            for event in events:
                 validation_loss = event.training.validation_loss or validation_loss
-                done = chains[name].index(event.steps) * training.steps + event.training.step
-                note = f"{event.steps} steps, {loss_note(event.training, validation_loss)}"
-                bars.update(task, completed=done, note=note)
-            bars.update(task, completed=training.steps * len(chains[name]))
+                done = chain.index(event.steps) * training.steps + event.training.step
+                yield JobEvent(done, f"{event.steps} steps, {loss_note(event.training, validation_loss)}")
 
-    students: dict[str, tuple[StageConfig, nn.Module]] = {}
-    for name, (level, stage) in names.items():
-        config = student_of(teacher.cascades[level].config.stages[stage], least)
-        student = _student(out, plan.of_level(level)[stage], config)
-        if student is not None:
-            students[name] = config, student
-    provenance = {
-        "data": ", ".join(source.slides),
-        "distilled_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
-        "teacher": teacher.fingerprint(),
-        "weights": "running mean (EMA), half precision",
-        "date": datetime.date.today().isoformat(),
-    }
-    with FolderLock(out):
-        distilled = with_networks(teacher, plan, students, provenance)
+    def assemble(self, slides: list[str]) -> None:
+        """Saves the model with the students that there are, and tells of it."""
+        out, teacher = self.request.out, self._teacher.whole
+        students: dict[str, tuple[StageConfig, nn.Module]] = {}
+        for name, (level, stage) in self.names.items():
+            config = student_of(self._teacher_stage(name), self.request.least)
+            student = _student(out, self.plan.of_level(level)[stage], config)
+            if student is not None:
+                students[name] = config, student
+        provenance = {
+            "data": ", ".join(slides),
+            "distilled_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+            "teacher": teacher.fingerprint(),
+            "weights": "running mean (EMA), half precision",
+            "date": datetime.date.today().isoformat(),
+        }
+        distilled = with_networks(teacher, self.plan, students, provenance)
         distilled.save(out / "model", dtype=torch.float16, overwrite=True)
-    say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
-    if missing := names.keys() - students.keys():
-        say(f"Not distilled, and as the teacher's: {', '.join(name for name in names if name in missing)}")
+        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+        if missing := self.names.keys() - students.keys():
+            say(f"Not distilled, and as the teacher's: {', '.join(name for name in self.names if name in missing)}")
+
+    def _teacher_stage(self, name: str) -> StageConfig:
+        level, stage = self.names[name]
+        return self._teacher.cascade(level).config.stages[stage]
+
+    def _chain(self, name: str) -> tuple[int, ...]:
+        """Steps of a network's students, in their order."""
+        chain = students_of(_steps_of_ddim(self._teacher_stage(name).sampling), self.request.least)
+        return chain[-1:] if self.request.method == "consistency" else chain  # which needs none on the way
 
 
 def _steps_of_ddim(sampling: SamplingConfig) -> int:

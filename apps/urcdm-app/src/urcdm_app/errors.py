@@ -9,6 +9,10 @@ class UsageError(ValueError):
     """A request that cannot be carried out; the message names the cause, and what to do."""
 
 
+class NetworksFailedError(RuntimeError):
+    """Networks whose training failed while others went on; the message names them."""
+
+
 def user_message(error: BaseException) -> str | None:
     """Returns the line for an error that a user can mend, or None for a fault of the program."""
     return run_folder.user_message(error, PACKAGES)

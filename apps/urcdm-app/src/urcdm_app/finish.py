@@ -2,128 +2,151 @@
 
 import datetime
 import importlib.metadata
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
 import torch
 from torch import nn
 
-from cdm_core import StageConfig, fetch_model
+from cdm_core import StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
-from cdm_core.training import check_training, train_stage
+from cdm_core.finishing import FinishingPlan
+from cdm_core.training import train_stage
 from cdm_core.training_state import load_trained
-from run_folder import FolderLock, RunFolder, whole_file
-from urcdm import NetworkPlan, TrainingPlan, Urcdm
-from urcdm_app.console import progress_bars, resolve_device, say
+from urcdm import NetworkPlan, TrainingPlan
+from urcdm_app.console import say
 from urcdm_app.distill import check_networks, with_networks
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
-from urcdm_app.train import loss_note, network_examples, network_names
-from urcdm_app.training_data import open_data
-from urcdm_app.training_folder import claim_training
-
-SETTINGS = "finishing.toml"
+from urcdm_app.training_job import JobEvent, JobRequest, NetworkData, StartingModel, TrainingJob, closed, stage_events
 
 
-def run_finish(
-    *,
-    model: str,
-    tiles: Path,
-    validation: Path | None,
-    out: Path,
-    plan_path: Path,
-    steps: int | None,
-    batch: int | None,
-    only: str | None,
-    device: str,
-    overwrite: bool,
-    resume: bool,
-) -> None:
-    """Finishes a model; see `urcdm_app.cli.training.finish` for the arguments.
+@dataclass(frozen=True, kw_only=True)
+class FinishRequest(JobRequest):
+    """The arguments of `urcdm_app.cli.training.finish`."""
+
+    model: str
+
+
+class FinishJob(TrainingJob[FinishRequest]):
+    """The finishing of a model's students on real images.
 
     Raises:
-        LockedError: Another run is at work in the folder.
-        RunFolderError: The folder holds a run, or files of others under the names of the run's.
-        UsageError: The run to resume has other settings, `only` names no network, or the model is not of the plan.
-        ConfigError: No network of the model is a student.
+        CheckpointError: There is no such model.
     """
-    plan = _with_changes(read_plan(plan_path), steps, batch)
-    names = network_names(plan)
-    if only is not None and only not in names:
-        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(names)}")
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
-    torch_device = resolve_device(device)
-    folder = fetch_model(model)
-    run = RunFolder(out, "urcdm-app finish", {}, overwrite=overwrite, resume=resume, inputs=[folder])
-    students = Urcdm.load(folder)
-    check_networks(model, students, plan)
-    chosen = {
-        name: (level, stage)
-        for name, (level, stage) in names.items()
-        if name == only or (only is None and _is_to_finish(students, plan, level, stage))
-    }
-    if not chosen:
-        raise UsageError(
-            f"--model {model}: none of its networks is a student; make students with: urcdm-app distill, or set "
-            "finishing.steps in the plan"
+
+    tool, settings_file = "urcdm-app finish", "finishing.toml"
+    settings_differ = "another model, plan, --steps or --batch; use the same"
+
+    def __init__(self, request: FinishRequest, plan: TrainingPlan | None = None) -> None:
+        super().__init__(request, plan)
+        self._students = StartingModel(request.model)
+
+    @staticmethod
+    def read_plan(request: FinishRequest) -> TrainingPlan:
+        """The plan, with the changes that were asked for."""
+        return _with_changes(read_plan(request.plan_path), request.steps, request.batch)
+
+    @property
+    def inputs(self) -> list[str | Path]:
+        """The model to finish."""
+        return [self._students.folder]
+
+    def check(self) -> None:
+        """Makes sure that the model is the plan's, and chooses its students unless a network was named.
+
+        Raises:
+            UsageError: The model is not of the plan, or has no student.
+            CheckpointError: It cannot be read.
+            ConfigError: The network that was named is no student.
+        """
+        check_networks(self.request.model, self._students.whole, self.plan)
+        if self.request.only is None:
+            self.chosen = {name: where for name, where in self.names.items() if self._is_to_finish(name)}
+        if not self.chosen:
+            raise UsageError(
+                f"--model {self.request.model}: none of its networks is a student; make students with: urcdm-app "
+                "distill, or set finishing.steps in the plan"
+            )
+        for name in self.chosen:
+            self.stage(name)
+
+    def for_network(self, name: str) -> FinishRequest:
+        """The request for the job of one network, in a process of its own, within the run that has begun."""
+        return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._students.folder))
+
+    def settings(self) -> str:
+        """What decides the finished networks, as TOML."""
+        return tomli_w.dumps({"model": self._students.whole.fingerprint(), "plan": dump_config(self.plan)})
+
+    def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
+        """The stage of a network as it is finished, and how it is trained."""
+        finishing = self._finishing(name)
+        return finishing.student(self._model_stage(name)), finishing.training
+
+    def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
+        """Finishes a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
+        level, number = self.names[name]
+        stage, training = self.stage(name)
+        events = train_stage(
+            stage,
+            training,
+            data[0],
+            self.request.out / name,
+            validation=data[1],
+            device=self.device,
+            initial=self._students.cascade(level).unets[number],
+            finishing=self._finishing(name).losses,
+            resume=resume,
         )
-    stages = {name: _to_finish(students, plan, level, stage) for name, (level, stage) in chosen.items()}
-    for name, (level, stage) in chosen.items():
-        check_training(stages[name], plan.of_level(level)[stage].finishing.training)
-    with run:  # refuses another run before slides are opened
-        pass
-    source = open_data(plan, tiles, validation)
-    data = {name: network_examples(plan, source, *where) for name, where in chosen.items()}
-    settings = tomli_w.dumps({"model": students.fingerprint(), "plan": dump_config(plan)})
-    saved = out / SETTINGS
-    with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
-        if run.resumed and saved.exists() and saved.read_text(encoding="utf-8") != settings:
-            raise UsageError(f"{out} was started with another model, plan, --steps or --batch; use the same")
-        claim_training(run, SETTINGS, names, source)
-        with whole_file(saved) as partial:
-            partial.write_text(settings, encoding="utf-8")
+        with closed(events):
+            yield from stage_events(events)
 
-    with progress_bars() as bars:
-        for name, (level, stage) in chosen.items():
-            finishing = plan.of_level(level)[stage].finishing
-            examples, held_out = data[name]
-            task = bars.add_task(name, total=finishing.training.steps, note="")
-            for event in train_stage(
-                stages[name],
-                finishing.training,
-                examples,
-                out / name,
-                validation=held_out,
-                device="cpu" if torch_device.type == "cpu" else "auto",
-                initial=students.cascades[level].unets[stage],
-                finishing=finishing.losses,
-                resume=resume,
-            ):
-                bars.update(task, completed=event.step, note=loss_note(event, event.validation_loss))
-            bars.update(task, completed=finishing.training.steps)
+    def assemble(self, slides: list[str]) -> None:
+        """Saves the model with the networks that have been finished, and tells of it."""
+        out, students = self.request.out, self._students.whole
+        finished = {name: found for name in self.names if (found := self._finished(name)) is not None}
+        provenance = {
+            "data": ", ".join(slides),
+            "finished_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+            "finished": ", ".join(finished),
+            "teacher": students.provenance.get("teacher", ""),
+            "students": students.fingerprint(),
+            "weights": "running mean (EMA), half precision",
+            "date": datetime.date.today().isoformat(),
+        }
+        model = with_networks(students, self.plan, finished, provenance)
+        model.save(out / "model", dtype=torch.float16, overwrite=True)
+        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+        if missing := [name for name in self.names if name not in finished]:
+            say(f"Not finished, and as they were: {', '.join(missing)}")
 
-    finished = {
-        name: network
-        for name, (level, stage) in names.items()
-        if (network := _finished(out / name, students, plan, level, stage)) is not None
-    }
-    provenance = {
-        "data": ", ".join(source.slides),
-        "finished_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
-        "finished": ", ".join(finished),
-        "teacher": students.provenance.get("teacher", ""),
-        "students": students.fingerprint(),
-        "weights": "running mean (EMA), half precision",
-        "date": datetime.date.today().isoformat(),
-    }
-    with FolderLock(out):
-        model_out = with_networks(students, plan, finished, provenance)
-        model_out.save(out / "model", dtype=torch.float16, overwrite=True)
-    say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
-    if missing := [name for name in names if name not in finished]:
-        say(f"Not finished, and as they were: {', '.join(missing)}")
+    def _finishing(self, name: str) -> FinishingPlan:
+        level, stage = self.names[name]
+        return self.plan.of_level(level)[stage].finishing
+
+    def _model_stage(self, name: str) -> StageConfig:
+        level, stage = self.names[name]
+        return self._students.cascade(level).config.stages[stage]
+
+    def _is_to_finish(self, name: str) -> bool:
+        """Whether the plan names the steps of a network, or it is sampled as students are."""
+        sampling = self._model_stage(name).sampling
+        return self._finishing(name).steps is not None or (sampling.method == "ddim" and not sampling.eta)
+
+    def _finished(self, name: str) -> tuple[StageConfig, nn.Module] | None:
+        """The stage and the network that were finished, if its training has come to an end."""
+        state = self.request.out / name / "state.pt"
+        if not state.exists():
+            return None
+        level, number = self.names[name]
+        (stage, training), finishing = self.stage(name), self._finishing(name)
+        unet, steps = load_trained(state, stage)
+        if steps < training.steps:
+            return None
+        return stage, finishing.merged(self._students.whole.cascades[level].unets[number], unet)
 
 
 def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:
@@ -135,29 +158,3 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
         return replace(network, finishing=replace(network.finishing, training=training))
 
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))
-
-
-def _to_finish(model: Urcdm, plan: TrainingPlan, level: int, stage: int) -> StageConfig:
-    """The stage of a model as it is finished."""
-    return plan.of_level(level)[stage].finishing.student(model.cascades[level].config.stages[stage])
-
-
-def _is_to_finish(model: Urcdm, plan: TrainingPlan, level: int, stage: int) -> bool:
-    """Whether the plan names the steps of a network, or it is sampled as students are."""
-    sampling = model.cascades[level].config.stages[stage].sampling
-    named = plan.of_level(level)[stage].finishing.steps is not None
-    return named or (sampling.method == "ddim" and not sampling.eta)
-
-
-def _finished(
-    run: Path, model: Urcdm, plan: TrainingPlan, level: int, stage: int
-) -> tuple[StageConfig, nn.Module] | None:
-    """The stage and the network that were finished, if its training has come to an end."""
-    state = run / "state.pt"
-    if not state.exists():
-        return None
-    config, finishing = _to_finish(model, plan, level, stage), plan.of_level(level)[stage].finishing
-    unet, steps = load_trained(state, config)
-    if steps < finishing.training.steps:
-        return None
-    return config, finishing.merged(model.cascades[level].unets[stage], unet)

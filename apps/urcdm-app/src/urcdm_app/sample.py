@@ -16,6 +16,7 @@ from run_folder import FolderLock
 from urcdm_app.console import progress_bars, say
 from urcdm_app.drawing import Drawer, ThisProcess, batches_there, look_at_device, model_for, open_drawers
 from urcdm_app.errors import UsageError
+from urcdm_app.gpus import unused_gpus
 from urcdm_app.report import FinishedRun, is_report, write_report
 from urcdm_app.run_record import RECORD, RunRecord
 from urcdm_app.speed import resolve_batch
@@ -60,6 +61,9 @@ def run_sample(
         together, folder = resolve_batch(batch), fetch_model(model_source)
         drawers = open_drawers(workers, ray, device)
         drawing.enter_context(drawers)
+        unused = unused_gpus(device, "--workers shares the patches among them")
+        if isinstance(drawers, ThisProcess) and unused is not None:
+            say(unused)
         seat = drawers.once(partial(look_at_device, device, precision))
         if not isinstance(drawers, ThisProcess):
             say(f"workers: {drawers.workers}, each on {seat.device}")

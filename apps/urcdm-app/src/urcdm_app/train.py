@@ -2,168 +2,147 @@
 
 import datetime
 import importlib.metadata
-import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
 import torch
 from torch import nn
 
-from cdm_core import Cascade, CascadeConfig, UnetConfig, fetch_model
+from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, UnetConfig
 from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
-from cdm_core.examples import Examples
 from cdm_core.latent import latent_network
-from cdm_core.training import TrainingEvent, check_training, train_stage
+from cdm_core.training import train_stage
 from cdm_core.training_state import load_trained
 from cdm_core.widen import with_final_residual
-from run_folder import FolderLock, RunFolder, whole_file
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
-from urcdm.examples import InTurn
-from urcdm_app.console import progress_bars, resolve_device, say
+from urcdm_app.console import say
 from urcdm_app.errors import UsageError
 from urcdm_app.plan import read_plan
-from urcdm_app.training_data import TrainingData, open_data
-from urcdm_app.training_folder import claim_training
+from urcdm_app.training_job import JobEvent, JobRequest, NetworkData, StartingModel, TrainingJob, closed, stage_events
 
 PLAN_FILE = "plan.toml"
 
 
-def run_train(
-    *,
-    tiles: Path,
-    validation: Path | None,
-    out: Path,
-    plan_path: Path,
-    steps: int | None,
-    batch: int | None,
-    only: str | None,
-    start_from: str | None,
-    device: str,
-    overwrite: bool,
-    resume: bool,
-) -> None:
-    """Trains a model; see `urcdm_app.cli.training.train` for the arguments.
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest(JobRequest):
+    """The arguments of `urcdm_app.cli.training.train`."""
 
-    Under `accelerate launch` every process runs this; the main one alone looks after files and tells of progress.
+    start_from: str | None
+
+
+class TrainJob(TrainingJob[TrainRequest]):
+    """The training of a model, from fresh weights, another model's, or those of models in diffusers' form.
 
     Raises:
-        LockedError: Another run is at work in the folder.
-        RunFolderError: The folder holds a run, or files of others under the names of the run's.
-        UsageError: The run to resume is of another plan, `only` names no network, `start_from` has others, or a slide
-            is both to train and to validate on.
+        CheckpointError: There is no model to start from.
     """
-    main = os.environ.get("RANK", "0") == "0"
-    plan = with_changes(read_plan(plan_path), steps, batch)
-    if only is not None and only not in network_names(plan):
-        raise UsageError(f"--only {only}: no such network; the plan has {', '.join(network_names(plan))}")
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: training takes auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
-    torch_device = resolve_device(device)
-    inputs = [] if start_from is None else [start_from]  # a repository's id is no file here, and does no harm
-    run = RunFolder(out, "urcdm-app train", {}, overwrite=overwrite, resume=resume, inputs=inputs)
-    saved_plan = out / PLAN_FILE
-    if main:
-        with run:  # refuses another run before slides are opened
-            if run.resumed and saved_plan.exists() and read_plan(saved_plan) != plan:
-                raise UsageError(
-                    f"{out} was started with another plan, --steps or --batch; go on with --resume --plan {saved_plan}"
-                )
-    networks = [(name, *where) for name, where in network_names(plan).items()]
-    source = open_data(plan, tiles, validation)
-    start = _start(start_from, plan) if start_from is not None else None
-    chosen = [network for network in networks if only in (None, network[0])]
-    data: dict[str, tuple[Examples, Examples | None]] = {}
-    for name, level, stage in chosen:
-        network = plan.of_level(level)[stage]
-        check_training(network.stage, network.training, processes=int(os.environ.get("WORLD_SIZE", "1")))
-        data[name] = network_examples(plan, source, level, stage)
-    if main:
-        with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
-            claim_training(run, PLAN_FILE, network_names(plan), source)
-            with whole_file(saved_plan) as partial:
-                partial.write_text(tomli_w.dumps(dump_config(plan)), encoding="utf-8")
 
-    with progress_bars(shown=main) as bars:
-        for name, level, stage in chosen:
-            network = plan.of_level(level)[stage]
-            examples, held_out_examples = data[name]
-            task = bars.add_task(name, total=network.training.steps, note="")
-            validation_loss: float | None = None
-            fresh = not (resume and (out / name / "state.pt").exists())
-            for event in train_stage(
-                network.stage,
-                network.training,
-                examples,
-                out / name,
-                validation=held_out_examples,
-                device="cpu" if torch_device.type == "cpu" else "auto",
-                initial=_initial(start, network, level, stage) if fresh else None,
-                resume=resume,
-            ):
-                validation_loss = validation_loss if event.validation_loss is None else event.validation_loss
-                bars.update(task, completed=event.step, note=loss_note(event, validation_loss))
-            bars.update(task, completed=network.training.steps)
+    tool, settings_file = "urcdm-app train", PLAN_FILE
 
-    if not main:
-        return
-    missing = [name for name, *_ in networks if not (out / name / "state.pt").exists()]
-    if missing:
-        say(f"{out}: still to train before there is a model: {', '.join(missing)}")
-        return
-    with FolderLock(out):
-        _assemble(plan, out, source.slides).save(out / "model", dtype=torch.float16, overwrite=True)
-    say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+    def __init__(self, request: TrainRequest, plan: TrainingPlan | None = None) -> None:
+        super().__init__(request, plan)
+        saved = request.out / PLAN_FILE
+        self.settings_differ = f"another plan, --steps or --batch; go on with --resume --plan {saved}"
+        self._start = None if request.start_from is None else StartingModel(request.start_from)
 
+    @staticmethod
+    def read_plan(request: TrainRequest) -> TrainingPlan:
+        """The plan, with the changes that were asked for."""
+        return with_changes(read_plan(request.plan_path), request.steps, request.batch)
 
-def network_examples(
-    plan: TrainingPlan, source: TrainingData, level: int, stage: int
-) -> tuple[Examples, Examples | None]:
-    """The examples of a network, to train on and to measure the loss on; of all levels that share it."""
-    seed = plan.of_level(level)[stage].training.seed
-    if not plan.urcdm.shares(level):
-        return source.examples(level, stage, seed)
-    parts = [source.examples(each, stage, seed) for each in range(1, len(plan.urcdm.levels))]
-    held_out = [part for _, part in parts if part is not None]
-    return InTurn([part for part, _ in parts]), InTurn(held_out) if held_out else None
+    @property
+    def inputs(self) -> list[str | Path]:
+        """The model to start from."""
+        return [] if self._start is None else [self._start.source, self._start.folder]
 
+    def check(self) -> None:
+        """Makes sure that the networks to start from are the plan's, but for a final residual, which they are given.
 
-def loss_note(event: TrainingEvent, validation_loss: float | None) -> str:
-    """What stands beside a progress bar."""
-    parts = [f"loss {event.loss:.4f}"]
-    if validation_loss is not None:
-        parts.append(f"validation {validation_loss:.4f}")
-    if event.skipped:
-        parts.append(f"{event.skipped} skipped")
-    if event.restored:
-        parts.append(f"went back {event.restored} x")
-    return ", ".join(parts)
+        Raises:
+            UsageError: They are not.
+            CheckpointError, ConfigError: They cannot be read.
+        """
+        if self._start is None:
+            return
+        planned = [self._planned(level) for level in range(len(self.plan.urcdm.levels))]
+        found = [_with_residuals(*each) for each in zip(self._start.whole.cascades, planned, strict=False)]
+        if [_networks_of(cascade.config) for cascade in found] != planned or len(self._start.whole.cascades) != len(
+            planned
+        ):
+            raise UsageError(
+                f"--from {self._start.source}: its networks are not those of the plan; take the plan that it was "
+                "trained by"
+            )
 
+    def for_network(self, name: str) -> TrainRequest:
+        """The request for the job of one network, in a process of its own, within the run that has begun."""
+        start = None if self._start is None else str(self._start.folder)
+        return replace(self.request, only=name, overwrite=False, resume=True, start_from=start)
 
-def _initial(start: Urcdm | None, network: NetworkPlan, level: int, stage: int) -> nn.Module | None:
-    """The weights that a network starts from: a model's, those of a model in diffusers' form, or fresh ones."""
-    if start is not None:
-        return start.cascades[level].unets[stage]
-    return None if network.diffusers is None else latent_network(network.diffusers, network.stage)
+    def settings(self) -> str:
+        """The plan as TOML."""
+        return tomli_w.dumps(dump_config(self.plan))
 
+    def has_settings(self, saved: Path) -> bool:
+        """Whether a run that is resumed was started with the same plan, however it was written."""
+        return read_plan(saved) == self.plan
 
-def _start(source: str, plan: TrainingPlan) -> Urcdm:
-    """The model to start from, whose networks must be the plan's, but for a final residual, which they are given."""
-    model = Urcdm.load(fetch_model(source))
-    planned = [[stage.unet for stage in plan.cascade(level).stages] for level in range(len(plan.urcdm.levels))]
-    cascades = list(model.cascades)
-    for level, unets in enumerate(planned[: len(cascades)]):
-        cascades[level] = _with_planned_residuals(cascades[level], unets)
-    if [[stage.unet for stage in cascade.config.stages] for cascade in cascades] != planned:
-        raise UsageError(
-            f"--from {source}: its networks are not those of the plan; take the plan that it was trained by"
+    def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
+        """A network's stage, and how it is trained."""
+        network = self._network(name)
+        return network.stage, network.training
+
+    def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
+        """Trains a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
+        (stage, training), folder = self.stage(name), self.request.out / name
+        fresh = not (resume and (folder / "state.pt").exists())
+        events = train_stage(
+            stage,
+            training,
+            data[0],
+            folder,
+            validation=data[1],
+            device=self.device,
+            initial=self._initial(name) if fresh else None,
+            resume=resume,
         )
-    return Urcdm(model.config, cascades, model.provenance)
+        with closed(events):
+            yield from stage_events(events)
+
+    def assemble(self, slides: list[str]) -> None:
+        """Saves the model as soon as all networks have been trained, and tells of it."""
+        out = self.request.out
+        missing = [name for name in self.names if not (out / name / "state.pt").exists()]
+        if missing:
+            say(f"{out}: still to train before there is a model: {', '.join(missing)}")
+            return
+        _assemble(self.plan, out, slides).save(out / "model", dtype=torch.float16, overwrite=True)
+        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+
+    def _network(self, name: str) -> NetworkPlan:
+        level, stage = self.names[name]
+        return self.plan.of_level(level)[stage]
+
+    def _planned(self, level: int) -> list[NetworkConfig]:
+        return _networks_of(self.plan.cascade(level))
+
+    def _initial(self, name: str) -> nn.Module | None:
+        """The weights that a network starts from: a model's, those of a model in diffusers' form, or fresh ones."""
+        level, stage = self.names[name]
+        if self._start is not None:
+            return _with_residuals(self._start.cascade(level), self._planned(level)).unets[stage]
+        network = self._network(name)
+        return None if network.diffusers is None else latent_network(network.diffusers, network.stage)
 
 
-def _with_planned_residuals(cascade: Cascade, planned: Sequence[NetworkConfig]) -> Cascade:
+def _networks_of(cascade: CascadeConfig) -> list[NetworkConfig]:
+    return [stage.unet for stage in cascade.stages]
+
+
+def _with_residuals(cascade: Cascade, planned: Sequence[NetworkConfig]) -> Cascade:
     """A cascade whose networks have the final residual where the planned ones have."""
     networks = list(zip(cascade.config.stages, cascade.unets, strict=True))
     for i, unet in enumerate(planned[: len(networks)]):
@@ -171,15 +150,6 @@ def _with_planned_residuals(cascade: Cascade, planned: Sequence[NetworkConfig]) 
             networks[i] = with_final_residual(*networks[i])
     stages, unets = zip(*networks, strict=True)
     return Cascade(CascadeConfig(stages), unets, cascade.provenance)
-
-
-def network_names(plan: TrainingPlan) -> dict[str, tuple[int, int]]:
-    """The networks' names, such as 'low-32', with the numbers of their level and stage."""
-    return {
-        network.name: (level, stage)
-        for level in range(len(plan.urcdm.levels))
-        for stage, network in enumerate(plan.of_level(level))
-    }
 
 
 def with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:

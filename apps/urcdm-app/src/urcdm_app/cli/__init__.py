@@ -25,7 +25,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if end.code == INTERRUPTED:
+        if end.code == INTERRUPTED and os.environ.get("RANK", "0") == "0":  # of several processes, the main one
             kept = "; what is done is kept, go on with --resume" if _resumes() else ""
             errors.print(f"stopped{kept}", style="yellow")
         raise

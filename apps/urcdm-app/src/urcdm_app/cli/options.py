@@ -15,6 +15,14 @@ Plan = Annotated[
 MOST_STEPS = 100_000
 MODEL_KINDS = "a model folder, a zip of one, or the id of a Hugging Face repository (owner/name, owner/name@revision)"
 Device = Annotated[str, typer.Option(help="'auto', 'cpu', 'cuda' or 'cuda:N'; auto takes a GPU where there is one.")]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        help="'all', or a number: so many GPUs of this machine train a network each, and then the next. On the CPU: so "
+        "many processes, which share the processors.",
+        show_default="one, for one network after the other",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 Out = Annotated[Path, typer.Option(help="The slide; a preview .png and a report .html are written beside it.")]

@@ -8,7 +8,7 @@ import typer
 
 from urcdm_app import builtin
 from urcdm_app.cli.app import app
-from urcdm_app.cli.options import MODEL_KINDS, Device, Overwrite, Plan, Ray, Resume, Workers
+from urcdm_app.cli.options import MODEL_KINDS, Device, Gpus, Overwrite, Plan, Ray, Resume, Workers
 from urcdm_app.console import console
 
 MOST_TRAINING_STEPS = 10**9
@@ -199,6 +199,7 @@ def train(
         typer.Option("--from", help=f"What to start from: {MODEL_KINDS}.", show_default="fresh weights"),
     ] = None,
     device: Device = "auto",
+    gpus: Gpus = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
 ) -> None:
@@ -210,20 +211,25 @@ def train(
 
     Examples: **urcdm-app train --tiles tiles --out runs/mine** · **urcdm-app train --steps 20 --batch 4** (a quick try)
     """
-    from urcdm_app.train import run_train
+    from urcdm_app.job_run import run_job
+    from urcdm_app.train import TrainJob, TrainRequest
 
-    run_train(
-        tiles=tiles,
-        validation=validation,
-        out=out,
-        plan_path=plan,
-        steps=steps,
-        batch=batch,
-        only=only,
-        start_from=start_from,
-        device=device,
-        overwrite=overwrite,
-        resume=resume,
+    run_job(
+        TrainJob,
+        TrainRequest(
+            tiles=tiles,
+            validation=validation,
+            out=out,
+            plan_path=plan,
+            steps=steps,
+            batch=batch,
+            only=only,
+            start_from=start_from,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+        ),
+        gpus=gpus,
     )
 
 
@@ -261,6 +267,7 @@ def distill(
         str | None, typer.Option(help="Distil this network only, such as 'high-128'.", show_default="all, in turn")
     ] = None,
     device: Device = "auto",
+    gpus: Gpus = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
 ) -> None:
@@ -272,22 +279,27 @@ def distill(
 
     Example: **urcdm-app distill --model runs/mine/model --tiles tiles --to 4 --steps 2000**
     """
-    from urcdm_app.distill import run_distill
+    from urcdm_app.distill import DistillJob, DistillRequest
+    from urcdm_app.job_run import run_job
 
-    run_distill(
-        model=model,
-        tiles=tiles,
-        validation=validation,
-        out=out,
-        plan_path=plan,
-        least=least,
-        method=method.value,
-        steps=steps,
-        batch=batch,
-        only=only,
-        device=device,
-        overwrite=overwrite,
-        resume=resume,
+    run_job(
+        DistillJob,
+        DistillRequest(
+            model=model,
+            tiles=tiles,
+            validation=validation,
+            out=out,
+            plan_path=plan,
+            least=least,
+            method=method.value,
+            steps=steps,
+            batch=batch,
+            only=only,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+        ),
+        gpus=gpus,
     )
 
 
@@ -321,6 +333,7 @@ def finish(
         typer.Option(help="Finish this network only, such as 'high-128'.", show_default="all students, in turn"),
     ] = None,
     device: Device = "auto",
+    gpus: Gpus = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
 ) -> None:
@@ -331,20 +344,25 @@ def finish(
 
     Example: **urcdm-app finish --model runs/fast/model --tiles tiles --only high-128**
     """
-    from urcdm_app.finish import run_finish
+    from urcdm_app.finish import FinishJob, FinishRequest
+    from urcdm_app.job_run import run_job
 
-    run_finish(
-        model=model,
-        tiles=tiles,
-        validation=validation,
-        out=out,
-        plan_path=plan,
-        steps=steps,
-        batch=batch,
-        only=only,
-        device=device,
-        overwrite=overwrite,
-        resume=resume,
+    run_job(
+        FinishJob,
+        FinishRequest(
+            model=model,
+            tiles=tiles,
+            validation=validation,
+            out=out,
+            plan_path=plan,
+            steps=steps,
+            batch=batch,
+            only=only,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+        ),
+        gpus=gpus,
     )
 
 
