@@ -92,6 +92,19 @@ def test_devices_that_are_none(run_app: RunApp, config_file: Path) -> None:
     refused(run_app("run", config_file, "--device", "abacus"), "abacus", "auto, cpu or cuda")
 
 
+def test_several_processes_of_a_launcher(
+    run_app: RunApp, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refused(
+        run_app("run", config_file, "--out", tmp_path / "run"), "a launcher started 2 processes", "without the launc"
+    )
+    monkeypatch.setenv("RANK", "1")
+    silent = run_app("run", config_file, "--out", tmp_path / "run")
+    assert (silent.code, silent.err) == (1, "")
+    assert not (tmp_path / "run").exists()
+
+
 def test_files_of_the_users_in_the_folder_of_a_run(run_app: RunApp, config_file: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for name in ("config.toml", "report.html"):

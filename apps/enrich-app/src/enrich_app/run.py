@@ -1,8 +1,11 @@
 """`enrich-app run`: the steps of an enrichment, and what is left of them."""
 
+import os
+import sys
 from pathlib import Path
 
 from enrich_app.console import progress_bars, resolve_device, say, say_columns
+from enrich_app.errors import UsageError
 from enrich_app.report import write_report
 from enrich_app.table_text import show_table
 from maskcond.enrichment import (
@@ -25,6 +28,7 @@ def run_enrichment(*, config_path: Path, folder: Path, device: str, overwrite: b
         LockedError: Another process works on the run.
         RunFolderError: The folder has a file that the run did not write under the name of one of its own.
     """
+    _refuse_launcher()
     run = _open(config_path, folder, device)
     for note in run.real.notes:
         say(note)
@@ -70,6 +74,20 @@ def show_plan(*, config_path: Path, folder: Path, device: str) -> None:
     say(f"disk: about {_size(size)}{more}; free: {_size(free_bytes(folder))}")
     if any(each.status.state is State.CHANGED for each in todo):
         say("steps that have changed are done again with --overwrite only")
+
+
+def _refuse_launcher() -> None:
+    """Ends all processes of `accelerate launch` or `torchrun` with one line: steps follow one another in one process.
+
+    Raises:
+        UsageError: There are several; in the first of them.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes == 1:
+        return
+    if os.environ.get("RANK", "0") != "0":
+        sys.exit(1)
+    raise UsageError(f"a launcher started {processes} processes; enrich-app is one: start it without a launcher")
 
 
 def _open(config_path: Path, folder: Path, device: str) -> EnrichmentRun:
