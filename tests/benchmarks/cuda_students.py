@@ -47,7 +47,7 @@ def sampled(config: StageConfig, limit: int, device: torch.device, *, graphs: bo
         sample_stage(unet, config, generators=generators, lowres=given, steps=steps, take=take)
         wait(device)
 
-    best = best_batch_size(lambda batch: draw(batch, steps=1), limit=limit)
+    best = best_batch_size(lambda batch, steps: draw(batch, steps=steps), limit=limit)
     found: dict[str, Any] = {"batch": best.size, "eager_ms": 1e3 * best.seconds_per_image * config.sampling.steps}
 
     def timed(name: str, run: Callable[[], None]) -> None:
