@@ -1,3 +1,4 @@
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from maskcond import KUMAR, Augmentation, connected_components, dice
 from maskcond.labelled_images import LabelledImage
 from maskcond.segmentation import SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
+from maskcond.segmentation.small_unet_training import Losses
 from run_folder import FolderLock, LockedError
 
 pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")
@@ -93,6 +95,28 @@ def test_interrupted_and_resumed_it_ends_as_if_undisturbed(tmp_path: Path) -> No
     assert run(disturbed, pairs, seed=3) == losses[4:]
     assert weights(disturbed) == weights(undisturbed)
     assert run(disturbed, pairs, seed=3) == []
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    settings, pairs = replace(SETTINGS, steps=3), blobs(2, seed=0)
+    alone, helped = (SmallUnet(tmp_path / str(count), KUMAR, settings, workers=count) for count in (0, 2))
+    losses = run(alone, pairs)
+    training = helped.fit(pairs)
+    assert [next(training).loss for _ in range(2)] == losses[:2]
+    training.close()
+    assert run(helped, pairs) == losses
+    assert weights(helped) == weights(alone)
+    assert (helped.folder / "model.toml").read_text() == (alone.folder / "model.toml").read_text()
+
+
+def test_the_losses_of_a_gpu_are_read_now_and_then() -> None:
+    losses, read = Losses(every=3), []
+    for step, value in enumerate((0.9, 0.8, 0.7, 0.6, 0.5), 5):
+        read.append(losses.add(torch.tensor(value), step, read=step == 9))
+    assert read == pytest.approx([0.9, 0.8, 0.8, 0.8, 0.5])
+    losses.add(torch.tensor(math.nan), 10, read=False)
+    with pytest.raises(SegmentationError, match="not finite in step 10; lower the learning rate"):
+        losses.add(torch.tensor(0.4), 11, read=True)
 
 
 def test_the_seed_makes_the_model(tmp_path: Path) -> None:
@@ -206,6 +230,8 @@ def test_settings_that_cannot_be_are_refused(changed: dict[str, object], message
 def test_arguments_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SegmentationError, match="wanted 2 class weights"):
         SmallUnet(tmp_path, KUMAR, replace(SETTINGS, class_weights=(1.0, 1.0, 1.0)))
+    with pytest.raises(SegmentationError, match="wanted workers of at least 0, or 'auto', got -1"):
+        SmallUnet(tmp_path, KUMAR, SETTINGS, workers=-1)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:

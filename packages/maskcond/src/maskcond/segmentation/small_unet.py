@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from cdm_core.config_file import dump_config, parse_config
+from cdm_core.network import seeded_weights
 from maskcond.arrays import Image, Labels
 from maskcond.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.extras import import_extra
+from maskcond.segmentation.loading import Workers, check_workers
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
 from maskcond.segmentation.pairs import check_pairs
@@ -33,7 +35,8 @@ class SmallUnet:
         settings: Network and training.
         device: Where it runs.
         checkpoint_every: Steps between checkpoints of a training.
-        workers: Processes that read and augment crops; 0 for none.
+        workers: Processes that read and augment crops, which they do not change; 0 for none. 'auto' takes the cores
+            less one for a GPU, and none for the CPU.
     """
 
     def __init__(
@@ -44,11 +47,12 @@ class SmallUnet:
         *,
         device: str | torch.device = "cpu",
         checkpoint_every: int = 200,
-        workers: int = 0,
+        workers: Workers = "auto",
     ) -> None:
         weights, wanted = settings.class_weights, len(classes.classes) + 1
         if weights is not None and len(weights) != wanted:
             raise SegmentationError(f"wanted {wanted} class weights, the background's first, got {len(weights)}")
+        check_workers(workers)
         self.folder = Path(folder)
         self.classes = classes
         self.settings = settings
@@ -130,8 +134,7 @@ class SmallUnet:
         unet = import_extra("dynamic_network_architectures.architectures.unet", extra="unet", use="the small U-Net")
         features = self.settings.features
         # the library draws first weights from the global generator, which so stays as it was
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded_weights(seed):
             network: nn.Module = unet.PlainConvUNet(
                 input_channels=3,
                 n_stages=len(features),

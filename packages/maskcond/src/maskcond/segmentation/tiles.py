@@ -54,14 +54,14 @@ def predict_tiled(
     height, width = image.shape[:2]
     tall, wide = (min(tile_px, multiple * math.ceil(side / multiple)) for side in (height, width))
     margins = ((0, max(0, tall - height)), (0, max(0, wide - width)), (0, 0))
-    padded = torch.from_numpy(np.pad(image, margins, mode="symmetric")).movedim(-1, 0)
+    padded = torch.from_numpy(np.pad(image, margins, mode="symmetric")).to(device).movedim(-1, 0)
     window = torch.outer(_window(tall), _window(wide)).to(device)
     total = torch.zeros((classes, *padded.shape[1:]), device=device)
     weights = torch.zeros(padded.shape[1:], device=device)
     for row in tile_starts(padded.shape[1], tall, tall // 4):
         for column in tile_starts(padded.shape[2], wide, wide // 4):
             place = (..., slice(row, row + tall), slice(column, column + wide))
-            shares = network(padded[place].to(device).float()[None] / 127.5 - 1)[0].float().softmax(dim=0)
+            shares = network(padded[place].float()[None] / 127.5 - 1)[0].float().softmax(dim=0)
             total[place] += shares * window
             weights[place] += window
     return np.asarray((total / weights)[:, :height, :width].cpu().numpy(), np.float32)
