@@ -13,6 +13,8 @@ from wsi_tiling.shards import SHARDS_FILE
 
 IN_MEMORY_PX = 2**26
 """Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
+CACHE_MIB = 512.0
+"""Decoded tiles that a process holds, of all slides together."""
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -164,7 +166,8 @@ def _open_slides(table: TileTable) -> dict[str, Slide]:
     """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
     slides: dict[str, Slide] = {}
     check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
-    for name, path in table.frame[["slide", "path"]].drop_duplicates().itertuples(index=False):
-        slide = open_slide(path)
+    places = table.frame[["slide", "path"]].drop_duplicates()
+    for name, path in places.itertuples(index=False):
+        slide = open_slide(path, cache_mib=CACHE_MIB / len(places))
         slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide
     return slides

@@ -19,7 +19,7 @@ def augmented_parent(
     is enlarged stay one picture, as in sampling. The same numbers are drawn whatever the settings.
 
     Args:
-        around: The parent's field round the patch's centre, at its size S, (S, S, 3) uint8; stays as it is.
+        around: The parent's field round the patch's centre, at its size or smaller, (S, S, 3) uint8; stays as it is.
         config: The ultra-resolution cascade.
         parent: The level above.
         level: The patch's level.
@@ -36,8 +36,8 @@ def augmented_parent(
     if not padded:
         return around
     # A slide's first patches begin at its edge: half of the examples are filled right up to the patch.
-    width = int(min(2 * reach, 1.0) * (parent.image_px - level.field_l0 / parent.scale) / 2)
     side = len(around)
+    width = int(min(2 * reach, 1.0) * (side - level.field_l0 / (parent.field_l0 / side)) / 2)
     kept = (
         slice(width * (down < 0), side - width * (down > 0)),
         slice(width * (right < 0), side - width * (right > 0)),

@@ -13,11 +13,30 @@ from urcdm.augment import augmented_parent
 from urcdm.config import Level, TrainingPlan
 from urcdm.context import read_context
 from urcdm.errors import TilesError
-from wsi_tiling import Slide, TileTable, TissueRule, read_region, resolve_rule, tissue_mask
+from urcdm.geometry import Box
+from wsi_tiling import Slide, TileTable, TissueRule, read_region, resolve_rule, shows_tissue
 
 Place = tuple[str, float, float]
 """A slide's name and a place on it (x, y), level-0 px."""
 _TRIES = 100
+READ_PX = 256
+"""Least side of the pictures that are read smaller than their level has them."""
+
+
+def read_px(level_px: int, stage_px: int) -> int:
+    """Returns the side at which a level's picture is read for a stage: the stage's own, but not under `READ_PX`.
+
+    A picture of 1,024 px for a network of 64 or 256 px would be decoded and resized for nothing. `Slide.read` takes it
+    from a level of the slide that is at least twice as fine, so it differs from the large picture made smaller by what
+    the slide's own levels differ: on a slide in JPEG by under 0.5 of 255 grey values on average at 64 px, and by under
+    2 at 256 px. A row or column that lies partly outside the slide is the fill colour, and is wider.
+
+    Args:
+        level_px: Side of the level's images.
+        stage_px: Side of the stage's.
+    """
+    side = max(stage_px, READ_PX)
+    return level_px if side >= level_px or level_px % side else side
 
 
 class LevelExamples:
@@ -27,7 +46,8 @@ class LevelExamples:
     slides), and turns and mirrors it with its context. Above the first level the tiles beside those of the table count
     too, and a place where sampling would not draw a patch, for want of tissue on the parent's picture, is drawn anew.
     So places at the rim of the tissue are as likely as any other, although the table leaves out tiles with little of
-    it. Outside a slide all has the configuration's fill colour. The n-th draw is always the same.
+    it. Outside a slide all has the configuration's fill colour. Pictures are read at the size that the stage needs, see
+    `read_px`. The n-th draw is always the same.
 
     Args:
         plan: The model to train.
@@ -71,10 +91,13 @@ class LevelExamples:
             name, x, y = self._place(rng)
             if self.parent is None:
                 break
-            around = self._read(name, x, y, self.parent)
-            if self._has_tissue(name, around, self.parent):
+            whole = self.make.context_px == self.parent.image_px
+            around = self._read(name, (x, y), self.parent.field_l0, self.parent.image_px) if whole else None
+            if self._has_tissue(name, (x, y), around, self.parent):
                 break
-        return self.make(self._read(name, x, y, self.level), around, rng)
+        if self.parent is not None and around is None:
+            around = self._read(name, (x, y), self.parent.field_l0, self.make.context_px)
+        return self.make(self._read(name, (x, y), self.level.field_l0, self.make.patch_px), around, rng)
 
     def _place(self, rng: np.random.Generator) -> Place:
         """Draws a slide and the centre of a patch on it, level-0 px."""
@@ -90,11 +113,11 @@ class LevelExamples:
         centre = np.floor(centre - field / 2) + field / 2
         return name, float(centre[0]), float(centre[1])
 
-    def _read(self, name: str, x: float, y: float, level: Level) -> NDArray[np.uint8]:
-        """Reads a level's field round a centre, (S, S, 3); the fill colour outside the slide, as in sampling."""
-        slide, left, top = self.slides[name], x - level.field_l0 / 2, y - level.field_l0 / 2
-        picture = slide.read((left, top), level.field_l0, level.image_px)
-        edges = np.arange(level.image_px + 1) * level.scale
+    def _read(self, name: str, centre: tuple[float, float], field_l0: float, side: int) -> NDArray[np.uint8]:
+        """Reads a field round a centre, (side, side, 3); the fill colour outside the slide, as in sampling."""
+        slide, left, top = self.slides[name], centre[0] - field_l0 / 2, centre[1] - field_l0 / 2
+        picture = slide.read((left, top), field_l0, side)
+        edges = np.arange(side + 1) * (field_l0 / side)
         x_first, y_first, width, height = slide.bounds_l0
         columns = (left + edges[:-1] < x_first) | (left + edges[1:] > x_first + width)
         rows = (top + edges[:-1] < y_first) | (top + edges[1:] > y_first + height)
@@ -103,8 +126,10 @@ class LevelExamples:
             picture[:, columns] = picture[rows] = self.config.fill
         return picture
 
-    def _has_tissue(self, name: str, around: NDArray[np.uint8], parent: Level) -> bool:
-        """Tells whether sampling would draw the patch in the centre of the parent's picture."""
+    def _has_tissue(
+        self, name: str, centre: tuple[float, float], around: NDArray[np.uint8] | None, parent: Level
+    ) -> bool:
+        """Tells whether sampling would draw a patch; by the parent's picture around it, or by what is read of that."""
         rule = self.config.tissue
         if rule.accepts_everything:
             return True
@@ -112,11 +137,13 @@ class LevelExamples:
             self.rules[name] = resolve_rule(rule, self.slides[name])
         side, half = parent.image_px, self.level.field_l0 / parent.scale / 2
         first, last = math.floor(side / 2 - half), math.ceil(side / 2 + half)
-        # By colour alone, what lies beyond the reach of erosion and dilation has no say.
-        margin = min((rule.erode_px + rule.dilate_px) // 2, first) if rule.goes_by_colour_alone else first
-        near = around[first - margin : last + margin, first - margin : last + margin]
-        mask = tissue_mask(near, self.rules.get(name, rule), parent.scale, self.slides[name].glass)
-        return bool(mask[margin : margin + last - first, margin : margin + last - first].any())
+        if around is None:
+            margin = min(rule.reach_px(parent.scale), first)
+            count = last - first + 2 * margin
+            around = self._read(name, centre, count * parent.scale, count)
+            first, last = margin, margin + last - first
+        patch = (slice(first, last), slice(first, last))
+        return shows_tissue(around, self.rules.get(name, rule), patch, parent.scale, self.slides[name].glass)
 
     def _with_neighbours(self) -> list[Place]:
         """The tiles of the table and, as far as they lie on the slide, the eight round each."""
@@ -146,6 +173,8 @@ class MakeExample:
         self.stage = plan.of_level(level)[stage].stage
         self.embedding = plan.urcdm.embedding(level)
         self.starts_from_parent = level > 0 and stage == 0 and self.stage.lowres_px is not None
+        self.patch_px = read_px(self.level.image_px, self.stage.image_px)
+        self.context_px = self._context_px()
 
     def __call__(
         self, patch: NDArray[np.uint8], around: NDArray[np.uint8] | None, rng: np.random.Generator
@@ -153,8 +182,9 @@ class MakeExample:
         """Turns and mirrors the patch with its context.
 
         Args:
-            patch: At the level's size, (S, S, 3) uint8.
-            around: The parent level's field round the same centre, at its size; not needed at the first level.
+            patch: At the level's size or at `patch_px`, (S, S, 3) uint8.
+            around: The parent level's field round the same centre, at its size or at `context_px`; not needed at the
+                first level.
             rng: Where chance comes from.
 
         Returns:
@@ -170,8 +200,9 @@ class MakeExample:
         example = {"image": tensor(read_region(patch, (0, 0, *patch.shape[1::-1]), side, self.config.fill))}
         if self.parent is not None and around is not None:
             seen = augmented_parent(around, self.config, self.parent, self.level, rng)
+            share = len(seen) / self.parent.image_px
             context = read_context(
-                lambda box, size: read_region(seen, box, size, self.config.fill),
+                lambda box, size: read_region(seen, _scaled(box, share), size, self.config.fill),
                 (self.parent.image_px / 2, self.parent.image_px / 2),
                 self.config,
                 self.parent,
@@ -182,13 +213,28 @@ class MakeExample:
             images = tensor(context.images)
             if self.config.context == "centre":
                 spread = rng.uniform(0, self.config.max_context_noise)
-                images[3:] += torch.from_numpy(rng.normal(0, spread, (3, side, side)).astype(np.float32))
+                noise = rng.standard_normal((3, side, side)) * spread
+                images[3:] += torch.from_numpy(noise.astype(np.float32))
             example["cond_images"] = images
             if context.centre is not None:
                 example["lowres"] = tensor(context.centre)
         if self.embedding is not None:
             example["embedding"] = torch.tensor(self.embedding)
         return example
+
+    def _context_px(self) -> int:
+        """The side at which the parent's picture is wanted: all of it where a sharp centre or a blur comes of it."""
+        if self.parent is None:
+            return 0
+        config = self.config
+        if config.context == "centre" or self.starts_from_parent or config.max_context_blur:
+            return self.parent.image_px
+        return read_px(self.parent.image_px, self.stage.image_px)
+
+
+def _scaled(box: Box, factor: float) -> Box:
+    x0, y0, x1, y1 = box
+    return x0 * factor, y0 * factor, x1 * factor, y1 * factor
 
 
 class InTurn:

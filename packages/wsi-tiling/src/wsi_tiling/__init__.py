@@ -22,7 +22,7 @@ from wsi_tiling.region import read_region
 from wsi_tiling.slide import ArraySlide, Slide, load_into_memory
 from wsi_tiling.slide_files import PassedOver, SlideSearch, find_slides, slide_files
 from wsi_tiling.slide_identity import check_identities, slide_identity
-from wsi_tiling.tissue import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, tissue_mask
+from wsi_tiling.tissue import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, shows_tissue, tissue_mask
 
 if TYPE_CHECKING:
     from wsi_tiling.crops import dihedral, dihedral_inverse, random_crops
@@ -88,6 +88,7 @@ __all__ = [
     "resolve_rule",
     "saved_but_not_given",
     "saved_tiles",
+    "shows_tissue",
     "slide_files",
     "slide_identity",
     "split_by_group",

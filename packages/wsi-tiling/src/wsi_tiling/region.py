@@ -154,6 +154,8 @@ def resample(
 def _over_fill(image: Image, down: NDArray[np.float64], across: NDArray[np.float64], fill: Colour) -> Image:
     """Mixes the fill colour, in place, into the rows and columns that a picture covers in part: those at its edges."""
     rows, cols = np.flatnonzero(down < 1), np.flatnonzero(across < 1)
+    if not len(rows) and not len(cols):
+        return image
     for part in (np.ix_(rows, np.arange(len(across))), np.ix_(np.flatnonzero(down == 1), cols)):
         covered = (down[part[0]] * across[part[1]])[..., None]
         image[part] = np.rint(image[part] * covered + np.asarray(fill) * (1 - covered))

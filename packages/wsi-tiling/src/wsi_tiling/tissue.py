@@ -6,7 +6,7 @@ is what is as bright as the glass in red, green and blue.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +19,7 @@ from wsi_tiling.checks import check_colour, check_number, is_whole
 from wsi_tiling.components import without_small_parts
 from wsi_tiling.errors import SlideError
 from wsi_tiling.glass import DEFAULT_BACKGROUND, glass_of
-from wsi_tiling.pen import INK, Flags, ink_flags, pen_mask
+from wsi_tiling.pen import INK, PEN_REACH_L0, Flags, ink_flags, pen_mask
 from wsi_tiling.region import MAX_BAND_PX, Colour, Image, check_image
 from wsi_tiling.slide import Slide
 
@@ -98,6 +98,16 @@ class TissueRule:
         """Whether a pixel's neighbours have no say, but for erosion and dilation."""
         return not (self.reject_pen or self.looks_at_areas)
 
+    def reach_px(self, scale_l0: float) -> int:
+        """Returns how far from a pixel, in pixels, others have a say in whether it is tissue.
+
+        Args:
+            scale_l0: Level-0 pixels a pixel.
+        """
+        pen = int(PEN_REACH_L0 / scale_l0) + 4 if self.reject_pen else 0
+        areas = sum(math.ceil(area / scale_l0**2) for area in (self.min_area_l0, self.max_hole_l0))
+        return (self.erode_px + self.dilate_px) // 2 + pen + areas
+
     @property
     def looks_at_areas(self) -> bool:
         """Whether specks or holes count, of which pixels anywhere may be part."""
@@ -135,7 +145,46 @@ def tissue_mask(
     """
     check_image(image)
     glass = _glass(image, rule, background)
-    mask = clean(classify(image, resolve_rule(rule, image, glass), glass), rule, scale_l0)
+    return _eroded_and_dilated(clean(classify(image, resolve_rule(rule, image, glass), glass), rule, scale_l0), rule)
+
+
+def shows_tissue(
+    image: Image,
+    rule: TissueRule,
+    box: tuple[slice, slice],
+    scale_l0: float = 1.0,
+    background: Colour | None = None,
+) -> bool:
+    """Returns whether a part of a picture has tissue: any pixel of `tissue_mask(...)[box]`, but faster.
+
+    Args:
+        image: Picture, (H, W, 3) uint8 RGB.
+        rule: See `tissue_mask`.
+        box: Rows and columns of the part, with their begin and end.
+        scale_l0: See `tissue_mask`.
+        background: See `tissue_mask`.
+
+    Raises:
+        ValueError: As of `tissue_mask`.
+    """
+    if rule.looks_at_areas:
+        return bool(tissue_mask(image, rule, scale_l0, background)[box].any())
+    check_image(image)
+    glass = _glass(image, rule, background)
+    rule = resolve_rule(rule, image, glass)
+    reach = (rule.erode_px + rule.dilate_px) // 2  # of colours, what lies further away has no say
+    rows, columns = (slice(max(side.start - reach, 0), side.stop + reach) for side in box)
+    mask = colour_mask(image[rows, columns], rule, glass)
+    if rule.reject_pen and mask.any():  # of ink, all of the picture has
+        mask &= ~pen_mask(_flags(image, lambda band: ink_flags(band, glass)), scale_l0)[rows, columns]
+    mask = _eroded_and_dilated(mask, rule)
+    inner = (
+        slice(side.start - near.start, side.stop - near.start) for side, near in zip(box, (rows, columns), strict=True)
+    )
+    return bool(mask[tuple(inner)].any())
+
+
+def _eroded_and_dilated(mask: NDArray[np.bool_], rule: TissueRule) -> NDArray[np.bool_]:
     if rule.erode_px:
         mask = ndimage.minimum_filter(mask, size=rule.erode_px, mode="nearest")
     if rule.dilate_px:
@@ -209,11 +258,20 @@ def classify(image: Image, rule: TissueRule, glass: Colour) -> Flags:
     """Flags, (H, W) uint8, what each pixel's colour says: that it passes the limits, and ink if the rule rejects it."""
     if rule.accepts_everything:
         return np.full(image.shape[:2], _COLOUR, np.uint8)
+
+    def of_band(band: Image) -> Flags:
+        passing = _passes(band, rule, glass).view(np.uint8)
+        return passing | ink_flags(band, glass) if rule.reject_pen else passing
+
+    return _flags(image, of_band)
+
+
+def _flags(image: Image, of_band: Callable[[Image], Flags]) -> Flags:
+    """Flags, (H, W) uint8, of a picture, made in bands of bounded size."""
     flags = np.empty(image.shape[:2], np.uint8)
     top = 0
     for band in _bands(image):
-        passing = _passes(band, rule, glass).view(np.uint8)
-        flags[top : top + len(band)] = passing | ink_flags(band, glass) if rule.reject_pen else passing
+        flags[top : top + len(band)] = of_band(band)
         top += len(band)
     return flags
 
@@ -270,5 +328,6 @@ def _passes(image: Image, rule: TissueRule, glass: Colour) -> NDArray[np.bool_]:
     passing = (hsv[..., 0] > rule.min_hue) & (hsv[..., 1] > rule.min_saturation)
     if rule.min_hue >= 0 or rule.min_saturation >= 0:
         passing &= hsv[..., 2] >= DARKEST
-        passing &= ~(image >= np.asarray(glass, np.uint8)).all(axis=-1)
+        bright = image >= np.asarray(glass, np.uint8)
+        passing &= ~(bright[..., 0] & bright[..., 1] & bright[..., 2])  # many times as fast as `all(axis=-1)`
     return np.asarray(passing)
