@@ -197,7 +197,7 @@ class StageMemory:
         return ledger
 
 
-class _Ledger(TorchDispatchMode):
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Takes down each storage that is made within the block, and when it is let go of.
 
     The batch has a prime number of images that divides no weight's size. So a storage whose size it divides grows with
@@ -211,9 +211,10 @@ class _Ledger(TorchDispatchMode):
     """
 
     def __init__(self, unet: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         tensors = [*unet.parameters(), *unet.buffers()]
-        self.images = next((prime for prime in PRIMES if all(each.nbytes % prime for each in tensors)), PRIMES[-1])
+        sizes = {each.nbytes for each in tensors} - {0}
+        self.images = next((prime for prime in PRIMES if all(size % prime for size in sizes)), PRIMES[-1])
         self._unet = unet
         self._weights = {each.untyped_storage()._cdata for each in tensors}
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
@@ -229,15 +230,15 @@ class _Ledger(TorchDispatchMode):
 
     def __enter__(self) -> Self:
         self._hooks = [
-            weight.register_post_accumulate_grad_hook(self._complete)
+            weight.register_post_accumulate_grad_hook(self._complete)  # type: ignore[no-untyped-call]
             for weight in self._unet.parameters()
             if weight.requires_grad
         ]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         for hook in self._hooks:
             hook.remove()
 
