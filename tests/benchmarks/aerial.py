@@ -33,7 +33,7 @@ from torch import Tensor
 from cdm_core.config_file import dump_config
 from urcdm import Level, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig, sharpness
 from urcdm.context import read_context
-from urcdm.tasks import sample_patches
+from urcdm.tasks import run_tasks
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan
 from wsi_tiling import ArraySlide, TileTable, TissueRule, load_into_memory, open_slide, read_region
@@ -118,7 +118,7 @@ def draw(model: Urcdm, contexts: list[Images]) -> Images:
         centre = (side / 2, side / 2)
         context = read_context(read, centre, model.config, LOW, HIGH, HIGH.image_px, lowres_px)
         tasks.append(PatchTask(1, 0, (0, number), number, context.images, context.centre))
-    batches = [sample_patches(model, tasks[start : start + 8]) for start in range(0, len(tasks), 8)]
+    batches = [run_tasks(model, tasks[start : start + 8]) for start in range(0, len(tasks), 8)]
     return np.stack([image for batch in batches for image in batch])
 
 

@@ -48,7 +48,7 @@ from urcdm import (
     sharpness,
 )
 from urcdm.context import read_context
-from urcdm.tasks import sample_patches
+from urcdm.tasks import run_tasks
 from wsi_tiling import ArraySlide, TissueRule, find_tiles, load_into_memory, open_slide, read_region
 
 Images = NDArray[np.uint8]
@@ -217,7 +217,7 @@ def draw(
         step = side // SIDE
         context = around[::step, ::step] if way.nearest else context
         tasks.append(PatchTask(1, 0, (0, number), 1000 * seed + number, np.ascontiguousarray(context)))
-    batches = [sample_patches(model, tasks[start : start + 16]) for start in range(0, len(tasks), 16)]
+    batches = [run_tasks(model, tasks[start : start + 16]) for start in range(0, len(tasks), 16)]
     return np.stack([image for batch in batches for image in batch])
 
 

@@ -1,5 +1,6 @@
 """Joint sampling against the one loop of cdm-core, run over the whole canvas with predictions averaged."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,24 @@ from numpy.typing import NDArray
 
 from cdm_core import SamplingConfig, sample
 from cdm_core.schedule import Schedule
-from urcdm import Canvas, InProcessExecutor, RunSettings, SerialExecutor, Task, Urcdm, generate
+from urcdm import (
+    Canvas,
+    InProcessExecutor,
+    PatchTask,
+    RunSettings,
+    SerialExecutor,
+    Task,
+    Urcdm,
+    conditions,
+    generate,
+    joint,
+)
 from urcdm.fixed_point import pack, unpack
 from urcdm.generate import open_stage
 from urcdm.level_run import LevelRun
+from urcdm.patch_store import PatchStore
+from urcdm.patch_task import DenoiseTask
 from urcdm.place_noise import noise_key, place_noise
-from urcdm.tasks import DenoiseTask
 from wsi_tiling import TissueRule
 
 SIZE_L0 = (96, 64)
@@ -183,3 +196,68 @@ def test_a_solver_of_two_predictions_a_step_is_refused(make_model: MakeModel, tm
 def test_there_is_nothing_to_resample() -> None:
     with pytest.raises(ValueError, match="nothing to resample"):
         RunSettings(SIZE_L0, joint=True, resample=2)
+
+
+@pytest.mark.parametrize(
+    ("share", "every_s", "saved"), [(0.25, 10**9, {0}), (0.25, 0, {0, 1, 2}), (0.0, 10**9, {0, 1, 2})]
+)
+def test_steps_are_saved_now_and_then_if_they_fit_into_memory(
+    model: Urcdm,
+    slide: NDArray[np.uint8],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    every_s: float,
+    saved: set[int],
+) -> None:
+    def scratch(canvas: Canvas, name: str, *args: Any) -> PatchStore:
+        opened.append(name)
+        return own(canvas, name, *args)
+
+    opened: list[str] = []
+    own = Canvas.scratch
+    monkeypatch.setattr(Canvas, "scratch", scratch)
+    monkeypatch.setattr(joint, "STEPS_SHARE", share)
+    monkeypatch.setattr(joint, "SAVE_EVERY_S", every_s)
+    assert np.abs(draw(model, tmp_path).astype(int) - slide).max() <= 1
+    assert {int(name.split("-step-")[1][0]) for name in opened if name.startswith("high")} == saved
+    assert not list(tmp_path.glob("*-step-*"))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.0])
+def test_what_was_saved_is_not_predicted_again(
+    model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(joint, "STEPS_SHARE", share)
+    monkeypatch.setattr(joint, "SAVE_EVERY_S", 0)
+    whole, before, after = Dies(model, 10**6), Dies(model, 21), Dies(model, 10**6)
+    draw(model, tmp_path / "whole", whole, batch=4)
+    with pytest.raises(ConnectionError):
+        draw(model, tmp_path / "broken", before, batch=4)
+    assert np.abs(draw(model, tmp_path / "broken", after, batch=4).astype(int) - slide).max() <= 1
+    assert 21 + (10**6 - after.left) <= 10**6 - whole.left + 2  # what was at work, and batches that are not full
+
+
+def test_conditions_and_their_noise_are_made_once_for_all_steps(
+    model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(level: LevelRun, stage: int, cell: tuple[int, int], below: Any) -> PatchTask:
+        reads[level.number, stage, cell] += 1
+        return own_read(level, stage, cell, below)
+
+    def draw_noise(shape: tuple[int, ...], generators: list[torch.Generator], device: torch.device) -> torch.Tensor:
+        images.append(len(generators))
+        return own_noise(shape, generators, device)
+
+    reads: Counter[tuple[int, int, tuple[int, int]]] = Counter()
+    images: list[int] = []
+    own_read, own_noise = LevelRun.conditions, conditions.draw_noise
+    monkeypatch.setattr(LevelRun, "conditions", read)
+    monkeypatch.setattr(conditions, "draw_noise", draw_noise)
+    monkeypatch.setattr(joint, "CONDITIONS_BYTES", 0)  # but a share of the free memory
+    draw(model, tmp_path / "three", batch=4)
+    assert set(reads.values()) == {1}
+    drawn = sum(images)
+    images.clear()
+    draw(model, tmp_path / "one", batch=4, steps=1)
+    assert sum(images) == drawn

@@ -12,7 +12,7 @@ from cdm_core import Cascade, CascadeConfig, TrainingConfig
 from urcdm import Level, LevelExamples, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig
 from urcdm.config import SHARED
 from urcdm.examples import InTurn
-from urcdm.tasks import sample_patches
+from urcdm.tasks import run_tasks
 from wsi_tiling import ArraySlide, TileTable, TissueRule, find_tiles
 
 MakeModel = Callable[..., Urcdm]
@@ -62,7 +62,7 @@ def test_levels_are_learned_from_in_turn_and_told_to_the_network(plan: TrainingP
 def test_sampling_tells_the_network_its_level(model: Urcdm) -> None:
     context, lowres = np.full((16, 16, 6), 90, np.uint8), np.full((4, 4, 3), 90, np.uint8)
     tasks = [PatchTask(level, 0, (0, 0), 7, context, lowres) for level in (1, 2)]
-    one, other = (sample_patches(model, [task])[0].astype(int) for task in tasks)
+    one, other = (run_tasks(model, [task])[0].astype(int) for task in tasks)
     assert (one != other).any()
 
 

@@ -18,8 +18,9 @@ from urcdm.model import Urcdm
 from urcdm.on_ray import RayExecutor
 from urcdm.order import PatchGrid
 from urcdm.outpainting import outpainting
+from urcdm.patch_task import DenoiseTask, PatchTask, StageKey, Task
 from urcdm.quality import coherence, seam, sharpness
-from urcdm.tasks import DenoiseTask, PatchTask, StageKey, Task, stage_batch
+from urcdm.tasks import PreparedBatch, stage_batch
 
 if TYPE_CHECKING:
     from urcdm.examples import LevelExamples
@@ -37,6 +38,7 @@ __all__ = [
     "NetworkPlan",
     "PatchGrid",
     "PatchTask",
+    "PreparedBatch",
     "Progress",
     "RayExecutor",
     "RunSettings",

@@ -1,22 +1,26 @@
 """Who works off batches of patches: the seam between a slide's order and the devices that draw it."""
 
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import torch
 from numpy.typing import NDArray
 
+from cdm_core.sampler import TakeSteps
+from urcdm.conditions import KeptConditions
 from urcdm.model import Urcdm
 from urcdm.order import Cell, Front
-from urcdm.tasks import StageKey, Task, run_tasks, stage_of
+from urcdm.patch_task import StageKey, Task, stage_of
+from urcdm.tasks import PreparedBatch, prepare_batch
 
-MAKERS = 2
-"""Threads that make tasks: enlarging and blending pictures leaves the interpreter free most of the time."""
+LEAST_MAKERS, MOST_MAKERS = 2, 16
+"""Threads that make tasks, one fewer than there are cores: enlarging and blending pictures leaves the interpreter free
+most of the time. Each takes some 60 MB for patches of 1,024 px."""
 Finished = list[NDArray[Any]]
 
 
@@ -64,39 +68,76 @@ class SerialExecutor(ABC):
 class InProcessExecutor(SerialExecutor):
     """Works with a model of this process.
 
+    On a GPU the next batch is prepared, noise and copies, while one is at work.
+
     Args:
         model: The model, on the device to use.
         full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
             one size only.
         parts: A batch is cut into so many, which are worked on side by side, each with its share of torch's threads.
             On a CPU two halves on a core each are done sooner than the whole on two cores.
+        takes: How the patches of stages take their steps, where they do not take one after the other; see
+            `cdm_core.inference.compiled_steps`.
     """
 
-    def __init__(self, model: Urcdm, *, full: Mapping[StageKey, int] | None = None, parts: int = 1) -> None:
+    def __init__(
+        self,
+        model: Urcdm,
+        *,
+        full: Mapping[StageKey, int] | None = None,
+        parts: int = 1,
+        takes: Mapping[StageKey, TakeSteps] | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.full, self.parts = model, dict(full or {}), parts
+        self.model, self.full, self.parts, self.takes = model, dict(full or {}), parts, dict(takes or {})
         self._threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(
             parts, "urcdm-part", initializer=torch.set_num_threads, initargs=(max(1, self._threads // parts),)
         )
+        self._kept = KeptConditions()
+        self._preparing = None
+        if model.cascades[0].device.type == "cuda":
+            self._preparing = ThreadPoolExecutor(1, thread_name_prefix="urcdm-prepare")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
+        if self._preparing is not None:
+            self._preparing.shutdown(cancel_futures=True)
         self._pool.shutdown()
+        self._kept.clear()
+
+    def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
+        """Hands out tasks of one kind and stage as one batch."""
+        if self._preparing is None:
+            return super().submit(tasks)
+        prepared = self._preparing.submit(self.prepare, tasks)
+        return self._thread.submit(lambda: self.finish(prepared.result())[: len(tasks)])
 
     def run(self, tasks: Sequence[Task]) -> Finished:
         """Works off a batch now."""
-        wanted = self.full.get(stage_of(tasks[0]))
-        missing = (wanted or 0) - len(tasks)
-        if wanted or self.parts == 1 or len(tasks) == 1:
+        if self.full.get(stage_of(tasks[0])) or self.parts == 1 or len(tasks) == 1:
             if self.parts > 1:  # threads that are new take the number that was set last, in any thread
                 torch.set_num_threads(self._threads)
-            return run_tasks(self.model, [*tasks, *[tasks[-1]] * missing])[: len(tasks)]
+            return self._work(tasks)
         size = -(-len(tasks) // self.parts)
         shares = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        return [each for done in self._pool.map(partial(run_tasks, self.model), shares) for each in done]
+        return [each for done in self._pool.map(self._work, shares) for each in done]
+
+    def prepare(self, tasks: Sequence[Task]) -> PreparedBatch:
+        """Prepares a batch, filled up where its stage wants that; a GPU is not waited for."""
+        missing = self.full.get(stage_of(tasks[0]), 0) - len(tasks)
+        return prepare_batch(self.model, [*tasks, *[tasks[-1]] * missing], self._kept)
+
+    def finish(self, batch: PreparedBatch) -> Finished:
+        """Works off a prepared batch now."""
+        finished = batch.run(self.takes.get(batch.stage))
+        self._kept.measure(self.model.cascades[batch.stage[0]].device)
+        return finished
+
+    def _work(self, tasks: Sequence[Task]) -> Finished:
+        return self.finish(self.prepare(tasks))[: len(tasks)]
 
 
 def work_off(
@@ -116,7 +157,7 @@ def work_off(
     """
     pending: dict[Future[Finished], list[Cell]] = {}
     made: deque[tuple[Cell, Future[Task]]] = deque()
-    makers = ThreadPoolExecutor(MAKERS, thread_name_prefix="urcdm-make")
+    makers = ThreadPoolExecutor(count_makers(), thread_name_prefix="urcdm-make")
 
     def make_ahead(count: int) -> None:
         made.extend((cell, makers.submit(make, cell)) for cell in front.take(count - len(made)))
@@ -129,7 +170,7 @@ def work_off(
                 pending[executor.submit([task.result() for _, task in chosen])] = [cell for cell, _ in chosen]
             if not pending:
                 return
-            make_ahead(batch)
+            make_ahead(batch * executor.workers)
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 cells = pending.pop(future)
                 yield list(zip(cells, future.result(), strict=True))
@@ -139,6 +180,11 @@ def work_off(
         makers.shutdown(cancel_futures=True)
         for future in pending:
             future.cancel()
+
+
+def count_makers() -> int:
+    """Returns how many threads make tasks on this machine."""
+    return max(LEAST_MAKERS, min((os.cpu_count() or 1) - 1, MOST_MAKERS))
 
 
 def _batch(workers: int, pending: int, ready: int, batch: int) -> int:

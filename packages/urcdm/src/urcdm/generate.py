@@ -15,7 +15,7 @@ from urcdm.joint import JointStage
 from urcdm.level_run import LevelRun
 from urcdm.model import Urcdm
 from urcdm.order import Cell
-from urcdm.tasks import PatchTask, StageKey
+from urcdm.patch_task import PatchTask, StageKey
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from urcdm.context import read_context
 from urcdm.geometry import LevelGeometry
 from urcdm.model import Urcdm
 from urcdm.order import Cell, PatchGrid
-from urcdm.tasks import PatchTask, patch_seed
+from urcdm.patch_task import PatchTask, patch_seed
 from wsi_tiling import TissueRule, tissue_mask
 
 TISSUE_PX = 4096

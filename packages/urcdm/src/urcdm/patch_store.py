@@ -1,4 +1,4 @@
-"""Patches on disk, one chunk of a zarr array each: a patch is there whole, or not at all."""
+"""Patches on disk, one chunk of a zarr array each, there whole or not at all; and patches in memory."""
 
 import re
 from pathlib import Path
@@ -112,6 +112,43 @@ class PatchStore:
     def _find_done(self) -> set[Cell]:
         matches = (_CHUNK.fullmatch(path.name) for path in self.path.iterdir())
         return {(int(match[1]), int(match[2])) for match in matches if match}
+
+
+class PatchMemory:
+    """Patches in memory, used as a `PatchStore` is.
+
+    Args:
+        saved: What is written, and what has been written before, is also there.
+    """
+
+    def __init__(self, saved: PatchStore | None = None) -> None:
+        self._saved = saved
+        self._patches: dict[Cell, NDArray[Any]] = {}
+        self.done: set[Cell] = set() if saved is None else set(saved.done)
+
+    def write(self, cell: Cell, pixels: NDArray[Any]) -> None:
+        """Keeps a finished patch, (S, S, 3), which nobody may change any more.
+
+        Raises:
+            CanvasError: It cannot be saved.
+        """
+        if self._saved is not None:
+            self._saved.write(cell, pixels)
+        self._patches[cell] = pixels
+        self.done.add(cell)
+
+    def load(self, cell: Cell) -> NDArray[Any]:
+        """Gives a finished patch, (S, S, 3), which is not to be changed.
+
+        Raises:
+            CanvasError: It was saved before, and is damaged.
+        """
+        pixels = self._patches.get(cell)
+        if pixels is None:
+            if self._saved is None:
+                raise KeyError(cell)
+            pixels = self._patches[cell] = self._saved.load(cell)
+        return pixels
 
 
 def canvas_error(path: Path, error: Exception, otherwise: str) -> CanvasError:

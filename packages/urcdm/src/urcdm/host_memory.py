@@ -1,0 +1,65 @@
+"""How much of the host's memory is free, and a cache for what is used in turns."""
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+MEMINFO, CONTAINER = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def available_bytes() -> int:
+    """Returns how much memory programs can still take, bytes: of the machine, and of the container that this one is in.
+
+    A quarter of all memory where neither says so.
+    """
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4]
+    machine = re.search(r"MemAvailable:\s+(\d+) kB", _text(MEMINFO))
+    if machine:
+        free = [1024 * int(machine[1])]
+    limit, used = _text(CONTAINER / "memory.max").strip(), _text(CONTAINER / "memory.current").strip()
+    files = re.search(r"^inactive_file (\d+)", _text(CONTAINER / "memory.stat"), re.MULTILINE)  # given back when asked
+    if limit.isdecimal() and used.isdecimal():
+        free.append(int(limit) - int(used) + (int(files[1]) if files else 0))
+    return max(0, min(free))
+
+
+class FillingCache(Generic[Key, Value]):
+    """Keeps what was made first, as much as has room, and makes all else anew whenever it is asked for.
+
+    It is for what is used in turns: a cache of what was used last would always have dropped what comes next. Several
+    threads may use it.
+
+    Args:
+        room: How much it keeps, bytes.
+        make: Makes the value of a key, which nobody may change.
+        size: Gives the bytes of a value.
+    """
+
+    def __init__(self, room: int, make: Callable[[Key], Value], size: Callable[[Value], int]) -> None:
+        self._room, self._make, self._size = room, make, size
+        self._kept: dict[Key, Value] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Value:
+        """Gives the value of a key."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        value = self._make(key)
+        with self._lock:
+            if key not in self._kept and self._size(value) <= self._room:
+                self._room -= self._size(value)
+                self._kept[key] = value
+        return value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
