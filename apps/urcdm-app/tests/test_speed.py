@@ -12,7 +12,8 @@ import torch
 import urcdm
 from cdm_core import Cascade
 from cdm_core.batch_size import BatchSize
-from urcdm_app import speed
+from cdm_core.sampler import take_steps
+from urcdm_app import drawing, speed
 from urcdm_app.errors import UsageError
 
 RunApp = Callable[..., Any]
@@ -33,17 +34,20 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
     return networks
 
 
-def pretend_gpu(monkeypatch: pytest.MonkeyPatch, seconds: float, compiler: bool = True) -> list[tuple[Any, ...]]:
-    """Makes the model look as if it were on a GPU that takes so long for a step of an image; tells what it measured."""
+def pretend_gpu(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, compiler: bool = True, around: float = 0.0
+) -> list[tuple[Any, ...]]:
+    """Makes the model look as if it were on a GPU that takes so long for a step of an image, and a host that takes so
+    long around them; tells what it measured."""
     measured: list[tuple[Any, ...]] = []
 
     def stage_batch(_model: urcdm.Urcdm, key: urcdm.StageKey, *, limit: int, size: int | None) -> BatchSize:
         measured.append((key, limit, size))
-        return BatchSize(size or limit, seconds)
+        return BatchSize(size or limit, seconds, around)
 
     monkeypatch.setattr(Cascade, "device", torch.device("cuda"))
     monkeypatch.setattr(urcdm, "stage_batch", stage_batch)
-    monkeypatch.setattr(speed, "_has_compiler", lambda: compiler)
+    monkeypatch.setattr(speed, "has_compiler", lambda: compiler)
     return measured
 
 
@@ -70,20 +74,33 @@ def test_on_a_gpu_batches_are_measured(loaded: urcdm.Urcdm, monkeypatch: pytest.
 def test_workers_share_what_is_ready_and_the_time(loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = urcdm.RunSettings((64, 64))
     assert speed.choose_batches(loaded, settings, batch=None, compiled=None, workers=2).size[2, 0] == 3  # of 5
-    measured = pretend_gpu(monkeypatch, seconds=7.0)
+    measured = pretend_gpu(monkeypatch, seconds=5.0)
     batches = speed.choose_batches(loaded, settings, batch=None, compiled=None, workers=2)
     assert measured[-1] == ((2, 0), 3, None)
-    assert batches.full == {}  # 350 seconds, shared by two
+    assert batches.seconds[2, 0] == 125  # 250 seconds, shared by two
+    assert batches.full == {}
+
+
+def test_joint_sampling_has_all_patches_ready(loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = urcdm.RunSettings((64, 64), joint=True)
+    assert speed.choose_batches(loaded, settings, batch=None, compiled=None).size[2, 0] == 5  # on a CPU as in order
+    measured = pretend_gpu(monkeypatch, seconds=7.0, around=10**6)
+    batches = speed.choose_batches(loaded, settings, batch=None, compiled=None)
+    assert measured[-1] == ((2, 0), 25, None)
+    assert batches.seconds[2, 0] == 350  # the host's noise is kept from step to step
+    assert (batches.full, batches.loops) == ({(2, 0): 25}, set())
 
 
 @pytest.mark.parametrize(
-    ("seconds", "chosen", "compiler", "networks"),
+    ("seconds", "around", "chosen", "compiler", "networks", "loops"),
     [
-        (1.0, None, True, []),
-        (7.0, None, True, [(2, 0)]),  # 25 patches of 2 steps take 350 seconds
-        (7.0, None, False, []),
-        (7.0, False, True, []),
-        (0.0, True, True, STAGES),
+        (1.0, 0.0, None, True, [], set()),
+        (5.0, 0.0, None, True, [(2, 0)], set()),  # 25 patches of 2 steps take 250 seconds, and 156 if compiled
+        (5.0, 8.0, None, True, [], set()),  # but the host takes 200
+        (7.0, 0.0, None, True, [], {(2, 0)}),  # 350 seconds, and 219: worth two compilations
+        (7.0, 0.0, None, False, [], set()),
+        (7.0, 0.0, False, True, [], set()),
+        (0.0, 0.0, True, True, [], set(STAGES)),
     ],
 )
 def test_on_a_gpu_networks_with_minutes_of_work_are_compiled(
@@ -91,15 +108,45 @@ def test_on_a_gpu_networks_with_minutes_of_work_are_compiled(
     compiled: list[torch.nn.Module],
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
+    around: float,
     chosen: bool | None,
     compiler: bool,
     networks: list[urcdm.StageKey],
+    loops: set[urcdm.StageKey],
 ) -> None:
-    pretend_gpu(monkeypatch, seconds, compiler)
+    pretend_gpu(monkeypatch, seconds, compiler, around)
     batches = speed.choose_batches(loaded, urcdm.RunSettings((64, 64)), batch=None, compiled=chosen)
     speed.compile_networks(loaded, batches)
     assert compiled == [loaded.cascades[level].unets[stage] for level, stage in networks]
-    assert batches.full == {key: batches.size[key] for key in networks}
+    assert batches.loops == loops
+    assert batches.full == {key: batches.size[key] for key in STAGES if key in networks or key in loops}
+
+
+@pytest.mark.parametrize("settings", [{"resample": 2}, {"steps": 5}])
+def test_loops_are_compiled_if_they_are_short_and_draw_no_noise(
+    loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch, settings: dict[str, int]
+) -> None:
+    pretend_gpu(monkeypatch, 0.0)
+    batches = speed.choose_batches(loaded, urcdm.RunSettings((64, 64), **settings), batch=None, compiled=True)
+    assert (list(batches.full), batches.loops) == (STAGES, set())
+
+
+@pytest.mark.parametrize(("in_threads", "mode"), [(True, "reduce-overhead"), (False, None)])
+def test_patches_take_the_compiled_loop(
+    loaded: urcdm.Urcdm, monkeypatch: pytest.MonkeyPatch, in_threads: bool, mode: str | None
+) -> None:
+    def take(*given: Any) -> torch.Tensor:
+        taken.append(len(given[1]))
+        return take_steps(*given)
+
+    modes: list[str | None] = []
+    taken: list[int] = []
+    monkeypatch.setattr(speed, "graphs_run_in_threads", lambda: in_threads)
+    monkeypatch.setattr(speed, "compiled_steps", lambda mode: modes.append(mode) or take)
+    batches = speed.Batches(size={(0, 0): 2}, full={(0, 0): 2}, loops={(0, 0)})
+    with drawing.Drawer(lambda: loaded, "cpu", "fp32", batches) as drawer:
+        drawn = drawer.submit([urcdm.PatchTask(0, 0, (0, 0), 0)]).result()
+    assert (len(drawn), taken, modes) == (1, [2], [mode])
 
 
 def test_precision_is_what_the_device_is_good_at_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from urcdm_app.errors import UsageError
 from urcdm_app.speed import (
     Batches,
     choose_batches,
+    compile_loops,
     compile_networks,
     make_ready,
     parts_of_batch,
@@ -177,9 +178,9 @@ class Drawer(urcdm.InProcessExecutor):
     def __init__(self, get_model: GetModel, device: str, precision: Precision, batches: Batches) -> None:
         model = make_ready(get_model(), resolve_device(device), precision)
         compile_networks(model, batches)
-        super().__init__(model, full=batches.full, parts=parts_of_batch(model))
+        super().__init__(model, full=batches.full, parts=parts_of_batch(model), takes=compile_loops(batches))
 
-    def run(self, tasks: Sequence[urcdm.Task]) -> list[NDArray[Any]]:
-        """Works off a batch now."""
+    def finish(self, batch: urcdm.PreparedBatch) -> list[NDArray[Any]]:
+        """Works off a prepared batch now."""
         with telling_of_compilation():
-            return super().run(tasks)
+            return super().finish(batch)

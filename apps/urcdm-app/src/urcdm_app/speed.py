@@ -1,31 +1,53 @@
 """How the networks of a model are run: precision, batch sizes, compilation."""
 
-import importlib.util
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 import urcdm
-from cdm_core.inference import Precision, best_precision, compile_in_place, prepare_for_sampling
+from cdm_core import StageConfig
+from cdm_core.inference import (
+    Precision,
+    best_precision,
+    compile_in_place,
+    compiled_steps,
+    graphs_run_in_threads,
+    has_compiler,
+    is_compilation_error,
+    prepare_for_sampling,
+)
+from cdm_core.sampler import TakeSteps
 from run_folder import first_line
 from urcdm_app.errors import UsageError
+from wsi_tiling import Grid
 
 CPU_BATCH = 8
 MOST_PARTS = 4
-COMPILING_PAYS_S = 300
-"""Seconds of sampling over which a network is compiled on a GPU, which takes it a minute or two."""
+COMPILATION_S = 60
+"""Seconds that a GPU must save by a compiled network to be worth it, or more: compiling one takes a minute or two."""
+SPEED_UP = 1.6
+"""How many times faster a step is once its network is compiled; of a host that is waited for, nothing gets faster."""
+LOOP_STEPS = 4
+"""Most steps that are compiled as one: it takes as long as to compile the network so many times."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Patches sampled together in each stage, and the stages whose networks are compiled, which want full batches."""
+    """How the patches of each stage are sampled.
+
+    Args:
+        size: Patches together.
+        full: The same of stages that are compiled, whose batches are filled up.
+        loops: Those of them of which all steps are compiled as one, not the network alone.
+        seconds: On a GPU, the time of the stage's patches as measured, before anything is compiled.
+    """
 
     size: dict[urcdm.StageKey, int] = field(default_factory=dict)
     full: dict[urcdm.StageKey, int] = field(default_factory=dict)
+    loops: set[urcdm.StageKey] = field(default_factory=set)
+    seconds: dict[urcdm.StageKey, float] = field(default_factory=dict)
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
@@ -77,19 +99,36 @@ def choose_batches(
     """
     on_gpu, batches = model.cascades[0].device.type == "cuda", Batches()
     for level, geometry in enumerate(model.geometry(settings.size_l0)):
-        grid = geometry.grid
-        most = -(-min(grid.rows, grid.cols) // workers)  # so many patches are ready at once for each
         for stage, config in enumerate(model.cascades[level].config.stages):
-            key = (level, stage)
-            size, seconds = min(batch or CPU_BATCH, most), 0.0
+            key, most = (level, stage), _ready_at_once(geometry.grid, settings, on_gpu=on_gpu, workers=workers)
+            size, saved_s = min(batch or CPU_BATCH, most), 0.0
+            steps = (settings.steps or config.sampling.steps) * settings.resample
             if on_gpu:
                 measured = urcdm.stage_batch(model, key, limit=most, size=size if batch else None)
-                steps = (settings.steps or config.sampling.steps) * settings.resample
-                size, seconds = measured.size, measured.seconds_per_image * len(grid) * steps / workers
+                if settings.joint:  # noise is drawn once for all steps
+                    measured = replace(measured, seconds_around=0.0)
+                patches, size = len(geometry.grid) / workers, measured.size
+                batches.seconds[key] = patches * measured.seconds(steps)
+                saved_s = batches.seconds[key] - patches * measured.seconds(steps, speed_up=SPEED_UP)
             batches.size[key] = size
-            if compiled or (compiled is None and seconds > COMPILING_PAYS_S and _has_compiler()):
+            if compiled or (compiled is None and saved_s > COMPILATION_S and has_compiler()):
                 batches.full[key] = size
+                pays = compiled or saved_s > steps * COMPILATION_S
+                if on_gpu and pays and steps <= LOOP_STEPS and _is_one_function(config, settings):
+                    batches.loops.add(key)
     return batches
+
+
+def _ready_at_once(grid: Grid, settings: urcdm.RunSettings, *, on_gpu: bool, workers: int) -> int:
+    """Most patches of a grid that each worker may be given together."""
+    ready = len(grid) if settings.joint and on_gpu else min(grid.rows, grid.cols)
+    return -(-ready // workers)
+
+
+def _is_one_function(config: StageConfig, settings: urcdm.RunSettings) -> bool:
+    """Whether the loop over a stage's steps draws no noise between them, and is run as a whole."""
+    sampling = config.sampling
+    return not settings.joint and settings.resample == 1 and sampling.method != "ddpm" and sampling.eta == 0
 
 
 def parts_of_batch(model: urcdm.Urcdm) -> int:
@@ -98,9 +137,14 @@ def parts_of_batch(model: urcdm.Urcdm) -> int:
 
 
 def compile_networks(model: urcdm.Urcdm, batches: Batches) -> None:
-    """Compiles the networks that are to be, in place."""
-    for level, stage in batches.full:
+    """Compiles the networks that are to be, in place; those whose loops are compiled stay as they are."""
+    for level, stage in (key for key in batches.full if key not in batches.loops):
         compile_in_place(model.cascades[level].unets[stage])
+
+
+def compile_loops(batches: Batches) -> dict[urcdm.StageKey, TakeSteps]:
+    """Returns the loops over the steps of those stages that are compiled as a whole, each as one CUDA graph."""
+    return {key: compiled_steps(mode="reduce-overhead" if graphs_run_in_threads() else None) for key in batches.loops}
 
 
 @contextmanager
@@ -113,15 +157,8 @@ def telling_of_compilation() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # by its place: importing torch._dynamo takes seconds
-        if not any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__):
+        if not is_compilation_error(error):
             raise
         raise UsageError(
             f"a network cannot be compiled here ({first_line(error)}); go on with --resume --no-compile"
         ) from None
-
-
-def _has_compiler() -> bool:
-    """Tells whether networks can be compiled for a GPU."""
-    found = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
-    return found and importlib.util.find_spec("triton") is not None
