@@ -58,7 +58,7 @@ def main():
         Path(f"{folder} {rank}.json").write_text(json.dumps(skipped))
     try:
         for event in train_stage(stage, settings, Pictures(), Path("interrupted"), device="cpu"):
-            if event.step == 1 and rank == 1:
+            if event.step == 2 and rank == 1:
                 os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         Path(f"interrupted {rank}.txt").write_text(str(event.step))
@@ -115,8 +115,8 @@ def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs
     assert main.startswith("CheckpointError: whole: holds a training run (state.pt)")
     assert other == "PeerError: whole: process 0 cannot begin; see its message"
     for rank in (0, 1):  # both do the step at which the log looks at the device, and the main one saves it
-        assert (tmp_path / f"interrupted {rank}.txt").read_text() == "1"
-    assert runs.state(tmp_path / "interrupted")["step"] == 2
+        assert (tmp_path / f"interrupted {rank}.txt").read_text() == "2"
+    assert runs.state(tmp_path / "interrupted")["step"] == 3
     one = runs.state(tmp_path / "one")
     runs.assert_close(one, runs.state(tmp_path / "whole"))
     runs.assert_close(one, runs.state(tmp_path / "begun by one"))
