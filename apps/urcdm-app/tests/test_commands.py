@@ -10,7 +10,10 @@ import openslide
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from cdm_core import StageConfig, TrainingConfig
+from cdm_core.memory import SamplingMemory, TrainingMemory
 from cdm_core.presets import preset
 from urcdm import Urcdm
 from urcdm.presets import PLANS
@@ -118,6 +121,37 @@ def test_a_model_may_be_named_in_any_letters(run_app: RunApp, model: Path, tmp_p
     sampled = run_app("sample", "--model", named, "--out", tmp_path / "s.tiff", "--size", "16", "--device", "cpu")
     assert sampled.code == 0, sampled.err
     assert "Gewebe-?" in openslide.OpenSlide(tmp_path / "s.tiff").properties["openslide.comment"]
+
+
+def test_info_estimates_the_memory_of_a_plan(
+    run_app: RunApp, plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    step = TrainingMemory(2, 10**9, 10**9, 2 * 10**9, 10**9, 3 * 10**8, 7 * 10**9)
+    estimated = []
+
+    class Memory:
+        parameters = 250_000_000
+
+        def __init__(self, stage: StageConfig, training: TrainingConfig) -> None:
+            estimated.append(stage.unet.cond_images_channels)
+            self.training_memory = lambda: step
+            self.sampling_memory = lambda: SamplingMemory(5 * 10**8, 2 * 10**7)
+
+        def largest_chunk(self, limit: int) -> int:
+            return limit // (30 * 10**9)
+
+    monkeypatch.setattr("urcdm_app.plan_info.StageMemory", Memory)
+    monkeypatch.setattr("urcdm_app.plan_info.console", Console(width=80))
+    shown = run_app("info", "--plan", plan)
+    assert shown.code == 0, shown.err
+    rows = {line.split()[0]: line for line in shown.out.splitlines() if "250.0 M" in line}
+    assert list(rows) == ["low-16", "medium-16", "high-16"]
+    assert len(estimated) == len(set(estimated))  # networks that are alike are estimated once
+    assert " ".join(rows["low-16"].split()) == "low-16 250.0 M 2 of 2 5.0 0.30 7.0 - 1 2 4 0.50 + 0.02"
+    both = run_app("info", "slide.svs", "--plan", plan)
+    assert (both.code, "both slide.svs and --plan" in both.err) == (1, True)
+    missing = run_app("info", "--plan", tmp_path / "none.toml")
+    assert (missing.code, "no such plan" in missing.err) == (1, True)
 
 
 def test_info_tells_of_models_and_slides(run_app: RunApp, picture: Path) -> None:

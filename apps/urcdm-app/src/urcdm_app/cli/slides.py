@@ -23,6 +23,7 @@ from urcdm_app.cli.options import (
     Seed,
     Steps,
 )
+from urcdm_app.errors import UsageError
 
 
 @app.command()
@@ -142,14 +143,33 @@ def outpaint(
 @app.command()
 def info(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(help=f"A slide, or {MODEL_KINDS}.", show_default="the built-in model"),
-    ] = str(builtin.MODEL),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show a training plan instead: a TOML file, or 'study', 'study-code' or 'airs'.", show_default=False
+        ),
+    ] = None,
 ) -> None:
-    """Show what a model or a slide is: levels, networks, where its weights come from; size, scale, background."""
-    from urcdm_app.info import run_info
+    """Show what a model or a slide is: levels, networks, where its weights come from; size, scale, background.
 
-    run_info(source)
+    **--plan** shows the networks of a training plan, with estimates of the memory that they take of a GPU, and how many
+    images at once (`chunk_size`) fit on GPUs of several sizes. No GPU is needed for that.
+
+    Examples: **urcdm-app info runs/train/model** · **urcdm-app info --plan mine.toml**
+    """
+    if plan is None:
+        from urcdm_app.info import run_info
+
+        run_info(source or str(builtin.MODEL))
+    elif source is not None:
+        raise UsageError(f"info: both {source} and --plan {plan}; give one of them")
+    else:
+        from urcdm_app.plan_info import run_plan_info
+
+        run_plan_info(plan)
 
 
 @app.command()
