@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pfid.device import Device, on_device
 from pfid.errors import PfidError, check_whole, is_finite
 from pfid.images import Image
-from pfid.neighbours import Device
 
 LARGEST_CROP_PX = 64
 LEAST_CROP_PX = 16
@@ -126,11 +126,12 @@ class Classifier:
 
         The running ones lag behind, which moves the logits off 0 after few steps.
         """
-        for module in self._network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_running_stats()
-                module.momentum = None  # the plain mean over batches
-        for _ in range(_NORM_BATCHES):
+        norms = [module for module in self._network.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+        for number in range(1, _NORM_BATCHES + 1):
+            for norm in norms:
+                norm.momentum = 1 / number  # the plain mean over batches; torch's own, for None, waits for the device
             self._network(self._random_batch(real, fake))
 
     def _random_batch(self, real: Sequence[Image], fake: Sequence[Image]) -> Tensor:
@@ -146,7 +147,7 @@ class Classifier:
         return crop[:, ::-1] if flipped else crop
 
     def _tensor(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
-        pixels = torch.from_numpy(np.stack(crops)).to(self._device)
+        pixels = on_device(np.stack(crops), self._device)
         return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
+from pfid.device import Device
 from pfid.errors import FeatureError, is_finite
 from pfid.features import checked_pair
-from pfid.neighbours import Device, nearest
+from pfid.neighbours import nearest
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pfid.crop_features import CropFeatures, Progress, measure_crops
 from pfid.crops import CropPlan
+from pfid.device import Device
 from pfid.errors import FeatureError, check_whole
 from pfid.extractors import Extractor
 from pfid.figures import Figure
-from pfid.frechet import Device, frechet_distance
+from pfid.frechet import frechet_distance
 from pfid.images import Images
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
 

@@ -7,11 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pfid.device import Device
 from pfid.errors import FeatureError
 from pfid.features import check_dimensions, checked_features
 from pfid.statistics import FeatureStatistics
-
-Device = str | torch.device | None
 
 
 def frechet_distance(
@@ -32,7 +31,7 @@ def frechet_distance(
     Args:
         real: Statistics of the real images, or their features, (N, D).
         fake: The same, of the generated ones.
-        device: Where to calculate, such as 'cuda'; the CPU if not told.
+        device: Where to multiply matrices, such as 'cuda'; the CPU if not told, which decomposes them in any case.
         allow_few: Allows sides of so few images that their covariance has not full rank. The distance is larger the
             fewer images there are, so it may only be compared with that of as many.
 
@@ -51,8 +50,7 @@ def frechet_distance(
             _check_enough(side, name)
     left, right = sides
     gap = (left.mean - right.mean).square().sum()
-    distance = gap + left.variance + right.variance - 2 * _trace_of_root(left, right)
-    return max(float(distance), 0.0)
+    return max(float(gap + left.variance + right.variance) - 2 * _trace_of_root(left, right), 0.0)
 
 
 @dataclass(frozen=True)
@@ -82,31 +80,35 @@ def _gaussian(side: FeatureStatistics | NDArray[Any], name: str, device: Device)
     return _Gaussian(mean, covariance, False, side.count)
 
 
-def _trace_of_root(left: _Gaussian, right: _Gaussian) -> Tensor:
-    """Returns tr((S_l S_r)^(1/2)), which is the same in both orders."""
+def _trace_of_root(left: _Gaussian, right: _Gaussian) -> float:
+    """Returns tr((S_l S_r)^(1/2)), which is the same in both orders.
+
+    Products are made on the device, decompositions on the CPU: a GPU has few units for float64, and solves for
+    eigenvalues step by step.
+    """
     if right.few:
         left, right = right, left
     root = left.matrix if left.few else _root(left.matrix)
     if right.few:
-        singular: Tensor = torch.linalg.svdvals(root @ right.matrix.T)
-        return singular.sum()
+        singular: Tensor = torch.linalg.svdvals((root @ right.matrix.T).cpu())
+        return float(singular.sum())
     product = root @ right.matrix @ root.T
-    eigenvalues: Tensor = torch.linalg.eigvalsh((product + product.T) / 2)
-    return eigenvalues.clamp(min=0).sqrt().sum()
+    eigenvalues: Tensor = torch.linalg.eigvalsh(((product + product.T) / 2).cpu())
+    return float(eigenvalues.clamp(min=0).sqrt().sum())
 
 
 def _root(covariance: Tensor) -> Tensor:
     """Returns R, (rank, D), with R^T R the covariance."""
     values: Tensor
     vectors: Tensor
-    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = torch.linalg.eigh(covariance.cpu())
     largest = values[-1].clamp(min=0)
     # What was saved in float32 has negative eigenvalues by rounding, but none this large.
     if values[0] < -1e-4 * largest:
         raise FeatureError(f"statistics: no covariance, it has the eigenvalue {float(values[0]):.3g}")
     # Null eigenvalues come out as about this, and their roots would add up to something.
     kept = values > 10 * torch.finfo(values.dtype).eps * largest
-    return (vectors[:, kept] * values[kept].sqrt()).T
+    return (vectors[:, kept] * values[kept].sqrt()).T.to(covariance.device)
 
 
 def _check_enough(side: _Gaussian, name: str) -> None:

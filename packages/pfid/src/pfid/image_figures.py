@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pfid.device import Device
 from pfid.errors import FeatureError, check_whole
 from pfid.extractors import Extractor
 from pfid.features import check_dimensions
@@ -14,7 +15,7 @@ from pfid.image_features import Features, extract_features, feature_batches, not
 from pfid.image_files import folder_images
 from pfid.images import Images, note_compression
 from pfid.kernel import kid
-from pfid.neighbours import Device, prdc
+from pfid.neighbours import prdc
 from pfid.statistics import FeatureStatistics, StatisticsAccumulator
 
 Side: TypeAlias = str | Path | Images | Features | FeatureStatistics

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pfid.device import on_device
 from pfid.errors import ExtractorError
 from pfid.extractors import RESIZE, file_sha256, resize_clean
 
@@ -47,7 +48,7 @@ class Light:
     @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the features, (B, 1280) float32, of RGB images of one size, (B, H, W, 3) uint8."""
-        inputs = torch.from_numpy(resize_clean(images, INPUT_PX)).to(self._device).permute(0, 3, 1, 2)
+        inputs = on_device(resize_clean(images, INPUT_PX), self._device).permute(0, 3, 1, 2)
         features: torch.Tensor = self._network.extract_features((inputs - 127) / 128)
         found: NDArray[np.float32] = features.mean((2, 3)).float().cpu().numpy()
         return found

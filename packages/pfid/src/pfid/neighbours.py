@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pfid.device import Device
 from pfid.errors import FeatureError, check_whole
 from pfid.features import checked_pair
-
-Device = str | torch.device | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def prdc(*, real: NDArray[Any], fake: NDArray[Any], k: int = 5, chunk: int = 256
     k, chunk = check_whole("k", k, 1, FeatureError), check_whole("chunk", chunk, 1, FeatureError)
     real_side, fake_side = _sides(*checked_pair(real, fake, least=k + 1), device)
     # What rounding does to a distance: a point on the edge of a ball, such as its own neighbour, stays inside.
-    slack = 1e-12 * max(side.square().sum(1).max() for side in (real_side, fake_side))
+    slack = 1e-12 * torch.stack([side.square().sum(1).max() for side in (real_side, fake_side)]).max()
     real_radii, fake_radii = (_ball_radii(side, k, chunk) + slack for side in (real_side, fake_side))
     in_real_ball = torch.zeros(len(fake_side), dtype=torch.int64, device=device)
     in_fake_ball = torch.zeros(len(real_side), dtype=torch.bool, device=device)
@@ -66,13 +65,8 @@ def prdc(*, real: NDArray[Any], fake: NDArray[Any], k: int = 5, chunk: int = 256
         in_real_ball += inside.sum(0)
         holds_fake[rows] = inside.any(1)
         in_fake_ball[rows] = (squared <= fake_radii).any(1)
-    return Prdc(
-        precision=_mean(in_real_ball > 0),
-        recall=_mean(in_fake_ball),
-        density=_mean(in_real_ball) / k,
-        coverage=_mean(holds_fake),
-        k=k,
-    )
+    precision, recall, balls, coverage = _means(in_real_ball > 0, in_fake_ball, in_real_ball, holds_fake)
+    return Prdc(precision=precision, recall=recall, density=balls / k, coverage=coverage, k=k)
 
 
 def nearest(
@@ -99,8 +93,8 @@ def nearest(
         if leave_self_out:
             numbers = torch.arange(len(squared), device=device)
             squared[numbers, numbers + rows.start] = torch.inf
-        found.append(squared.argmin(1).cpu().numpy())
-    index = np.concatenate(found)
+        found.append(squared.argmin(1))
+    index: NDArray[np.int64] = torch.cat(found).cpu().numpy()  # once: a GPU is not waited for between chunks
     distances = [
         np.linalg.norm(left[start : start + chunk] - right[index[start : start + chunk]], axis=1)
         for start in range(0, len(left), chunk)
@@ -129,5 +123,6 @@ def _ball_radii(points: Tensor, k: int, chunk: int) -> Tensor:
     return torch.cat([squared.kthvalue(k + 1).values for _, squared in _squared_distances(points, points, chunk)])
 
 
-def _mean(values: Tensor) -> float:
-    return float(values.double().mean())
+def _means(*values: Tensor) -> list[float]:
+    means: list[float] = torch.stack([each.double().mean() for each in values]).tolist()
+    return means

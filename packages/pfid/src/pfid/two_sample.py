@@ -9,11 +9,11 @@ import numpy as np
 
 from pfid.classifier import Classifier, ClassifierConfig
 from pfid.crop_features import Progress
+from pfid.device import Device
 from pfid.errors import FigureError, PfidError, check_whole, is_finite
 from pfid.figures import Figure
 from pfid.image_files import folder_images
 from pfid.images import Images, note_compression
-from pfid.neighbours import Device
 from pfid.two_sample_images import Kind, choose_crop_px, equal_sides, folds_of, image_group, kinds_and_groups
 from pfid.two_sample_statistics import accuracy_interval, area_under_curve, sign_flip_p_value
 
