@@ -138,9 +138,8 @@ class MaskCascade:
         """
         if len(masks) != len(generators):
             raise MaskError(f"each image has a mask and a generator, got {len(masks)} and {len(generators)}")
-        device = self.cascade.device
-        channels = torch.stack([mask_channels(self.codec, mask, self.image_px) for mask in masks]).to(device)
-        embedding = None if given is None else self._embedding(given, len(masks)).to(device)
+        channels = torch.stack([mask_channels(self.codec, mask, self.image_px) for mask in masks])
+        embedding = None if given is None else self._embedding(given, len(masks))
         images = self.cascade.sample(
             generators, cond_images=channels, embedding=embedding, steps=steps, guidance=guidance
         )

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig, build_unet, widen
+from cdm_core.network import seeded_weights
 from maskcond.classes import ClassSet
 from maskcond.conditions import Conditions
 from maskcond.mask_cascade import MaskCascade
@@ -64,8 +65,7 @@ def add_embedding(config: StageConfig, unet: nn.Module, width: int) -> tuple[Sta
     if config.unet.text_embed_dim is not None:
         raise ValueError(f"the stage of {config.image_px} px has an embedding already")
     embedded = replace(config, unet=replace(config.unet, text_embed_dim=width))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded_weights(0):
         new = build_unet(embedded)
     old, fresh = unet.state_dict(), new.state_dict()
     if missing := [name for name in old if name not in fresh or fresh[name].shape != old[name].shape]:
