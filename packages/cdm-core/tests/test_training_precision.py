@@ -1,13 +1,16 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import cdm_core.training
 from cdm_core import CheckpointError, StageConfig
 from cdm_core.training import COMPILING_PAYS_STEPS
 from cdm_core.training_state import saved_precision
+from cdm_core.training_step import Gradients
 
 
 def test_auto_is_float32_on_a_cpu_and_written_down(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
@@ -59,3 +62,29 @@ def test_what_cannot_be_compiled_is_one_line(
     line = r"^the network cannot be compiled here \(no compiler\); set compile = false and go on with resume$"
     with pytest.raises(cdm_core.TrainingError, match=line):
         runs.train(upper, tmp_path)
+
+
+def test_training_is_compiled_as_sampling_is(
+    upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(cdm_core.training, "compile_in_place", compiled.append)
+    runs.train(upper, tmp_path, runs.settings(compile=True), stop=1)
+    assert len(compiled) == 1
+
+
+@pytest.mark.parametrize(("compile_it", "chunk"), [(True, 3), (False, 4)])
+def test_compiled_chunks_are_of_one_size(upper: StageConfig, runs: Any, compile_it: bool, chunk: int) -> None:
+    accelerator: Any = SimpleNamespace(device=torch.device("cpu"))
+    training = runs.settings(batch_size=6, chunk_size=4, compile=compile_it)
+    assert Gradients(accelerator, nn.Identity(), upper, training, share=6).chunk == chunk
+
+
+def test_memory_of_a_network_trained_before_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("gc.collect", lambda: calls.append("collect"))
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: calls.append("empty"))
+    cdm_core.training._release_memory(torch.device("cpu"))
+    assert not calls
+    cdm_core.training._release_memory(torch.device("cuda"))
+    assert calls == ["collect", "empty"]

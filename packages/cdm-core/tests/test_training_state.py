@@ -10,8 +10,9 @@ from torch.optim.swa_utils import AveragedModel
 
 import cdm_core.training_state
 from cdm_core import CheckpointError, SamplingConfig, StageConfig
+from cdm_core.config_file import dump_config
 from cdm_core.training import train_stage
-from cdm_core.training_state import _pull, load_trained, update_ema
+from cdm_core.training_state import _pull, is_same_training, load_trained, update_ema
 
 Stage = Callable[..., StageConfig]
 
@@ -266,3 +267,12 @@ def test_a_state_is_read_piece_by_piece_and_let_go(
     next(events)
     assert str(path) not in maps.read_text()  # nothing holds it: it may be replaced
     events.close()  # type: ignore[attr-defined]
+
+
+def test_the_same_training_may_differ_in_what_does_not_touch_it(runs: Any) -> None:
+    saved = {"networks": [{"level": "low", "training": dump_config(runs.settings(precision="fp32", workers=0))}]}
+    wanted = {"networks": [{"level": "low", "training": dump_config(runs.settings(compile=True, sample_every=7))}]}
+    assert is_same_training(saved, wanted)
+    wanted["networks"][0]["training"]["seed"] = 1
+    assert not is_same_training(saved, wanted)
+    assert not is_same_training(saved, {"networks": []})

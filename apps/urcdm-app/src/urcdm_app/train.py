@@ -15,7 +15,7 @@ from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
 from cdm_core.latent import latent_network
 from cdm_core.training import train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.training_state import is_same_training, load_trained
 from cdm_core.widen import with_final_residual
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import say
@@ -88,7 +88,7 @@ class TrainJob(TrainingJob[TrainRequest]):
 
     def has_settings(self, saved: Path) -> bool:
         """Whether a run that is resumed was started with the same plan, however it was written."""
-        return read_plan(saved) == self.plan
+        return is_same_training(dump_config(read_plan(saved)), dump_config(self.plan))
 
     def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
         """A network's stage, and how it is trained."""

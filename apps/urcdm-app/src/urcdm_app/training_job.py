@@ -1,6 +1,7 @@
 """The jobs of train, distill and finish: a plan's networks are trained one by one, and a model is made of them."""
 
 import contextlib
+import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from cdm_core import Cascade, StageConfig, TrainingConfig, fetch_model
 from cdm_core.examples import Examples
 from cdm_core.training import TrainingEvent
+from cdm_core.training_state import is_same_training
 from run_folder import RunFolder, whole_file
 from urcdm import TrainingPlan, Urcdm
 from urcdm.examples import InTurn
@@ -22,6 +24,8 @@ from urcdm_app.errors import UsageError
 from urcdm_app.training_data import TrainingData, open_data
 from urcdm_app.training_folder import claim_training
 
+WORTH_SHOWING = 0.05
+"""Share of a run's time without steps from which progress tells of it."""
 Where = tuple[int, int]
 """The numbers of a network's level and stage."""
 NetworkData = tuple[Examples, Examples | None]
@@ -121,7 +125,11 @@ class TrainingJob(ABC, Generic[Request]):
 
     def has_settings(self, saved: Path) -> bool:
         """Whether a run that is resumed was started with the same settings."""
-        return saved.read_text(encoding="utf-8") == self.settings()
+        try:
+            before = tomllib.loads(saved.read_text(encoding="utf-8"))
+        except ValueError:
+            return False
+        return is_same_training(before, tomllib.loads(self.settings()))
 
     @abstractmethod
     def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
@@ -236,6 +244,8 @@ def loss_note(event: TrainingEvent, validation_loss: float | None) -> str:
         parts.append(f"{event.skipped} skipped")
     if event.restored:
         parts.append(f"went back {event.restored} x")
+    if event.aside_share >= WORTH_SHOWING:
+        parts.append(f"{event.aside_share:.0%} of the time for states and sheets")
     return ", ".join(parts)
 
 

@@ -111,6 +111,6 @@ def _compile_options(mode: str | None) -> dict[str, Any]:
         # compilations: the ninth network would run as it is.
         options["isolate_recompiles"] = True
     else:
-        config = importlib.import_module("torch._dynamo.config")
+        config: Any = importlib.import_module("torch._dynamo.config")
         config.cache_size_limit = max(config.cache_size_limit, MOST_COMPILATIONS)
     return options

@@ -361,6 +361,23 @@ def _refuse_difference(path: Path, part: str, saved: dict[str, Any], wanted: T) 
         )
 
 
+def is_same_training(saved: Any, wanted: Any) -> bool:
+    """Returns whether settings, as plain values, are of the same training: but for those that a run may go on without.
+
+    Precision is no part of that: a state has its own, and refuses another.
+
+    Args:
+        saved: Settings of a run, with tables of `TrainingConfig` at any depth.
+        wanted: Those that it is to go on with.
+    """
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        names = (saved.keys() | wanted.keys()) - FREE_TO_CHANGE - {"precision"}
+        return all(is_same_training(saved.get(name), wanted.get(name)) for name in names)
+    if isinstance(saved, list | tuple) and isinstance(wanted, list | tuple):
+        return len(saved) == len(wanted) and all(map(is_same_training, saved, wanted))
+    return bool(saved == wanted)
+
+
 def _first_difference(name: str, saved: Any, wanted: Any) -> str | None:
     """Names the first field that differs, as deep as tables go."""
     if isinstance(saved, dict) and isinstance(wanted, dict):
