@@ -33,6 +33,8 @@ from urcdm.place_noise import noise_key, place_noise
 from wsi_tiling import TissueRule
 
 SIZE_L0 = (96, 64)
+SMALL_L0 = (32, 24)
+"""3 x 2 patches of the last level, and one of the others."""
 MakeModel = Callable[..., Urcdm]
 
 
@@ -47,14 +49,24 @@ def slide(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.
     return draw(model, tmp_path_factory.mktemp("slide"))
 
 
+@pytest.fixture(scope="module")
+def small_slide(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.uint8]:
+    return draw(model, tmp_path_factory.mktemp("small"), size=SMALL_L0)
+
+
 def draw(
-    model: Urcdm, folder: Path, executor: SerialExecutor | None = None, batch: int = 8, **settings: Any
+    model: Urcdm,
+    folder: Path,
+    executor: SerialExecutor | None = None,
+    batch: int = 8,
+    size: tuple[int, int] = SIZE_L0,
+    **settings: Any,
 ) -> NDArray[np.uint8]:
-    run = RunSettings(SIZE_L0, joint=True, **settings)
+    run = RunSettings(size, joint=True, **settings)
     canvas = Canvas(folder, run.identity(model), model.config)
     for _ in generate(model, canvas, executor or InProcessExecutor(model), run, batch=batch):
         pass
-    geometry = model.geometry(SIZE_L0)[-1]
+    geometry = model.geometry(size)[-1]
     return open_stage(canvas, geometry, geometry.level.image_px).picture(0, 0, *geometry.canvas_px)
 
 
@@ -203,7 +215,7 @@ def test_there_is_nothing_to_resample() -> None:
 )
 def test_steps_are_saved_now_and_then_if_they_fit_into_memory(
     model: Urcdm,
-    slide: NDArray[np.uint8],
+    small_slide: NDArray[np.uint8],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     share: float,
@@ -219,23 +231,23 @@ def test_steps_are_saved_now_and_then_if_they_fit_into_memory(
     monkeypatch.setattr(Canvas, "scratch", scratch)
     monkeypatch.setattr(joint, "STEPS_SHARE", share)
     monkeypatch.setattr(joint, "SAVE_EVERY_S", every_s)
-    assert np.abs(draw(model, tmp_path).astype(int) - slide).max() <= 1
+    assert np.abs(draw(model, tmp_path, size=SMALL_L0).astype(int) - small_slide).max() <= 1
     assert {int(name.split("-step-")[1][0]) for name in opened if name.startswith("high")} == saved
     assert not list(tmp_path.glob("*-step-*"))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.0])
 def test_what_was_saved_is_not_predicted_again(
-    model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+    model: Urcdm, small_slide: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     monkeypatch.setattr(joint, "STEPS_SHARE", share)
     monkeypatch.setattr(joint, "SAVE_EVERY_S", 0)
-    whole, before, after = Dies(model, 10**6), Dies(model, 21), Dies(model, 10**6)
-    draw(model, tmp_path / "whole", whole, batch=4)
+    whole, before, after = Dies(model, 10**6), Dies(model, 7), Dies(model, 10**6)
+    draw(model, tmp_path / "whole", whole, batch=4, size=SMALL_L0)
     with pytest.raises(ConnectionError):
-        draw(model, tmp_path / "broken", before, batch=4)
-    assert np.abs(draw(model, tmp_path / "broken", after, batch=4).astype(int) - slide).max() <= 1
-    assert 21 + (10**6 - after.left) <= 10**6 - whole.left + 2  # what was at work, and batches that are not full
+        draw(model, tmp_path / "broken", before, batch=4, size=SMALL_L0)
+    assert np.abs(draw(model, tmp_path / "broken", after, batch=4, size=SMALL_L0).astype(int) - small_slide).max() <= 1
+    assert 7 + (10**6 - after.left) <= 10**6 - whole.left + 1  # what was at work
 
 
 def test_conditions_and_their_noise_are_made_once_for_all_steps(
@@ -255,9 +267,9 @@ def test_conditions_and_their_noise_are_made_once_for_all_steps(
     monkeypatch.setattr(LevelRun, "conditions", read)
     monkeypatch.setattr(conditions, "draw_noise", draw_noise)
     monkeypatch.setattr(joint, "CONDITIONS_BYTES", 0)  # but a share of the free memory
-    draw(model, tmp_path / "three", batch=4)
+    draw(model, tmp_path / "three", batch=4, size=SMALL_L0)
     assert set(reads.values()) == {1}
     drawn = sum(images)
     images.clear()
-    draw(model, tmp_path / "one", batch=4, steps=1)
+    draw(model, tmp_path / "one", batch=4, size=SMALL_L0, steps=1)
     assert sum(images) == drawn
