@@ -16,6 +16,7 @@ from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, 
 from maskcond.enrichment.strategies import StrategyName
 from maskcond.mask_diffusion_training import MaskDiffusionPlan
 from maskcond.mask_plan import MaskPlan
+from maskcond.segmentation.loading import Workers, check_workers
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 from maskcond.segmentation.small_unet_settings import SmallUnetSettings
 
@@ -82,6 +83,7 @@ class SamplingPlan:
         batch_size: Images sampled together; it does not change them.
         seed: Of everything that is sampled or drawn.
         drawn_masks: More masks Y1, drawn by the model of `mask_diffusion`.
+        compile: Compile all networks, or none; 'auto' compiles, on a GPU, those with minutes of sampling ahead.
 
     Raises:
         ValueError: A number is not positive.
@@ -94,6 +96,7 @@ class SamplingPlan:
     batch_size: int = 16
     seed: int = 0
     drawn_masks: int = 0
+    compile: bool | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("images", "variants", "batch_size"):
@@ -182,6 +185,8 @@ class SegmentationConfig:
         strategies: Which are trained, in the order of the table.
         seeds: Models of each strategy.
         part: Share of the real images that strategy 1a learns from.
+        workers: Processes that read and augment crops, which they do not change; 'auto' takes the cores less one for a
+            GPU, and none for the CPU.
 
     Raises:
         ValueError: There is no strategy, one is there twice, or a number is out of range.
@@ -194,12 +199,14 @@ class SegmentationConfig:
     strategies: tuple[StrategyName, ...] = ("1", "1a", "2", "3", "4", "5")
     seeds: int = 3
     part: float = 0.3
+    workers: Workers = "auto"
 
     def __post_init__(self) -> None:
         if not self.strategies or len(set(self.strategies)) < len(self.strategies):
             raise ValueError("strategies: wanted at least one, and none twice")
         if self.seeds < 1:
             raise ValueError(f"seeds is at least 1, got {self.seeds}")
+        check_workers(self.workers)
         if not 0 < self.part <= 1:
             raise ValueError(f"part lies in (0, 1], got {self.part}")
 

@@ -16,6 +16,7 @@ from maskcond.classes import KUMAR_BORDER, ClassSet
 from maskcond.conditions import Conditions, Given
 from maskcond.enrichment.config import EnrichmentConfig
 from maskcond.enrichment.errors import EnrichmentError
+from maskcond.enrichment.sampling_speed import compiling, full_batch, make_ready
 from maskcond.enrichment.steps import Progress
 from maskcond.labelled_images import LabelledImages
 from maskcond.mask_cascade import MaskCascade
@@ -132,7 +133,8 @@ class TrainedModels:
 
     def open_cascade(self, folder: Path) -> "SeededCascade":
         """Opens a D_phi."""
-        return SeededCascade(Cascade.load(folder).to(self.device))
+        cascade = Cascade.load(folder)
+        return SeededCascade(cascade, self._make_ready(cascade, self.config.sampling.images))
 
     def train_mask_cascade(
         self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
@@ -153,7 +155,9 @@ class TrainedModels:
 
     def open_mask_cascade(self, folder: Path) -> "SeededMaskCascade":
         """Opens a D_xi."""
-        return SeededMaskCascade(MaskCascade.load(folder).to(self.device), self.config.sampling.guidance)
+        model, sampling = MaskCascade.load(folder), self.config.sampling
+        images = (sampling.images + sampling.drawn_masks) * sampling.variants
+        return SeededMaskCascade(model, sampling.guidance, self._make_ready(model.cascade, images))
 
     def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
         """Trains a diffusion model of masks; leaves it in `folder/model`."""
@@ -166,7 +170,8 @@ class TrainedModels:
 
     def open_mask_diffusion(self, folder: Path) -> "SeededMaskDiffusion":
         """Opens a diffusion model of masks."""
-        return SeededMaskDiffusion(MaskDiffusion.load(folder).to(self.device))
+        model = MaskDiffusion.load(folder)
+        return SeededMaskDiffusion(model, self._make_ready(model.cascade, self.config.sampling.drawn_masks))
 
     @property
     def plans_segmentation(self) -> bool:
@@ -182,9 +187,9 @@ class TrainedModels:
         chosen = self.config.segmentation
         if chosen.model == "nnunet":
             settings = chosen.nnunet.fine_tuning if fine_tuning else chosen.nnunet.training
-            return NnUnet(folder, self._labels(), settings, plans=plans, device=self.device)
+            return NnUnet(folder, self._labels(), settings, plans=plans, device=self.device, workers=chosen.workers)
         small = chosen.small_unet.fine_tuning if fine_tuning else chosen.small_unet.training
-        return SmallUnet(folder, self._labels(), small, device=self.device)
+        return SmallUnet(folder, self._labels(), small, device=self.device, workers=chosen.workers)
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:
         """Opens one that is trained."""
@@ -208,6 +213,11 @@ class TrainedModels:
             raise EnrichmentError(f"mask_diffusion: wanted masks of {wanted}, it draws {', '.join(classes.names)}")
         if image_px != self.image_px:
             raise EnrichmentError(f"mask_diffusion draws masks of {image_px} px, images are of {self.image_px} px")
+
+    def _make_ready(self, cascade: Cascade, images: int) -> int | None:
+        """Makes a cascade ready to sample so many images; returns the size of its batches, if it wants full ones."""
+        plan = self.config.sampling
+        return make_ready(cascade, self.device, images=images, batch_size=plan.batch_size, compiled=plan.compile)
 
     def _labels(self) -> ClassSet:
         return KUMAR_BORDER if self.config.data.masks == "nuclei" else self.classes
@@ -248,39 +258,66 @@ class TrainedModels:
 
 
 class SeededCascade:
-    """An unconditional cascade that samples an image a seed."""
+    """An unconditional cascade that samples an image a seed.
 
-    def __init__(self, cascade: Cascade) -> None:
-        self.cascade = cascade
+    Args:
+        cascade: The cascade.
+        full: The size that it wants all batches to have, if it wants one.
+    """
+
+    def __init__(self, cascade: Cascade, full: int | None = None) -> None:
+        self.cascade, self.full = cascade, full
 
     def sample(self, seeds: Sequence[int]) -> list[Image]:
         """Samples an image for each seed."""
-        return list(to_uint8(self.cascade.sample([image_generator(seed, 0) for seed in seeds])[-1]))
+        generators = [image_generator(seed, 0) for seed in full_batch(seeds, self.full)]
+        with compiling():
+            return list(to_uint8(self.cascade.sample(generators)[-1][: len(seeds)]))
 
 
 class SeededMaskCascade:
-    """A mask-conditioned cascade that samples an image for each mask and seed."""
+    """A mask-conditioned cascade that samples an image for each mask and seed.
 
-    def __init__(self, model: MaskCascade, guidance: float | None) -> None:
-        self.model, self.guidance = model, guidance
+    Args:
+        model: The cascade.
+        guidance: Weight of the conditions; its own if not given.
+        full: As of `SeededCascade`.
+    """
+
+    def __init__(self, model: MaskCascade, guidance: float | None, full: int | None = None) -> None:
+        self.model, self.guidance, self.full = model, guidance, full
 
     def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
         """Samples an image for each mask."""
-        drawn = sample_images(
-            self.model, masks, given, seeds=seeds, guidance=self.guidance, batch_size=max(len(masks), 1)
-        )
-        return [each.image for each in drawn]
+        filled = full_batch(masks, self.full)
+        with compiling():
+            drawn = sample_images(
+                self.model,
+                filled,
+                None if given is None else full_batch(given, self.full),
+                seeds=full_batch(seeds, self.full),
+                guidance=self.guidance,
+                batch_size=max(len(filled), 1),
+            )
+            return [each.image for each in drawn][: len(masks)]
 
 
 class SeededMaskDiffusion:
-    """A diffusion model of masks that draws one a seed."""
+    """A diffusion model of masks that draws one a seed.
 
-    def __init__(self, model: MaskDiffusion) -> None:
-        self.model = model
+    Args:
+        model: The model.
+        full: As of `SeededCascade`.
+    """
+
+    def __init__(self, model: MaskDiffusion, full: int | None = None) -> None:
+        self.model, self.full = model, full
 
     def sample(self, seeds: Sequence[int]) -> list[Labels]:
         """Draws labels for each seed."""
-        return self.model.sample([image_generator(seed, 0) for seed in seeds])
+        generators = [image_generator(seed, 0) for seed in full_batch(seeds, self.full)]
+        with compiling():
+            return self.model.sample(generators)[: len(seeds)]
 
 
 def _progress(

@@ -1,0 +1,93 @@
+"""Cascades made ready to sample many images: precision, and compilation where that pays."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeVar
+
+import torch
+
+from cdm_core import Cascade, StageConfig, sample_stage
+from cdm_core.batch_size import time_batch
+from cdm_core.inference import (
+    best_precision,
+    compile_in_place,
+    has_compiler,
+    is_compilation_error,
+    prepare_for_sampling,
+)
+from maskcond.enrichment.errors import EnrichmentError
+from run_folder import first_line
+
+COMPILING_PAYS_S = 150
+"""Seconds of sampling over which a network is compiled on a GPU, which takes it a minute or two."""
+
+T = TypeVar("T")
+Compile = bool | Literal["auto"]
+
+
+def make_ready(
+    cascade: Cascade, device: torch.device, *, images: int, batch_size: int, compiled: Compile = "auto"
+) -> int | None:
+    """Moves a cascade's networks to a device, and makes them ready to sample there, in the device's best precision.
+
+    Args:
+        cascade: The cascade.
+        device: The device.
+        images: How many are to be sampled.
+        batch_size: Images sampled together.
+        compiled: Compile all networks or none; 'auto' compiles, on a GPU, those that have minutes of work ahead, by the
+            time that some steps take.
+
+    Returns:
+        The size that all batches must have, see `full_batch`; None if no network is compiled.
+    """
+    cascade.to(device)
+    for unet in cascade.unets:
+        prepare_for_sampling(unet, precision=best_precision(device))
+    chosen = cascade.unets if compiled is True else []
+    if compiled == "auto" and device.type == "cuda" and has_compiler():
+        stages = zip(cascade.unets, cascade.config.stages, strict=True)
+        chosen = [unet for unet, stage in stages if _sampling_s(unet, stage, images, batch_size) > COMPILING_PAYS_S]
+    for unet in chosen:
+        compile_in_place(unet)
+    return batch_size if chosen else None
+
+
+def full_batch(values: Sequence[T], size: int | None) -> list[T]:
+    """Fills a batch up to its size with its last value, as a compiled network wants it; None leaves it as it is."""
+    return [*values, *list(values[-1:]) * ((size or 0) - len(values))]
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Turns what goes wrong in a compilation into one line.
+
+    Raises:
+        EnrichmentError: A network cannot be compiled here.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_compilation_error(error):
+            raise
+        raise EnrichmentError(
+            f"a network cannot be compiled here ({first_line(error)}); set sampling.compile = false"
+        ) from None
+
+
+def _sampling_s(unet: torch.nn.Module, stage: StageConfig, images: int, batch_size: int) -> float:
+    """Seconds that a stage of so many images takes, projected from a few steps."""
+    device = next(unet.parameters()).device
+    small, channels = stage.lowres_px, stage.unet.cond_images_channels
+
+    def run(count: int, steps: int) -> None:
+        sample_stage(
+            unet,
+            stage,
+            generators=[torch.Generator().manual_seed(0) for _ in range(count)],
+            lowres=None if small is None else torch.zeros(count, 3, small, small, device=device),
+            cond_images=torch.zeros(count, channels, *[stage.image_px] * 2, device=device) if channels else None,
+            steps=steps,
+        ).cpu()
+
+    return images * time_batch(run, min(batch_size, images)).seconds(stage.sampling.steps)
