@@ -2,6 +2,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,8 @@ import torch
 from maskcond import KUMAR, ClassSet, MaskClass, dice
 from maskcond.labelled_images import LabelledImage
 from maskcond.segmentation import NnUnet, NnUnetSettings, SegmentationError, export_nnunet_dataset, plan_nnunet
+from maskcond.segmentation.loading import load_batches
+from maskcond.segmentation.nnunet_batches import SeededBatches, as_it_is
 from maskcond.segmentation.nnunet_session import nnunet_session
 
 SETTINGS = NnUnetSettings(
@@ -96,6 +99,46 @@ def test_fine_tuning_starts_where_the_other_ended(trained: NnUnet, pairs: list[L
     (first,), (second,) = (each.predict([pairs[0].image]) for each in (trained, model))
     np.testing.assert_array_equal(first, second)
     assert list(trained.fit(squares(3, seed=7))) == []  # done before
+
+
+@needs_nnunet
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    """Nor does it change how a training goes on that an earlier version began: its batches have no numbers."""
+    short, pairs, models = replace(SETTINGS, steps_per_epoch=2), squares(2, seed=7), {}
+    for name, workers in (("alone", 0), ("helped", 2), ("older", 2)):
+        models[name] = NnUnet(tmp_path / name, KUMAR, short, checkpoint_every=1, workers=workers)
+    training = models["alone"].fit(pairs)
+    next(training)
+    training.close()
+    for name in ("helped", "older"):
+        shutil.copytree(models["alone"].folder, models[name].folder)
+    record = models["older"].folder / "model.toml"
+    record.write_text(record.read_text().replace('batch_seeds = "number"\n', ""))
+    losses = {name: [progress.loss for progress in model.fit(pairs)] for name, model in models.items()}
+    assert losses["helped"] == losses["alone"] != losses["older"]
+    weights = [(models[name].folder / "network.safetensors").read_bytes() for name in ("alone", "helped")]
+    assert weights[0] == weights[1]
+    assert "batch_seeds" not in record.read_text()
+
+
+def test_a_batch_depends_on_its_number_alone() -> None:
+    class Draws:
+        def __next__(self) -> dict[str, object]:
+            drawn = random.random(), np.random.rand(), torch.rand(1).item()  # noqa: S311
+            return {"data": torch.tensor(drawn), "target": [torch.zeros(1)], "keys": np.array(["pair-00001"])}
+
+    batches, states = SeededBatches(Draws(), seed=3), (random.getstate(), torch.random.get_rng_state())
+    made = [
+        list(load_batches(batches, range(1, 4), torch.device("cpu"), workers, batch_size=None, collate_fn=as_it_is))
+        for workers in (0, 2)
+    ]
+    for here, there in zip(*made, strict=True):
+        assert torch.equal(here["data"], there["data"])
+        assert list(there["keys"]) == ["pair-00001"]
+    assert torch.equal(made[0][1]["data"], batches[2]["data"])
+    assert not torch.equal(made[0][0]["data"], made[0][1]["data"])
+    assert random.getstate() == states[0]
+    assert torch.equal(torch.random.get_rng_state(), states[1])
 
 
 @needs_nnunet

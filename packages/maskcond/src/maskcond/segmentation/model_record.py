@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -31,6 +31,8 @@ class ModelRecord:
         pairs_sha256: Their digest, see `check_pairs`.
         start_sha256: Digest of the weights that it started with; empty if it began from nothing.
         plans_sha256: Digest of the plans that it was given; empty for a model without.
+        batch_seeds: For nnU-Net, what the random numbers of a batch depend on besides the seed: its 'number', or None
+            for what was drawn before, as earlier versions did.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class ModelRecord:
     pairs_sha256: str
     start_sha256: str = ""
     plans_sha256: str = ""
+    batch_seeds: Literal["number"] | None = None
 
 
 def claim_folder(folder: Path, record: ModelRecord) -> None:

@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,21 @@ import numpy as np
 import torch
 
 from cdm_core.config_file import dump_config, parse_config
+from cdm_core.training_examples import count_workers
 from maskcond.arrays import Image, Labels, check_image
 from maskcond.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.extras import import_extra
+from maskcond.segmentation.loading import Workers, check_workers
 from maskcond.segmentation.model import FitProgress, Pairs
-from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
+from maskcond.segmentation.model_record import (
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    ModelRecord,
+    check_start,
+    claim_folder,
+    read_record,
+)
 from maskcond.segmentation.nnunet_dataset import check_class_names, export_nnunet_dataset
 from maskcond.segmentation.nnunet_session import nnunet_session
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
@@ -49,7 +59,9 @@ class NnUnet:
             one's.
         device: Where it runs, 'cpu' or 'cuda'.
         checkpoint_every: Epochs between checkpoints of a training.
-        workers: Processes that augment crops, and threads that preprocess; 0 for none.
+        workers: Processes that augment crops, which they do not change, and threads that preprocess; 0 for none. 'auto'
+            takes the cores less one for a GPU, and none for the CPU. A training that an earlier version began goes on
+            as it did, without worker processes.
     """
 
     def __init__(
@@ -61,8 +73,9 @@ class NnUnet:
         plans: Path | None = None,
         device: str | torch.device = "cpu",
         checkpoint_every: int = 10,
-        workers: int = 0,
+        workers: Workers = "auto",
     ) -> None:
+        check_workers(workers)
         self.folder = Path(folder)
         self.classes = classes
         self.settings = settings
@@ -109,12 +122,15 @@ class NnUnet:
             pairs_sha256=check_pairs(pairs, self.classes),
             start_sha256="" if start is None else file_sha256(start),
             plans_sha256="" if plans is None else _plans_sha256(plans),
+            batch_seeds="number",
         )
         with FolderLock(self.folder):
+            if (self.folder / MODEL_FILE).exists() and read_record(self.folder, KIND).batch_seeds is None:
+                record = replace(record, batch_seeds=None)  # begun by an earlier version
             claim_folder(self.folder, record)
             if not self.is_trained:
                 self._prepare(pairs, plans)
-                yield from self._train(seed, start)
+                yield from self._train(seed, start, seeded=record.batch_seeds is not None)
             self._remove_work(*WORK_PARTS[1:])
 
     def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
@@ -136,7 +152,7 @@ class NnUnet:
 
     def _session(self, *seed: int, keep_log: bool = True) -> AbstractContextManager[None]:
         work = self.folder / WORK_FOLDER
-        return nnunet_session(work, seed=seed, device=self.device, workers=self.workers, keep_log=keep_log)
+        return nnunet_session(work, seed=seed, device=self.device, keep_log=keep_log)
 
     def _plans_of(self, start: Path) -> Path:
         plans = start.parent / PLANS_FILE
@@ -152,10 +168,10 @@ class NnUnet:
 
         work = self.folder / WORK_FOLDER
         self._remove_work(*WORK_PARTS)
-        with nnunet_session(work, seed=(0,), device=self.device):
+        with nnunet_session(work, seed=(0,), device=self.device, plans=True):
             export_nnunet_dataset(pairs, work / "raw" / DATASET, self.classes)
             made = plan(work, self.settings) if plans is None else take_plans(work, plans)
-            preprocess(work, made, self.workers)
+            preprocess(work, made, count_workers(self.workers, self.device))
         shutil.copyfile(work / "raw" / DATASET / DATASET_FILE, self.folder / DATASET_FILE)
         self._remove_work("raw")
         with whole_file(self.folder / PLANS_FILE) as partial:
@@ -166,7 +182,7 @@ class NnUnet:
         for part in parts:
             shutil.rmtree(self.folder / WORK_FOLDER / part, ignore_errors=True)
 
-    def _train(self, seed: int, start: Path | None) -> Iterator[FitProgress]:
+    def _train(self, seed: int, start: Path | None, *, seeded: bool) -> Iterator[FitProgress]:
         from maskcond.segmentation.nnunet_planning import DATASET, PLANS
         from maskcond.segmentation.nnunet_trainer import MaskcondTrainer
 
@@ -177,20 +193,25 @@ class NnUnet:
                 self.settings,
                 device=self.device,
                 checkpoint_every=self.checkpoint_every,
+                batch_seed=seed if seeded else None,
+                workers=self.workers,
             )
             if trainer.latest_checkpoint.exists():
                 trainer.load_checkpoint(str(trainer.latest_checkpoint))
             elif start is not None:
                 load_network(trainer.plain_network, start)
             trainer.on_train_start()
-        while trainer.current_epoch < self.settings.epochs:
-            with self._session(seed, trainer.current_epoch + 1):
-                loss = trainer.run_epoch()
-            if not np.isfinite(loss):
-                raise SegmentationError(
-                    f"the loss was not finite in epoch {trainer.current_epoch}; lower the learning rate"
-                )
-            yield FitProgress(trainer.current_epoch, self.settings.epochs, loss, trainer.rate)
+        try:
+            while trainer.current_epoch < self.settings.epochs:
+                with self._session(seed, trainer.current_epoch + 1):
+                    loss = trainer.run_epoch()
+                if not np.isfinite(loss):
+                    raise SegmentationError(
+                        f"the loss was not finite in epoch {trainer.current_epoch}; lower the learning rate"
+                    )
+                yield FitProgress(trainer.current_epoch, self.settings.epochs, loss, trainer.rate)
+        finally:
+            trainer.end_workers()
         save_network(trainer.plain_network, self.folder / WEIGHTS_FILE)
         trainer.disable_checkpointing = True  # it would write another one now
         with self._session(seed, self.settings.epochs + 1):
@@ -211,7 +232,7 @@ def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSet
     check_class_names(classes)
     work = path.with_name(f".{uuid.uuid4().hex[:8]}.partial")
     try:
-        with nnunet_session(work, seed=(0,), device=torch.device("cpu")):
+        with nnunet_session(work, seed=(0,), device=torch.device("cpu"), plans=True):
             export_nnunet_dataset(pairs, work / "raw" / DATASET, classes)
             plan(work, settings).replace(path)
     finally:

@@ -17,7 +17,7 @@ LOG_FILE = "nnunet.log"
 
 @contextlib.contextmanager
 def nnunet_session(
-    folder: Path, *, seed: tuple[int, ...], device: torch.device, workers: int = 1, keep_log: bool = True
+    folder: Path, *, seed: tuple[int, ...], device: torch.device, plans: bool = False, keep_log: bool = True
 ) -> Iterator[None]:
     """Lets nnU-Net read its folders from the environment, print, warn, and draw from the global random generators.
 
@@ -28,13 +28,14 @@ def nnunet_session(
         folder: What nnU-Net writes is below it: `raw`, `preprocessed`, `results`.
         seed: Of the random generators; each call has its own.
         device: Where the network runs.
+        plans: Whether nnU-Net plans in it.
         keep_log: Whether the log is written; if not, nothing is.
-        workers: Processes that augment crops; 0 for none, which nnU-Net's planning does not take.
     """
     paths = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_environment({**paths, "nnUNet_n_proc_DA": str(workers)}))
-        stack.enter_context(_generators(seed, device))
+        # processes that augment: planning wants one, training has its own, see `SeededBatches`
+        stack.enter_context(_environment({**paths, "nnUNet_n_proc_DA": str(int(plans))}))
+        stack.enter_context(random_generators(seed, device))
         log = stack.enter_context(_log(folder) if keep_log else io.StringIO())
         stack.enter_context(contextlib.redirect_stdout(log))
         caught = stack.enter_context(warnings.catch_warnings(record=True))
@@ -65,13 +66,18 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _generators(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
+def random_generators(seed: tuple[int, ...], device: torch.device | None = None) -> Iterator[None]:
+    """Seeds the global random generators of the CPU, and of a device, within the block; then they are as they were."""
     drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])
     python, legacy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[0] if device.type == "cuda" else []):
+    on_gpu = device is not None and device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
         random.seed(drawn)
         np.random.seed(drawn)
-        torch.manual_seed(drawn)
+        torch.default_generator.manual_seed(drawn)
+        if device is not None and on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(drawn)
         try:
             yield
         finally:

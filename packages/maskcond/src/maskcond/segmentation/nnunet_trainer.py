@@ -1,6 +1,7 @@
 """nnU-Net's trainer, with the study's learning rate and augmentation. Imports nnU-Net."""
 
 import json
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from maskcond.segmentation.learning_rate import learning_rate
+from maskcond.segmentation.loading import Workers, load_batches
+from maskcond.segmentation.nnunet_batches import SeededBatches, as_it_is
 from maskcond.segmentation.nnunet_planning import CONFIGURATION
 from maskcond.segmentation.nnunet_settings import NnUnetSettings
 
@@ -33,12 +36,31 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
     """Trains on all pairs, none held out, one epoch a call; leaves no pictures and no 'best' checkpoint."""
 
     settings: NnUnetSettings
+    batch_seed: int | None
+    workers: Workers
 
     @classmethod
     def make(
-        cls, plans: Path, settings: NnUnetSettings, *, device: torch.device, checkpoint_every: int
+        cls,
+        plans: Path,
+        settings: NnUnetSettings,
+        *,
+        device: torch.device,
+        checkpoint_every: int,
+        batch_seed: int | None,
+        workers: Workers,
     ) -> "MaskcondTrainer":
-        """Makes a trainer by the plans of a preprocessed data set, its network with fresh weights."""
+        """Makes a trainer by the plans of a preprocessed data set, its network with fresh weights.
+
+        Args:
+            plans: The plans.
+            settings: How it is trained.
+            device: Where.
+            checkpoint_every: Epochs between checkpoints.
+            batch_seed: Seed of the batches, which depend on it and on their number; if None, they are drawn in this
+                process, one after the other.
+            workers: Processes that make the batches.
+        """
         # nnU-Net takes its constructor's arguments by their names, so ours come later
         trainer = cls(
             {**json.loads(plans.read_text(encoding="utf-8")), "continue_training": False},
@@ -47,7 +69,7 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
             json.loads((plans.parent / "dataset.json").read_text(encoding="utf-8")),
             device,
         )
-        trainer.settings = settings
+        trainer.settings, trainer.batch_seed, trainer.workers = settings, batch_seed, workers
         trainer.num_epochs = settings.epochs
         trainer.num_iterations_per_epoch = settings.steps_per_epoch
         trainer.num_val_iterations_per_epoch = 1  # of training pairs: it says nothing, but the log wants it
@@ -85,6 +107,21 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
             self.on_validation_epoch_end([self.validation_step(next(self.dataloader_val))])
         self.on_epoch_end()
         return float(np.mean([output["loss"] for output in outputs]))
+
+    def get_dataloaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
+        """nnU-Net's, where the batches of the training, from the current epoch on, are as of `SeededBatches`."""
+        train, validation = super().get_dataloaders()
+        if self.batch_seed is not None:
+            steps = self.num_iterations_per_epoch
+            numbers = range(self.current_epoch * steps, self.num_epochs * steps)
+            batches = SeededBatches(train.data_loader, self.batch_seed)
+            train = load_batches(batches, numbers, self.device, self.workers, batch_size=None, collate_fn=as_it_is)
+        return train, validation
+
+    def end_workers(self) -> None:
+        """Ends the processes that make batches."""
+        if isinstance(self.dataloader_train, Generator):
+            self.dataloader_train.close()
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, FallingRate]:
         """nnU-Net's optimiser, with our learning rate."""
