@@ -26,6 +26,7 @@ from urcdm import (
     on_ray,
 )
 from urcdm.generate import open_stage
+from urcdm.on_ray import share_of_cpus
 from urcdm.tasks import stage_of
 
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else, under `uv run`, workers get environments of their own
@@ -116,6 +117,11 @@ def test_errors_of_workers_come_as_they_are_and_a_deadly_batch_ends_the_run(
         assert executor.lost == 0
         with pytest.raises(WorkerError, match="1 workers were lost with one batch"):
             draw(model, tmp_path / "death", executor, 2)
+
+
+def test_a_worker_gets_no_more_cpus_than_a_machine_has() -> None:
+    assert [share_of_cpus([8, 8], workers) for workers in (1, 2, 3, 5, 16)] == [8, 8, 4, 2, 1]
+    assert share_of_cpus([2], 2) == share_of_cpus([1, 1], 1) == share_of_cpus([], 1) == 1
 
 
 def test_more_workers_than_processors_are_refused(cluster: None) -> None:

@@ -51,7 +51,8 @@ class RayExecutor:
             raise WorkerError(
                 f"wanted 1 to {gpus or cpus} workers, the {'GPUs' if gpus else 'CPUs'} there are, got {workers}"
             )
-        self._cpus_each = 1 if gpus else max(1, cpus // self.workers)
+        machines = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
+        self._cpus_each = 1 if gpus else share_of_cpus(machines, self.workers)
         self.lost = 0
         self._make: Callable[[], SerialExecutor] | None = None
         self._actors: SimpleQueue[Any] = SimpleQueue()
@@ -164,6 +165,20 @@ class _Worker:
 
     def run(self, tasks: Sequence[Task]) -> Finished:
         return self._executor.run(tasks)
+
+
+def share_of_cpus(machines: Sequence[int], workers: int) -> int:
+    """Returns how many CPUs each worker gets: as many as leave room for all, each of them on one machine.
+
+    Args:
+        machines: CPUs of each machine.
+        workers: How many workers there are.
+
+    >>> share_of_cpus([8, 8], 3)
+    4
+    """
+    shares = range(max(machines, default=1), 1, -1)
+    return next((share for share in shares if sum(cpus // share for cpus in machines) >= workers), 1)
 
 
 def _call(function: Callable[[], Answer]) -> Answer:
