@@ -40,6 +40,7 @@ from urcdm_app.errors import UsageError
 network_processes.START_METHOD = "fork"  # so that processes do not each import everything anew
 imagen_module()
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where the tests run in the background
 
 
 def to_file(number, path):
