@@ -97,7 +97,7 @@ def test_several_processes_of_a_launcher(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     refused(
-        run_app("run", config_file, "--out", tmp_path / "run"), "a launcher started 2 processes", "without the launc"
+        run_app("run", config_file, "--out", tmp_path / "run"), "a launcher started 2 processes", "without a launcher"
     )
     monkeypatch.setenv("RANK", "1")
     silent = run_app("run", config_file, "--out", tmp_path / "run")
