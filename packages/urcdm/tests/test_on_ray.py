@@ -27,7 +27,7 @@ from urcdm import (
 )
 from urcdm.generate import open_stage
 from urcdm.on_ray import share_of_cpus
-from urcdm.tasks import stage_of
+from urcdm.patch_task import stage_of
 
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else, under `uv run`, workers get environments of their own
 ray = pytest.importorskip("ray", reason="the extra urcdm[ray] is not installed")

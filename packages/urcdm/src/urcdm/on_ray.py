@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from urcdm.errors import WorkerError
 from urcdm.executors import Finished, SerialExecutor
-from urcdm.tasks import Task
+from urcdm.patch_task import Task
 from wsi_tiling.errors import first_line
 from wsi_tiling.on_ray import connect
 
