@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cdm_core import Cascade
+from cdm_core.batch_size import BatchSize
 from cdm_core.pictures import to_uint8
 from cdm_core.testing.pretended_cuda import pretended_cuda
 from maskcond.enrichment import EnrichmentError, sampling_speed
@@ -40,7 +41,7 @@ def test_batches_of_a_compiled_cascade_are_full(tiny_cascade: Make) -> None:
 
 def test_on_a_gpu_networks_sample_in_bf16(tiny_cascade: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     cascade, chosen = tiny_cascade(cond_images_channels=2), []
-    monkeypatch.setattr(sampling_speed, "COMPILING_PAYS_S", -1)
+    monkeypatch.setattr(sampling_speed, "time_batch", lambda run, size: run(size, 1) or BatchSize(size, 200.0))
     monkeypatch.setattr(sampling_speed, "compile_in_place", chosen.append)
     monkeypatch.setattr(sampling_speed, "has_compiler", lambda: True)
     with pretended_cuda() as gpu:
