@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -205,3 +206,13 @@ def test_what_cannot_be_read_is_told(run_app: RunApp, model: Path, tmp_path: Pat
     assert refused.code == 1
     assert f"{option} {value}" in refused.err
     assert not list(tmp_path.iterdir())
+
+
+def test_float32_on_a_gpu_is_that_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[str] = []
+    monkeypatch.setattr(speed, "set_fp32", kinds.append)
+    nothing: Any = SimpleNamespace(cascades=[], to=lambda device: None)
+    speed.make_ready(nothing, torch.device("cpu"), "fp32")
+    assert kinds == []
+    speed.make_ready(nothing, torch.device("cuda", 0), "fp32")
+    assert kinds == ["ieee"]

@@ -8,6 +8,7 @@ import torch
 
 import urcdm
 from cdm_core import StageConfig
+from cdm_core.arithmetic import set_fp32
 from cdm_core.inference import (
     Precision,
     best_precision,
@@ -77,7 +78,12 @@ def resolve_batch(text: str) -> int | None:
 
 
 def make_ready(model: urcdm.Urcdm, device: torch.device, precision: Precision) -> urcdm.Urcdm:
-    """Moves a model's networks to a device, makes them ready to sample there, in place, and returns the model."""
+    """Moves a model's networks to a device, makes them ready to sample there, in place, and returns the model.
+
+    On a GPU, this process calculates in IEEE float32 from then on, so that 'fp32' means the same as on a CPU.
+    """
+    if device.type == "cuda":
+        set_fp32("ieee")
     model.to(device)
     for cascade in model.cascades:
         for unet in cascade.unets:

@@ -151,6 +151,6 @@ def dynamic_threshold(x0: Tensor, quantile: float) -> Tensor:
     Source: Saharia et al. 2022, 'Photorealistic text-to-image diffusion models', section 2.3.
     """
     at_once = max(1, QUANTILE_VALUES // x0[0].numel())
-    limits = [torch.quantile(images.abs().flatten(1), quantile, dim=1) for images in x0.split(at_once)]
+    limits = [torch.quantile(images.abs().flatten(1), quantile, dim=1) for images in torch.split(x0, at_once)]
     limit = torch.cat(limits).clamp(min=1.0).reshape(-1, 1, 1, 1)
     return x0.clamp(-limit, limit) / limit

@@ -21,9 +21,9 @@ def grad(
     outputs: Sequence[Tensor], inputs: Sequence[Tensor], gradients: Sequence[Tensor | None], *, create_graph: bool
 ) -> tuple[Tensor | None, ...]:
     """Returns the gradients of the inputs, as `torch.autograd.grad` does, and adds none to any leaf."""
-    edges = [tuple(get_gradient_edge(each))[:2] for each in inputs]
-    sums = _run(outputs, gradients, [node for node, _ in edges], create_graph=create_graph)
-    return tuple(sums.get(node, {}).get(number) for node, number in edges)
+    edges = [get_gradient_edge(each) for each in inputs]
+    sums = _run(outputs, gradients, [edge.node for edge in edges], create_graph=create_graph)
+    return tuple(sums.get(edge.node, {}).get(edge.output_nr) for edge in edges)
 
 
 def _run(
@@ -33,8 +33,8 @@ def _run(
     sums: Sums = {}
     with torch.set_grad_enabled(create_graph):
         for output, gradient in zip(outputs, gradients, strict=True):
-            node, number = tuple(get_gradient_edge(output))[:2]
-            _add(sums, node, number, torch.ones_like(output) if gradient is None else gradient)
+            edge = get_gradient_edge(output)
+            _add(sums, edge.node, edge.output_nr, torch.ones_like(output) if gradient is None else gradient)
         for node in _falling(list(sums)):
             own = sums.get(node)
             if own is None or node in wanted:

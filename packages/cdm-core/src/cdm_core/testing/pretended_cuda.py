@@ -188,7 +188,7 @@ def _tensor_methods(device: PretendedDevice) -> dict[str, Any]:
         tensor: Tensor, gradient: Tensor | None = None, keep: Any = None, create_graph: bool = False, **more: Any
     ) -> None:
         if not isinstance(tensor, FakeTensor):
-            backward(tensor, gradient, keep, create_graph, **more)  # type: ignore[no-untyped-call]
+            backward(tensor, gradient, keep, create_graph, **more)
             return
         pretended_autograd.backward(tensor, gradient, create_graph=create_graph)
 
@@ -246,7 +246,8 @@ def _attention(device: PretendedDevice) -> Callable[..., Tensor]:
         described = Attention(place(), dtypes, query.shape[-1], masked=attn_mask is not None)
         device.record.attentions.append(described)
         if torch.is_autocast_enabled("cuda"):
-            given = tuple(each.to(torch.get_autocast_dtype("cuda")) for each in given)
+            wanted = torch.get_autocast_dtype("cuda")
+            given = (given[0].to(wanted), given[1].to(wanted), given[2].to(wanted))
         if len({each.dtype for each in given}) > 1:
             raise RuntimeError(f"expected query, key and value to have the same dtype, got {dtypes}")
         scale = options.get("scale")
