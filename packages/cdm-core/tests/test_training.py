@@ -232,7 +232,7 @@ def test_the_network_is_compiled_in_place(
     upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(type(self).__name__))
     runs.train(upper, tmp_path / "plain", runs.settings(steps=1))
     assert not compiled
     runs.train(upper, tmp_path / "compiled", runs.settings(steps=1, compile=True))

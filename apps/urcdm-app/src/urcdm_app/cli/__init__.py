@@ -6,12 +6,12 @@ import sys
 import typer.main
 
 from run_folder import is_disk_full
-from urcdm_app.cli import slides, training
+from urcdm_app.cli import models, slides, training
 from urcdm_app.cli.app import app
 from urcdm_app.console import errors
 from urcdm_app.errors import user_message
 
-__all__ = ["app", "main", "slides", "training"]
+__all__ = ["app", "main", "models", "slides", "training"]
 
 INTERRUPTED = 130
 """The exit code that typer gives to Ctrl-C."""

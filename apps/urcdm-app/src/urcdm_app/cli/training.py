@@ -9,7 +9,6 @@ import typer
 from urcdm_app import builtin
 from urcdm_app.cli.app import app
 from urcdm_app.cli.options import MODEL_KINDS, Device, Gpus, Overwrite, Plan, Ray, Resume, Workers
-from urcdm_app.console import console
 
 MOST_TRAINING_STEPS = 10**9
 
@@ -364,52 +363,3 @@ def finish(
         ),
         gpus=gpus,
     )
-
-
-@app.command("import")
-def import_(
-    checkpoints: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NETWORK=FILE",
-            help="The checkpoint of each network, such as 'high-64=a.pt', or of all of a level, such as 'high=b.pt'.",
-            show_default=False,
-        ),
-    ],
-    plan: Annotated[
-        Path, typer.Option(help="What the networks are: 'study', 'study-code' or 'airs', or a training plan (TOML).")
-    ] = Path("study"),
-    out: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("model"),
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Take the weights as trained, not their running means (EMA).")
-    ] = False,
-    half: Annotated[bool, typer.Option("--half", help="Store in half precision, in half the room.")] = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Import checkpoints of imagen-pytorch (.pt), such as the nine of the study, into a model folder.
-
-    Networks are named by level and size: low-64, low-256 and so on. Where a file has several, each takes its own.
-    Weights must be exactly those of the plan's networks; nothing in the files is executed.
-
-    Examples: **urcdm-app import low=low.pt medium=medium.pt high=high.pt** · **urcdm-app import --plan study-code
-    low-64=a.pt low-256=b.pt low-1024=c.pt medium-64=d.pt ...**
-    """
-    from urcdm_app.import_model import run_import
-
-    run_import(checkpoints=checkpoints, plan_path=plan, out=out, raw=raw, half=half, overwrite=overwrite)
-
-
-@app.command()
-def plan(
-    name: Annotated[
-        str,
-        typer.Argument(help="'small' (the built-in model), or the study's 'study', 'study-code' or 'airs'."),
-    ] = "small",
-) -> None:
-    """Print a plan, to start your own from.
-
-    Example: **urcdm-app plan > mine.toml**
-    """
-    from urcdm_app.plan import plan_text
-
-    console.file.write(plan_text(name))
