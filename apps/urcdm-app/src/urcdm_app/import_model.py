@@ -16,7 +16,7 @@ from urcdm_app.plan import read_plan
 def run_import(
     *, checkpoints: Sequence[str], plan_path: Path, out: Path, raw: bool, half: bool, overwrite: bool
 ) -> None:
-    """Makes a model folder; see `urcdm_app.cli.training.import_` for the arguments.
+    """Makes a model folder; see `urcdm_app.cli.models.import_` for the arguments.
 
     Raises:
         UsageError: Networks of the plan are without a file, others are named, or something is in the way.
