@@ -157,12 +157,11 @@ def train_teacher(session: Session, slide: Path) -> None:
     folder = session.out / "teacher"
     folder.mkdir(exist_ok=True)
     tiles = folder / "tiles"
-    if not tiles.exists():
-        command = [*app, "tile", str(slide), "--out", str(tiles), "--overlap", "0.75"]
-        state = ended(start(command, folder / "tile.log"), session.left())
-        if state != "done":
-            session.note("teacher", state=f"tile: {state}")
-            return
+    command = [*app, "tile", str(slide), "--out", str(tiles), "--overlap", "0.75", "--resume"]
+    state = ended(start(command, folder / "tile.log"), session.left())
+    if state != "done":
+        session.note("teacher", state=f"tile: {state}")
+        return
     started = time.monotonic()
     runs = {}
     for name in NETWORKS:

@@ -220,9 +220,9 @@ def test_two_launched_processes_end_as_one_does(
         ("gpus", "--gpus 2: a launcher started 2 processes"),
     ):
         main, other = ended[name]
-        told = main.err + other.err
-        assert (main.code, other.code, told.count("\n")) == (1, 1, 1), told
-        assert line in told
+        printed = main.err + other.err
+        assert (main.code, other.code, printed.count("\n")) == (1, 1, 1), printed
+        assert line in printed
     assert not (tmp_path / "none").exists()
 
 

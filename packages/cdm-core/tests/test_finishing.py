@@ -213,7 +213,7 @@ def test_a_share_of_the_finished_weights_is_kept(tiny_stage: Stage, random_unet:
 
 
 def test_the_discriminator_sees_every_pixel_alike() -> None:
-    """Its gradient would draw a grid into images otherwise."""
+    """Otherwise its gradient is larger at every second pixel."""
     network = Discriminator(3, (4, 4, 4, 4, 4))
     for parameter in network.parameters():
         nn.init.ones_(parameter)

@@ -188,7 +188,7 @@ def test_a_dynamic_threshold_takes_one_sort_for_a_batch(gpu: GpuRecord, monkeypa
     assert gpu.launches["sort"] == 1 + 3
 
 
-@pytest.mark.parametrize("crop_px", [pytest.param(None, marks=pytest.mark.thorough), 8])
+@pytest.mark.parametrize("crop_px", [None, 8])
 def test_a_training_step_with_all_conditions_waits_for_nothing(
     gpu: GpuRecord, full: StageConfig, tmp_path: Path, crop_px: int | None
 ) -> None:
@@ -208,7 +208,7 @@ def test_a_training_step_in_float32_waits_for_nothing(gpu: GpuRecord, tiny_stage
     assert gpu.launches["_fused_adamw_"] == STEPS - 1
 
 
-@pytest.mark.parametrize("method", ["progressive", pytest.param("consistency", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("method", ["progressive", "consistency"])
 def test_a_step_of_distillation_waits_for_nothing(
     gpu: GpuRecord, tiny_stage: Stage, tmp_path: Path, method: DistillationMethod
 ) -> None:

@@ -7,7 +7,7 @@ import torch
 
 import cdm_core.training_examples
 from cdm_core import StageConfig, TrainingError
-from cdm_core.training_examples import MOST_WORKERS, PreparedExamples, prepared_batches, worker_count
+from cdm_core.training_examples import MOST_WORKERS, PreparedExamples, count_workers, prepared_batches
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -20,9 +20,9 @@ def test_workers_are_the_cores_that_a_process_of_a_gpu_has(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    assert worker_count(runs.settings(), GPU) == workers
-    assert worker_count(runs.settings(), CPU) == 0
-    assert worker_count(runs.settings(workers=3), GPU) == worker_count(runs.settings(workers=3), CPU) == 3
+    assert count_workers(runs.settings().workers, GPU) == workers
+    assert count_workers(runs.settings().workers, CPU) == 0
+    assert count_workers(3, GPU) == count_workers(3, CPU) == 3
 
 
 def test_a_worker_that_dies_is_one_line(upper: StageConfig, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,6 @@ class Counts(InProcessExecutor):
         return super().finish(batch)
 
 
-@pytest.mark.thorough  # torch's fake tensors, in two threads, now and then disagree on the device
 def test_patches_and_joint_steps_wait_for_the_device_once_a_batch(make_model: MakeModel, gpu: GpuRecord) -> None:
     model = on_gpu(make_model(sampling=SamplingConfig(steps=1, method="ddpm", lowres_noise=0.1)))
     grey = {side: np.full((side, side, 3), 128, np.uint8) for side in (4, 16)}

@@ -73,7 +73,7 @@ class DistillJob(TrainingJob[DistillRequest]):
         return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._teacher.folder))
 
     def settings(self) -> str:
-        """What decides the students, as TOML."""
+        """The settings that the students depend on, as TOML."""
         return tomli_w.dumps(
             {
                 "teacher": self._teacher.whole.fingerprint(),

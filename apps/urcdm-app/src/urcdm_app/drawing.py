@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import urcdm
 from cdm_core import CheckpointError, fetch_model
-from cdm_core.inference import Precision
+from cdm_core.inference import Precision, compiling
 from urcdm_app.console import resolve_device
 from urcdm_app.errors import UsageError
 from urcdm_app.speed import (
@@ -28,7 +28,6 @@ from urcdm_app.speed import (
     make_ready,
     parts_of_batch,
     resolve_precision,
-    telling_of_compilation,
 )
 
 Answer = TypeVar("Answer")
@@ -182,5 +181,5 @@ class Drawer(urcdm.InProcessExecutor):
 
     def finish(self, batch: urcdm.PreparedBatch) -> list[NDArray[Any]]:
         """Works off a prepared batch now."""
-        with telling_of_compilation():
+        with compiling(UsageError, "go on with --resume --no-compile"):
             return super().finish(batch)

@@ -78,7 +78,7 @@ class FinishJob(TrainingJob[FinishRequest]):
         return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._students.folder))
 
     def settings(self) -> str:
-        """What decides the finished networks, as TOML."""
+        """The settings that the finished networks depend on, as TOML."""
         return tomli_w.dumps({"model": self._students.whole.fingerprint(), "plan": dump_config(self.plan)})
 
     def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:

@@ -150,7 +150,7 @@ class _Crew:
         end, code = worker.end, worker.process.exitcode
         if end is None:
             how = f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
-            end = Ended(f"its process ended {how}, perhaps for want of memory; go on with --resume")
+            end = Ended(f"its process ended {how}, perhaps out of memory; go on with --resume")
         if end.error is None:
             return
         self.failed.append(worker.name)
@@ -203,12 +203,12 @@ def train_network(
 
 
 def _tell_progress(events: Iterator[JobEvent], pipe: Connection) -> None:
-    last, told = None, 0.0
+    last, sent_s = None, 0.0
     for event in events:
         last = event
-        if time.monotonic() - told > TELL_EVERY_S:
+        if time.monotonic() - sent_s > TELL_EVERY_S:
             pipe.send(event)
-            last, told = None, time.monotonic()
+            last, sent_s = None, time.monotonic()
         if pipe.poll():
             return
     if last is not None:

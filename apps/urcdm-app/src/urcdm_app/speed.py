@@ -1,7 +1,5 @@
 """How the networks of a model are run: precision, batch sizes, compilation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,11 +14,9 @@ from cdm_core.inference import (
     compiled_steps,
     graphs_run_in_threads,
     has_compiler,
-    is_compilation_error,
     prepare_for_sampling,
 )
 from cdm_core.sampler import TakeSteps
-from run_folder import first_line
 from urcdm_app.errors import UsageError
 from wsi_tiling import Grid
 
@@ -151,20 +147,3 @@ def compile_networks(model: urcdm.Urcdm, batches: Batches) -> None:
 def compile_loops(batches: Batches) -> dict[urcdm.StageKey, TakeSteps]:
     """Returns the loops over the steps of those stages that are compiled as a whole, each as one CUDA graph."""
     return {key: compiled_steps(mode="reduce-overhead" if graphs_run_in_threads() else None) for key in batches.loops}
-
-
-@contextmanager
-def telling_of_compilation() -> Iterator[None]:
-    """Turns what goes wrong in a compilation into a UsageError.
-
-    Raises:
-        UsageError: A network cannot be compiled here.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_compilation_error(error):
-            raise
-        raise UsageError(
-            f"a network cannot be compiled here ({first_line(error)}); go on with --resume --no-compile"
-        ) from None

@@ -86,7 +86,7 @@ class TrainingJob(ABC, Generic[Request]):
     settings_file: ClassVar[str]
     """Name of the file with what the run was started with."""
     settings_differ: str
-    """What the settings are made of, for the error of a run that is resumed with others."""
+    """Names of the settings, for the error of a run that is resumed with others."""
 
     def __init__(self, request: Request, plan: TrainingPlan | None = None) -> None:
         self.request = request

@@ -16,8 +16,8 @@ class Discriminator(nn.Module):
     """Convolutions without normalisation that judge every neighbourhood of an image beside what it is conditioned on.
 
     Every second layer halves the resolution, by kernels of 4 px: with 3 px more weights would see a pixel than its
-    neighbour, and the gradient would draw a grid of 2 px into the student's images. An embedding adds its inner product
-    with the last features.
+    neighbour, and the gradient would be uneven from pixel to pixel. An embedding adds its inner product with the last
+    features.
 
     Args:
         channels: Of an image and its conditions together.

@@ -6,16 +6,19 @@ batch starts from, and a draw each step with 'ddpm', with an eta, and when resam
 longer than the network; generators on the device avoid them, and draw other images.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import os
 import shutil
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from cdm_core.sampler import TakeSteps, take_steps
+from run_folder import first_line
 
 Precision = Literal["fp32", "bf16"]
 MOST_COMPILATIONS = 64
@@ -97,6 +100,22 @@ def is_compilation_error(error: BaseException) -> bool:
     """Returns whether an error means that a network cannot be compiled here."""
     # by its place: importing torch._dynamo takes seconds
     return any(kind.__module__ == "torch._dynamo.exc" for kind in type(error).__mro__)
+
+
+@contextlib.contextmanager
+def compiling(error: type[Exception], advice: str) -> Iterator[None]:
+    """Turns a compilation that fails within the block into one line.
+
+    Args:
+        error: Class of the error to raise instead.
+        advice: What to do instead of compiling.
+    """
+    try:
+        yield
+    except RuntimeError as fault:
+        if not is_compilation_error(fault):
+            raise
+        raise error(f"a network cannot be compiled here ({first_line(fault)}); {advice}") from None
 
 
 def _compile_options(mode: str | None) -> dict[str, Any]:

@@ -132,11 +132,6 @@ class PreparedExamples(Dataset[Batch]):
         return {name: value[0] for name, value in prepared.items()}
 
 
-def worker_count(training: TrainingConfig, device: torch.device) -> int:
-    """Returns how many processes prepare the examples of this process, see `TrainingConfig.workers`."""
-    return count_workers(training.workers, device)
-
-
 def count_workers(workers: int | Literal["auto"], device: torch.device) -> int:
     """Returns how many processes 'auto' means for a device that this process feeds: none on the CPU."""
     if workers != "auto":
@@ -163,7 +158,7 @@ def prepared_batches(
         ValueError: An example is wrong, see `PreparedExamples`.
         TrainingError: A worker process died.
     """
-    workers = worker_count(examples.training, device)
+    workers = count_workers(examples.training.workers, device)
     loader: Iterable[Batch] = DataLoader(
         examples,
         batch_sampler=draws,

@@ -15,7 +15,7 @@ from cdm_core.batch_size import is_out_of_memory
 from cdm_core.config import TrainingConfig
 from cdm_core.errors import TrainingError
 from cdm_core.examples import Examples
-from cdm_core.inference import Precision, is_compilation_error
+from cdm_core.inference import Precision, compiling
 from cdm_core.pacing import Pace
 from cdm_core.pictures import save_sample_sheet
 from cdm_core.training_examples import Batch, PreparedExamples, prepared_batches
@@ -83,7 +83,7 @@ class Run:
     def step(self, batch: Batch) -> None:
         """Does one step; the host does not wait for the device."""
         state, training, chunk = self.state, self.examples.training, self.gradients.chunk
-        with self._telling_of_compilation():
+        with compiling(TrainingError, "set compile = false and go on with resume"):
             loss = self.gradients(batch)
         if self.gradients.chunk != chunk:
             self.log.event("chunk_size", state.step + 1, chunk_size=self.gradients.chunk)
@@ -208,17 +208,6 @@ class Run:
                 raise
             device, training = self.accelerator.device, self.examples.training
             raise TrainingError(out_of_memory_line(device, training, self.gradients.chunk)) from None
-
-    @contextlib.contextmanager
-    def _telling_of_compilation(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            if not is_compilation_error(error):
-                raise
-            raise TrainingError(
-                f"the network cannot be compiled here ({first_line(error)}); set compile = false and go on with resume"
-            ) from None
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:

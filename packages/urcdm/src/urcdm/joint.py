@@ -95,10 +95,7 @@ class JointStage:
             How many patches' worth of predictions have been made.
         """
         number, before = self._resumed(), None
-        saved_s, lasted_s = (
-            time.monotonic(),
-            math.inf,
-        )  # the first step of a sitting is saved: how long it takes is open
+        saved_s, lasted_s = time.monotonic(), math.inf  # so that the first step of a sitting is saved
         while True:
             begun_s = time.monotonic()
             now = self._open(number, saves=begun_s - saved_s + lasted_s >= SAVE_EVERY_S)

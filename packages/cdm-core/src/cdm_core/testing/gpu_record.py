@@ -35,7 +35,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionCall:
     """A call of `torch.nn.functional.scaled_dot_product_attention`.
 
     Args:
@@ -94,7 +94,7 @@ class GpuRecord:
     copies: list[Copy] = field(default_factory=list)
     launches: Counter[str] = field(default_factory=Counter)
     written: Counter[torch.dtype] = field(default_factory=Counter)
-    attentions: list[Attention] = field(default_factory=list)
+    attentions: list[AttentionCall] = field(default_factory=list)
     convolutions: list[Convolution] = field(default_factory=list)
     seedings: Counter[str] = field(default_factory=Counter)
     races: Counter[str] = field(default_factory=Counter)

@@ -43,7 +43,7 @@ from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.utils._pytree import tree_map_only
 
 from cdm_core.testing import pretended_autograd
-from cdm_core.testing.gpu_record import Attention, GpuRecord, place
+from cdm_core.testing.gpu_record import AttentionCall, GpuRecord, place
 from cdm_core.testing.pretended_device import PretendedDevice, inside
 
 __all__ = ["GpuRecord", "pretended_cuda"]
@@ -79,7 +79,7 @@ def _patches(device: PretendedDevice) -> list[tuple[Any, dict[str, Any]]]:
         (torch.accelerator, _accelerator(device)),
         (torch, {"Generator": _generators(device), "save": _saving(torch.save), "load": _loading(torch.load)}),
         (Tensor, _tensor_methods(device)),
-        (FakeTensor, {"tolist": lambda tensor: tensor.cpu().tolist()}),  # its own reads the values one by one
+        (FakeTensor, _fake_tensor(device, FakeTensor.__dict__["device"])),
         (torch.autograd, {"grad": _gradients(torch.autograd.grad)}),
         (nn.Module, {"_apply": _applying(nn.Module._apply)}),
         (nn.functional, {"scaled_dot_product_attention": _attention(device)}),
@@ -199,6 +199,19 @@ def _tensor_methods(device: PretendedDevice) -> dict[str, Any]:
     }
 
 
+def _fake_tensor(device: PretendedDevice, place_of: property) -> dict[str, Any]:
+    def locked(tensor: FakeTensor) -> torch.device:
+        # while any thread runs an operation, all fake tensors call themselves 'meta'
+        with device.lock:
+            found: torch.device = place_of.__get__(tensor)
+            return found
+
+    def tolist(tensor: FakeTensor) -> Any:
+        return tensor.cpu().tolist()  # its own reads the values one by one
+
+    return {"device": property(locked), "tolist": tolist}
+
+
 def _gradients(original: Callable[..., Any]) -> Callable[..., Any]:
     def gradients(outputs: Any, inputs: Any, grad_outputs: Any = None, *args: Any, **options: Any) -> Any:
         ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
@@ -243,7 +256,7 @@ def _attention(device: PretendedDevice) -> Callable[..., Tensor]:
         if not isinstance(query, FakeTensor):
             return original(query, key, value, attn_mask, *args, **options)
         dtypes = (query.dtype, key.dtype, value.dtype)
-        described = Attention(place(), dtypes, query.shape[-1], masked=attn_mask is not None)
+        described = AttentionCall(place(), dtypes, query.shape[-1], masked=attn_mask is not None)
         device.record.attentions.append(described)
         if torch.is_autocast_enabled("cuda"):
             wanted = torch.get_autocast_dtype("cuda")

@@ -1,7 +1,6 @@
 """Cascades made ready to sample many images: precision, and compilation where that pays."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import torch
@@ -12,11 +11,8 @@ from cdm_core.inference import (
     best_precision,
     compile_in_place,
     has_compiler,
-    is_compilation_error,
     prepare_for_sampling,
 )
-from maskcond.enrichment.errors import EnrichmentError
-from run_folder import first_line
 
 COMPILING_PAYS_S = 150
 """Seconds of sampling over which a network is compiled on a GPU, which takes it a minute or two."""
@@ -56,23 +52,6 @@ def make_ready(
 def full_batch(values: Sequence[T], size: int | None) -> list[T]:
     """Fills a batch up to its size with its last value, as a compiled network wants it; None leaves it as it is."""
     return [*values, *list(values[-1:]) * ((size or 0) - len(values))]
-
-
-@contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """Turns what goes wrong in a compilation into one line.
-
-    Raises:
-        EnrichmentError: A network cannot be compiled here.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_compilation_error(error):
-            raise
-        raise EnrichmentError(
-            f"a network cannot be compiled here ({first_line(error)}); set sampling.compile = false"
-        ) from None
 
 
 def _sampling_s(unet: torch.nn.Module, stage: StageConfig, images: int, batch_size: int) -> float:

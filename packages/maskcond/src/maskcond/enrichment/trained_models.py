@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, build_unet
 from cdm_core.examples import Examples
+from cdm_core.inference import compiling
 from cdm_core.pictures import to_uint8
 from maskcond.arrays import Image, Labels
 from maskcond.classes import KUMAR_BORDER, ClassSet
 from maskcond.conditions import Conditions, Given
 from maskcond.enrichment.config import EnrichmentConfig
 from maskcond.enrichment.errors import EnrichmentError
-from maskcond.enrichment.sampling_speed import compiling, full_batch, make_ready
+from maskcond.enrichment.sampling_speed import full_batch, make_ready
 from maskcond.enrichment.steps import Progress
 from maskcond.labelled_images import LabelledImages
 from maskcond.mask_cascade import MaskCascade
@@ -32,6 +33,8 @@ from maskcond.segmentation import SegmentationModel, SmallUnet
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.model import Pairs
 from maskcond.segmentation.nnunet import NnUnet, plan_nnunet
+
+TO_SAMPLE_ANYWAY = "set sampling.compile = false"
 
 
 class UnmaskedExamples:
@@ -271,7 +274,7 @@ class SeededCascade:
     def sample(self, seeds: Sequence[int]) -> list[Image]:
         """Samples an image for each seed."""
         generators = [image_generator(seed, 0) for seed in full_batch(seeds, self.full)]
-        with compiling():
+        with compiling(EnrichmentError, TO_SAMPLE_ANYWAY):
             return list(to_uint8(self.cascade.sample(generators)[-1][: len(seeds)]))
 
 
@@ -290,7 +293,7 @@ class SeededMaskCascade:
     def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
         """Samples an image for each mask."""
         filled = full_batch(masks, self.full)
-        with compiling():
+        with compiling(EnrichmentError, TO_SAMPLE_ANYWAY):
             drawn = sample_images(
                 self.model,
                 filled,
@@ -316,7 +319,7 @@ class SeededMaskDiffusion:
     def sample(self, seeds: Sequence[int]) -> list[Labels]:
         """Draws labels for each seed."""
         generators = [image_generator(seed, 0) for seed in full_batch(seeds, self.full)]
-        with compiling():
+        with compiling(EnrichmentError, TO_SAMPLE_ANYWAY):
             return self.model.sample(generators)[: len(seeds)]
 
 
