@@ -59,7 +59,7 @@ def test_what_cannot_be_compiled_is_one_line(
         raise fault("no compiler\nat all")
 
     monkeypatch.setattr(cdm_core.training_step.Gradients, "__call__", fails)
-    line = r"^the network cannot be compiled here \(no compiler\); set compile = false and go on with resume$"
+    line = r"^a network cannot be compiled here \(no compiler\); set compile = false and go on with resume$"
     with pytest.raises(cdm_core.TrainingError, match=line):
         runs.train(upper, tmp_path)
 
