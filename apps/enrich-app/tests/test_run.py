@@ -11,6 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
+from cdm_core.arithmetic import gpu_arithmetic
 from maskcond.enrichment.step_record import StepRecord
 
 RunApp = Callable[..., Any]
@@ -77,3 +81,14 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     assert "--overwrite" in refused.err
     assert run_app("report", run, "--overwrite").code == 0
     assert "all is done" in run_app("run", config_file, "--out", run, "--dry-run").out
+
+
+def test_float32_on_a_gpu_is_that_of_a_cpu(
+    run_app: RunApp, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with gpu_arithmetic("tf32"):
+        for device, allowed in (("cpu", True), ("cuda", False)):
+            planned = run_app("run", config_file, "--out", tmp_path / "run", "--dry-run", "--device", device)
+            assert planned.code == 0, planned.err
+            assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is allowed

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from cdm_core.arithmetic import set_fp32
 from enrich_app.console import progress_bars, resolve_device, say, say_columns
 from enrich_app.errors import UsageError
 from enrich_app.report import write_report
@@ -91,8 +92,11 @@ def _refuse_launcher() -> None:
 
 
 def _open(config_path: Path, folder: Path, device: str) -> EnrichmentRun:
-    config = read_enrichment_config(config_path)
-    return EnrichmentRun(config, folder, TrainedModels(config, resolve_device(device)))
+    """Opens a run; on a GPU, this process calculates in IEEE float32 from then on, as on a CPU, but in training."""
+    config, chosen = read_enrichment_config(config_path), resolve_device(device)
+    if chosen.type == "cuda":
+        set_fp32("ieee")
+    return EnrichmentRun(config, folder, TrainedModels(config, chosen))
 
 
 def _time(seconds: float | None) -> str:
