@@ -48,7 +48,7 @@ def pretend_gpu(
 
     monkeypatch.setattr(Cascade, "device", torch.device("cuda"))
     monkeypatch.setattr(urcdm, "stage_batch", stage_batch)
-    monkeypatch.setattr(speed, "has_compiler", lambda: compiler)
+    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: compiler)
     return measured
 
 

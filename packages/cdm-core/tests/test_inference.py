@@ -9,8 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cdm_core import SamplingConfig, StageConfig, sample_stage
-from cdm_core.inference import best_precision, compile_in_place, compiled_steps, prepare_for_sampling
+from cdm_core import ConfigError, SamplingConfig, StageConfig, sample_stage
+from cdm_core.batch_size import BatchSize
+from cdm_core.inference import (
+    best_precision,
+    compile_in_place,
+    compiled_steps,
+    compiling_pays,
+    precision_named,
+    prepare_for_sampling,
+)
 from cdm_core.solver import Method
 
 Stage = Callable[..., StageConfig]
@@ -58,6 +66,32 @@ def test_bf16_halves_the_weights_and_nearly_keeps_the_image(
 
 def test_only_gpus_sample_in_bf16_of_their_own_accord() -> None:
     assert best_precision(torch.device("cpu")) == "fp32"
+
+
+def test_precisions_have_names() -> None:
+    assert (precision_named("fp32"), precision_named("bf16")) == ("fp32", "bf16")
+    with pytest.raises(ConfigError, match="precision 'auto': wanted fp32 or bf16"):
+        precision_named("auto")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "around", "compilations", "compiler", "pays"),
+    [
+        (1.5, 0.0, 1, True, False),  # 100 images of one step take 150 seconds, and 94 if compiled
+        (1.7, 0.0, 1, True, True),  # 170, and 106
+        (1.7, 0.0, 2, True, False),
+        (3.4, 0.0, 2, True, True),
+        (1.7, 1.5, 1, True, False),  # the host takes 150
+        (1.7, 0.0, 1, False, False),
+    ],
+)
+def test_a_network_is_compiled_where_that_saves_more_time_than_it_takes(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, around: float, compilations: int, compiler: bool, pays: bool
+) -> None:
+    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: compiler)
+    for steps in (1, 4):
+        measured = BatchSize(8, seconds / steps, around)
+        assert compiling_pays(measured, 100, steps, compilations=compilations) is pays
 
 
 class TwoLayers(nn.Module):

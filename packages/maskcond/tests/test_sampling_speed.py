@@ -44,7 +44,7 @@ def test_on_a_gpu_networks_sample_in_bf16(tiny_cascade: Make, monkeypatch: pytes
     cascade, chosen = tiny_cascade(cond_images_channels=2), []
     monkeypatch.setattr(sampling_speed, "time_batch", lambda run, size: run(size, 1) or BatchSize(size, 200.0))
     monkeypatch.setattr(sampling_speed, "compile_in_place", chosen.append)
-    monkeypatch.setattr(sampling_speed, "has_compiler", lambda: True)
+    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: True)
     with pretended_cuda() as gpu:
         assert make_ready(cascade, torch.device("cuda"), images=1, batch_size=4) == 4
     assert {each.dtype for each in gpu.convolutions} == {torch.bfloat16}
@@ -59,11 +59,12 @@ def test_networks_are_compiled_where_minutes_of_work_are_ahead(
     device: str, setting: sampling_speed.Compile, compiled: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unets, chosen = [nn.Identity(), nn.Identity()], []
-    cascade: Any = SimpleNamespace(unets=unets, config=SimpleNamespace(stages=(8, 16)), to=lambda _: None)
+    stages = [SimpleNamespace(sampling=SimpleNamespace(steps=steps)) for steps in (8, 16)]
+    cascade: Any = SimpleNamespace(unets=unets, config=SimpleNamespace(stages=stages), to=lambda _: None)
     monkeypatch.setattr(sampling_speed, "best_precision", lambda _: "bf16")
     monkeypatch.setattr(sampling_speed, "compile_in_place", chosen.append)
-    monkeypatch.setattr(sampling_speed, "has_compiler", lambda: True)
-    monkeypatch.setattr(sampling_speed, "_sampling_s", lambda unet, stage, images, batch: stage * images * 2.0)
+    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: True)
+    monkeypatch.setattr(sampling_speed, "_measured", lambda *_: BatchSize(4, 1.2))  # 86 seconds, and 173
     full = make_ready(cascade, torch.device(device), images=9, batch_size=4, compiled=setting)
     assert chosen == [unets[number] for number in compiled]
     assert full == (4 if compiled else None)

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field, replace
 import torch
 
 import urcdm
-from cdm_core import StageConfig
+from cdm_core import ConfigError, StageConfig
 from cdm_core.arithmetic import set_fp32
+from cdm_core.batch_size import BatchSize
 from cdm_core.inference import (
     Precision,
     best_precision,
     compile_in_place,
     compiled_steps,
+    compiling_pays,
     graphs_run_in_threads,
-    has_compiler,
+    precision_named,
     prepare_for_sampling,
 )
 from cdm_core.sampler import TakeSteps
@@ -22,10 +24,6 @@ from wsi_tiling import Grid
 
 CPU_BATCH = 8
 MOST_PARTS = 4
-COMPILATION_S = 60
-"""Seconds that a GPU must save by a compiled network to be worth it, or more: compiling one takes a minute or two."""
-SPEED_UP = 1.6
-"""How many times faster a step is once its network is compiled; of a host that is waited for, nothing gets faster."""
 LOOP_STEPS = 4
 """Most steps that are compiled as one: it takes as long as to compile the network so many times."""
 
@@ -55,9 +53,10 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     """
     if name == "auto":
         return best_precision(device)
-    if name not in ("fp32", "bf16"):
-        raise UsageError(f"--precision {name}: wanted auto, fp32 or bf16")
-    return "bf16" if name == "bf16" else "fp32"
+    try:
+        return precision_named(name)
+    except ConfigError:
+        raise UsageError(f"--precision {name}: wanted auto, fp32 or bf16") from None
 
 
 def resolve_batch(text: str) -> int | None:
@@ -100,23 +99,28 @@ def choose_batches(
         workers: How many share the slide, all on devices like this one.
     """
     on_gpu, batches = model.cascades[0].device.type == "cuda", Batches()
+
+    def compiles(measured: BatchSize | None, patches: float, steps: int, compilations: int = 1) -> bool:
+        if compiled is not None:
+            return compiled
+        return measured is not None and compiling_pays(measured, patches, steps, compilations=compilations)
+
     for level, geometry in enumerate(model.geometry(settings.size_l0)):
         for stage, config in enumerate(model.cascades[level].config.stages):
             key, most = (level, stage), _ready_at_once(geometry.grid, settings, on_gpu=on_gpu, workers=workers)
-            size, saved_s = min(batch or CPU_BATCH, most), 0.0
+            size, measured, patches = min(batch or CPU_BATCH, most), None, len(geometry.grid) / workers
             steps = (settings.steps or config.sampling.steps) * settings.resample
             if on_gpu:
                 measured = urcdm.stage_batch(model, key, limit=most, size=size if batch else None)
                 if settings.joint:  # noise is drawn once for all steps
                     measured = replace(measured, seconds_around=0.0)
-                patches, size = len(geometry.grid) / workers, measured.size
+                size = measured.size
                 batches.seconds[key] = patches * measured.seconds(steps)
-                saved_s = batches.seconds[key] - patches * measured.seconds(steps, speed_up=SPEED_UP)
             batches.size[key] = size
-            if compiled or (compiled is None and saved_s > COMPILATION_S and has_compiler()):
+            if compiles(measured, patches, steps):
                 batches.full[key] = size
-                pays = compiled or saved_s > steps * COMPILATION_S
-                if on_gpu and pays and steps <= LOOP_STEPS and _is_one_function(config, settings):
+                is_short = steps <= LOOP_STEPS and _is_one_function(config, settings)
+                if on_gpu and is_short and compiles(measured, patches, steps, compilations=steps):
                     batches.loops.add(key)
     return batches
 

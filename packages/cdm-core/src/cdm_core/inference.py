@@ -17,12 +17,18 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from cdm_core.batch_size import BatchSize
+from cdm_core.errors import ConfigError
 from cdm_core.sampler import TakeSteps, take_steps
 from run_folder import first_line
 
 Precision = Literal["fp32", "bf16"]
 MOST_COMPILATIONS = 64
 """Of the networks of a process, where torch counts them together."""
+COMPILATION_S = 60
+"""Seconds that a GPU must save by a compiled network to be worth it, or more: compiling one takes a minute or two."""
+SPEED_UP = 1.6
+"""How many times faster a step is once its network is compiled; what the host does around the steps stays as it is."""
 
 
 def best_precision(device: torch.device) -> Precision:
@@ -31,6 +37,19 @@ def best_precision(device: torch.device) -> Precision:
         return "fp32"
     with torch.cuda.device(device):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def precision_named(name: str) -> Precision:
+    """Returns a precision by its name.
+
+    Raises:
+        ConfigError: No network is run in it.
+    """
+    if name == "bf16":
+        return "bf16"
+    if name == "fp32":
+        return "fp32"
+    raise ConfigError(f"precision {name!r}: wanted fp32 or bf16")
 
 
 def prepare_for_sampling(
@@ -94,6 +113,19 @@ def has_compiler() -> bool:
     """Returns whether networks can be compiled for a GPU: there is a C compiler, and Triton."""
     found = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
     return found and importlib.util.find_spec("triton") is not None
+
+
+def compiling_pays(measured: BatchSize, images: float, steps: int, *, compilations: int = 1) -> bool:
+    """Returns whether a GPU saves more time by a compiled network than compiling it takes; False without a compiler.
+
+    Args:
+        measured: The network as it is, in batches of the size to use.
+        images: How many images are to be sampled.
+        steps: Of each.
+        compilations: How often the network is compiled: once a step where all steps become one function.
+    """
+    saved_s = images * (measured.seconds(steps) - measured.seconds(steps, speed_up=SPEED_UP))
+    return saved_s > compilations * COMPILATION_S and has_compiler()
 
 
 def is_compilation_error(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from cdm_core.distillation import Teacher
 from cdm_core.errors import CheckpointError, ConfigError, PeerError
 from cdm_core.examples import Examples
 from cdm_core.finishing import Finisher, FinishingConfig
-from cdm_core.inference import Precision, best_precision, compile_in_place, has_compiler, prepare_for_sampling
+from cdm_core.inference import best_precision, compile_in_place, has_compiler, precision_named, prepare_for_sampling
 from cdm_core.network import build_unet, check_tensors, check_weights_finite, seeded_weights
 from cdm_core.processes import PATIENCE, Interruption
 from cdm_core.training_examples import PreparedExamples, prepared_batches
@@ -260,8 +260,7 @@ def _initial(config: StageConfig, network: nn.Module) -> nn.Module:
 
 
 def _at_work(teacher: Teacher, device: torch.device, training: TrainingConfig) -> Teacher:
-    unet = copy.deepcopy(teacher.unet).to(device)
-    precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
+    unet, precision = copy.deepcopy(teacher.unet).to(device), precision_named(training.precision)
     return replace(teacher, unet=prepare_for_sampling(unet, precision=precision, compiled=training.compile is True))
 
 

@@ -15,7 +15,7 @@ from cdm_core.batch_size import is_out_of_memory
 from cdm_core.config import TrainingConfig
 from cdm_core.errors import TrainingError
 from cdm_core.examples import Examples
-from cdm_core.inference import Precision, compiling
+from cdm_core.inference import compiling, precision_named
 from cdm_core.pacing import Pace
 from cdm_core.pictures import save_sample_sheet
 from cdm_core.training_examples import Batch, PreparedExamples, prepared_batches
@@ -181,7 +181,7 @@ class Run:
         at_once = max(1, 2 * self.gradients.chunk * crop_px**2 // config.image_px**2)
         sheet = self.log.folder / "samples" / f"{step:07d}.png"
         try:
-            precision: Precision = "bf16" if training.precision == "bf16" else "fp32"
+            precision = precision_named(training.precision)
             save_sample_sheet(sheet, self.state.ema.module, config, batch, at_once=at_once, precision=precision)
         except OSError as error:
             raise TrainingError(

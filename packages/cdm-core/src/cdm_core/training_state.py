@@ -21,7 +21,7 @@ from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.config_file import parse_config
 from cdm_core.errors import CheckpointError, ConfigError
 from cdm_core.finishing import Finisher, FinishingConfig
-from cdm_core.inference import Precision
+from cdm_core.inference import Precision, precision_named
 from cdm_core.network import build_unet
 from cdm_core.training_tally import Tally
 from run_folder import first_line, whole_file
@@ -288,8 +288,9 @@ def saved_precision(path: Path) -> Precision:
     Raises:
         CheckpointError: The state cannot be read.
     """
-    precision = (OLDER | _read(path)["training"])["precision"]
-    return "bf16" if precision == "bf16" else "fp32"
+    training = OLDER | _read(path)["training"]
+    with _told_as_foreign(path):
+        return precision_named(training["precision"])
 
 
 @contextlib.contextmanager

@@ -6,16 +6,13 @@ from typing import Literal, TypeVar
 import torch
 
 from cdm_core import Cascade, StageConfig, sample_stage
-from cdm_core.batch_size import time_batch
+from cdm_core.batch_size import BatchSize, time_batch
 from cdm_core.inference import (
     best_precision,
     compile_in_place,
-    has_compiler,
+    compiling_pays,
     prepare_for_sampling,
 )
-
-COMPILING_PAYS_S = 150
-"""Seconds of sampling over which a network is compiled on a GPU, which takes it a minute or two."""
 
 T = TypeVar("T")
 Compile = bool | Literal["auto"]
@@ -41,9 +38,13 @@ def make_ready(
     for unet in cascade.unets:
         prepare_for_sampling(unet, precision=best_precision(device))
     chosen = cascade.unets if compiled is True else []
-    if compiled == "auto" and device.type == "cuda" and has_compiler():
-        stages = zip(cascade.unets, cascade.config.stages, strict=True)
-        chosen = [unet for unet, stage in stages if _sampling_s(unet, stage, images, batch_size) > COMPILING_PAYS_S]
+    if compiled == "auto" and device.type == "cuda":
+        size = min(batch_size, images)
+        chosen = [
+            unet
+            for unet, stage in zip(cascade.unets, cascade.config.stages, strict=True)
+            if compiling_pays(_measured(unet, stage, size), images, stage.sampling.steps)
+        ]
     for unet in chosen:
         compile_in_place(unet)
     return batch_size if chosen else None
@@ -54,8 +55,8 @@ def full_batch(values: Sequence[T], size: int | None) -> list[T]:
     return [*values, *list(values[-1:]) * ((size or 0) - len(values))]
 
 
-def _sampling_s(unet: torch.nn.Module, stage: StageConfig, images: int, batch_size: int) -> float:
-    """Seconds that a stage of so many images takes, projected from a few steps."""
+def _measured(unet: torch.nn.Module, stage: StageConfig, batch_size: int) -> BatchSize:
+    """Measures a stage in batches of a size, by a few steps."""
     device = next(unet.parameters()).device
     small, channels = stage.lowres_px, stage.unet.cond_images_channels
 
@@ -69,4 +70,4 @@ def _sampling_s(unet: torch.nn.Module, stage: StageConfig, images: int, batch_si
             steps=steps,
         ).cpu()
 
-    return images * time_batch(run, min(batch_size, images)).seconds(stage.sampling.steps)
+    return time_batch(run, batch_size)
