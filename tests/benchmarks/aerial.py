@@ -32,8 +32,8 @@ from torch import Tensor
 
 from cdm_core.config_file import dump_config
 from urcdm import Level, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig, sharpness
-from urcdm.context import read_context
-from urcdm.tasks import run_tasks
+from urcdm.execution.tasks import run_tasks
+from urcdm.layout.context import read_context
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan
 from wsi_tiling import ArraySlide, TileTable, TissueRule, load_into_memory, open_slide, read_region

@@ -20,13 +20,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from crop_throughput import REAL, mirrored
 
-import urcdm.examples
+import urcdm.training.examples
 from cdm_core.training_examples import PreparedExamples
 from urcdm import LevelExamples, TrainingPlan
 from urcdm.presets import PLANS
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan
-from urcdm_app.training_data import CACHE_MIB
+from urcdm_app.training.training_data import CACHE_MIB
 from wsi_tiling import Slide, TileTable, TissueRule, find_tiles, open_slide
 
 PLACES_L0 = 4096
@@ -50,13 +50,13 @@ def seconds(examples: PreparedExamples, draws: range) -> float:
 
 def measured(plan: TrainingPlan, level: int, stage: int, path: Path, count: int) -> dict[str, float]:
     ways: dict[str, float] = {}
-    for name, least_px in (("level_size", 2**30), ("stage_size", urcdm.examples.READ_PX)):
-        kept, urcdm.examples.READ_PX = urcdm.examples.READ_PX, least_px
+    for name, least_px in (("level_size", 2**30), ("stage_size", urcdm.training.examples.READ_PX)):
+        kept, urcdm.training.examples.READ_PX = urcdm.training.examples.READ_PX, least_px
         with open_slide(path, cache_mib=CACHE_MIB) as slide:
             examples = prepared(plan, level, stage, slide)
             seconds(examples, range(count // 4))  # tiles in the cache, and imports
             ways[name] = round(count / seconds(examples, range(count, 2 * count)), 1)
-        urcdm.examples.READ_PX = kept
+        urcdm.training.examples.READ_PX = kept
     return {**ways, "ratio": round(ways["stage_size"] / ways["level_size"], 2)}
 
 

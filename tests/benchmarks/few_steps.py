@@ -26,7 +26,7 @@ from cdm_core import Cascade, CascadeConfig
 from cdm_core.pictures import to_uint8
 from cdm_core.solver import Method
 from urcdm import InProcessExecutor, PatchTask, Urcdm, sharpness
-from urcdm.context import read_context
+from urcdm.layout.context import read_context
 from urcdm_app import builtin
 from wsi_tiling import Slide, load_into_memory, open_slide, read_region
 

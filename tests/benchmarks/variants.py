@@ -38,7 +38,7 @@ from cdm_core.network import build_unet
 from cdm_core.widen import widen
 from urcdm import InProcessExecutor, LevelExamples, NetworkPlan, TrainingPlan, Urcdm, sharpness
 from urcdm.config import SHARED
-from urcdm.examples import InTurn
+from urcdm.training.examples import InTurn
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan
 from wsi_tiling import Slide, TileTable, load_into_memory, open_slide

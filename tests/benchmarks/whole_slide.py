@@ -26,8 +26,8 @@ from PIL import Image
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
 from urcdm import Canvas, Level, RunSettings, SerialExecutor, Task, Urcdm, UrcdmConfig, generate, write_slide
-from urcdm.fixed_point import pack
-from urcdm.patch_task import DenoiseTask
+from urcdm.execution.fixed_point import pack
+from urcdm.execution.patch_task import DenoiseTask
 from wsi_tiling import TissueRule
 
 SIZES = (64, 256, 1024)

@@ -16,8 +16,8 @@ from PIL import Image
 from run_folder import FolderLock
 from urcdm import Progress, Urcdm
 from urcdm_app.errors import UsageError
-from urcdm_app.report_pictures import crop_places
-from urcdm_app.run_record import RunRecord
+from urcdm_app.sampling.report_pictures import crop_places
+from urcdm_app.sampling.run_record import RunRecord
 
 RunApp = Callable[..., Any]
 SIZE = "64x48"
@@ -131,7 +131,7 @@ def test_a_report_that_fails_does_not_lose_the_slide(
     sample: RunApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("urcdm_app.report.urcdm.level_quality", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        patch.setattr("urcdm.level_quality", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         failed = sample()
     assert failed.code == 1
     assert "--resume" in failed.err

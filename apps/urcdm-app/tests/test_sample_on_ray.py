@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 import urcdm
-from urcdm_app import drawing
 from urcdm_app.errors import UsageError
+from urcdm_app.sampling import drawing
 
 RunApp = Callable[..., Any]
 

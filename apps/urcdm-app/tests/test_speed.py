@@ -14,8 +14,8 @@ import urcdm
 from cdm_core import Cascade
 from cdm_core.batch_size import BatchSize
 from cdm_core.sampler import take_steps
-from urcdm_app import drawing, speed
 from urcdm_app.errors import UsageError
+from urcdm_app.sampling import drawing, speed
 
 RunApp = Callable[..., Any]
 STAGES = [(0, 0), (1, 0), (2, 0)]
@@ -187,7 +187,9 @@ def test_a_network_that_cannot_be_compiled_is_told_in_one_line(
     from torch._dynamo.exc import Unsupported
 
     def fails(_network: torch.nn.Module) -> None:
-        monkeypatch.setattr("urcdm.tasks.sample_stage", lambda *_, **__: (_ for _ in ()).throw(Unsupported("no gcc\n")))
+        monkeypatch.setattr(
+            "urcdm.execution.tasks.sample_stage", lambda *_, **__: (_ for _ in ()).throw(Unsupported("no gcc\n"))
+        )
 
     monkeypatch.setattr(speed, "compile_in_place", fails)
     arguments = ("sample", "--model", model, "--out", tmp_path / "s.tiff", "--size", "48", "--device", "cpu")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from run_folder import FolderLock
-from urcdm_app import tile
+from urcdm_app.tiling import tile
 from wsi_tiling import TileTable, check_no_leak, derived_png
 
 RunApp = Callable[..., Any]

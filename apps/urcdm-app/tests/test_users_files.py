@@ -37,7 +37,7 @@ MINE = (
 @pytest.fixture(scope="module")
 def small_tiles(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from urcdm_app.plan import read_plan
-    from urcdm_app.tile import TABLE
+    from urcdm_app.tiling.tile import TABLE
     from wsi_tiling import find_tiles, open_slide
 
     folder = tmp_path_factory.mktemp("small")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from urcdm import Level, UrcdmConfig
-from urcdm.augment import augmented_parent
+from urcdm.training.augment import augmented_parent
 from wsi_tiling.region import Image
 
 PARENT, LEVEL = Level("low", 256, 64), Level("high", 64, 64)

@@ -8,7 +8,7 @@ import pytest
 
 from run_folder import LockedError
 from urcdm import Canvas, CanvasError, Level, UrcdmConfig, remove_canvas
-from urcdm.canvas import StageCanvas
+from urcdm.canvas.canvas import StageCanvas
 from wsi_tiling import Grid, TissueRule
 
 CONFIG = UrcdmConfig(
@@ -51,7 +51,7 @@ def test_where_patches_overlap_they_blend_linearly(tmp_path: Path, image_px: int
 
 
 def test_windows_are_parts_of_one_picture_however_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("urcdm.canvas.BLOCK_PX", 7)
+    monkeypatch.setattr("urcdm.canvas.canvas.BLOCK_PX", 7)
     canvas, rng = stage(tmp_path), np.random.default_rng(0)
     cells = list(GRID)
     for cell in cells[:-1]:

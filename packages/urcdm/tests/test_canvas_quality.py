@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from urcdm import Canvas, CanvasError, RunSettings, Urcdm, level_quality
-from urcdm.canvas import StageCanvas
-from urcdm.canvas_quality import LevelQuality
-from urcdm.generate import open_stage
+from urcdm.canvas.canvas import StageCanvas
+from urcdm.results.canvas_quality import LevelQuality
+from urcdm.sampling.generate import open_stage
 from wsi_tiling import TissueRule
 from wsi_tiling.region import read_region
 

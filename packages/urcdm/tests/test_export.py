@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate, write_preview, write_slide
-from urcdm.generate import open_stage
+from urcdm.sampling.generate import open_stage
 from wsi_tiling import SlideError, slide_files
 
 SIZE_L0 = (128, 75)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from urcdm.fixed_point import ONE, pack, pack_tensor, unpack, unpack_tensor
+from urcdm.execution.fixed_point import ONE, pack, pack_tensor, unpack, unpack_tensor
 
 
 @pytest.mark.parametrize("on_device", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from urcdm import Canvas, CanvasError, InProcessExecutor, RunSettings, Urcdm, generate
-from urcdm.generate import open_stage
+from urcdm.sampling.generate import open_stage
 
 SIZE_L0 = (48, 32)
 MakeModel = Callable[..., Urcdm]

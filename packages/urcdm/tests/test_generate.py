@@ -15,7 +15,7 @@ from urcdm import (
     Urcdm,
     generate,
 )
-from urcdm.generate import open_stage
+from urcdm.sampling.generate import open_stage
 from wsi_tiling import TissueRule
 
 SIZE_L0 = (96, 64)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from urcdm import Canvas, Level, PatchTask, RunSettings, SerialExecutor, SlideSizeError, Urcdm, generate
-from urcdm.generate import open_stage
-from urcdm.geometry import LevelGeometry, plan_geometry
+from urcdm.layout.geometry import LevelGeometry, plan_geometry
+from urcdm.sampling.generate import open_stage
 from wsi_tiling import TissueRule
 
 GREY_A_PIXEL = 12.0

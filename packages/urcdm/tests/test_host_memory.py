@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from urcdm import host_memory
-from urcdm.host_memory import FillingCache, available_bytes
+from urcdm.sampling import host_memory
+from urcdm.sampling.host_memory import FillingCache, available_bytes
 
 
 @pytest.fixture

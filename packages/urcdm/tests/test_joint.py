@@ -24,12 +24,12 @@ from urcdm import (
     generate,
     joint,
 )
-from urcdm.fixed_point import pack, unpack
-from urcdm.generate import open_stage
-from urcdm.level_run import LevelRun
-from urcdm.patch_store import PatchStore
-from urcdm.patch_task import DenoiseTask
-from urcdm.place_noise import noise_key, place_noise
+from urcdm.canvas.patch_store import PatchStore
+from urcdm.execution.fixed_point import pack, unpack
+from urcdm.execution.patch_task import DenoiseTask
+from urcdm.sampling.generate import open_stage
+from urcdm.sampling.level_run import LevelRun
+from urcdm.sampling.place_noise import noise_key, place_noise
 from wsi_tiling import TissueRule
 
 SIZE_L0 = (96, 64)

@@ -11,7 +11,7 @@ import torch
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig
 from cdm_core.config import Betas, LatentUnetConfig
 from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate
-from urcdm.generate import open_stage
+from urcdm.sampling.generate import open_stage
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="latent stages need diffusers"),

@@ -12,7 +12,7 @@ from cdm_core import SamplingConfig
 from cdm_core.inference import prepare_for_sampling
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
 from urcdm import DenoiseTask, InProcessExecutor, PatchTask, PreparedBatch, Urcdm
-from urcdm.conditions import KeptConditions
+from urcdm.execution.conditions import KeptConditions
 
 MakeModel = Callable[..., Urcdm]
 

@@ -25,9 +25,9 @@ from urcdm import (
     generate,
     on_ray,
 )
-from urcdm.generate import open_stage
-from urcdm.on_ray import share_of_cpus
-from urcdm.patch_task import stage_of
+from urcdm.execution.on_ray import share_of_cpus
+from urcdm.execution.patch_task import stage_of
+from urcdm.sampling.generate import open_stage
 
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else, under `uv run`, workers get environments of their own
 ray = pytest.importorskip("ray", reason="the extra urcdm[ray] is not installed")

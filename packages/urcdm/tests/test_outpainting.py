@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cdm_core import Cascade
 from urcdm import Canvas, InProcessExecutor, RunSettings, SettingsError, SlideSizeError, Urcdm, generate, outpainting
-from urcdm.generate import open_stage
-from urcdm.tasks import run_tasks
+from urcdm.execution.tasks import run_tasks
+from urcdm.sampling.generate import open_stage
 
 SIZE = (40, 30)
 MakeModel = Callable[..., Urcdm]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from urcdm.place_noise import noise_key, place_noise
+from urcdm.sampling.place_noise import noise_key, place_noise
 
 
 @pytest.mark.parametrize("numbers", [(0,), (1,), (0, 1, 2, 3), (2**40, 7)])

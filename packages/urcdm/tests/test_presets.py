@@ -2,7 +2,7 @@ import pytest
 
 from cdm_core.config_file import dump_config, parse_config
 from urcdm import TrainingPlan
-from urcdm.geometry import plan_geometry
+from urcdm.layout.geometry import plan_geometry
 from urcdm.presets import PLANS
 
 FIELDS = {  # level-0 px of the low, medium and high images, as published

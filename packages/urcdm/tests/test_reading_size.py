@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import urcdm.examples
+import urcdm.training.examples
 from cdm_core import TrainingConfig
 from urcdm import LevelExamples, NetworkPlan, TrainingPlan, Urcdm
-from urcdm.examples import READ_PX, read_px
+from urcdm.training.examples import READ_PX, read_px
 from wsi_tiling import ArraySlide, TissueRule, find_tiles
 
 RULE = TissueRule(min_hue=-1, min_saturation=0.1, dilate_px=3)
@@ -60,7 +60,7 @@ def test_examples_read_small_are_those_read_large_but_for_a_few_grey_values(
 ) -> None:
     model = make_model(context="plain", tissue=RULE)
     large = examples(model, slide, level, 0)
-    monkeypatch.setattr(urcdm.examples, "READ_PX", 8)
+    monkeypatch.setattr(urcdm.training.examples, "READ_PX", 8)
     small = examples(model, slide, level, 0)
     side = small.make.stage.image_px
     assert (side, small.make.patch_px, large.make.patch_px) == (8, 8, 16)
@@ -79,6 +79,6 @@ def test_examples_read_small_are_those_read_large_but_for_a_few_grey_values(
 def test_a_sharp_centre_is_read_at_the_parents_size(
     make_model: Callable[..., Urcdm], slide: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(urcdm.examples, "READ_PX", 8)
+    monkeypatch.setattr(urcdm.training.examples, "READ_PX", 8)
     make = examples(make_model(context="centre"), slide, 1, 1).make
     assert make.context_px == 16

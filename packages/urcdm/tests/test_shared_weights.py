@@ -11,8 +11,8 @@ import torch
 from cdm_core import Cascade, CascadeConfig, TrainingConfig
 from urcdm import Level, LevelExamples, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig
 from urcdm.config import SHARED
-from urcdm.examples import InTurn
-from urcdm.tasks import run_tasks
+from urcdm.execution.tasks import run_tasks
+from urcdm.training.examples import InTurn
 from wsi_tiling import ArraySlide, TileTable, TissueRule, find_tiles
 
 MakeModel = Callable[..., Urcdm]

@@ -25,8 +25,8 @@ from urcdm import (
     generate,
     stage_batch,
 )
-from urcdm.conditions import KeptConditions
-from urcdm.tasks import PatchBatch, prepare_batch, run_tasks
+from urcdm.execution.conditions import KeptConditions
+from urcdm.execution.tasks import PatchBatch, prepare_batch, run_tasks
 
 MakeModel = Callable[..., Urcdm]
 STAGES = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]

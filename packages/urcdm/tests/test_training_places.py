@@ -21,7 +21,7 @@ from urcdm import (
     Urcdm,
     generate,
 )
-from urcdm.geometry import LevelGeometry
+from urcdm.layout.geometry import LevelGeometry
 from wsi_tiling import ArraySlide, TissueRule, find_tiles, tissue_mask
 from wsi_tiling.region import Image
 

@@ -6,25 +6,25 @@ What learning needs, tables of tiles above all, is imported when it is first ask
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from urcdm.canvas import Canvas, remove_canvas
-from urcdm.canvas_quality import LevelQuality, level_quality
+from urcdm.canvas.canvas import Canvas, remove_canvas
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
 from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError, WorkerError
-from urcdm.executors import Executor, InProcessExecutor, SerialExecutor
-from urcdm.export import write_preview, write_slide
-from urcdm.generate import Progress, RunSettings, generate
+from urcdm.execution.executors import Executor, InProcessExecutor, SerialExecutor
+from urcdm.execution.on_ray import RayExecutor
+from urcdm.execution.patch_task import DenoiseTask, PatchTask, StageKey, Task
+from urcdm.execution.tasks import PreparedBatch, stage_batch
 from urcdm.imagen_import import import_imagen
+from urcdm.layout.order import PatchGrid
 from urcdm.model import Urcdm
-from urcdm.on_ray import RayExecutor
-from urcdm.order import PatchGrid
 from urcdm.outpainting import outpainting
-from urcdm.patch_task import DenoiseTask, PatchTask, StageKey, Task
-from urcdm.quality import coherence, seam, sharpness
-from urcdm.tasks import PreparedBatch, stage_batch
+from urcdm.results.canvas_quality import LevelQuality, level_quality
+from urcdm.results.export import write_preview, write_slide
+from urcdm.results.quality import coherence, seam, sharpness
+from urcdm.sampling.generate import Progress, RunSettings, generate
 
 if TYPE_CHECKING:
-    from urcdm.examples import LevelExamples
-    from urcdm.shard_examples import ShardExamples
+    from urcdm.training.examples import LevelExamples
+    from urcdm.training.shard_examples import ShardExamples
 
 __all__ = [
     "Canvas",
@@ -67,8 +67,8 @@ __all__ = [
 ]
 
 _FOR_TRAINING = {
-    "LevelExamples": "examples",
-    "ShardExamples": "shard_examples",
+    "LevelExamples": "training.examples",
+    "ShardExamples": "training.shard_examples",
 }
 
 

@@ -13,7 +13,7 @@ from cdm_core import Cascade, CheckpointError, ConfigError
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from urcdm.config import UrcdmConfig
-from urcdm.geometry import LevelGeometry, plan_geometry
+from urcdm.layout.geometry import LevelGeometry, plan_geometry
 
 
 class Urcdm:
@@ -51,7 +51,7 @@ class Urcdm:
         return self
 
     def geometry(self, size_l0: tuple[int, int]) -> tuple[LevelGeometry, ...]:
-        """Lays out the canvases of a slide of that width and height, see `urcdm.geometry.plan_geometry`."""
+        """Lays out the canvases of a slide of that width and height, see `urcdm.layout.geometry.plan_geometry`."""
         return plan_geometry(self.config, tuple(cascade.config for cascade in self.cascades), size_l0)
 
     def fingerprint(self) -> str:

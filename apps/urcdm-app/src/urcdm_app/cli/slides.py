@@ -57,7 +57,7 @@ def sample(
     Examples: **urcdm-app sample** · **urcdm-app sample --seed 7 --out seven.tiff** ·
     **urcdm-app sample --model runs/mine/model --size 1536x1024**
     """
-    from urcdm_app.sample import run_sample
+    from urcdm_app.sampling.sample import run_sample
 
     run_sample(
         model_source=model,
@@ -117,8 +117,8 @@ def outpaint(
     """
     from functools import partial
 
-    from urcdm_app.outpaint import load_outpainting
-    from urcdm_app.sample import run_sample
+    from urcdm_app.sampling.outpaint import load_outpainting
+    from urcdm_app.sampling.sample import run_sample
 
     run_sample(
         model_source=model,

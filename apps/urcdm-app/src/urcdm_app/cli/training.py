@@ -90,7 +90,7 @@ def tile(
     Examples: **urcdm-app tile first.svs second.svs --out tiles** · **urcdm-app tile slides/ --workers 8 --patients
     patients.csv --split train=0.8,validation=0.1,test=0.1**
     """
-    from urcdm_app.tile import run_tile
+    from urcdm_app.tiling.tile import run_tile
 
     run_tile(
         places=slides,
@@ -147,7 +147,7 @@ def export(
 
     Example: **urcdm-app export --tiles tiles --out shards --format jpeg --workers 8**
     """
-    from urcdm_app.export import run_export
+    from urcdm_app.tiling.export import run_export
 
     run_export(
         tiles=tiles,
@@ -210,8 +210,8 @@ def train(
 
     Examples: **urcdm-app train --tiles tiles --out runs/mine** · **urcdm-app train --steps 20 --batch 4** (a quick try)
     """
-    from urcdm_app.job_run import run_job
-    from urcdm_app.train import TrainJob, TrainRequest
+    from urcdm_app.training.job_run import run_job
+    from urcdm_app.training.train import TrainJob, TrainRequest
 
     run_job(
         TrainJob,
@@ -278,8 +278,8 @@ def distill(
 
     Example: **urcdm-app distill --model runs/mine/model --tiles tiles --to 4 --steps 2000**
     """
-    from urcdm_app.distill import DistillJob, DistillRequest
-    from urcdm_app.job_run import run_job
+    from urcdm_app.training.distill import DistillJob, DistillRequest
+    from urcdm_app.training.job_run import run_job
 
     run_job(
         DistillJob,
@@ -343,8 +343,8 @@ def finish(
 
     Example: **urcdm-app finish --model runs/fast/model --tiles tiles --only high-128**
     """
-    from urcdm_app.finish import FinishJob, FinishRequest
-    from urcdm_app.job_run import run_job
+    from urcdm_app.training.finish import FinishJob, FinishRequest
+    from urcdm_app.training.job_run import run_job
 
     run_job(
         FinishJob,

@@ -1,0 +1,1 @@
+"""`urcdm-app sample` and `outpaint`."""

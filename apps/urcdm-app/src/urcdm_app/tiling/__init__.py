@@ -1,0 +1,1 @@
+"""`urcdm-app tile` and `export`."""

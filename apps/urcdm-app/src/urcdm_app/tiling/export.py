@@ -1,0 +1,106 @@
+"""`urcdm-app export`: the tiles of a table as image files in tar shards."""
+
+from pathlib import Path
+from typing import Literal
+
+from run_folder import FolderLock, plain_name
+from urcdm_app.console import progress_bars, say
+from urcdm_app.errors import UsageError
+from urcdm_app.plan import read_plan
+from urcdm_app.tiling.tile import TABLE
+from urcdm_app.tiling.workers import make_executor
+from wsi_tiling import ShardSettings, TileTable, export_shards
+from wsi_tiling.shards import SHARDS_FILE
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff")
+
+
+def run_export(
+    *,
+    tiles: Path,
+    out: Path,
+    plan_path: Path,
+    level: str | None,
+    contexts: int,
+    masks: Path | None,
+    picture_format: Literal["png", "jpeg"],
+    quality: int,
+    compress: bool,
+    tiles_per_shard: int,
+    seed: int,
+    workers: int | None,
+    ray: str | None,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Writes shards; see `urcdm_app.cli.training.export` for the arguments.
+
+    Raises:
+        UsageError: There is no such level, it has no tiles, or shards are there already.
+        SlideError: Shards that are to be resumed had other settings, a file that no export wrote is in the way, or a
+            slide or a label picture is missing.
+        LockedError: Another run is at work in the folder.
+    """
+    plan = read_plan(plan_path)
+    levels = plan.urcdm.levels
+    names = [each.name for each in levels]
+    if level is not None and level not in names:
+        raise UsageError(f"--level {level}: no such level; the plan has {', '.join(names)}")
+    table = TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
+    chosen = [number for number, name in enumerate(names) if level in (None, name)]
+    parts: dict[int, TileTable] = {}
+    for number in chosen:
+        parts[number] = TileTable(table.frame[table.frame["field_l0"] == levels[number].field_l0])
+        if not len(parts[number]):
+            raise UsageError(f"{tiles}: no tiles of {levels[number].field_l0:g} px, for level '{names[number]}'")
+    slides = sorted({str(name) for part in parts.values() for name in part.frame["slide"].unique()})
+    label_pictures = _label_pictures(masks, slides) if masks is not None else None
+    executor = make_executor(workers, None, ray)
+
+    left_out = 0
+    with FolderLock(out), progress_bars() as bars:
+        for number in chosen:
+            begun = out / names[number] / SHARDS_FILE
+            if begun.exists() and not (resume or overwrite):
+                raise UsageError(f"{begun.parent} holds shards; go on with --resume, or drop them with --overwrite")
+        for number in chosen:
+            # The nearest level above first: what a patch is enlarged from.
+            above = reversed(levels[max(0, number - contexts) : number])
+            settings = ShardSettings(
+                levels[number].image_px,
+                contexts=tuple((each.field_l0, each.image_px) for each in above),
+                format=picture_format,
+                quality=quality,
+                compress=compress,
+                tiles_per_shard=tiles_per_shard,
+                seed=seed,
+            )
+            task = bars.add_task(names[number], total=None, note="")
+            written = 0
+            for shard in export_shards(
+                parts[number],
+                out / names[number],
+                settings,
+                masks=label_pictures,
+                executor=executor,
+                overwrite=overwrite and not resume,
+            ):
+                written += shard.tiles
+                left_out += len(shard.left_out)
+                bars.update(task, advance=1, total=shard.total, note=f"{written} tiles")
+    say(f"{out} (shards): {', '.join(f'{len(parts[number])} tiles of {names[number]}' for number in chosen)}")
+    if left_out:
+        say(f"{left_out} tiles could not be read and were left out: see 'left_out' in {out / '*' / SHARDS_FILE}")
+
+
+def _label_pictures(folder: Path, slides: list[str]) -> dict[str, Path]:
+    """Label pictures of a folder by the names of their slides, those of `slides` spelt as there."""
+    if not folder.is_dir():
+        raise UsageError(f"--masks {folder}: no such folder")
+    pictures: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in MASK_SUFFIXES and not path.name.startswith("."):
+            first = pictures.setdefault(plain_name(path.stem), path)
+            if first != path:
+                raise UsageError(f"--masks {folder}: two label pictures for '{path.stem}', {first} and {path}")
+    return pictures | {name: pictures[plain_name(name)] for name in slides if plain_name(name) in pictures}

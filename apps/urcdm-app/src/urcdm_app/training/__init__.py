@@ -1,0 +1,1 @@
+"""`urcdm-app train`, `distill` and `finish`."""

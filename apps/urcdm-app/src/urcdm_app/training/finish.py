@@ -1,0 +1,168 @@
+"""`urcdm-app finish`: a model's students trained on against discriminators on real images."""
+
+import datetime
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tomli_w
+import torch
+from torch import nn
+
+from cdm_core import StageConfig, TrainingConfig
+from cdm_core.config_file import dump_config
+from cdm_core.finishing import FinishingPlan
+from cdm_core.training import train_stage
+from cdm_core.training_state import load_trained
+from urcdm import NetworkPlan, TrainingPlan
+from urcdm_app.console import say
+from urcdm_app.errors import UsageError
+from urcdm_app.plan import read_plan
+from urcdm_app.training.distill import check_networks, with_networks
+from urcdm_app.training.training_job import (
+    JobEvent,
+    JobRequest,
+    NetworkData,
+    StartingModel,
+    TrainingJob,
+    closed,
+    stage_events,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishRequest(JobRequest):
+    """The arguments of `urcdm_app.cli.training.finish`."""
+
+    model: str
+
+
+class FinishJob(TrainingJob[FinishRequest]):
+    """The finishing of a model's students on real images.
+
+    Raises:
+        CheckpointError: There is no such model.
+    """
+
+    tool, settings_file = "urcdm-app finish", "finishing.toml"
+    settings_differ = "another model, plan, --steps or --batch; use the same"
+
+    def __init__(self, request: FinishRequest, plan: TrainingPlan | None = None) -> None:
+        super().__init__(request, plan)
+        self._students = StartingModel(request.model)
+
+    @staticmethod
+    def read_plan(request: FinishRequest) -> TrainingPlan:
+        """The plan, with the changes that were asked for."""
+        return _with_changes(read_plan(request.plan_path), request.steps, request.batch)
+
+    @property
+    def inputs(self) -> list[str | Path]:
+        """The model to finish."""
+        return [self._students.folder]
+
+    def check(self) -> None:
+        """Makes sure that the model is the plan's, and chooses its students unless a network was named.
+
+        Raises:
+            UsageError: The model is not of the plan, or has no student.
+            CheckpointError: It cannot be read.
+            ConfigError: The network that was named is no student.
+        """
+        check_networks(self.request.model, self._students.whole, self.plan)
+        if self.request.only is None:
+            self.chosen = {name: where for name, where in self.names.items() if self._is_to_finish(name)}
+        if not self.chosen:
+            raise UsageError(
+                f"--model {self.request.model}: none of its networks is a student; make students with: urcdm-app "
+                "distill, or set finishing.steps in the plan"
+            )
+        for name in self.chosen:
+            self.stage(name)
+
+    def for_network(self, name: str) -> FinishRequest:
+        """The request for the job of one network, in a process of its own, within the run that has begun."""
+        return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._students.folder))
+
+    def settings(self) -> str:
+        """The settings that the finished networks depend on, as TOML."""
+        return tomli_w.dumps({"model": self._students.whole.fingerprint(), "plan": dump_config(self.plan)})
+
+    def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
+        """The stage of a network as it is finished, and how it is trained."""
+        finishing = self._finishing(name)
+        return finishing.student(self._model_stage(name)), finishing.training
+
+    def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
+        """Finishes a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
+        level, number = self.names[name]
+        stage, training = self.stage(name)
+        events = train_stage(
+            stage,
+            training,
+            data[0],
+            self.request.out / name,
+            validation=data[1],
+            device=self.device,
+            initial=self._students.cascade(level).unets[number],
+            finishing=self._finishing(name).losses,
+            resume=resume,
+        )
+        with closed(events):
+            yield from stage_events(events)
+
+    def assemble(self, slides: list[str]) -> None:
+        """Saves the model with the networks that have been finished, and tells of it."""
+        out, students = self.request.out, self._students.whole
+        finished = {name: found for name in self.names if (found := self._finished(name)) is not None}
+        provenance = {
+            "data": ", ".join(slides),
+            "finished_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+            "finished": ", ".join(finished),
+            "teacher": students.provenance.get("teacher", ""),
+            "students": students.fingerprint(),
+            "weights": "running mean (EMA), half precision",
+            "date": datetime.date.today().isoformat(),
+        }
+        model = with_networks(students, self.plan, finished, provenance)
+        model.save(out / "model", dtype=torch.float16, overwrite=True)
+        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+        if missing := [name for name in self.names if name not in finished]:
+            say(f"Not finished, and as they were: {', '.join(missing)}")
+
+    def _finishing(self, name: str) -> FinishingPlan:
+        level, stage = self.names[name]
+        return self.plan.of_level(level)[stage].finishing
+
+    def _model_stage(self, name: str) -> StageConfig:
+        level, stage = self.names[name]
+        return self._students.cascade(level).config.stages[stage]
+
+    def _is_to_finish(self, name: str) -> bool:
+        """Whether the plan names the steps of a network, or it is sampled as students are."""
+        sampling = self._model_stage(name).sampling
+        return self._finishing(name).steps is not None or (sampling.method == "ddim" and not sampling.eta)
+
+    def _finished(self, name: str) -> tuple[StageConfig, nn.Module] | None:
+        """The stage and the network that were finished, if its training has come to an end."""
+        state = self.request.out / name / "state.pt"
+        if not state.exists():
+            return None
+        level, number = self.names[name]
+        (stage, training), finishing = self.stage(name), self._finishing(name)
+        unet, steps = load_trained(state, stage)
+        if steps < training.steps:
+            return None
+        return stage, finishing.merged(self._students.whole.cascades[level].unets[number], unet)
+
+
+def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:
+    """The plan with other numbers of steps or images a step of finishing."""
+
+    def changed(network: NetworkPlan) -> NetworkPlan:
+        training = network.finishing.training
+        training = replace(training, steps=steps or training.steps, batch_size=batch or training.batch_size)
+        return replace(network, finishing=replace(network.finishing, training=training))
+
+    return replace(plan, networks=tuple(changed(network) for network in plan.networks))

@@ -1,0 +1,173 @@
+"""What `urcdm-app train` learns from: slides with a tile table, or shards."""
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+from cdm_core.examples import Examples
+from urcdm import LevelExamples, ShardExamples, TrainingPlan
+from urcdm_app.errors import UsageError
+from urcdm_app.tiling.tile import TABLE
+from wsi_tiling import ShardTiles, Slide, TileTable, check_identities, load_into_memory, open_slide
+from wsi_tiling.shards import SHARDS_FILE
+
+IN_MEMORY_PX = 2**26
+"""Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
+CACHE_MIB = 512.0
+"""Decoded tiles that a process holds, of all slides together."""
+TRAIN, VALIDATION = "train", "validation"
+
+
+class TrainingData(Protocol):
+    """Where examples come from."""
+
+    @property
+    def slides(self) -> list[str]:
+        """Names of the slides to train on."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Changes with the tiles, not with the places of their files."""
+        ...
+
+    def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
+        """The examples of a network, to train on and, if there are any, to measure the loss on."""
+        ...
+
+
+def open_data(plan: TrainingPlan, tiles: Path, validation: Path | None) -> TrainingData:
+    """Opens what a folder holds: what `tile` or `export` wrote.
+
+    Rows of the split 'train' are to train on; those of the split 'validation' to measure the loss on, unless there is a
+    folder for that, of which all counts.
+
+    Raises:
+        UsageError: There is nothing to train on, or a slide is both to train and to validate on.
+        SlideError: The folder holds neither, or a slide or a shard cannot be read.
+    """
+    if tiles.is_dir() and not (tiles / TABLE).exists() and _levels_in(plan, tiles):
+        return _ShardData(plan, tiles, validation)
+    return _SlideData(plan, tiles, validation)
+
+
+class _SlideData:
+    def __init__(self, plan: TrainingPlan, tiles: Path, validation: Path | None) -> None:
+        whole = _read_table(tiles)
+        table = _of_split(whole, TRAIN)
+        if table is None:
+            raise UsageError(f"{tiles}: no tiles to train on, with '{TRAIN}' in the column split")
+        held_out = _of_split(whole, VALIDATION) if validation is None else _read_table(validation)
+        if held_out is not None:
+            _refuse_shared_slides(table, held_out)
+        self.plan, self.table, self.held_out = plan, table, held_out
+        self.opened = _open_slides(table)
+        self.opened_held_out = {} if held_out is None else _open_slides(held_out)
+
+    @property
+    def slides(self) -> list[str]:
+        return sorted(self.opened)
+
+    @property
+    def digest(self) -> str:
+        return _digest(self.table, self.held_out)
+
+    def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
+        held_out = self.held_out
+        return (
+            LevelExamples(self.plan, level, stage, self.table, self.opened, seed),
+            None if held_out is None else LevelExamples(self.plan, level, stage, held_out, self.opened_held_out, seed),
+        )
+
+
+class _ShardData:
+    def __init__(self, plan: TrainingPlan, shards: Path, validation: Path | None) -> None:
+        self.plan, self.shards, self.validation = plan, shards, validation
+        levels = _levels_in(plan, shards)
+        opened = [ShardTiles(shards / level) for level in levels]
+        slides = {slide for tiles in opened for slide in _slides_of(tiles, TRAIN)}
+        held_out = {slide for tiles in opened for slide in _slides_of(tiles, VALIDATION)}
+        if validation is not None:
+            found = _levels_in(plan, validation)
+            if not set(levels) <= set(found):
+                raise UsageError(f"--validation {validation}: wanted shards of {', '.join(levels)}, as in --tiles")
+            held_out = {slide for level in levels for slide in _slides_of(ShardTiles(validation / level))}
+        self.slides = sorted({name for name, _ in slides})
+        held_out_tiles = [] if validation is None else [ShardTiles(validation / level) for level in levels]
+        self.digest = _digest(*opened, *held_out_tiles)
+        _refuse(_shared(slides, held_out))
+
+    def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
+        name = self.plan.urcdm.levels[level].name
+        if name not in _levels_in(self.plan, self.shards):
+            raise UsageError(f"{self.shards}: no shards of level '{name}'; export them, or train others with --only")
+        folder = self.shards / name
+        if self.validation is not None:
+            held_out: ShardTiles | None = ShardTiles(self.validation / name)
+        else:
+            splits = set(ShardTiles(folder).frame["split"])
+            held_out = ShardTiles(folder, VALIDATION) if VALIDATION in splits else None
+        return (
+            ShardExamples(self.plan, level, stage, ShardTiles(folder, TRAIN), seed),
+            None if held_out is None else ShardExamples(self.plan, level, stage, held_out, seed),
+        )
+
+
+def _levels_in(plan: TrainingPlan, folder: Path) -> list[str]:
+    """Levels of which a folder holds shards."""
+    return [level.name for level in plan.urcdm.levels if (folder / level.name / SHARDS_FILE).exists()]
+
+
+def _digest(*tables: TileTable | ShardTiles | None) -> str:
+    rows = ("" if tiles is None else tiles.frame.drop(columns="path", errors="ignore").to_csv() for tiles in tables)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+
+def _read_table(tiles: Path) -> TileTable:
+    return TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
+
+
+def _of_split(table: TileTable, split: str) -> TileTable | None:
+    """The tiles of a split, if there are any."""
+    frame = table.frame[table.frame["split"] == split]
+    return None if frame.empty else TileTable(frame)
+
+
+def _slides_of(tiles: TileTable | ShardTiles, split: str | None = None) -> set[tuple[str, str]]:
+    """Name and identity of each slide that has tiles, in a split or in all."""
+    frame = tiles.frame if split is None else tiles.frame[tiles.frame["split"] == split]
+    return set(frame[["slide", "slide_id"]].itertuples(index=False, name=None))
+
+
+def _shared(slides: set[tuple[str, str]], held_out: set[tuple[str, str]]) -> set[str]:
+    """Names of held-out slides that are among the slides to train on, by their names or their identities."""
+    names, identities = ({slide[column] for slide in slides} for column in (0, 1))
+    return {name for name, identity in held_out if name in names or identity in identities - {""}}
+
+
+def _refuse_shared_slides(table: TileTable, held_out: TileTable) -> None:
+    """Raises UsageError if a slide, by its name, its identity or its file, is in both tables."""
+    names = _shared(_slides_of(table), _slides_of(held_out))
+    files = {Path(path).resolve() for path in table.frame["path"].unique()}
+    names |= {
+        name
+        for name, path in held_out.frame[["slide", "path"]].drop_duplicates().itertuples(index=False)
+        if Path(path).resolve() in files
+    }
+    _refuse(names)
+
+
+def _refuse(names: set[str]) -> None:
+    if names:
+        raise UsageError(f"--validation: {', '.join(sorted(names))} is to train on too; hold whole slides out")
+
+
+def _open_slides(table: TileTable) -> dict[str, Slide]:
+    """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
+    slides: dict[str, Slide] = {}
+    check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
+    places = table.frame[["slide", "path"]].drop_duplicates()
+    for name, path in places.itertuples(index=False):
+        slide = open_slide(path, cache_mib=CACHE_MIB / len(places))
+        slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide
+    return slides

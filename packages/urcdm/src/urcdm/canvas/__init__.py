@@ -1,0 +1,1 @@
+"""The store of the finished patches of a run."""

@@ -1,0 +1,172 @@
+"""Patches on disk, one chunk of a zarr array each, there whole or not at all; and patches in memory."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from run_folder import DISK_FULL, first_line, is_disk_full
+from urcdm.errors import CanvasError
+from urcdm.layout.order import Cell
+from wsi_tiling.tile_cache import TileCache
+
+CACHED_BYTES = 32 * 2**20
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What zarr raises when a file of its own notes is damaged: whatever its parser stumbles over."""
+_CHUNK = re.compile(r"c\.(\d+)\.(\d+)\.0\.0\.0")
+
+
+class PatchStore:
+    """The patches of a grid, (S, S, 3) each.
+
+    Args:
+        group: zarr group that it belongs to.
+        name: Its name in the group, such as 'high-128'.
+        path: Folder of the group.
+        run_id: Digest of the run's identity, which the array on disk carries.
+        shape: Rows and columns of the grid, and S.
+        dtype: 'uint8' or 'int16'; the first is compressed. Both carry a checksum.
+        cached: How many bytes of patches are kept in memory.
+
+    Raises:
+        CanvasError: It is another run's, or cannot be made, for instance because the disk is full.
+    """
+
+    def __init__(
+        self,
+        group: zarr.Group,
+        name: str,
+        path: Path,
+        run_id: str,
+        shape: tuple[int, int, int],
+        dtype: str = "uint8",
+        cached: int = CACHED_BYTES,
+    ) -> None:
+        rows, cols, side = shape
+        self.path = path / name
+        try:
+            if name in group:
+                self._array: Any = group[name]
+            else:
+                self._array = _new_array(group, name, run_id, (rows, cols, side), dtype)
+            self._note = self._stat_note()
+        except UNREADABLE as error:
+            raise canvas_error(self.path, error, "cannot be opened; delete the canvas or choose another") from error
+        if self._array.attrs.get("run") != run_id:
+            raise CanvasError(f"{self.path}: these patches are of another run; start again with --overwrite")
+        self._cache = TileCache(cached)
+        self.done = self._find_done()
+
+    def write(self, cell: Cell, pixels: NDArray[Any]) -> None:
+        """Stores a finished patch, (S, S, 3), whole or not at all; nobody may change the array any more.
+
+        Raises:
+            CanvasError: The disk is full, it cannot be written, or another run has replaced the canvas.
+        """
+        self._check_same_run()
+        try:
+            self._array[cell[0], cell[1]] = pixels
+        except OSError as error:
+            raise canvas_error(self.path, error, "cannot be written") from error
+        self._cache.put(cell, pixels)
+        self.done.add(cell)
+
+    def load(self, cell: Cell) -> NDArray[Any]:
+        """Gives a finished patch, (S, S, 3), which is not to be changed.
+
+        Raises:
+            CanvasError: It is damaged, or another run has replaced the canvas.
+        """
+        pixels = self._cache.get(cell)
+        if pixels is None:
+            pixels = self._read(cell)
+            self._cache.put(cell, pixels)
+        return pixels
+
+    def _read(self, cell: Cell) -> NDArray[Any]:
+        self._check_same_run()
+        try:
+            return np.asarray(self._array[cell[0], cell[1]])
+        except (OSError, RuntimeError, ValueError) as error:
+            place = self.path / f"c.{cell[0]}.{cell[1]}.0.0.0"
+            raise CanvasError(f"{place}: this patch is damaged ({error}); delete it and resume") from error
+
+    def _check_same_run(self) -> None:
+        """Makes sure that the folder still holds the array that was opened: a run may have been started over it."""
+        try:
+            note = self._stat_note()
+        except OSError:
+            note = None
+        if note != self._note:
+            raise CanvasError(f"{self.path}: another run has replaced the canvas; resume with a canvas of your own")
+
+    def _stat_note(self) -> tuple[int, int, int]:
+        """What tells zarr's note of the array from a later one under the same name."""
+        status = (self.path / "zarr.json").stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _find_done(self) -> set[Cell]:
+        matches = (_CHUNK.fullmatch(path.name) for path in self.path.iterdir())
+        return {(int(match[1]), int(match[2])) for match in matches if match}
+
+
+class PatchMemory:
+    """Patches in memory, used as a `PatchStore` is.
+
+    Args:
+        saved: What is written, and what has been written before, is also there.
+    """
+
+    def __init__(self, saved: PatchStore | None = None) -> None:
+        self._saved = saved
+        self._patches: dict[Cell, NDArray[Any]] = {}
+        self.done: set[Cell] = set() if saved is None else set(saved.done)
+
+    def write(self, cell: Cell, pixels: NDArray[Any]) -> None:
+        """Keeps a finished patch, (S, S, 3), which nobody may change any more.
+
+        Raises:
+            CanvasError: It cannot be saved.
+        """
+        if self._saved is not None:
+            self._saved.write(cell, pixels)
+        self._patches[cell] = pixels
+        self.done.add(cell)
+
+    def load(self, cell: Cell) -> NDArray[Any]:
+        """Gives a finished patch, (S, S, 3), which is not to be changed.
+
+        Raises:
+            CanvasError: It was saved before, and is damaged.
+        """
+        pixels = self._patches.get(cell)
+        if pixels is None:
+            if self._saved is None:
+                raise KeyError(cell)
+            pixels = self._patches[cell] = self._saved.load(cell)
+        return pixels
+
+
+def canvas_error(path: Path, error: Exception, otherwise: str) -> CanvasError:
+    """Makes a CanvasError of an error at a path."""
+    if is_disk_full(error):
+        return CanvasError(f"{path}: {DISK_FULL}")
+    return CanvasError(f"{path}: {otherwise} ({first_line(error)})")
+
+
+def _new_array(group: zarr.Group, name: str, run_id: str, shape: tuple[int, int, int], dtype: str) -> Any:
+    rows, cols, side = shape
+    return group.create_array(
+        name,
+        shape=(rows, cols, side, side, 3),
+        chunks=(1, 1, side, side, 3),
+        dtype=dtype,
+        chunk_key_encoding={"name": "default", "separator": "."},  # no folders, which take long to remove
+        compressors=ZstdCodec(level=1, checksum=True) if dtype == "uint8" else Crc32cCodec(),  # noise does not shrink
+        attributes={"run": run_id},
+        config={"write_empty_chunks": True},  # a patch is done if its chunk is there, black ones too
+    )

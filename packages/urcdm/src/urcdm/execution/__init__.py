@@ -1,0 +1,1 @@
+"""Batches of patches, and the executors that run them."""

@@ -1,0 +1,1 @@
+"""Canvases, patches and contexts: how they lie, and what waits for what."""

@@ -1,0 +1,1 @@
+"""What a finished canvas gives: a slide, a preview, measures of quality."""

@@ -1,0 +1,165 @@
+"""Figures of a finished canvas, level by level: seams, coherence, sharpness, colour of the glass. In bounded memory."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from urcdm.canvas.canvas import Canvas, StageCanvas
+from urcdm.errors import CanvasError
+from urcdm.layout.order import Cell
+from urcdm.model import Urcdm
+from urcdm.results.quality import TISSUE_BELOW, CoherenceSum, StepSum
+from urcdm.sampling.generate import RunSettings, open_stage
+from urcdm.sampling.level_run import LevelRun
+
+MOST_PX = 2**26
+"""Patches of so many pixels are looked at in each level: 64 of 1,024 px a side."""
+
+
+@dataclass(frozen=True)
+class LevelQuality:
+    """Figures of one level; None where there is nothing to measure.
+
+    Args:
+        level: Its name.
+        sampled: Its patches, without those that are their parent's picture.
+        looked_at: How many of these the figures are of.
+        seam_columns: Seam figure of the columns where sampled patches begin or end beside others, see `urcdm.seam`.
+        seam_rows: The same of rows.
+        coherence: With the level above, see `urcdm.coherence`.
+        sharpness: See `urcdm.sharpness`.
+        glass_step: How far the colour of bare glass in sampled patches beside patches without tissue is from that of
+            the parent, which is what the latter show: the median in each patch and colour, its mean size over all; in
+            grey values. 0 is perfect.
+    """
+
+    level: str
+    sampled: int
+    looked_at: int
+    seam_columns: float | None
+    seam_rows: float | None
+    coherence: float | None
+    sharpness: float | None
+    glass_step: float | None
+
+
+def level_quality(
+    model: Urcdm, canvas: Canvas, settings: RunSettings, *, most_px: int = MOST_PX
+) -> tuple[LevelQuality, ...]:
+    """Measures every level of a finished canvas.
+
+    Args:
+        model: The model that drew it.
+        canvas: The canvas.
+        settings: The slide.
+        most_px: Pixels of a level's patches that are looked at. If there are more, patches are drawn by lot, the same
+            ones every time.
+
+    Raises:
+        CanvasError: The canvas is not finished, or cannot be read.
+    """
+    geometries = model.geometry(settings.size_l0)
+    figures: list[LevelQuality] = []
+    parent: StageCanvas | None = None
+    for number, geometry in enumerate(geometries):
+        picture = open_stage(canvas, geometry, geometry.level.image_px)
+        if len(picture.done) < len(geometry.grid):
+            raise CanvasError(f"{canvas.path}: level '{geometry.level.name}' is not finished; resume the run first")
+        run = LevelRun(model, number, geometries, parent, settings.seed)
+        figures.append(_FinishedLevel(run, picture).quality(max(1, most_px // picture.image_px**2)))
+        parent = picture
+    return tuple(figures)
+
+
+class _FinishedLevel:
+    """A level whose patches are all there."""
+
+    def __init__(self, run: LevelRun, picture: StageCanvas) -> None:
+        self.run, self.picture = run, picture
+        self.sampled = ~run.order.skipped
+
+    def quality(self, most: int) -> LevelQuality:
+        cells = [(int(row), int(col)) for row, col in np.argwhere(self.sampled)]
+        looked_at = _some(cells, most)
+        across_columns, across_rows, agreement = StepSum(), StepSum(), CoherenceSum()
+        for cell in looked_at:
+            self._add_steps(cell, across_columns, across_rows)
+            self._add_agreement(cell, agreement)
+        steps = [
+            self._glass_step(cell) for cell in _some([cell for cell in cells if self._is_beside_glass(cell)], most)
+        ]
+        found = [step for step in steps if step is not None]
+        return LevelQuality(
+            level=self.run.geometry.level.name,
+            sampled=len(cells),
+            looked_at=len(looked_at),
+            seam_columns=across_columns.seam,
+            seam_rows=across_rows.seam,
+            coherence=agreement.coherence,
+            sharpness=across_columns.sharpness,
+            glass_step=sum(found) / len(found) if found else None,
+        )
+
+    def _add_steps(self, cell: Cell, across_columns: StepSum, across_rows: StepSum) -> None:
+        """Adds the part of the picture from where a patch begins to where the next do: each pixel is in one patch's."""
+        (row, col), mosaic = cell, self.picture.mosaic
+        x0, x1 = _part(mosaic.xs, col, mosaic.size_px[0])
+        y0, y1 = _part(mosaic.ys, row, mosaic.size_px[1])
+        before_x, before_y = min(x0, 1), min(y0, 1)  # the first step leads there from the pixel before
+        window = self.picture.picture(x0 - before_x, y0 - before_y, x1 - x0 + before_x, y1 - y0 + before_y)
+        for steps, part, origins, sampled, begin in (
+            (across_columns, window[before_y:], mosaic.xs, self.sampled[row], x0 - before_x),
+            (across_rows, window[:, before_x:].transpose(1, 0, 2), mosaic.ys, self.sampled[:, col], y0 - before_y),
+        ):
+            met, left_out = _borders(origins, self.picture.image_px, sampled.tolist())
+            steps.add(part, [at - begin for at in met], [at - begin for at in left_out])
+
+    def _add_agreement(self, cell: Cell, agreement: CoherenceSum) -> None:
+        """Adds the whole pixels of the parent inside a patch, beside what the picture has there."""
+        if self.run.parent is None:
+            return
+        above, geometry = self.run.parent.geometry, self.run.geometry
+        x0, y0, x1, y1 = (round(place, 6) for place in self.run.parent.box(geometry, cell))
+        left, top, right, bottom = math.ceil(x0), math.ceil(y0), math.floor(x1), math.floor(y1)
+        if left >= right or top >= bottom:
+            return
+        (x, y), scale, size = above.origin_l0, above.level.scale, (right - left, bottom - top)
+        field = geometry.to_px((x + left * scale, y + top * scale, x + right * scale, y + bottom * scale))
+        agreement.add(self.picture.read(field, size), self.run.parent.canvas.read((left, top, right, bottom), size))
+
+    def _is_beside_glass(self, cell: Cell) -> bool:
+        row, col = cell
+        column, line = self.sampled[max(row - 1, 0) : row + 2, col], self.sampled[row, max(col - 1, 0) : col + 2]
+        return not (column.all() and line.all())
+
+    def _glass_step(self, cell: Cell) -> float | None:
+        drawn, parent = self.picture.store.load(cell), self.run.enlarged_parent(cell, self.picture.image_px)
+        glass = np.minimum(drawn.mean(axis=2), parent.mean(axis=2)) >= TISSUE_BELOW
+        if not glass.any():
+            return None
+        # the median, since where tissue begins the parent's softer edge makes a difference of its own
+        return float(np.abs(np.median(drawn[glass].astype(np.int16) - parent[glass], axis=0)).mean())
+
+
+def _some(cells: list[Cell], most: int) -> list[Cell]:
+    """All cells or, of more than `most`, so many by lot; the same ones every time."""
+    if len(cells) <= most:
+        return cells
+    return [cells[i] for i in sorted(np.random.default_rng(0).choice(len(cells), most, replace=False))]
+
+
+def _part(origins: Sequence[int], number: int, length: int) -> tuple[int, int]:
+    """From where a patch begins to where the next does, or to the end of the picture."""
+    return origins[number], origins[number + 1] if number + 1 < len(origins) else length
+
+
+def _borders(origins: Sequence[int], side: int, sampled: Sequence[bool]) -> tuple[set[int], set[int]]:
+    """Where patches along one axis begin and end beside their neighbours: both of them sampled, or not."""
+    met: set[int] = set()
+    left_out: set[int] = set()
+    for first in range(len(origins) - 1):
+        places = met if sampled[first] and sampled[first + 1] else left_out
+        places |= {origins[first + 1], origins[first] + side}
+    return met, left_out

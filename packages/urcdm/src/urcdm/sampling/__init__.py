@@ -1,0 +1,1 @@
+"""A slide from noise: levels, stages and patches in their order, or jointly."""

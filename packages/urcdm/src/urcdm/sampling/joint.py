@@ -1,0 +1,234 @@
+"""Joint sampling: all patches of a stage take each step together, their predictions averaged where they overlap.
+
+One noisy picture covers the whole canvas. At every step each patch predicts x0 from its window of that picture; where
+windows overlap the predictions are blended; and the picture takes the step. It needs no order, and no patch has to fit
+what another has already drawn.
+
+The noisy picture is never made whole. Each patch keeps its own window of it, and its prediction; its next window
+follows from these and from its neighbours' predictions, and agrees with theirs wherever they overlap. They are kept in
+memory if they take no more than a quarter of what is free, and every two minutes a step of them goes to disk too, for a
+run that is resumed; else they are kept on disk.
+
+Source: Bar-Tal et al. 2023, 'MultiDiffusion', section 3, with predictions of x0 averaged in place of whole steps.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdm_core.schedule import Schedule
+from cdm_core.solver import sampling_times, step_weights
+from urcdm.canvas.canvas import Canvas, StageCanvas
+from urcdm.canvas.patch_store import PatchMemory, PatchStore
+from urcdm.errors import SettingsError
+from urcdm.execution.executors import Executor, work_off
+from urcdm.execution.fixed_point import pack, unpack
+from urcdm.execution.patch_task import DenoiseTask, PatchTask
+from urcdm.layout.order import Cell, Front
+from urcdm.sampling.host_memory import FillingCache, available_bytes
+from urcdm.sampling.level_run import LevelRun
+from urcdm.sampling.place_noise import noise_key, place_noise
+
+STEPS_SHARE, CONDITIONS_SHARE = 1 / 4, 1 / 8
+"""Of the free memory: for the noisy pictures and predictions of two steps, and for contexts and low-resolution images,
+which are kept from step to step; those that do not fit are read again."""
+CONDITIONS_BYTES = 64 * 2**20
+"""So many bytes of conditions are kept however little memory is free."""
+SAVE_EVERY_S = 120
+"""Steps that are kept in memory are saved so often that a run that is resumed repeats about as many seconds at most."""
+STRIP_COLS = 2
+"""Patches are worked off in strips of so many columns: a patch needs the predictions of the neighbours around it, which
+are still in memory then."""
+CACHED_BYTES = {"x": 16 * 2**20, "mean": 16 * 2**20, "x0": 80 * 2**20}
+"""What of each store on disk is kept in memory as well; of the predictions three rows of a strip and its neighbours, of
+1,024 px."""
+
+
+class JointStage:
+    """One stage of one level, sampled jointly.
+
+    Args:
+        level: The level.
+        stage: Number of the stage, from 0.
+        canvas: Where the run keeps what it has done.
+        picture: The stage's part of it; the patches without tissue are there already.
+        below: The finished stage before, None for the first.
+        steps: Denoising steps; the stage's own if None.
+
+    Raises:
+        SettingsError: The stage's solver takes more than one prediction a step.
+    """
+
+    def __init__(
+        self,
+        level: LevelRun,
+        stage: int,
+        canvas: Canvas,
+        picture: StageCanvas,
+        below: StageCanvas | None,
+        steps: int | None,
+    ) -> None:
+        self.level, self.stage, self.canvas, self.picture, self.below = level, stage, canvas, picture, below
+        config = level.config.stages[stage]
+        sampling, schedule = config.sampling, Schedule(config.schedule)
+        if sampling.method == "heun":
+            raise SettingsError("joint sampling takes a solver with one prediction a step: not heun")
+        self.steps = steps or sampling.steps
+        self.keeps_mean = sampling.method == "dpmpp_2m"
+        self.times = sampling_times(self.steps, power=sampling.time_power)
+        self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
+        self.cells = sorted(level.order.sampled, key=lambda cell: (cell[1] // STRIP_COLS, cell))
+        free = available_bytes()
+        self.in_memory = self._bytes_of_two_steps() <= STEPS_SHARE * free
+        room = max(CONDITIONS_BYTES, int(CONDITIONS_SHARE * free))
+        self._conditions = FillingCache(room, self._read_conditions, lambda task: task.nbytes)
+        self._known = FillingCache(CONDITIONS_BYTES, self._read_known, lambda pixels: pixels.nbytes)
+
+    def run(self, executor: Executor, batch: int) -> Iterator[int]:
+        """Takes the steps that are left, writes the patches, and yields after every batch and at the end.
+
+        Yields:
+            How many patches' worth of predictions have been made.
+        """
+        number, before = self._resumed(), None
+        saved_s, lasted_s = time.monotonic(), math.inf  # so that the first step of a sitting is saved
+        while True:
+            begun_s = time.monotonic()
+            now = self._open(number, saves=begun_s - saved_s + lasted_s >= SAVE_EVERY_S)
+            yield self._progress(now)
+            yield from self._predict(now, before, executor, batch)
+            if now.saved:
+                self._drop(range(number))
+                saved_s = time.monotonic()
+            if number == self.steps - 1:
+                break
+            number, before, lasted_s = number + 1, now, time.monotonic() - begun_s
+        for cell in self.cells:
+            if cell not in self.picture.done:
+                clean = self._step(now, cell)[0].clip(-1, 1)
+                self.picture.write(cell, np.rint((clean + 1) * 127.5).astype(np.uint8))
+        self._drop(range(self.steps))
+        yield len(self.cells)
+
+    def _resumed(self) -> int:
+        """The step to go on at: the last saved one whose noisy picture is whole, since predictions follow from that.
+
+        A step after it may have been begun; and of the steps before it, files may be left. If the noisy picture is
+        not whole anywhere, as after a damaged file of it has been deleted, the stage begins anew.
+        """
+        begun = [step for step in range(self.steps) if self._is_begun(step)]
+        return max((step for step in begun if self._open(step, saves=True).noisy >= set(self.cells)), default=0)
+
+    def _predict(self, now: "_Step", before: "_Step | None", executor: Executor, batch: int) -> Iterator[int]:
+        """Makes the predictions of a step that are not there yet."""
+        noisy = now.noisy  # as the step begins
+        predicted_already = now.x0.done & noisy
+        left = [cell for cell in self.cells if cell not in predicted_already]
+
+        def task(cell: Cell) -> DenoiseTask:
+            if cell not in noisy:
+                if before is None:
+                    x = place_noise(self._key(0), self.picture.mosaic.window(cell))
+                else:
+                    x, mean = self._step(before, cell)
+                    if now.mean is not None:
+                        now.mean.write(cell, pack(mean))
+                now.x.write(cell, pack(x))
+            return DenoiseTask(self._conditions.get(cell), now.x.load(cell), self.times[now.number])
+
+        for predicted in work_off(executor, Front(dict.fromkeys(left, ())), task, batch):
+            for cell, x0 in predicted:
+                now.x0.write(cell, x0)
+            yield self._progress(now)
+
+    def _step(self, step: "_Step", cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Takes a step at a patch's place; gives the next x there and the mean of the predictions, (S, S, 3) each."""
+        weights, mosaic = self.weights[step.number], self.picture.mosaic
+        window = mosaic.window(cell)
+
+        def predicted(other: Cell) -> NDArray[np.int16]:
+            return self._known.get(other) if self.level.order.skipped[other] else step.x0.load(other)
+
+        mean = unpack(mosaic.blend(window, mosaic.cells_at(*window), predicted, np.float32))
+        direction = mean
+        if weights.other and step.mean is not None:
+            direction = mean + weights.other * (unpack(step.mean.load(cell)) - mean)
+        x = weights.x * unpack(step.x.load(cell))
+        x += weights.x0 * direction
+        if weights.noise:
+            x += weights.noise * place_noise(self._key(1 + step.number), window)
+        return x, mean
+
+    def _read_known(self, cell: Cell) -> NDArray[np.int16]:
+        """A patch without tissue, in [-1, 1], packed as predictions are."""
+        return pack(self.picture.store.load(cell).astype(np.float32) / 127.5 - 1)
+
+    def _read_conditions(self, cell: Cell) -> PatchTask:
+        return self.level.conditions(self.stage, cell, self.below)
+
+    def _key(self, purpose: int) -> int:
+        return noise_key(self.level.seed, self.level.number, self.stage, purpose)
+
+    def _progress(self, step: "_Step") -> int:
+        return (step.number * len(self.cells) + len(step.x0.done)) // self.steps
+
+    def _name(self, step: int, what: str) -> str:
+        return f"{self.level.geometry.level.name}-{self.picture.image_px}-step-{step}-{what}"
+
+    def _kinds(self, number: int) -> tuple[str, ...]:
+        return ("x", "mean", "x0") if self.keeps_mean and number else ("x", "x0")
+
+    def _open(self, number: int, *, saves: bool) -> "_Step":
+        """Opens a step, on disk if it is to be saved or was begun there."""
+        grid, side, kinds = self.level.geometry.grid, self.picture.image_px, self._kinds(number)
+        saved = saves or not self.in_memory or self._is_begun(number)
+        stores: dict[str, PatchStore | PatchMemory] = {}
+        for kind in kinds:
+            if saved:
+                store = self.canvas.scratch(self._name(number, kind), grid, side, CACHED_BYTES[kind])
+                stores[kind] = PatchMemory(store) if self.in_memory else store
+            else:
+                stores[kind] = PatchMemory()
+        return _Step(number, stores["x"], stores["x0"], stores.get("mean"), saved)
+
+    def _is_begun(self, number: int) -> bool:
+        """Whether a step has been begun on disk; its predictions are opened last."""
+        return self.canvas.has_scratch(self._name(number, "x0"))
+
+    def _drop(self, numbers: range) -> None:
+        """Removes steps from the disk."""
+        for number in numbers:
+            for kind in ("x0", "mean", "x"):
+                self.canvas.drop_scratch(self._name(number, kind))
+
+    def _bytes_of_two_steps(self) -> int:
+        """The memory that a step and the one before take."""
+        return len(self.cells) * 2 * len(self._kinds(1)) * 2 * 3 * self.picture.image_px**2
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is kept of a step: each patch's window of the noisy picture, and its prediction.
+
+    Args:
+        number: Which step, from 0.
+        x: The noisy picture at the step's begin.
+        x0: The predictions.
+        mean: The blended predictions of the step before, where the solver needs them.
+        saved: Whether they are on disk.
+    """
+
+    number: int
+    x: PatchStore | PatchMemory
+    x0: PatchStore | PatchMemory
+    mean: PatchStore | PatchMemory | None
+    saved: bool
+
+    @property
+    def noisy(self) -> set[Cell]:
+        """The patches whose windows are there."""
+        return self.x.done if self.mean is None else self.x.done & self.mean.done
