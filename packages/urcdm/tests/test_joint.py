@@ -20,13 +20,13 @@ from urcdm import (
     SerialExecutor,
     Task,
     Urcdm,
-    conditions,
     generate,
-    joint,
 )
 from urcdm.canvas.patch_store import PatchStore
+from urcdm.execution import conditions
 from urcdm.execution.fixed_point import pack, unpack
 from urcdm.execution.patch_task import DenoiseTask
+from urcdm.sampling import joint
 from urcdm.sampling.generate import open_stage
 from urcdm.sampling.level_run import LevelRun
 from urcdm.sampling.place_noise import noise_key, place_noise

@@ -23,8 +23,8 @@ from urcdm import (
     Urcdm,
     WorkerError,
     generate,
-    on_ray,
 )
+from urcdm.execution import on_ray
 from urcdm.execution.on_ray import share_of_cpus
 from urcdm.execution.patch_task import stage_of
 from urcdm.sampling.generate import open_stage

@@ -20,11 +20,10 @@ from urcdm import (
     StageKey,
     Task,
     Urcdm,
-    conditions,
-    executors,
     generate,
     stage_batch,
 )
+from urcdm.execution import conditions, executors
 from urcdm.execution.conditions import KeptConditions
 from urcdm.execution.tasks import PatchBatch, prepare_batch, run_tasks
 
