@@ -32,7 +32,7 @@ from maskcond import (
     sample_masks,
     train_mask_diffusion,
 )
-from maskcond.mask_plan import SMALL_UNET
+from maskcond.cascades.mask_plan import SMALL_UNET
 
 SIDE_PX = 32
 

@@ -18,8 +18,8 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from maskcond import KUMAR_BORDER, Augmentation, labelled, read_kumar, score
-from maskcond.annotated_images import TRAIN, AnnotatedImage
-from maskcond.arrays import Instances
+from maskcond.annotations.annotated_images import TRAIN, AnnotatedImage
+from maskcond.masks.arrays import Instances
 from maskcond.metrics import SegmentationScores
 from maskcond.segmentation import NucleiTask, SmallUnet, SmallUnetSettings
 

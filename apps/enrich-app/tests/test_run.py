@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from cdm_core.arithmetic import gpu_arithmetic
-from maskcond.enrichment.step_record import StepRecord
+from maskcond.enrichment.steps.record import StepRecord
 
 RunApp = Callable[..., Any]
 

@@ -51,9 +51,9 @@ from maskcond.enrichment.config import (
     SamplingPlan,
     SegmentationConfig,
 )
-from maskcond.enrichment.filtering import Filtered, Reason
+from maskcond.enrichment.pairs.filtering import Filtered, Reason
 from maskcond.enrichment.real_images import open_real_images
-from maskcond.enrichment.step_record import StepRecord
+from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_table import read_scores, read_table
 from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
 

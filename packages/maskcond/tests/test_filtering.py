@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 from maskcond import Image, Instances, connected_components
 from maskcond.enrichment import EnrichmentError
 from maskcond.enrichment.config import FilterConfig
-from maskcond.enrichment.dropped_picture import dropped_picture
-from maskcond.enrichment.filtering import Filtered, Judged, Limits, Reason, judge, looks_of, median_area, real_limits
-from maskcond.enrichment.nearness import find_nearest, part_thumbs, random_crop
-from maskcond.enrichment.thumbnails import ImageParts
+from maskcond.enrichment.pairs.dropped_picture import dropped_picture
+from maskcond.enrichment.pairs.filtering import (
+    Filtered,
+    Judged,
+    Limits,
+    Reason,
+    judge,
+    looks_of,
+    median_area,
+    real_limits,
+)
+from maskcond.enrichment.pairs.nearness import find_nearest, part_thumbs, random_crop
+from maskcond.enrichment.pairs.thumbnails import ImageParts
 
 SIDE = 48
 

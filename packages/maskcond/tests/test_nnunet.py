@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from maskcond import KUMAR, ClassSet, MaskClass, dice
-from maskcond.labelled_images import LabelledImage
+from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import NnUnet, NnUnetSettings, SegmentationError, export_nnunet_dataset, plan_nnunet
 from maskcond.segmentation.loading import load_batches
-from maskcond.segmentation.nnunet_batches import SeededBatches, as_it_is
-from maskcond.segmentation.nnunet_session import nnunet_session
+from maskcond.segmentation.nnunet.batches import SeededBatches, as_it_is
+from maskcond.segmentation.nnunet.session import nnunet_session
 
 SETTINGS = NnUnetSettings(
     epochs=2, steps_per_epoch=12, learning_rate=1e-2, patch_px=32, batch_size=4, base_features=4, elastic_share=0.2

@@ -12,9 +12,9 @@ from torch import nn
 from cdm_core import Cascade
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
 from maskcond import KUMAR, KUMAR_CONDITIONS, Augmentation, MaskCascade, MaskDiffusion, sample_images, sample_masks
-from maskcond.labelled_images import LabelledImage
+from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import SmallUnet, SmallUnetSettings
-from maskcond.segmentation.tiles import predict_tiled
+from maskcond.segmentation.small_unet.tiles import predict_tiled
 
 Make = Callable[..., Cascade]
 LABELS = np.random.default_rng(0).integers(2, size=(3, 32, 32)).astype(np.uint8)

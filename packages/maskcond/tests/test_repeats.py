@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from maskcond import Image
 from maskcond.enrichment.config import FilterConfig
-from maskcond.enrichment.filtering import real_limits
-from maskcond.enrichment.nearness import copy_limit, part_thumbs
-from maskcond.enrichment.repeats import find_repeats
-from maskcond.enrichment.thumbnails import ImageParts
+from maskcond.enrichment.pairs.filtering import real_limits
+from maskcond.enrichment.pairs.nearness import copy_limit, part_thumbs
+from maskcond.enrichment.pairs.repeats import find_repeats
+from maskcond.enrichment.pairs.thumbnails import ImageParts
 
 SIDE = 32
 

@@ -12,8 +12,8 @@ from maskcond import KIDNEY, Instances, MaskError, aji
 from maskcond.segmentation import NucleiTask, SegmentationError, SemanticTask
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.learning_rate import learning_rate
-from maskcond.segmentation.loss import dice_cross_entropy
-from maskcond.segmentation.tiles import predict_tiled, tile_starts
+from maskcond.segmentation.small_unet.loss import dice_cross_entropy
+from maskcond.segmentation.small_unet.tiles import predict_tiled, tile_starts
 
 CPU = torch.device("cpu")
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from maskcond import KUMAR, Augmentation, connected_components, dice
-from maskcond.labelled_images import LabelledImage
+from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
-from maskcond.segmentation.small_unet_training import Losses
+from maskcond.segmentation.small_unet.training import Losses
 from run_folder import FolderLock, LockedError
 
 pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")

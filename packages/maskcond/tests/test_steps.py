@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from maskcond.enrichment import EnrichmentError, Progress, State, Step, StepRun, estimate
-from maskcond.enrichment.step_record import StepRecord
+from maskcond.enrichment.steps.record import StepRecord
 from run_folder import LockedError, RunFolderError
 
 

@@ -20,18 +20,18 @@ from enrich_app.table_text import NAMES
 from maskcond import ClassSet, MaskCascade, read_image
 from maskcond.enrichment import STRATEGIES, EnrichmentConfig, config_text, read_enrichment_config
 from maskcond.enrichment.enrichment_run import CONFIG_FILE, TABLE_FILE
-from maskcond.enrichment.filtering import Filtered, Reason
-from maskcond.enrichment.real_images import open_real_images
-from maskcond.enrichment.run_places import EXPORT, PAIRS, TABLE, X1
-from maskcond.enrichment.step_record import StepRecord
-from maskcond.enrichment.strategy_table import read_table
-from maskcond.enrichment.synthetic_pairs import (
+from maskcond.enrichment.pairs.filtering import Filtered, Reason
+from maskcond.enrichment.pairs.synthetic_pairs import (
     DRAWN_DROPPED_FILE,
     DRAWN_FILE,
     DROPPED_FILE,
     PAIRS_FILE,
     PROVENANCE_FILE,
 )
+from maskcond.enrichment.real_images import open_real_images
+from maskcond.enrichment.run_places import EXPORT, PAIRS, TABLE, X1
+from maskcond.enrichment.steps.record import StepRecord
+from maskcond.enrichment.strategy_table import read_table
 from run_folder import FolderLock, whole_file
 
 

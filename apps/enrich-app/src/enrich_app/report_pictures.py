@@ -11,15 +11,15 @@ import PIL.Image
 
 from enrich_app.errors import UsageError
 from maskcond import Image, read_image, read_numbers
-from maskcond.annotated_images import TRAIN
-from maskcond.arrays import Numbers
+from maskcond.annotations.annotated_images import TRAIN
 from maskcond.enrichment import EnrichmentConfig
-from maskcond.enrichment.filtering import Filtered
-from maskcond.enrichment.outlined import outlined
-from maskcond.enrichment.pictures import image_name
+from maskcond.enrichment.pairs.filtering import Filtered
+from maskcond.enrichment.pairs.outlined import outlined
+from maskcond.enrichment.pairs.pictures import image_name
+from maskcond.enrichment.pairs.synthetic_pairs import variant_name
 from maskcond.enrichment.real_images import RealImages
 from maskcond.enrichment.run_places import DRAWN, X1, X2, Y1, evaluation_step
-from maskcond.enrichment.synthetic_pairs import variant_name
+from maskcond.masks.arrays import Numbers
 
 T = TypeVar("T")
 

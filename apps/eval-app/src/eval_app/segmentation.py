@@ -14,7 +14,7 @@ from eval_app.errors import UsageError
 from eval_app.outputs import check_ending, own_files
 from image_files import ImageFileError, list_images, paths_by_stem
 from maskcond import MaskError, check_instances, dice, read_numbers, score
-from maskcond.arrays import Numbers
+from maskcond.masks.arrays import Numbers
 from run_folder import plain_name, read_table, whole_file
 
 SUFFIXES = (".png", ".tif", ".tiff")

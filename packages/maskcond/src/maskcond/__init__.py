@@ -6,7 +6,7 @@ What needs torch is imported when it is first asked for: measuring and convertin
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from maskcond.annotated_images import (
+from maskcond.annotations.annotated_images import (
     AnnotatedImage,
     AnnotatedImages,
     ImageRecord,
@@ -14,16 +14,26 @@ from maskcond.annotated_images import (
     read_instances,
     read_numbers,
 )
-from maskcond.annotation_files import read_outlines, write_outlines
-from maskcond.area import resize_by_area
-from maskcond.arrays import Channels, Image, Instances, Labels
-from maskcond.augmentation import Augmentation, augment
-from maskcond.class_balance import ClassBalance
-from maskcond.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet, MaskClass
-from maskcond.codec import MaskCodec
+from maskcond.annotations.annotation_files import read_outlines, write_outlines
+from maskcond.annotations.kumar import read_kumar
+from maskcond.annotations.labelled_images import (
+    LabelledImage,
+    LabelledImages,
+    labelled,
+    labels_of_instances,
+    picture_folder,
+    read_labels,
+)
+from maskcond.annotations.outlines import Outline, Polygon, draw_instances, draw_labels, trace_outlines
+from maskcond.cascades.class_balance import ClassBalance
 from maskcond.conditions import KUMAR_CONDITIONS, Category, Conditions, Number
 from maskcond.errors import AnnotationError, ConditionError, ImageSetError, MaskcondError, MaskError
-from maskcond.instances import (
+from maskcond.masks.area import resize_by_area
+from maskcond.masks.arrays import Channels, Image, Instances, Labels
+from maskcond.masks.augmentation import Augmentation, augment
+from maskcond.masks.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet, MaskClass
+from maskcond.masks.codec import MaskCodec
+from maskcond.masks.instances import (
     border_labels,
     check_instances,
     connected_components,
@@ -32,39 +42,29 @@ from maskcond.instances import (
     remove_fragments,
     split_parts,
 )
-from maskcond.kumar import read_kumar
-from maskcond.labelled_images import (
-    LabelledImage,
-    LabelledImages,
-    labelled,
-    labels_of_instances,
-    picture_folder,
-    read_labels,
-)
 from maskcond.metrics import PanopticQuality, SegmentationScores, aji, aji_plus, dice, mean_scores, pq, score
-from maskcond.outlines import Outline, Polygon, draw_instances, draw_labels, trace_outlines
 
 if TYPE_CHECKING:
-    from maskcond.mask_cascade import MaskCascade, MaskInput
-    from maskcond.mask_diffusion import (
+    from maskcond.cascades.mask_cascade import MaskCascade, MaskInput
+    from maskcond.cascades.mask_diffusion import (
         MaskDiffusion,
         MaskPictureExamples,
         MaskPictures,
         instances_of_labels,
         sample_masks,
     )
-    from maskcond.mask_diffusion_training import (
+    from maskcond.cascades.mask_diffusion_training import (
         MASK_DIFFUSION_PLANS,
         MaskDiffusionNetwork,
         MaskDiffusionPlan,
         train_mask_diffusion,
     )
-    from maskcond.mask_examples import MaskExamples, mask_channels
-    from maskcond.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
-    from maskcond.mask_training import train_mask_cascade
-    from maskcond.network_training import NetworkEvent
-    from maskcond.sampling import SampledImage, sample_images
-    from maskcond.widening import add_embedding, widen_for_masks
+    from maskcond.cascades.mask_examples import MaskExamples, mask_channels
+    from maskcond.cascades.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
+    from maskcond.cascades.mask_training import train_mask_cascade
+    from maskcond.cascades.network_training import NetworkEvent
+    from maskcond.cascades.sampling import SampledImage, sample_images
+    from maskcond.cascades.widening import add_embedding, widen_for_masks
 
 __all__ = [
     "KIDNEY",
@@ -152,30 +152,30 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
-    "MaskDiffusion": "mask_diffusion",
-    "MaskPictureExamples": "mask_diffusion",
-    "MaskPictures": "mask_diffusion",
-    "instances_of_labels": "mask_diffusion",
-    "sample_masks": "mask_diffusion",
-    "MASK_DIFFUSION_PLANS": "mask_diffusion_training",
-    "MaskDiffusionNetwork": "mask_diffusion_training",
-    "MaskDiffusionPlan": "mask_diffusion_training",
-    "train_mask_diffusion": "mask_diffusion_training",
-    "NetworkEvent": "network_training",
-    "MaskCascade": "mask_cascade",
-    "MaskInput": "mask_cascade",
-    "MaskExamples": "mask_examples",
-    "mask_channels": "mask_examples",
-    "MASK_PLANS": "mask_plan",
-    "MaskNetworkPlan": "mask_plan",
-    "MaskPlan": "mask_plan",
-    "mask_plan_text": "mask_plan",
-    "read_mask_plan": "mask_plan",
-    "train_mask_cascade": "mask_training",
-    "SampledImage": "sampling",
-    "sample_images": "sampling",
-    "add_embedding": "widening",
-    "widen_for_masks": "widening",
+    "MaskDiffusion": "cascades.mask_diffusion",
+    "MaskPictureExamples": "cascades.mask_diffusion",
+    "MaskPictures": "cascades.mask_diffusion",
+    "instances_of_labels": "cascades.mask_diffusion",
+    "sample_masks": "cascades.mask_diffusion",
+    "MASK_DIFFUSION_PLANS": "cascades.mask_diffusion_training",
+    "MaskDiffusionNetwork": "cascades.mask_diffusion_training",
+    "MaskDiffusionPlan": "cascades.mask_diffusion_training",
+    "train_mask_diffusion": "cascades.mask_diffusion_training",
+    "NetworkEvent": "cascades.network_training",
+    "MaskCascade": "cascades.mask_cascade",
+    "MaskInput": "cascades.mask_cascade",
+    "MaskExamples": "cascades.mask_examples",
+    "mask_channels": "cascades.mask_examples",
+    "MASK_PLANS": "cascades.mask_plan",
+    "MaskNetworkPlan": "cascades.mask_plan",
+    "MaskPlan": "cascades.mask_plan",
+    "mask_plan_text": "cascades.mask_plan",
+    "read_mask_plan": "cascades.mask_plan",
+    "train_mask_cascade": "cascades.mask_training",
+    "SampledImage": "cascades.sampling",
+    "sample_images": "cascades.sampling",
+    "add_embedding": "cascades.widening",
+    "widen_for_masks": "cascades.widening",
 }
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from maskcond.arrays import Numbers
 from maskcond.errors import MaskError
+from maskcond.masks.arrays import Numbers
 from maskcond.overlaps import Overlaps, check_pair, find_overlaps
 
 

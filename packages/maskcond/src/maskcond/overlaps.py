@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcond.arrays import Numbers, check_numbers
 from maskcond.errors import MaskError
+from maskcond.masks.arrays import Numbers, check_numbers
 
 
 @dataclass(frozen=True, eq=False)

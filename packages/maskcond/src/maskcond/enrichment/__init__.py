@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from maskcond.enrichment.errors import EnrichmentError
-from maskcond.enrichment.estimates import Estimate, estimate, free_bytes
-from maskcond.enrichment.step_run import State, StepEvent, StepRun, StepStatus
-from maskcond.enrichment.steps import Progress, Step
+from maskcond.enrichment.steps.estimates import Estimate, estimate, free_bytes
+from maskcond.enrichment.steps.run import State, StepEvent, StepRun, StepStatus
+from maskcond.enrichment.steps.step import Progress, Step
 from maskcond.enrichment.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from pydantic.dataclasses import dataclass
 from cdm_core import ConfigError
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config, parse_config
+from maskcond.cascades.mask_diffusion_training import MaskDiffusionPlan
+from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, MaskDiffusionSource
 from maskcond.enrichment.strategies import StrategyName
-from maskcond.mask_diffusion_training import MaskDiffusionPlan
-from maskcond.mask_plan import MaskPlan
 from maskcond.segmentation.loading import Workers, check_workers
-from maskcond.segmentation.nnunet_settings import NnUnetSettings
-from maskcond.segmentation.small_unet_settings import SmallUnetSettings
+from maskcond.segmentation.nnunet.settings import NnUnetSettings
+from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 
 Value = str | float
 
@@ -119,7 +119,7 @@ class FilterConfig:
         outside: Share of the real crops, at either end, whose foreground, nucleus size, colours and sharpness count as
             implausible.
         copies: Share of the real crops that may be as near to another real image as what counts as a copy; see
-            `maskcond.enrichment.nearness`.
+            `maskcond.enrichment.pairs.nearness`.
         crops: Random crops of real masks and images that the limits are of.
         looks: Whether colours and sharpness of the images X1 are judged; those of noise and blur are not tissue's.
 

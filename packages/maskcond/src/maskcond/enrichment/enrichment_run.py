@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from cdm_core.config_file import dump_config
-from maskcond.annotated_images import TRAIN
-from maskcond.classes import ClassSet
+from maskcond.annotations.annotated_images import TRAIN
+from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.conditions import Given
 from maskcond.enrichment.config import EnrichmentConfig, config_text
-from maskcond.enrichment.digests import digest_folder
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.models import Models
+from maskcond.enrichment.pairs.synthetic_pairs import (
+    DATASET,
+    DRAWN_DROPPED_FILE,
+    DRAWN_FILE,
+    DROPPED_FILE,
+    PAIRS_FILE,
+    PROVENANCE_FILE,
+    SyntheticPairs,
+)
 from maskcond.enrichment.real_images import PairSource, conditioning_labels, open_real_images
 from maskcond.enrichment.run_places import (
     D_PHI,
@@ -32,23 +40,15 @@ from maskcond.enrichment.run_places import (
     evaluation_step,
     training_step,
 )
-from maskcond.enrichment.step_run import StepEvent, StepRun
-from maskcond.enrichment.steps import Progress, Step
+from maskcond.enrichment.steps.digests import digest_folder
+from maskcond.enrichment.steps.run import StepEvent, StepRun
+from maskcond.enrichment.steps.step import Progress, Step
 from maskcond.enrichment.strategies import STRATEGIES, StrategyName, with_starts
 from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyModels
 from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
-from maskcond.enrichment.synthetic_pairs import (
-    DATASET,
-    DRAWN_DROPPED_FILE,
-    DRAWN_FILE,
-    DROPPED_FILE,
-    PAIRS_FILE,
-    PROVENANCE_FILE,
-    SyntheticPairs,
-)
-from maskcond.labelled_images import LabelledImages
-from maskcond.segmentation.nnunet_dataset import check_class_names
-from maskcond.segmentation.nnunet_settings import NnUnetSettings
+from maskcond.masks.classes import ClassSet
+from maskcond.segmentation.nnunet.dataset import check_class_names
+from maskcond.segmentation.nnunet.settings import NnUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
 from run_folder import whole_file
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from maskcond.arrays import Image, Labels
-from maskcond.classes import ClassSet
+from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.conditions import Conditions, Given
-from maskcond.enrichment.steps import Progress
-from maskcond.labelled_images import LabelledImages
+from maskcond.enrichment.steps.step import Progress
+from maskcond.masks.arrays import Image, Labels
+from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.model import Pairs, SegmentationModel
 
 

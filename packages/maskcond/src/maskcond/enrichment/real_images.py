@@ -10,18 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image_files import ImageFileError, list_images, paths_by_stem
-from maskcond.annotated_images import TRAIN, read_image, read_instances
-from maskcond.area import resize_by_area
-from maskcond.arrays import Image, Labels, Numbers
-from maskcond.classes import ClassSet
-from maskcond.codec import MaskCodec
+from maskcond.annotations.annotated_images import TRAIN, read_image, read_instances
+from maskcond.annotations.kumar import read_kumar
+from maskcond.annotations.labelled_images import (
+    LabelledImage,
+    LabelledImages,
+    labels_of_instances,
+    picture_folder,
+    read_labels,
+)
 from maskcond.conditions import Given
 from maskcond.enrichment.config import DataConfig
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.strategy_table import ALL
-from maskcond.instances import relabel
-from maskcond.kumar import read_kumar
-from maskcond.labelled_images import LabelledImage, LabelledImages, labels_of_instances, picture_folder, read_labels
+from maskcond.masks.area import resize_by_area
+from maskcond.masks.arrays import Image, Labels, Numbers
+from maskcond.masks.classes import ClassSet
+from maskcond.masks.codec import MaskCodec
+from maskcond.masks.instances import relabel
 from maskcond.segmentation.tasks import SegmentationTask
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from maskcond.enrichment.config import EnrichmentConfig
-from maskcond.enrichment.digests import digest_folder
-from maskcond.enrichment.step_record import StepRecord
+from maskcond.enrichment.pairs.synthetic_pairs import MaskPlaces
+from maskcond.enrichment.steps.digests import digest_folder
+from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_models import MODEL
-from maskcond.enrichment.synthetic_pairs import MaskPlaces
 
 D_PHI, FINISHED, D_XI, MASKS, X1, Y1, DRAWN, PAIRS, X2, EXPORT, PLANS, TABLE = (
     "cascade",

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from maskcond.annotated_images import TRAIN
+from maskcond.annotations.annotated_images import TRAIN
+from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.enrichment.config import EnrichmentConfig
 from maskcond.enrichment.models import Models
-from maskcond.enrichment.pictures import write_png
+from maskcond.enrichment.pairs.pictures import write_png
+from maskcond.enrichment.pairs.synthetic_pairs import synthetic_pairs
 from maskcond.enrichment.real_images import PairSource, RealImages
-from maskcond.enrichment.steps import Progress
+from maskcond.enrichment.steps.step import Progress
 from maskcond.enrichment.strategies import STRATEGIES, StrategyName
 from maskcond.enrichment.strategy_table import ImageScores, write_scores
-from maskcond.enrichment.synthetic_pairs import synthetic_pairs
-from maskcond.labelled_images import LabelledImages
 from maskcond.metrics import score
 from maskcond.segmentation.tasks import SegmentationTask
 

@@ -12,27 +12,27 @@ from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, build_
 from cdm_core.examples import Examples
 from cdm_core.inference import compiling
 from cdm_core.pictures import to_uint8
-from maskcond.arrays import Image, Labels
-from maskcond.classes import KUMAR_BORDER, ClassSet
+from maskcond.annotations.labelled_images import LabelledImages
+from maskcond.cascades.mask_cascade import MaskCascade
+from maskcond.cascades.mask_diffusion import MaskDiffusion
+from maskcond.cascades.mask_diffusion_training import PHASE, train_mask_diffusion
+from maskcond.cascades.mask_examples import MaskExamples
+from maskcond.cascades.mask_plan import MaskPlan
+from maskcond.cascades.mask_training import train_mask_cascade
+from maskcond.cascades.network_training import NetworkEvent, Phases, check_phases, train_networks, training_of
+from maskcond.cascades.sampling import sample_images
 from maskcond.conditions import Conditions, Given
 from maskcond.enrichment.config import EnrichmentConfig
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.sampling_speed import full_batch, make_ready
-from maskcond.enrichment.steps import Progress
-from maskcond.labelled_images import LabelledImages
-from maskcond.mask_cascade import MaskCascade
-from maskcond.mask_diffusion import MaskDiffusion
-from maskcond.mask_diffusion_training import PHASE, train_mask_diffusion
-from maskcond.mask_examples import MaskExamples
-from maskcond.mask_plan import MaskPlan
-from maskcond.mask_training import train_mask_cascade
-from maskcond.network_training import NetworkEvent, Phases, check_phases, train_networks, training_of
-from maskcond.sampling import sample_images
+from maskcond.enrichment.steps.step import Progress
+from maskcond.masks.arrays import Image, Labels
+from maskcond.masks.classes import KUMAR_BORDER, ClassSet
 from maskcond.seeds import image_generator
 from maskcond.segmentation import SegmentationModel, SmallUnet
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.model import Pairs
-from maskcond.segmentation.nnunet import NnUnet, plan_nnunet
+from maskcond.segmentation.nnunet.model import NnUnet, plan_nnunet
 
 TO_SAMPLE_ANYWAY = "set sampling.compile = false"
 

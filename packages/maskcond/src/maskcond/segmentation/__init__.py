@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import FitProgress, Pairs, SegmentationModel
-from maskcond.segmentation.nnunet_dataset import export_nnunet_dataset
-from maskcond.segmentation.nnunet_settings import NnUnetSettings
-from maskcond.segmentation.small_unet_settings import SmallUnetSettings
+from maskcond.segmentation.nnunet.dataset import export_nnunet_dataset
+from maskcond.segmentation.nnunet.settings import NnUnetSettings
+from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
 
 if TYPE_CHECKING:
-    from maskcond.segmentation.nnunet import NnUnet, plan_nnunet
-    from maskcond.segmentation.small_unet import SmallUnet
+    from maskcond.segmentation.nnunet.model import NnUnet, plan_nnunet
+    from maskcond.segmentation.small_unet.model import SmallUnet
 
 __all__ = [
     "FitProgress",
@@ -33,7 +33,7 @@ __all__ = [
     "plan_nnunet",
 ]
 
-_WITH_TORCH = {"NnUnet": "nnunet", "SmallUnet": "small_unet", "plan_nnunet": "nnunet"}
+_WITH_TORCH = {"NnUnet": "nnunet.model", "SmallUnet": "small_unet.model", "plan_nnunet": "nnunet.model"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from maskcond.arrays import Image, Labels
-from maskcond.classes import ClassSet
-from maskcond.labelled_images import LabelledImage
+from maskcond.annotations.labelled_images import LabelledImage
+from maskcond.masks.arrays import Image, Labels
+from maskcond.masks.classes import ClassSet
 
 Pairs = Sequence[LabelledImage]
 """Images with labels. A set too large for memory reads each pair when it is asked for."""

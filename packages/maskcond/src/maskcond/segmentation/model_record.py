@@ -9,7 +9,7 @@ import tomli_w
 
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.errors import ConfigError
-from maskcond.classes import ClassSet
+from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError
 from run_folder import whole_file
 

@@ -2,11 +2,11 @@
 
 import hashlib
 
-from maskcond.arrays import Labels, check_image
-from maskcond.classes import ClassSet
-from maskcond.codec import MaskCodec
+from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.errors import MaskError
-from maskcond.labelled_images import LabelledImage
+from maskcond.masks.arrays import Labels, check_image
+from maskcond.masks.classes import ClassSet
+from maskcond.masks.codec import MaskCodec
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import Pairs
 

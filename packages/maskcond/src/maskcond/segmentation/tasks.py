@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcond.arrays import Instances, Labels, Numbers
-from maskcond.classes import KUMAR_BORDER, ClassSet
-from maskcond.codec import MaskCodec
 from maskcond.errors import MaskError
-from maskcond.instances import border_labels, instances_from_borders, relabel, remove_fragments
+from maskcond.masks.arrays import Instances, Labels, Numbers
+from maskcond.masks.classes import KUMAR_BORDER, ClassSet
+from maskcond.masks.codec import MaskCodec
+from maskcond.masks.instances import border_labels, instances_from_borders, relabel, remove_fragments
 
 
 class SegmentationTask(Protocol):

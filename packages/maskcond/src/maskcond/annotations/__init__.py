@@ -1,0 +1,1 @@
+"""Annotated images: readers of their files, as label and instance maps."""

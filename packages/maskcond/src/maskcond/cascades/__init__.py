@@ -1,0 +1,1 @@
+"""Diffusion of masks, and of images from masks: cascades, their examples, training and sampling."""

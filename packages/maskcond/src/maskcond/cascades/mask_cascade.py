@@ -1,0 +1,186 @@
+"""The mask-conditioned cascade: images of masks and, if it was told any in training, of conditions."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from cdm_core import Cascade, CascadeConfig, CheckpointError
+from cdm_core.config import STRICT
+from cdm_core.config_file import dump_config, parse_config
+from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
+from maskcond.cascades.mask_examples import mask_channels
+from maskcond.conditions import Conditions, Given
+from maskcond.errors import ConditionError, MaskError
+from maskcond.masks.arrays import Labels
+from maskcond.masks.classes import ClassSet, MaskClass
+from maskcond.masks.codec import MaskCodec
+
+KIND = "mask-cascade"
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskInput:
+    """What a mask-conditioned cascade is given, as a file tells it.
+
+    Args:
+        classes: Classes of the masks, in the order of their numbers.
+        conditions: As of `Conditions.plain`; none for a cascade that is given masks alone.
+
+    Raises:
+        ValueError: The classes are no set, or the conditions are none.
+    """
+
+    classes: tuple[MaskClass, ...]
+    conditions: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        _ = self.codec, self.schema
+
+    @classmethod
+    def of(cls, classes: ClassSet, conditions: Conditions | None = None) -> "MaskInput":
+        """Tells of these classes and conditions."""
+        return cls(classes.classes, () if conditions is None else tuple(conditions.plain()))
+
+    @property
+    def codec(self) -> MaskCodec:
+        """The codec of the masks."""
+        return MaskCodec(ClassSet(self.classes))
+
+    @property
+    def schema(self) -> Conditions | None:
+        """The conditions, or None."""
+        return Conditions.from_plain(self.conditions) if self.conditions else None
+
+    def check_cascade(self, cascade: CascadeConfig) -> None:
+        """Makes sure that every stage of a cascade takes the masks and the conditions.
+
+        Raises:
+            ValueError: One does not.
+        """
+        wanted = self.codec.channels + 1
+        width = None if self.schema is None else self.schema.width
+        for stage in cascade.stages:
+            if stage.unet.cond_images_channels != wanted:
+                raise ValueError(
+                    f"the stage of {stage.image_px} px takes {stage.unet.cond_images_channels} channels of images; "
+                    f"masks have {wanted}: one a class, and one that tells that a mask is given"
+                )
+            if stage.unet.text_embed_dim != width:
+                raise ValueError(
+                    f"the stage of {stage.image_px} px has text_embed_dim = {stage.unet.text_embed_dim}; "
+                    f"the conditions want {width}"
+                )
+
+
+class MaskCascade:
+    """A cascade whose every stage sees a mask at its own resolution, and the codec and conditions to speak to it.
+
+    Args:
+        classes: Of the masks.
+        cascade: Its networks; `cond_images` are the classes' channels and one that tells that a mask is given.
+        conditions: What else it is told; None for nothing.
+        provenance: Where the weights come from; the cascade's own if not given.
+
+    Raises:
+        ValueError: A stage of the cascade takes something else.
+    """
+
+    def __init__(
+        self,
+        classes: ClassSet,
+        cascade: Cascade,
+        conditions: Conditions | None = None,
+        provenance: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        self.input = MaskInput.of(classes, conditions)
+        self.input.check_cascade(cascade.config)
+        self.codec, self.conditions, self.cascade = MaskCodec(classes), conditions, cascade
+        self.provenance = dict(cascade.provenance if provenance is None else provenance)
+
+    @property
+    def image_px(self) -> int:
+        """Side of the images that it makes."""
+        return self.cascade.config.stages[-1].image_px
+
+    def to(self, device: torch.device | str) -> "MaskCascade":
+        """Moves the networks, and returns the model."""
+        self.cascade.to(device)
+        return self
+
+    def sample(
+        self,
+        masks: Sequence[Labels | None],
+        generators: Sequence[torch.Generator],
+        *,
+        given: Sequence[Given] | None = None,
+        steps: int | Sequence[int] | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """Samples a batch of images, one for each mask; see `maskcond.sample_images` for many.
+
+        Args:
+            masks: Labels (H, H) of any size, or None for an image without one, as by the unconditional cascade.
+            generators: One for each image; an image depends on its own alone.
+            given: Conditions of each image; without any, the networks are told that there are none.
+            steps: Of each stage; its own if not given.
+            guidance: Weight of the conditions; each stage's own if not given.
+
+        Returns:
+            (B, 3, S, S) in [0, 1], on the model's device.
+
+        Raises:
+            MaskError: A mask is no label image, or not square, or there are not as many as generators.
+            ConditionError: The model takes no conditions, there are not as many as masks, or one is not known.
+        """
+        if len(masks) != len(generators):
+            raise MaskError(f"each image has a mask and a generator, got {len(masks)} and {len(generators)}")
+        channels = torch.stack([mask_channels(self.codec, mask, self.image_px) for mask in masks])
+        embedding = None if given is None else self._embedding(given, len(masks))
+        images = self.cascade.sample(
+            generators, cond_images=channels, embedding=embedding, steps=steps, guidance=guidance
+        )
+        return images[-1]
+
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False) -> None:
+        """Writes the model: `model.toml`, and the cascade's folder `cascade`.
+
+        Args:
+            folder: Where to; made if missing.
+            dtype: In which precision the weights are stored.
+            overwrite: Replace a model that is there.
+
+        Raises:
+            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
+        """
+        open_model_folder(folder, overwrite=overwrite)
+        self.cascade.save(folder / "cascade", dtype=dtype, overwrite=overwrite)
+        origin = {"provenance": self.provenance} if self.provenance else {}
+        write_model_file(folder, kind=KIND, values={**origin, **dump_config(self.input)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "MaskCascade":
+        """Reads a model from its folder, in float32 on the CPU.
+
+        Raises:
+            CheckpointError: A file is missing or damaged, or the cascade takes other masks or conditions than told.
+            ConfigError: A `model.toml` has an unknown key or a wrong value.
+        """
+        values = read_model_file(folder, kind=KIND)
+        provenance = values.pop("provenance", {})
+        told = parse_config(MaskInput, values, str(folder / MODEL_FILE))
+        cascade = Cascade.load(folder / "cascade")
+        try:
+            return cls(told.codec.classes, cascade, told.schema, provenance)
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from None
+
+    def _embedding(self, given: Sequence[Given], count: int) -> Tensor:
+        if self.conditions is None:
+            raise ConditionError("the model was trained without conditions; give none")
+        if len(given) != count:
+            raise ConditionError(f"each mask has conditions of its own, got {len(given)} for {count} masks")
+        return torch.stack([torch.from_numpy(self.conditions.encode(each)) for each in given])

@@ -1,0 +1,227 @@
+"""Masks themselves drawn by a diffusion model: a way beside masks that are predicted from drawn images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+from torch import Tensor
+
+from cdm_core import Cascade, CheckpointError
+from cdm_core.config import STRICT
+from cdm_core.config_file import dump_config, parse_config
+from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
+from maskcond.annotations.labelled_images import LabelledImage
+from maskcond.cascades.class_balance import BalancedCrops, ClassBalance
+from maskcond.cascades.mask_examples import ANYWHERE
+from maskcond.errors import MaskError
+from maskcond.masks.arrays import Channels, Instances, Labels
+from maskcond.masks.augmentation import Augmentation, augment
+from maskcond.masks.classes import KUMAR_BORDER, ClassSet, MaskClass
+from maskcond.masks.codec import MaskCodec
+from maskcond.masks.instances import connected_components, instances_from_borders
+from maskcond.seeds import image_generator
+
+KIND = "mask-diffusion"
+CORNERS: NDArray[np.float32] = np.array(
+    [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)], np.float32
+)
+"""Of the cube of three channels: the background's, then those of the classes, by their numbers."""
+
+
+@dataclass(frozen=True)
+class MaskPictures:
+    """Masks as pictures of three channels, which is what the networks draw: each class is a corner of the cube.
+
+    For up to three classes that is one channel for each; for up to seven, their numbers in bits.
+
+    Args:
+        classes: In the order of their numbers.
+
+    Raises:
+        MaskError: There are over seven.
+
+    Source: Chen et al. 2022, 'Analog bits: generating discrete data using diffusion models with self-conditioning'.
+    """
+
+    classes: tuple[MaskClass, ...]
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    def __post_init__(self) -> None:
+        if len(ClassSet(self.classes).classes) >= len(CORNERS):
+            raise MaskError(f"masks of up to 7 classes can be drawn, got {len(self.classes)}")
+
+    @property
+    def codec(self) -> MaskCodec:
+        """The codec of the masks."""
+        return MaskCodec(ClassSet(self.classes))
+
+    def paint(self, labels: Labels) -> Channels:
+        """Makes a picture, (3, H, W) of zeros and ones.
+
+        Raises:
+            MaskError: A number is no class.
+        """
+        self.codec.check(labels)
+        return np.asarray(CORNERS[labels].transpose(2, 0, 1), np.float32)
+
+    def read(self, picture: NDArray[np.floating]) -> Labels:
+        """Makes labels, (H, W), of a picture, (3, H, W): each pixel takes the class whose corner is nearest."""
+        corners = CORNERS[: len(self.classes) + 1, :, None, None]
+        return np.asarray(((picture - corners) ** 2).sum(axis=1).argmin(axis=0), np.uint8)
+
+
+class MaskPictureExamples:
+    """Random crops of masks as pictures, for `cdm_core.train_stage`; the n-th draw is always the same.
+
+    Args:
+        images: Images with labels.
+        pictures: How labels become pictures.
+        image_px: Side of the largest pictures.
+        augmentation: What happens to a crop; its `crop_px` is wanted.
+        seed: Of the draws.
+        balance: How crops are drawn.
+
+    Raises:
+        MaskError: There is no image, no `crop_px`, or it is smaller than `image_px`.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[LabelledImage],
+        pictures: MaskPictures,
+        *,
+        image_px: int,
+        augmentation: Augmentation,
+        seed: int = 0,
+        balance: ClassBalance = ANYWHERE,
+    ) -> None:
+        if not len(images):
+            raise MaskError("no mask to train on")
+        if augmentation.crop_px is None or augmentation.crop_px < image_px:
+            raise MaskError(f"wanted crops of at least image_px = {image_px}, got crop_px = {augmentation.crop_px}")
+        self.images, self.pictures, self.image_px, self.seed = images, pictures, image_px, seed
+        self.augmentation = replace(augmentation, colour=0.0)
+        self.crops = BalancedCrops(images, pictures.codec, augmentation.crop_px, balance)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """Returns the example of a draw, see `cdm_core.examples.Examples`.
+
+        Raises:
+            MaskError: An image has no labels, or is smaller than a crop.
+        """
+        generator = np.random.default_rng([self.seed, draw])
+        index, window = self.crops.draw(generator)
+        found = self.images[index]
+        if found.labels is None:
+            raise MaskError(f"{found.name}: has no labels to learn from")
+        try:
+            _, mask = augment(found.image[window], found.labels[window], self.augmentation, generator)
+        except MaskError as error:
+            raise MaskError(f"{found.name}: {error}") from None
+        labels = self.pictures.codec.resize_labels(mask, (self.image_px, self.image_px))
+        return {"image": torch.from_numpy(self.pictures.paint(labels))}
+
+
+class MaskDiffusion:
+    """A cascade that draws masks.
+
+    Args:
+        classes: Of the masks, up to seven.
+        cascade: Its networks, which are conditioned on nothing.
+        provenance: Where the weights come from; the cascade's own if not given.
+
+    Raises:
+        ValueError: There are more classes, or a stage of the cascade is conditioned.
+    """
+
+    def __init__(
+        self, classes: ClassSet, cascade: Cascade, provenance: Mapping[str, str | int | float] | None = None
+    ) -> None:
+        for stage in cascade.config.stages:
+            if stage.unet.cond_images_channels or stage.unet.text_embed_dim is not None:
+                raise ValueError(f"the stage of {stage.image_px} px is conditioned; masks are drawn from nothing")
+        self.pictures, self.cascade = MaskPictures(classes.classes), cascade
+        self.provenance = dict(cascade.provenance if provenance is None else provenance)
+
+    def to(self, device: torch.device | str) -> "MaskDiffusion":
+        """Moves the networks, and returns the model."""
+        self.cascade.to(device)
+        return self
+
+    def sample(
+        self, generators: Sequence[torch.Generator], *, steps: int | Sequence[int] | None = None
+    ) -> list[Labels]:
+        """Draws a mask, (S, S), for each generator."""
+        pictures = self.cascade.sample(generators, steps=steps)[-1]
+        return [self.pictures.read(picture) for picture in pictures.cpu().numpy()]
+
+    def save(self, folder: Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False) -> None:
+        """Writes the model: `model.toml`, and the cascade's folder `cascade`.
+
+        Args:
+            folder: Where to; made if missing.
+            dtype: In which precision the weights are stored.
+            overwrite: Replace a model that is there.
+
+        Raises:
+            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
+        """
+        open_model_folder(folder, overwrite=overwrite)
+        self.cascade.save(folder / "cascade", dtype=dtype, overwrite=overwrite)
+        origin = {"provenance": self.provenance} if self.provenance else {}
+        write_model_file(folder, kind=KIND, values={**origin, **dump_config(self.pictures)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "MaskDiffusion":
+        """Reads a model from its folder, in float32 on the CPU.
+
+        Raises:
+            CheckpointError: A file is missing or damaged, or the cascade is conditioned.
+            ConfigError: A `model.toml` has an unknown key or a wrong value.
+        """
+        values = read_model_file(folder, kind=KIND)
+        provenance = values.pop("provenance", {})
+        told = parse_config(MaskPictures, values, str(folder / MODEL_FILE))
+        cascade = Cascade.load(folder / "cascade")
+        try:
+            return cls(told.codec.classes, cascade, provenance)
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from None
+
+
+def sample_masks(
+    model: MaskDiffusion,
+    count: int,
+    *,
+    seed: int = 0,
+    steps: int | Sequence[int] | None = None,
+    batch_size: int = 16,
+) -> Iterator[Labels]:
+    """Draws masks, (S, S) labels; the n-th depends on the seed alone, whatever the batch.
+
+    Raises:
+        MaskError: A number is not positive, or the seed is negative.
+    """
+    if min(count, batch_size) < 1 or seed < 0:
+        raise MaskError(f"count and batch_size are at least 1 and seed 0, got {count}, {batch_size} and {seed}")
+    for start in range(0, count, batch_size):
+        numbers = range(start, min(start + batch_size, count))
+        yield from model.sample([image_generator(seed, number) for number in numbers], steps=steps)
+
+
+def instances_of_labels(labels: Labels, classes: ClassSet) -> Instances:
+    """Makes an instance map of labels: the way back from `maskcond.labels_of_instances`.
+
+    Raises:
+        MaskError: The classes are neither a single one nor `KUMAR_BORDER`.
+    """
+    if classes == KUMAR_BORDER:
+        return instances_from_borders(labels)
+    if len(classes.classes) > 1:
+        raise MaskError(f"no instances of {', '.join(classes.names)}; take one class at a time")
+    return connected_components(labels)

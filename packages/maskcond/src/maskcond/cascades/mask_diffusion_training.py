@@ -1,0 +1,137 @@
+"""Training of a diffusion model of masks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import tomli_w
+from pydantic.dataclasses import dataclass
+
+from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
+from cdm_core.config import STRICT
+from cdm_core.config_file import dump_config
+from cdm_core.examples import Examples
+from maskcond.annotations.labelled_images import LabelledImages
+from maskcond.cascades.class_balance import ClassBalance
+from maskcond.cascades.mask_diffusion import MaskDiffusion, MaskPictureExamples, MaskPictures
+from maskcond.cascades.mask_examples import ANYWHERE
+from maskcond.cascades.mask_plan import SMALL_UNET, SMALL_UPPER_UNET
+from maskcond.cascades.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
+from maskcond.masks.augmentation import Augmentation
+from maskcond.masks.classes import KUMAR_BORDER
+
+PHASE = "masks"
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskDiffusionNetwork:
+    """One network to train: what it is, and how."""
+
+    stage: StageConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskDiffusionPlan:
+    """A diffusion model of masks to train.
+
+    Args:
+        pictures: Classes of the masks.
+        networks: From the smallest masks to the largest; most often one.
+        augmentation: What happens to crops; `crop_px` is wanted.
+        balance: How crops are drawn.
+
+    Raises:
+        ValueError: The stages do not make a cascade, or crops are smaller than the last stage's masks.
+    """
+
+    pictures: MaskPictures
+    networks: tuple[MaskDiffusionNetwork, ...]
+    augmentation: Augmentation
+    balance: ClassBalance = ANYWHERE
+
+    def __post_init__(self) -> None:
+        last = self.cascade.stages[-1].image_px
+        if (self.augmentation.crop_px or 0) < last:
+            raise ValueError(f"crop_px {self.augmentation.crop_px} is under the last stage's image_px {last}")
+
+    @property
+    def cascade(self) -> CascadeConfig:
+        """The stages."""
+        return CascadeConfig(tuple(network.stage for network in self.networks))
+
+
+_SMALL_TRAINING = TrainingConfig(900, 16, learning_rate=5e-4, warmup_steps=50, ema_decay=0.99, checkpoint_every=100)
+
+MASK_DIFFUSION_PLANS: dict[str, MaskDiffusionPlan] = {
+    "kumar-small": MaskDiffusionPlan(
+        MaskPictures(KUMAR_BORDER.classes),
+        (
+            MaskDiffusionNetwork(
+                StageConfig(32, SMALL_UNET, sampling=SamplingConfig(24, "dpmpp_2m")),
+                _SMALL_TRAINING,
+            ),
+            MaskDiffusionNetwork(
+                StageConfig(
+                    64, SMALL_UPPER_UNET, lowres_px=32, sampling=SamplingConfig(12, "dpmpp_2m", lowres_noise=0.1)
+                ),
+                replace(_SMALL_TRAINING, steps=500, learning_rate=1e-3),
+            ),
+        ),
+        Augmentation(crop_px=128),
+    )
+}
+"""By name: nuclei of KUMAR at half its scale, 64 px masks, for the images of the mask plans of 'kumar-small'."""
+
+
+def train_mask_diffusion(
+    plan: MaskDiffusionPlan,
+    images: LabelledImages,
+    out_dir: Path,
+    *,
+    device: Literal["cpu", "auto"] = "auto",
+    resume: bool = False,
+    provenance: Mapping[str, str | int | float] | None = None,
+) -> Iterator[NetworkEvent]:
+    """Trains a model of masks, a step each time the iterator is advanced; at the end saves it.
+
+    Writes into `out_dir`: `plan.toml`, for each network a folder such as `64-masks` as of `cdm_core.train_stage`, and
+    `model`, the folder of a `MaskDiffusion`.
+
+    Args:
+        plan: What to train, and how.
+        images: Annotated images.
+        out_dir: Where to; made if missing.
+        device: 'auto' takes an accelerator where there is one.
+        resume: Go on with what is in `out_dir`.
+        provenance: What the model's file tells beside the steps and the date, such as the data.
+
+    Yields:
+        An event a step.
+
+    Raises:
+        ConfigError: The plan cannot be trained so, or `out_dir` holds a run that is not to be resumed, or one of
+            another plan.
+        MaskcondError: An image or its labels are not what they should be.
+        CheckpointError, TrainingError: As of `cdm_core.train_stage`.
+    """
+    cascade, phases = plan.cascade, [{PHASE: network.training} for network in plan.networks]
+    check_phases(cascade, phases)
+    open_run(tomli_w.dumps(dump_config(plan)), out_dir, resume=resume)
+
+    def examples_of(phase: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
+        examples = MaskPictureExamples(
+            images,
+            plan.pictures,
+            image_px=cascade.stages[-1].image_px,
+            augmentation=plan.augmentation,
+            seed=training.seed,
+            balance=plan.balance,
+        )
+        return examples, None
+
+    trained = yield from train_networks(cascade, phases, examples_of, out_dir, device=device, resume=resume)
+    if is_main_process():
+        told = {**(provenance or {}), **trained.provenance}
+        MaskDiffusion(plan.pictures.codec.classes, trained, told).save(out_dir / "model", overwrite=resume)

@@ -1,0 +1,221 @@
+"""Plans of mask-conditioned cascades to train: in Python, in TOML, and by name."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import field_validator
+from pydantic.dataclasses import dataclass
+
+from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core.config import STRICT
+from cdm_core.config_file import dump_config, parse_config
+from cdm_core.finishing import FinishingPlan
+from cdm_core.presets import preset
+from maskcond.cascades.class_balance import ClassBalance
+from maskcond.cascades.mask_cascade import MaskInput
+from maskcond.cascades.mask_examples import ANYWHERE
+from maskcond.conditions import KUMAR_CONDITIONS, Conditions, Number
+from maskcond.masks.augmentation import Augmentation
+from maskcond.masks.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskNetworkPlan:
+    """One network to train.
+
+    Args:
+        stage: What it is, without what masks and conditions add: `cond_images_channels` and `text_embed_dim`.
+        training: How it is trained on annotated pairs.
+        blank_training: How it is trained before that, on images with blank masks; None for not at all.
+        finishing: How its student is finished after that, on annotated pairs, see `cdm_core.finishing`; None for not at
+            all. The student takes `finishing.steps` steps, and needs no distillation before.
+
+    Raises:
+        ValueError: It cannot be finished, or `finishing.steps` is missing.
+    """
+
+    stage: StageConfig
+    training: TrainingConfig
+    blank_training: TrainingConfig | None = None
+    finishing: FinishingPlan | None = None
+
+    def __post_init__(self) -> None:
+        if self.finishing is not None:
+            self.finishing.student(self.stage)
+
+    @property
+    def phases(self) -> dict[str, TrainingConfig | FinishingPlan]:
+        """How it is trained, by the names of the phases, in their order."""
+        phases = {"blank": self.blank_training, "pairs": self.training, "finished": self.finishing}
+        return {name: phase for name, phase in phases.items() if phase is not None}
+
+    @property
+    def training_steps(self) -> int:
+        """Steps of all phases together."""
+        finishing = None if self.finishing is None else self.finishing.training
+        return sum(each.steps for each in (self.blank_training, self.training, finishing) if each is not None)
+
+
+@dataclass(frozen=True, config=STRICT)
+class MaskPlan:
+    """A mask-conditioned cascade to train.
+
+    Args:
+        input: Masks and conditions.
+        networks: From the smallest images to the largest.
+        augmentation: What happens to crops; `crop_px` is wanted.
+        drop_condition: Share of the examples in which a condition is not told, for each by itself. All of them together
+            are dropped, for guidance, by each network's `training.drop_embedding`.
+        balance: How crops of annotated images are drawn.
+
+    Raises:
+        ValueError: The stages do not make a cascade, take images or an embedding of their own, or crops are smaller
+            than the last stage's images.
+    """
+
+    input: MaskInput
+    networks: tuple[MaskNetworkPlan, ...]
+    augmentation: Augmentation
+    drop_condition: float = 0.1
+    balance: ClassBalance = ANYWHERE
+
+    @field_validator("augmentation")
+    @classmethod
+    def _says_crop_px(cls, augmentation: Augmentation) -> Augmentation:
+        if augmentation.crop_px is None:
+            raise ValueError("crop_px is wanted: the side of the crops, in pixels of the images")
+        return augmentation
+
+    def __post_init__(self) -> None:
+        for network in self.networks:
+            unet = network.stage.unet
+            if unet.cond_images_channels or unet.text_embed_dim is not None:
+                raise ValueError(
+                    "cond_images_channels and text_embed_dim follow from the masks and the conditions: leave them out"
+                )
+        last = self.cascade.stages[-1].image_px
+        if (self.augmentation.crop_px or 0) < last:
+            raise ValueError(f"crop_px {self.augmentation.crop_px} is under the last stage's image_px {last}")
+        if not 0 <= self.drop_condition <= 1:
+            raise ValueError(f"drop_condition lies in [0, 1], got {self.drop_condition}")
+
+    @property
+    def cascade(self) -> CascadeConfig:
+        """The stages, with the channels of masks and the embedding of conditions."""
+        channels, schema = self.input.codec.channels + 1, self.input.schema
+        width = None if schema is None else schema.width
+        return CascadeConfig(
+            tuple(
+                replace(
+                    network.stage,
+                    unet=replace(network.stage.unet, cond_images_channels=channels, text_embed_dim=width),
+                )
+                for network in self.networks
+            )
+        )
+
+
+def read_mask_plan(path: Path) -> MaskPlan:
+    """Reads a plan from a TOML file, or takes one by its name, which a file of that name comes before.
+
+    Raises:
+        ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
+    """
+    if str(path) in MASK_PLANS and not path.is_file():
+        return MASK_PLANS[str(path)]
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such plan; by name there are {', '.join(MASK_PLANS)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
+    return parse_config(MaskPlan, values, str(path))
+
+
+def mask_plan_text(plan: MaskPlan) -> str:
+    """Returns a plan as TOML."""
+    return tomli_w.dumps(dump_config(plan))
+
+
+def _study_plan(
+    name: str,
+    classes: ClassSet,
+    conditions: Conditions,
+    augmentation: Augmentation,
+    balance: ClassBalance = ANYWHERE,
+) -> MaskPlan:
+    """A plan with the study's networks and numbers of steps."""
+    chosen = preset(name)
+    networks = []
+    for i, (stage, training) in enumerate(zip(chosen.cascade.stages, chosen.training, strict=True)):
+        plain = replace(stage, unet=replace(stage.unet, cond_images_channels=0, text_embed_dim=None))
+        if chosen.fine_tuning:
+            networks.append(MaskNetworkPlan(plain, chosen.fine_tuning[i], blank_training=training))
+        else:
+            networks.append(MaskNetworkPlan(plain, training))
+    return MaskPlan(MaskInput.of(classes, conditions), tuple(networks), augmentation, balance=balance)
+
+
+KIDNEY_CONDITIONS = Conditions(
+    (
+        Number("outcome", centre=0.0, scale=1.0),
+        Number("days", centre=365.0, scale=365.0),
+        Number("creatinine", centre=150.0, scale=100.0),
+    )
+)
+"""What the study tells of kidney transplants: outcome, days since the transplantation, creatinine in umol/l."""
+
+SMALL_UNET = UnetConfig(
+    dim=32,
+    dim_mults=(1, 2, 4),
+    cond_dim=64,
+    num_resnet_blocks=1,
+    layer_attns=(False, False, True),
+    layer_cross_attns=False,
+    attn_heads=4,
+    attn_dim_head=32,
+    init_cross_embed=False,
+    init_conv_kernel_size=3,
+)
+SMALL_UPPER_UNET = replace(
+    SMALL_UNET,
+    dim=16,
+    layer_attns=False,
+    attend_at_middle=False,
+    memory_efficient=True,
+    init_conv_to_final_conv_residual=True,  # without it, fine noise is lost at once, and learning takes far longer
+)
+_SMALL_TRAINING = TrainingConfig(900, 16, learning_rate=5e-4, warmup_steps=50, ema_decay=0.99, checkpoint_every=100)
+
+KUMAR_SMALL = MaskPlan(
+    MaskInput.of(KUMAR, KUMAR_CONDITIONS),
+    (
+        MaskNetworkPlan(
+            StageConfig(32, SMALL_UNET, sampling=SamplingConfig(24, "dpmpp_2m")),
+            _SMALL_TRAINING,
+            blank_training=replace(_SMALL_TRAINING, steps=150),
+        ),
+        MaskNetworkPlan(
+            StageConfig(64, SMALL_UPPER_UNET, lowres_px=32, sampling=SamplingConfig(12, "dpmpp_2m", lowres_noise=0.1)),
+            replace(_SMALL_TRAINING, steps=500, learning_rate=1e-3),
+            blank_training=replace(_SMALL_TRAINING, steps=100, learning_rate=1e-3),
+        ),
+    ),
+    Augmentation(crop_px=128, colour=0.1),
+)
+"""KUMAR at half its scale, 64 px images: minutes on two cores, to see that all works."""
+
+KUMAR_SMALL_BORDERS = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS))
+"""The same, told the borders of nuclei too: what nuclei touch is in the mask then, and in the images drawn of it."""
+
+MASK_PLANS: dict[str, MaskPlan] = {
+    "kumar-small": KUMAR_SMALL,
+    "kumar-small-borders": KUMAR_SMALL_BORDERS,
+    "kumar": _study_plan("kumar", KUMAR, KUMAR_CONDITIONS, Augmentation(crop_px=256)),
+    "kidney": _study_plan("kidney-masks", KIDNEY, KIDNEY_CONDITIONS, Augmentation(crop_px=1024), ClassBalance(0.5)),
+}
+"""By name: a small one, and the study's. The study's masks had no channel that tells that a mask is given, and its
+conditions no entry for 'not given'; kidney crops were not balanced by class."""

@@ -1,0 +1,103 @@
+"""Training of mask-conditioned cascades: each network on blank masks, on annotated pairs, finished; then the model."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from cdm_core import Cascade, ConfigError, StageConfig, TrainingConfig
+from cdm_core.examples import Examples
+from maskcond.annotations.labelled_images import LabelledImages
+from maskcond.cascades.mask_cascade import MaskCascade
+from maskcond.cascades.mask_examples import ANYWHERE, MaskExamples
+from maskcond.cascades.mask_plan import MaskPlan, mask_plan_text
+from maskcond.cascades.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
+from maskcond.cascades.widening import widen_for_masks
+
+
+def train_mask_cascade(
+    plan: MaskPlan,
+    pairs: LabelledImages,
+    out_dir: Path,
+    *,
+    unannotated: LabelledImages | None = None,
+    validation: LabelledImages | None = None,
+    start: Cascade | None = None,
+    device: Literal["cpu", "auto"] = "auto",
+    resume: bool = False,
+    provenance: Mapping[str, str | int | float] | None = None,
+) -> Iterator[NetworkEvent]:
+    """Trains a mask-conditioned cascade, a step each time the iterator is advanced; at the end saves the model.
+
+    Writes into `out_dir`: `plan.toml`, for each network and phase a folder such as `64-blank`, `64-pairs` and
+    `64-finished` as of `cdm_core.train_stage`, and `model`, the folder of a `MaskCascade`. There a network that was
+    finished is its student's, with few steps of DDIM and without guidance.
+
+    Args:
+        plan: What to train, and how.
+        pairs: Annotated images.
+        out_dir: Where to; made if missing.
+        unannotated: Images for the training on blank masks; the annotated ones without their masks if not given.
+        validation: Held-out annotated images.
+        start: Trained unconditional cascade, whose stages are the plan's; see `widen_for_masks`. Fresh weights if not
+            given, in which case the training on blank masks is that of the unconditional cascade.
+        device: 'auto' takes an accelerator where there is one.
+        resume: Go on with what is in `out_dir`.
+        provenance: What the model's file tells beside the steps and the date, such as the data.
+
+    Yields:
+        An event a step.
+
+    Raises:
+        ConfigError: The plan cannot be trained so, `start` is of another, or `out_dir` holds a run that is not to be
+            resumed, or one of another plan.
+        MaskcondError: An image or its labels are not what they should be.
+        CheckpointError, TrainingError: As of `cdm_core.train_stage`.
+    """
+    cascade, phases = plan.cascade, [network.phases for network in plan.networks]
+    check_phases(cascade, phases)
+    initial = None if start is None else _widened(plan, start).cascade.unets
+    open_run(mask_plan_text(plan), out_dir, resume=resume)
+
+    def examples_of(phase: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
+        blank = phase == "blank"
+        chosen = unannotated if blank and unannotated is not None else pairs
+        held_out = None if validation is None else _examples(plan, validation, training.seed, blank=blank)
+        return _examples(plan, chosen, training.seed, blank=blank), held_out
+
+    trained = yield from train_networks(
+        cascade, phases, examples_of, out_dir, initial=initial, device=device, resume=resume
+    )
+    before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
+    told = {**before, **(provenance or {}), **trained.provenance}
+    if is_main_process():
+        model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told)
+        model.save(out_dir / "model", overwrite=resume)
+
+
+def _examples(plan: MaskPlan, images: LabelledImages, seed: int, *, blank: bool) -> MaskExamples:
+    return MaskExamples(
+        images,
+        plan.input.codec,
+        image_px=plan.cascade.stages[-1].image_px,
+        augmentation=plan.augmentation,
+        conditions=plan.input.schema,
+        seed=seed,
+        drop_condition=plan.drop_condition,
+        balance=ANYWHERE if blank else plan.balance,
+        blank=blank,
+    )
+
+
+def _widened(plan: MaskPlan, start: Cascade) -> MaskCascade:
+    try:
+        widened = widen_for_masks(start, plan.input.codec.classes, plan.input.schema)
+    except ValueError as error:
+        raise ConfigError(f"the cascade to start from: {error}") from None
+    if list(map(_kind, widened.cascade.config.stages)) != list(map(_kind, plan.cascade.stages)):
+        raise ConfigError("the stages of the cascade to start from are not the plan's; write the plan to fit them")
+    return widened
+
+
+def _kind(stage: StageConfig) -> StageConfig:
+    """A stage without what its weights have nothing to do with."""
+    return StageConfig(stage.image_px, stage.unet, stage.lowres_px, stage.schedule, stage.objective)

@@ -1,0 +1,1 @@
+"""Synthetic pairs of images and masks: sampled, filtered, shown."""

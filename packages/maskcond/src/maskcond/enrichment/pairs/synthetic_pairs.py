@@ -1,0 +1,280 @@
+"""The steps that make synthetic pairs: X1, masks Y1 of X1 or drawn, the filter, X2 of Y1, and their data set."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from maskcond.annotations.annotated_images import TRAIN, read_image, read_numbers
+from maskcond.annotations.labelled_images import LabelledImage, LabelledImages, PictureSource
+from maskcond.conditions import Given
+from maskcond.enrichment.config import EnrichmentConfig, FilterConfig
+from maskcond.enrichment.errors import EnrichmentError
+from maskcond.enrichment.models import Models
+from maskcond.enrichment.pairs.dropped_picture import dropped_picture
+from maskcond.enrichment.pairs.filtering import Filtered, Judged, judge, real_limits
+from maskcond.enrichment.pairs.nearness import part_thumbs
+from maskcond.enrichment.pairs.pictures import batches, image_name, missing, write_png
+from maskcond.enrichment.real_images import RealImages, conditioning_labels, image_at_scale
+from maskcond.enrichment.steps.step import Progress
+from maskcond.masks.arrays import Image, Labels, Numbers
+from maskcond.masks.codec import MaskCodec
+from maskcond.segmentation.nnunet.dataset import export_nnunet_dataset
+from maskcond.segmentation.tasks import SegmentationTask
+from run_folder import whole_file
+
+DATASET = "Dataset001_synthetic"
+PAIRS_FILE, PROVENANCE_FILE, DROPPED_FILE = "pairs.json", "provenance.json", "dropped.png"
+DRAWN_FILE, DRAWN_DROPPED_FILE = "drawn.json", "dropped-drawn.png"
+
+
+@dataclass(frozen=True)
+class MaskPlaces:
+    """Where the masks Y1 are: those of X1, numbered as X1 is, and after them those that were drawn.
+
+    Args:
+        predicted: Folder of the step that predicted masks.
+        drawn: Of the step that drew masks; None if there is none.
+        images: How many were predicted.
+    """
+
+    predicted: Path
+    drawn: Path | None
+    images: int
+
+    def read(self, number: int) -> Numbers:
+        """Reads the mask of a number."""
+        step = self.predicted if number < self.images or self.drawn is None else self.drawn
+        return read_numbers(step / "masks" / f"{image_name(number)}.png")
+
+
+class SyntheticPairs:
+    """Makes synthetic pairs, a step at a time; every method is the work of one step.
+
+    Args:
+        config: The enrichment.
+        models: Its models.
+        real: The real images.
+        task: What masks tell.
+    """
+
+    def __init__(self, config: EnrichmentConfig, models: Models, real: RealImages, task: SegmentationTask) -> None:
+        self.config, self.models, self.real, self.task = config, models, real, task
+
+    def sample_images(self, folder: Path, cascade: Path) -> Iterator[Progress]:
+        """X1: images of the D_phi in a folder, `images/NUMBER.png`."""
+        plan = self.config.sampling
+        todo = missing(folder / "images", [image_name(number) for number in range(plan.images)])
+        model = self.models.open_cascade(cascade)
+        done = plan.images - len(todo)
+        for numbers in batches(todo, plan.batch_size):
+            drawn = model.sample([self.image_seed(number) for number in numbers])
+            for number, image in zip(numbers, drawn, strict=True):
+                write_png(folder / "images" / f"{image_name(number)}.png", image)
+            done += len(numbers)
+            yield Progress(done, plan.images)
+
+    def predict_masks(self, folder: Path, images: Path, model: Path) -> Iterator[Progress]:
+        """Y1: masks of the segmentation model in a folder, `masks/NUMBER.png`."""
+        total = self.config.sampling.images
+        todo = missing(folder / "masks", [image_name(number) for number in range(total)])
+        predicted = self.models.open_segmentation_model(model).predict(_read_images(images, todo))
+        for done, (number, labels) in enumerate(zip(todo, predicted, strict=True), total - len(todo) + 1):
+            write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
+            yield Progress(done, total)
+
+    def draw_masks(self, folder: Path, model: Path) -> Iterator[Progress]:
+        """More masks Y1, of the diffusion model in a folder: `masks/NUMBER.png`, numbered after those of X1."""
+        plan = self.config.sampling
+        numbers = range(plan.images, plan.images + plan.drawn_masks)
+        todo = [numbers[i] for i in missing(folder / "masks", [image_name(number) for number in numbers])]
+        sampler = self.models.open_mask_diffusion(model)
+        done = len(numbers) - len(todo)
+        for batch in batches(todo, plan.batch_size):
+            drawn = sampler.sample([self.image_seed(number) for number in batch])
+            for number, labels in zip(batch, drawn, strict=True):
+                write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
+            done += len(batch)
+            yield Progress(done, len(numbers))
+
+    def filter_pairs(self, folder: Path, images: Path, masks: MaskPlaces) -> Iterator[Progress]:
+        """Judges all pairs: `pairs.json`, and `dropped.png` if any was left out; likewise the masks that were drawn."""
+        plan, scale = self.config.sampling, self.config.data.scale
+        real = [(each.name, *each.read(scale)) for each in self.real.of(TRAIN)]
+        more = [(each.name, image_at_scale(each.image, scale)) for each in self.real.unannotated or ()]
+        samples = list(_read_images(images, range(plan.images)))
+        predicted = [masks.read(number) for number in range(plan.images)]
+        pairs = self._judge(real, more, samples, predicted, self.config.filter)
+        _save_judged(pairs, folder / PAIRS_FILE, folder / DROPPED_FILE, samples, predicted)
+        kept, told = len(pairs.kept), [pairs.counts()]
+        if plan.drawn_masks:
+            # a drawn mask has no image: it is compared with the masks that its model learnt from, as a picture
+            drawn = [masks.read(plan.images + number) for number in range(plan.drawn_masks)]
+            painted = [self._paint(mask) for mask in drawn]
+            pictures = [(name, self._paint(mask), mask) for name, _, mask in real]
+            found = self._judge(pictures, [], painted, drawn, replace(self.config.filter, looks=False))
+            _save_judged(found, folder / DRAWN_FILE, folder / DRAWN_DROPPED_FILE, painted, drawn)
+            kept, told = kept + len(found.kept), [*told, found.counts()]
+        total = plan.images + plan.drawn_masks
+        repeats = f"; {pairs.limits.repeats} training images show pixels of another one" if pairs.limits.repeats else ""
+        yield Progress(total, total, f"{kept} kept{repeats}")
+        if not kept:
+            counts = sum((Counter(each) for each in told), Counter())
+            reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
+            raise EnrichmentError(
+                f"none of {total} sampled pairs is kept ({reasons}): see {folder / DROPPED_FILE}; train D_phi longer, "
+                "or loosen the filter"
+            )
+
+    def sample_variants(self, folder: Path, masks: MaskPlaces, pairs: Path, cascade: Path) -> Iterator[Progress]:
+        """X2: images of the D_xi in a folder, `images/NUMBER-VARIANT.png`."""
+        plan = self.config.sampling
+        items = [(number, variant) for number in self.kept(pairs) for variant in range(plan.variants)]
+        todo = [items[i] for i in missing(folder / "images", [variant_name(*item) for item in items])]
+        model = self.models.open_mask_cascade(cascade)
+        done = len(items) - len(todo)
+        for each in batches(todo, plan.batch_size):
+            drawn = model.sample(
+                [self._conditioning(masks.read(number)) for number, _ in each],
+                [self.variant_seed(*item) for item in each],
+                [self.given(*item) or {} for item in each] if plan.given else None,
+            )
+            for item, image in zip(each, drawn, strict=True):
+                write_png(folder / "images" / f"{variant_name(*item)}.png", image)
+            done += len(each)
+            yield Progress(done, len(items))
+
+    def export(
+        self, folder: Path, masks: MaskPlaces, pairs: Path, variants: Path, model_digests: dict[str, str]
+    ) -> Iterator[Progress]:
+        """The data set d2 = (X2, Y1) as nnU-Net reads it, and `provenance.json`, which tells of every pair."""
+        judged, images = self._judged(pairs), self.config.sampling.images
+        items = [(number, variant) for number in self.kept(pairs) for variant in range(self.config.sampling.variants)]
+        if not (folder / DATASET / "dataset.json").exists():
+            sources = [
+                _VariantSource(variant_name(*item), variants / "images", masks, item[0], self.task) for item in items
+            ]
+            export_nnunet_dataset(LabelledImages(sources), folder / DATASET, self.task.classes)
+        told = [
+            {
+                "pair": pair_name(place),
+                "name": variant_name(number, variant),
+                "mask": number,
+                "mask_is": "predicted" if number < images else "drawn",
+                "mask_seed": self.image_seed(number),
+                "variant": variant,
+                "image_seed": self.variant_seed(number, variant),
+                "conditions": self.given(number, variant),
+                **{
+                    key: value
+                    for key, value in asdict(judged[number]).items()
+                    if key in ("foreground", "size_px", "nearest", "distance")
+                },
+            }
+            for place, (number, variant) in enumerate(items)
+        ]
+        with whole_file(folder / PROVENANCE_FILE) as partial:
+            partial.write_text(json.dumps({"models": model_digests, "pairs": told}, indent=1), encoding="utf-8")
+        yield Progress(len(items), len(items))
+
+    def kept(self, pairs: Path) -> list[int]:
+        """Numbers of the masks that the filter kept."""
+        return [number for number, each in self._judged(pairs).items() if each.reason is None]
+
+    def image_seed(self, number: int) -> int:
+        """The seed of an image X1, or of a mask that was drawn."""
+        return _seed(self.config.sampling.seed, 1, number)
+
+    def variant_seed(self, number: int, variant: int) -> int:
+        """The seed of an image X2."""
+        return _seed(self.config.sampling.seed, 2, number, variant)
+
+    def given(self, number: int, variant: int) -> Given | None:
+        """What D_xi is told of a variant beside its mask; None for nothing."""
+        choices = self.config.sampling.given
+        if not choices:
+            return None
+        return choices[_seed(self.config.sampling.seed, 3, number, variant) % len(choices)]
+
+    def _conditioning(self, mask: Numbers) -> Labels:
+        return conditioning_labels(mask, self.task, self.models.classes)
+
+    def _paint(self, mask: Numbers) -> Image:
+        return MaskCodec(self.task.classes).paint(self.task.labels(mask))
+
+    def _judge(
+        self,
+        real: Sequence[tuple[str, Image, Numbers]],
+        more: Sequence[tuple[str, Image]],
+        images: Sequence[Image],
+        masks: Sequence[Numbers],
+        settings: FilterConfig,
+    ) -> Filtered:
+        """Judges samples by real images with masks, and by more images without."""
+        training = part_thumbs([*((name, image) for name, image, _ in real), *more], self.models.image_px)
+        limits = real_limits(
+            real,
+            training,
+            self.models.image_px,
+            settings,
+            nuclei=self.config.data.masks == "nuclei",
+            seed=self.config.sampling.seed,
+        )
+        return Filtered(limits, tuple(judge(images, masks, training, limits)))
+
+    def _judged(self, pairs: Path) -> dict[int, Judged]:
+        """What the filter said of each mask, by its number."""
+        found = dict(enumerate(Filtered.load(pairs / PAIRS_FILE).pairs))
+        if self.config.sampling.drawn_masks:
+            found |= dict(enumerate(Filtered.load(pairs / DRAWN_FILE).pairs, self.config.sampling.images))
+        return found
+
+
+def synthetic_pairs(folder: Path, task: SegmentationTask) -> LabelledImages:
+    """The pairs that `SyntheticPairs.export` left in a step's folder."""
+    dataset, codec = folder / DATASET, MaskCodec(task.classes)
+    cases = sorted(path.stem for path in (dataset / "labelsTr").glob("*.png"))
+    return LabelledImages(
+        PictureSource(dataset / "imagesTr" / f"{case}_0000.png", dataset / "labelsTr" / f"{case}.png", codec)
+        for case in cases
+    )
+
+
+def variant_name(number: int, variant: int) -> str:
+    """The name of an image X2."""
+    return f"{image_name(number)}-{variant}"
+
+
+def pair_name(place: int) -> str:
+    """The name of a pair in the data set, by its place in it."""
+    return f"pair-{place + 1:05d}"
+
+
+class _VariantSource:
+    """An image X2 with the labels of its mask Y1."""
+
+    def __init__(self, name: str, images: Path, masks: MaskPlaces, number: int, task: SegmentationTask) -> None:
+        self.name, self.images, self.masks, self.number, self.task = name, images, masks, number, task
+
+    def read(self) -> LabelledImage:
+        labels = self.task.labels(self.masks.read(self.number))
+        return LabelledImage(self.name, read_image(self.images / f"{self.name}.png"), labels)
+
+
+def _read_images(step: Path, numbers: Sequence[int]) -> Iterator[Image]:
+    return (read_image(step / "images" / f"{image_name(number)}.png") for number in numbers)
+
+
+def _save_judged(
+    found: Filtered, file: Path, dropped_file: Path, images: Sequence[Image], masks: Sequence[Numbers]
+) -> None:
+    found.save(file)
+    if (picture := dropped_picture(found, images, masks)) is not None:
+        write_png(dropped_file, picture)
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint32)[0])

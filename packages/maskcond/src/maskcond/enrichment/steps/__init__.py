@@ -1,0 +1,1 @@
+"""Steps that are recorded, skipped when nothing has changed, and resumed."""

@@ -1,0 +1,1 @@
+"""Masks as arrays: classes, codes, instances, augmentation."""

@@ -1,0 +1,34 @@
+"""Resizing by the share of area, exact at any ratio."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcond.errors import MaskError
+from maskcond.masks.arrays import Channels
+
+
+def resize_by_area(channels: NDArray[np.floating], size_px: tuple[int, int]) -> Channels:
+    """Gives each pixel of the result the mean of the area that it covers.
+
+    Args:
+        channels: (C, H, W).
+        size_px: Wanted (height, width), smaller or larger.
+
+    Returns:
+        (C, height, width) float32.
+
+    Raises:
+        MaskError: A size is not positive.
+    """
+    if min(*size_px, *channels.shape[1:]) < 1:
+        raise MaskError(f"wanted sizes of at least 1 px, got {channels.shape[1:]} to become {tuple(size_px)}")
+    down, across = (_shares(here, wanted) for here, wanted in zip(channels.shape[1:], size_px, strict=True))
+    return np.asarray(np.matmul(down, np.matmul(channels.astype(np.float32), across.T)))
+
+
+def _shares(here: int, wanted: int) -> NDArray[np.float32]:
+    """(wanted, here): which share of each new pixel lies in each old one; every row adds up to 1."""
+    new = np.arange(wanted + 1)[:, None] * (here / wanted)
+    old = np.arange(here + 1)[None, :]
+    overlap = np.minimum(new[1:], old[:, 1:]) - np.maximum(new[:-1], old[:, :-1])
+    return np.asarray(overlap.clip(min=0) * (wanted / here), np.float32)

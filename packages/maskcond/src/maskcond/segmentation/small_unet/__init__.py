@@ -1,0 +1,1 @@
+"""A small U-Net as a segmentation model."""

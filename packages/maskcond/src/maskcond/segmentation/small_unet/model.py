@@ -1,0 +1,155 @@
+"""A small U-Net, for quick runs: the plain network of nnU-Net without its planning."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cdm_core.config_file import dump_config, parse_config
+from cdm_core.network import seeded_weights
+from maskcond.masks.arrays import Image, Labels
+from maskcond.masks.classes import ClassSet
+from maskcond.segmentation.errors import SegmentationError
+from maskcond.segmentation.extras import import_extra
+from maskcond.segmentation.loading import Workers, check_workers
+from maskcond.segmentation.model import FitProgress, Pairs
+from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
+from maskcond.segmentation.pairs import check_pairs
+from maskcond.segmentation.small_unet.settings import SmallUnetSettings
+from maskcond.segmentation.small_unet.tiles import predict_tiled
+from maskcond.segmentation.small_unet.training import train
+from maskcond.segmentation.weights import load_network
+from run_folder import FolderLock, file_sha256
+
+KIND = "small-unet"
+
+
+class SmallUnet:
+    """A small U-Net, trained on augmented crops with Dice and cross-entropy; a `SegmentationModel`.
+
+    Args:
+        folder: Where it lives; made by `fit`.
+        classes: Of its labels.
+        settings: Network and training.
+        device: Where it runs.
+        checkpoint_every: Steps between checkpoints of a training.
+        workers: Processes that read and augment crops, which they do not change; 0 for none. 'auto' takes the cores
+            less one for a GPU, and none for the CPU.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classes: ClassSet,
+        settings: SmallUnetSettings = SmallUnetSettings(),  # noqa: B008 - frozen
+        *,
+        device: str | torch.device = "cpu",
+        checkpoint_every: int = 200,
+        workers: Workers = "auto",
+    ) -> None:
+        weights, wanted = settings.class_weights, len(classes.classes) + 1
+        if weights is not None and len(weights) != wanted:
+            raise SegmentationError(f"wanted {wanted} class weights, the background's first, got {len(weights)}")
+        check_workers(workers)
+        self.folder = Path(folder)
+        self.classes = classes
+        self.settings = settings
+        self.device = torch.device(device)
+        self.checkpoint_every = checkpoint_every
+        self.workers = workers
+
+    @classmethod
+    def open(cls, folder: Path, *, device: str | torch.device = "cpu") -> "SmallUnet":
+        """Opens a model that was trained, or is being trained, in a folder.
+
+        Raises:
+            SegmentationError: There is none, or it is of another kind.
+        """
+        record = read_record(Path(folder), KIND)
+        settings = parse_config(SmallUnetSettings, record.settings, str(folder))
+        return cls(folder, record.classes, settings, device=device)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it can predict."""
+        return (self.folder / WEIGHTS_FILE).exists()
+
+    def fit(self, pairs: Pairs, *, seed: int = 0, start_from: Path | None = None) -> Iterator[FitProgress]:
+        """Trains it, step by step; see `SegmentationModel.fit`.
+
+        Which crops a step sees depends on the seed and the step alone, so a training that was interrupted ends as if it
+        had not been.
+        """
+        network = self._network(seed)
+        settings = dump_config(self.settings)
+        start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, ("features",))
+        record = ModelRecord(
+            kind=KIND,
+            classes=self.classes,
+            settings=settings,
+            seed=seed,
+            pairs=len(pairs),
+            pairs_sha256=check_pairs(pairs, self.classes, min_side_px=self.settings.crop_px),
+            start_sha256="" if start is None else file_sha256(start),
+        )
+        with FolderLock(self.folder):
+            claim_folder(self.folder, record)
+            if self.is_trained:
+                return
+            if start is not None:
+                load_network(network, start)
+            yield from train(
+                network.to(self.device),
+                pairs,
+                self.settings,
+                folder=self.folder,
+                seed=seed,
+                checkpoint_every=self.checkpoint_every,
+                workers=self.workers,
+            )
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
+        """Labels images of any size; see `SegmentationModel.predict`.
+
+        Larger ones go through in tiles of the size that it was trained on: its normalisation looks at whole tiles.
+        """
+        network = self._network(0)
+        load_network(network, self.folder / WEIGHTS_FILE)
+        network.to(self.device).eval()
+        for image in images:
+            with torch.inference_mode():
+                shares = predict_tiled(
+                    image,
+                    network,
+                    classes=len(self.classes.classes) + 1,
+                    tile_px=self.settings.crop_px,
+                    multiple=self.settings.multiple,
+                    device=self.device,
+                )
+            yield np.asarray(shares.argmax(axis=0), np.uint8)
+
+    def _network(self, seed: int) -> nn.Module:
+        unet = import_extra("dynamic_network_architectures.architectures.unet", extra="unet", use="the small U-Net")
+        features = self.settings.features
+        # the library draws first weights from the global generator, which so stays as it was
+        with seeded_weights(seed):
+            network: nn.Module = unet.PlainConvUNet(
+                input_channels=3,
+                n_stages=len(features),
+                features_per_stage=features,
+                conv_op=nn.Conv2d,
+                kernel_sizes=3,
+                strides=(1,) + (2,) * (len(features) - 1),
+                n_conv_per_stage=2,
+                num_classes=len(self.classes.classes) + 1,
+                n_conv_per_stage_decoder=2,
+                conv_bias=True,
+                norm_op=nn.InstanceNorm2d,
+                norm_op_kwargs={"eps": 1e-5, "affine": True},
+                nonlin=nn.LeakyReLU,
+                nonlin_kwargs={"inplace": True},
+            )
+            network.apply(unet.PlainConvUNet.initialize)
+        return network

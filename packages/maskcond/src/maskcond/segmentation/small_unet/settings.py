@@ -1,0 +1,59 @@
+"""Settings of the small U-Net."""
+
+from dataclasses import dataclass, field
+
+from maskcond.masks.augmentation import Augmentation
+from maskcond.segmentation.errors import SegmentationError
+from maskcond.segmentation.learning_rate import check_learning_rates
+
+AUGMENTATION = Augmentation(crop_px=256, rotation_degrees=45, elastic_px=3, elastic_scale_px=16, colour=0.2)
+
+
+@dataclass(frozen=True)
+class SmallUnetSettings:
+    """What the network looks like and how it is trained.
+
+    Args:
+        features: Channels at each resolution, from the image's own downwards, each half the one before.
+        steps: Steps of training.
+        batch_size: Crops a step.
+        learning_rate: The first.
+        final_learning_rate: The last.
+        augmentation: What happens to a crop; its side is a multiple of 2 to the number of halvings.
+        class_weights: Of the cross-entropy, the background's first; all 1 if not given.
+
+    Raises:
+        SegmentationError: A number is out of range, or the crop does not fit the network.
+    """
+
+    features: tuple[int, ...] = (32, 64, 128, 256)
+    steps: int = 4000
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 3e-6
+    augmentation: Augmentation = field(default=AUGMENTATION)
+    class_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_learning_rates(self.learning_rate, self.final_learning_rate)
+        if len(self.features) < 2 or min(self.features) < 1:
+            raise SegmentationError(f"wanted features at two resolutions or more, got {self.features}")
+        if min(self.steps, self.batch_size) < 1:
+            raise SegmentationError(f"wanted steps and batch_size of at least 1, got {self.steps}, {self.batch_size}")
+        # in the deepest layer, a normalisation over a single pixel would leave nothing
+        if self.crop_px % self.multiple or self.crop_px < 2 * self.multiple:
+            raise SegmentationError(
+                f"wanted crops whose side is a multiple of {self.multiple} px, at least twice that, got {self.crop_px}"
+            )
+        if self.class_weights is not None and not all(0 < weight < float("inf") for weight in self.class_weights):
+            raise SegmentationError(f"wanted positive class weights, got {self.class_weights}")
+
+    @property
+    def crop_px(self) -> int:
+        """Side of a crop; 0 if the augmentation names none."""
+        return self.augmentation.crop_px or 0
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of the network's images are multiples of."""
+        return int(2 ** (len(self.features) - 1))

@@ -1,0 +1,149 @@
+"""The training of the small U-Net."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from cdm_core.inference import best_precision
+from maskcond.masks.augmentation import Augmentation, augment
+from maskcond.segmentation.errors import SegmentationError
+from maskcond.segmentation.learning_rate import learning_rate
+from maskcond.segmentation.loading import Workers, load_batches
+from maskcond.segmentation.model import FitProgress, Pairs
+from maskcond.segmentation.model_record import WEIGHTS_FILE
+from maskcond.segmentation.pairs import labels_of
+from maskcond.segmentation.small_unet.loss import dice_cross_entropy
+from maskcond.segmentation.small_unet.settings import SmallUnetSettings
+from maskcond.segmentation.weights import save_network
+from run_folder import whole_file
+
+CHECKPOINT_FILE = "training.pt"
+READ_EVERY = 10
+"""Steps after which a GPU is asked for the losses; to ask in each would let it wait for the next one."""
+
+
+class Crops(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented crops without end: the n-th is always the same.
+
+    Args:
+        pairs: Each is as likely as any other.
+        augmentation: What happens to a crop.
+        seed: Of the draws.
+    """
+
+    def __init__(self, pairs: Pairs, augmentation: Augmentation, seed: int) -> None:
+        self.pairs = pairs
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """The crop (3, h, w) float32 in [-1, 1], and its labels (h, w) int64."""
+        generator = np.random.default_rng((self.seed, index))
+        pair = self.pairs[int(generator.integers(len(self.pairs)))]
+        image, labels = augment(pair.image, labels_of(pair), self.augmentation, generator)
+        return torch.from_numpy(image).movedim(-1, 0) / 127.5 - 1, torch.from_numpy(labels.astype(np.int64))
+
+
+class Losses:
+    """The losses of a training, read from the device now and then.
+
+    Args:
+        every: Steps between two readings.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every, self.last = every, math.nan
+        self._unread: list[Tensor] = []
+
+    def add(self, loss: Tensor, step: int, *, read: bool) -> float:
+        """Takes the loss of a step, counted from 1, and returns the last one that was read.
+
+        Args:
+            loss: The loss, ().
+            step: Number of the step.
+            read: Read it now, whatever the number.
+
+        Raises:
+            SegmentationError: A loss that was read is not finite.
+        """
+        self._unread.append(loss.detach())
+        if read or math.isnan(self.last) or step % self.every == 0:
+            first, values = step + 1 - len(self._unread), torch.stack(self._unread).tolist()
+            for number, value in enumerate(values, first):
+                if not math.isfinite(value):
+                    raise SegmentationError(f"the loss was not finite in step {number}; lower the learning rate")
+            self.last = values[-1]
+            self._unread.clear()
+        return self.last
+
+
+def train(
+    network: nn.Module,
+    pairs: Pairs,
+    settings: SmallUnetSettings,
+    *,
+    folder: Path,
+    seed: int,
+    checkpoint_every: int,
+    workers: Workers,
+) -> Iterator[FitProgress]:
+    """Trains a network from the checkpoint in its folder, or from its weights if there is none; then saves it there.
+
+    On a GPU the loss in the events is that of the last step that was read, see `READ_EVERY`.
+
+    Raises:
+        SegmentationError: The loss is no longer finite, or a worker process died.
+    """
+    device = next(network.parameters()).device
+    on_gpu = device.type == "cuda"
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True if on_gpu else None)
+    checkpoint = folder / CHECKPOINT_FILE
+    first = _load(checkpoint, network, optimiser) if checkpoint.exists() else 0
+    weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=device)
+    losses, mixed = Losses(READ_EVERY if on_gpu else 1), best_precision(device) == "bf16"
+    batches = load_batches(
+        Crops(pairs, settings.augmentation, seed),
+        range(first * settings.batch_size, settings.steps * settings.batch_size),
+        device,
+        workers,
+        batch_size=settings.batch_size,
+    )
+    network.train()
+    for step, (images, labels) in enumerate(batches, first):
+        rate = learning_rate(step / settings.steps, first=settings.learning_rate, last=settings.final_learning_rate)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            logits = network(images.to(device, non_blocking=True))
+        loss = dice_cross_entropy(logits.float(), labels.to(device, non_blocking=True), weights)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 12.0)
+        optimiser.step()
+        saves = (step + 1) % checkpoint_every == 0 and step + 1 < settings.steps
+        value = losses.add(loss, step + 1, read=saves or step + 1 == settings.steps)
+        if saves:
+            _save(checkpoint, network, optimiser, step + 1)
+        yield FitProgress(step + 1, settings.steps, value, rate)
+    save_network(network, folder / WEIGHTS_FILE)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _save(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
+    with whole_file(path) as partial:
+        torch.save({"step": step, "network": network.state_dict(), "optimiser": optimiser.state_dict()}, partial)
+
+
+def _load(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Reads a checkpoint; returns the steps that were done."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict(state["network"])
+    # settings of the optimiser are this run's: the checkpoint may be of a training on another device
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": groups})
+    return int(state["step"])
