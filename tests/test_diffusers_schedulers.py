@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Denoiser, StageConfig, UnetConfig, build_unet, draw_noise, sample
-from cdm_core.schedule import ScheduleName
-from cdm_core.solver import Method
+from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.diffusion.solver import Method
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what is deprecated inside diffusers is not ours to mend

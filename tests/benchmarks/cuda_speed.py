@@ -26,11 +26,11 @@ from imagen_speed import Pictures, as_imagen, take_turns
 from torch import nn
 
 from cdm_core import StageConfig, TrainingConfig, build_unet, sample_stage
-from cdm_core.batch_size import best_batch_size, is_out_of_memory, time_batch
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.inference import compile_in_place, prepare_for_sampling
+from cdm_core.devices.batch_size import best_batch_size, is_out_of_memory, time_batch
+from cdm_core.networks.imagen_offline import imagen_module
 from cdm_core.presets import preset
-from cdm_core.training import train_stage
+from cdm_core.stages.inference import compile_in_place, prepare_for_sampling
+from cdm_core.training.loop import train_stage
 
 STUDY = preset("kidney-unconditional")
 BUDGET_S = 570
@@ -171,7 +171,7 @@ def training(config: StageConfig, settings: TrainingConfig, device: torch.device
         checkpoint_every=never,
         sample_every=never,
     )
-    with tempfile.TemporaryDirectory() as folder, mock.patch("cdm_core.training_guard.save_state"):  # gigabytes
+    with tempfile.TemporaryDirectory() as folder, mock.patch("cdm_core.training.guard.save_state"):  # gigabytes
         run: Iterator[object] = train_stage(
             config, quick, pictures, Path(folder), device="cpu" if on_cpu else "auto", initial=unet
         )

@@ -23,10 +23,10 @@ from cuda_speed import LIMITS, STUDY, clear, fresh, in_small, wait
 from imagen_speed import take_turns
 
 from cdm_core import StageConfig, sample_stage
-from cdm_core.batch_size import best_batch_size
-from cdm_core.distillation import student_of
-from cdm_core.inference import compile_in_place, compiled_steps, prepare_for_sampling
-from cdm_core.sampler import TakeSteps
+from cdm_core.devices.batch_size import best_batch_size
+from cdm_core.diffusion.sampler import TakeSteps
+from cdm_core.distillation.teacher import student_of
+from cdm_core.stages.inference import compile_in_place, compiled_steps, prepare_for_sampling
 
 TFLOP = (0.343, 0.458, 9.66)
 """Of one forward of one image, for each network."""

@@ -29,10 +29,11 @@ from torch import Tensor, nn
 from whole_slide import section
 
 from cdm_core import SamplingConfig, StageConfig, TrainingConfig, UnetConfig, build_unet, sample_stage
-from cdm_core.distillation import distill_stage, student_of
-from cdm_core.finishing import FinishingConfig
-from cdm_core.inference import compile_in_place, compiled_steps, prepare_for_sampling
-from cdm_core.training import train_stage
+from cdm_core.distillation.finishing import FinishingConfig
+from cdm_core.distillation.teacher import student_of
+from cdm_core.stages.inference import compile_in_place, compiled_steps, prepare_for_sampling
+from cdm_core.training.loop import train_stage
+from cdm_core.training.students import distill_stage
 from maskcond import KUMAR
 from maskcond.segmentation import SmallUnet, SmallUnetSettings
 from pfid import Light

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from cdm_core import SamplingConfig, StageConfig, TrainingConfig, UnetConfig, sample_stage
-from cdm_core.distillation import DistillationMethod, Teacher, student_of
-from cdm_core.finishing import FinishingConfig
-from cdm_core.training import train_stage
+from cdm_core.distillation.finishing import FinishingConfig
+from cdm_core.distillation.teacher import DistillationMethod, Teacher, student_of
+from cdm_core.training.loop import train_stage
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -108,7 +108,8 @@ def trained(
     finishing: FinishingConfig | None = None,
 ) -> nn.Module:
     """Trains a network from a start, on the mixture or after a teacher, and returns the running mean of its weights."""
-    stands_in = patch("cdm_core.training.build_unet", lambda _: EachPixel())  # for the stage's own, which it is held to
+    # for the stage's own, which it is held to
+    stands_in = patch("cdm_core.training.loop.build_unet", lambda _: EachPixel())
     with stands_in, tempfile.TemporaryDirectory() as folder:
         for _ in train_stage(
             stage,

@@ -21,7 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from crop_throughput import REAL, mirrored
 
 import urcdm.training.examples
-from cdm_core.training_examples import PreparedExamples
+from cdm_core.training.prepared_examples import PreparedExamples
 from urcdm import LevelExamples, TrainingPlan
 from urcdm.presets import PLANS
 from urcdm_app import builtin

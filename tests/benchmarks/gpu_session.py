@@ -32,7 +32,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from cdm_core.training_state import load_trained
+from cdm_core.training.state import load_trained
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan
 

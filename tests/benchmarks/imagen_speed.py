@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Cascade, StageConfig, TrainingConfig, sample_stage
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.training import train_stage
+from cdm_core.networks.imagen_offline import imagen_module
+from cdm_core.training.loop import train_stage
 from urcdm_app import builtin
 
 NETWORKS = {"low": 0, "high": 0}

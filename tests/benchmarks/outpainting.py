@@ -30,9 +30,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cdm_core import Cascade, StageConfig, TrainingConfig
-from cdm_core.examples import Examples
-from cdm_core.training import train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.training.examples import Examples
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import load_trained
 from urcdm import LevelExamples, Urcdm, outpainting, sharpness, stage_batch
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan

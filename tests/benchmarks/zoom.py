@@ -33,10 +33,10 @@ from PIL import Image
 from torch import Tensor
 
 from cdm_core import Cascade, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
-from cdm_core.examples import Examples
-from cdm_core.lowres import blurred
-from cdm_core.training import train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.stages.lowres import blurred
+from cdm_core.training.examples import Examples
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import load_trained
 from urcdm import (
     Level,
     LevelExamples,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cdm_core import Cascade
-from cdm_core.finishing import FinishingConfig, FinishingPlan
+from cdm_core.distillation.finishing import FinishingConfig, FinishingPlan
 from enrich_app.configurations import configuration_text
 from maskcond import MaskCascade
 from maskcond.enrichment import EnrichmentConfig, config_text, read_enrichment_config

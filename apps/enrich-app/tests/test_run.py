@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from cdm_core.arithmetic import gpu_arithmetic
+from cdm_core.devices.arithmetic import gpu_arithmetic
 from maskcond.enrichment.steps.record import StepRecord
 
 RunApp = Callable[..., Any]

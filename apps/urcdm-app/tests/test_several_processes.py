@@ -32,7 +32,7 @@ from pathlib import Path
 import torch
 import torch._dynamo
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from cdm_core.imagen_offline import imagen_module
+from cdm_core.networks.imagen_offline import imagen_module
 from urcdm_app.training import distill, finish, job_run, network_processes, train, training_job
 from urcdm_app.cli import main
 from urcdm_app.errors import UsageError

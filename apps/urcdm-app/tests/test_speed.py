@@ -12,8 +12,8 @@ import torch
 
 import urcdm
 from cdm_core import Cascade
-from cdm_core.batch_size import BatchSize
-from cdm_core.sampler import take_steps
+from cdm_core.devices.batch_size import BatchSize
+from cdm_core.diffusion.sampler import take_steps
 from urcdm_app.errors import UsageError
 from urcdm_app.sampling import drawing, speed
 
@@ -48,7 +48,7 @@ def pretend_gpu(
 
     monkeypatch.setattr(Cascade, "device", torch.device("cuda"))
     monkeypatch.setattr(urcdm, "stage_batch", stage_batch)
-    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: compiler)
+    monkeypatch.setattr("cdm_core.stages.inference.has_compiler", lambda: compiler)
     return measured
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig, UnetConfig, build_unet
-from cdm_core.examples import Examples
+from cdm_core.training.examples import Examples
 
 TINY: dict[str, Any] = {
     "dim": 8,
@@ -120,7 +120,7 @@ class Runs:
         **options: Any,
     ) -> list[Any]:
         """Trains to the end, or closes the iterator after `stop` steps."""
-        from cdm_core.training import train_stage  # takes seconds to import, which other tests need not wait for
+        from cdm_core.training.loop import train_stage  # takes seconds to import, which other tests need not wait for
 
         training, examples = training or self.settings(), examples or RandomPictures()
         events = train_stage(config, training, examples, out_dir, device="cpu", **options)
@@ -180,7 +180,7 @@ def runs() -> Runs:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets a run begin with examples that are not finite, which it refuses otherwise."""
-    from cdm_core.training_examples import PreparedExamples
+    from cdm_core.training.prepared_examples import PreparedExamples
 
     monkeypatch.setattr(PreparedExamples, "check", lambda *_, **__: None)
 

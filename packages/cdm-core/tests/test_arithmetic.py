@@ -1,6 +1,6 @@
 import torch
 
-from cdm_core.arithmetic import gpu_arithmetic, set_fp32
+from cdm_core.devices.arithmetic import gpu_arithmetic, set_fp32
 
 backends = torch.backends
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from cdm_core.batch_size import BatchSize, best_batch_size, is_out_of_memory, time_batch
+from cdm_core.devices.batch_size import BatchSize, best_batch_size, is_out_of_memory, time_batch
 
 
 class Device:

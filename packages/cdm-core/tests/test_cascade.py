@@ -21,7 +21,7 @@ from cdm_core import (
 )
 from cdm_core import cascade as cascade_module
 from cdm_core import model_folder as model_folder_module
-from cdm_core.lowres import enlarge
+from cdm_core.stages.lowres import enlarge
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

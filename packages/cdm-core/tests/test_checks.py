@@ -10,12 +10,12 @@ from torch import Tensor
 
 from cdm_core import Cascade, CascadeConfig, Denoiser, SamplingConfig, StageConfig, sample
 from cdm_core.checks import check_finite, check_floats, check_shape, check_values
-from cdm_core.denoiser import Conditions
-from cdm_core.examples import check_example
-from cdm_core.pictures import to_uint8
-from cdm_core.schedule import Schedule
-from cdm_core.stage import sample_stage, stage_denoiser
-from cdm_core.training_examples import PreparedExamples
+from cdm_core.diffusion.schedule import Schedule
+from cdm_core.stages.denoiser import Conditions
+from cdm_core.stages.stage import sample_stage, stage_denoiser
+from cdm_core.training.examples import check_example
+from cdm_core.training.pictures import to_uint8
+from cdm_core.training.prepared_examples import PreparedExamples
 
 Stage = Callable[..., StageConfig]
 NAN, INF = float("nan"), float("inf")

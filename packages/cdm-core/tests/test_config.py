@@ -19,7 +19,7 @@ from cdm_core import (
 )
 from cdm_core.config import Betas
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.solver import DEFAULT_METHOD, step_weights
+from cdm_core.diffusion.solver import DEFAULT_METHOD, step_weights
 
 
 @pytest.fixture
@@ -256,7 +256,9 @@ def test_a_stage_has_pixels(tiny_stage: Callable[..., StageConfig], side: int) -
 
 def test_crops_are_halved_as_images_are(tiny_stage: Callable[..., StageConfig]) -> None:
     pytest.importorskip("accelerate")
-    from cdm_core.training import check_training  # takes seconds to import, which the other tests need not wait for
+    from cdm_core.training.loop import (
+        check_training,  # takes seconds to import, which the other tests need not wait for
+    )
 
     check_training(tiny_stage(image_px=16), TrainingConfig(1, 1, crop_px=6))
     with pytest.raises(ConfigError, match="crop_px 7 is no multiple of the network's factor 2"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Conditions, Denoiser, SamplingConfig, StageConfig, sample_stage
-from cdm_core.denoiser import dynamic_threshold, predict
+from cdm_core.stages.denoiser import dynamic_threshold, predict
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from cdm_core import Cascade, CheckpointError, ConfigError, StageConfig, build_unet, family
-from cdm_core.family import INSTALL, family_of_tensors, family_of_version, installed_version, require_family
+from cdm_core import Cascade, CheckpointError, ConfigError, StageConfig, build_unet
+from cdm_core.networks import family
+from cdm_core.networks.family import INSTALL, family_of_tensors, family_of_version, installed_version, require_family
 
 HERE = family_of_version(installed_version())
 ELSEWHERE = sorted(INSTALL.keys() - {HERE})

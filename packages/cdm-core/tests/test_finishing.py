@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig, sample_stage
-from cdm_core.denoiser import Conditions, Denoiser
-from cdm_core.discriminator import Discriminator
-from cdm_core.distillation import Teacher
-from cdm_core.finishing import Finisher, FinishingConfig, FinishingPlan
-from cdm_core.solver import step_weights
-from cdm_core.training import train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.diffusion.solver import step_weights
+from cdm_core.distillation.discriminator import Discriminator
+from cdm_core.distillation.finishing import Finisher, FinishingConfig, FinishingPlan
+from cdm_core.distillation.teacher import Teacher
+from cdm_core.stages.denoiser import Conditions, Denoiser
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import load_trained
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Conditions, StageConfig
-from cdm_core.fused import fuse
-from cdm_core.imagen_offline import imagen_module
+from cdm_core.networks.fused import fuse
+from cdm_core.networks.imagen_offline import imagen_module
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

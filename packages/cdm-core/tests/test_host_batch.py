@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdm_core import draw_noise, sampler
-from cdm_core.host_batch import empty_host_batch, stacked_on
+from cdm_core import draw_noise
+from cdm_core.devices.host_batch import empty_host_batch, stacked_on
+from cdm_core.diffusion import sampler
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
 
 Generators = Callable[..., list[torch.Generator]]

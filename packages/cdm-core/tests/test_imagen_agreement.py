@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, sample_stage
 from cdm_core import cascade as cascade_module
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.objective import Objective
-from cdm_core.sampler import draw_noise
-from cdm_core.schedule import ScheduleName
+from cdm_core.diffusion.objective import Objective
+from cdm_core.diffusion.sampler import draw_noise
+from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.networks.imagen_offline import imagen_module
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

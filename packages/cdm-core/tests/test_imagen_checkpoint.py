@@ -23,9 +23,9 @@ from cdm_core import (
     sample_stage,
     save_imagen_checkpoint,
 )
-from cdm_core.family import INSTALL, family_of_version, installed_version
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.network import build_unet
+from cdm_core.networks.build import build_unet
+from cdm_core.networks.family import INSTALL, family_of_version, installed_version
+from cdm_core.networks.imagen_offline import imagen_module
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*GradScaler:FutureWarning", "ignore:.*lr_scheduler.step:UserWarning")
 

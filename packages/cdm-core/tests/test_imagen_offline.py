@@ -24,7 +24,7 @@ unet = cdm_core.build_unet(config)
 shape = list(unet(torch.zeros(2, 3, 8, 8), torch.zeros(2)).shape)
 left = [name for name in ("imagen_pytorch", "imagen_pytorch.t5") if name in sys.modules]
 unused = [name for name in ("torchvision", "kornia", "torch._dynamo") if name in sys.modules]
-module = cdm_core.imagen_offline.imagen_module()
+module = cdm_core.networks.imagen_offline.imagen_module()
 later = [module.T.ToPILImage.__module__, module.K.RandomCrop.__module__.partition(".")[0]]
 
 import types
@@ -42,7 +42,7 @@ print(json.dumps({
     "unused": unused,
     "later": later,
     "real": hasattr(imagen_pytorch, "ImagenTrainer") and hasattr(t5, "get_model_and_tokenizer"),
-    "same": imagen_pytorch.Unet is type(unet) is cdm_core.imagen_offline.imagen_module().Unet,
+    "same": imagen_pytorch.Unet is type(unet) is cdm_core.networks.imagen_offline.imagen_module().Unet,
 }))
 """
 

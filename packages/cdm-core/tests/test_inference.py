@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import ConfigError, SamplingConfig, StageConfig, sample_stage
-from cdm_core.batch_size import BatchSize
-from cdm_core.inference import (
+from cdm_core.devices.batch_size import BatchSize
+from cdm_core.diffusion.solver import Method
+from cdm_core.stages.inference import (
     best_precision,
     compile_in_place,
     compiled_steps,
@@ -19,7 +20,6 @@ from cdm_core.inference import (
     precision_named,
     prepare_for_sampling,
 )
-from cdm_core.solver import Method
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
@@ -88,7 +88,7 @@ def test_precisions_have_names() -> None:
 def test_a_network_is_compiled_where_that_saves_more_time_than_it_takes(
     monkeypatch: pytest.MonkeyPatch, seconds: float, around: float, compilations: int, compiler: bool, pays: bool
 ) -> None:
-    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: compiler)
+    monkeypatch.setattr("cdm_core.stages.inference.has_compiler", lambda: compiler)
     for steps in (1, 4):
         measured = BatchSize(8, seconds / steps, around)
         assert compiling_pays(measured, 100, steps, compilations=compilations) is pays

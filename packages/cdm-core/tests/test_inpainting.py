@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from cdm_core import Schedule, sample
-from cdm_core.sampler import draw_noise
-from cdm_core.solver import Method
+from cdm_core.diffusion.sampler import draw_noise
+from cdm_core.diffusion.solver import Method
 
 Generators = Callable[..., list[torch.Generator]]
 Noise = Callable[..., Tensor]

@@ -23,15 +23,17 @@ from cdm_core import (
     StageConfig,
     sample_stage,
 )
-from cdm_core.denoiser import Conditions, Denoiser
-from cdm_core.distillation import distill_stage, student_of
-from cdm_core.training_state import load_trained
-from cdm_core.widen import widen
+from cdm_core.distillation.teacher import student_of
+from cdm_core.networks.widen import widen
+from cdm_core.stages.denoiser import Conditions, Denoiser
+from cdm_core.training.state import load_trained
+from cdm_core.training.students import distill_stage
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what is deprecated inside diffusers is not ours to mend
     diffusers: Any = pytest.importorskip("diffusers")
-from cdm_core.latent import LatentUnet, latent_network, latent_stage
+from cdm_core.interop.diffusers import latent_network, latent_stage
+from cdm_core.networks.latent import LatentUnet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 

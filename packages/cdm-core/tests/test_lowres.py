@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cdm_core import Schedule, StageConfig
-from cdm_core.lowres import BLUR_SIGMA_PX, blurred, enlarge, noise_px, noised_lowres
-from cdm_core.schedule import ScheduleName
+from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.stages.lowres import BLUR_SIGMA_PX, blurred, enlarge, noise_px, noised_lowres
 
 Stage = Callable[..., StageConfig]
 Noise = Callable[..., Tensor]

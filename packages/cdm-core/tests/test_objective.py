@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdm_core import Schedule
-from cdm_core.objective import LossWeight, Objective, loss_weight, predicted_x0, training_target
-from cdm_core.schedule import ScheduleName
+from cdm_core.diffusion.objective import LossWeight, Objective, loss_weight, predicted_x0, training_target
+from cdm_core.diffusion.schedule import ScheduleName
 
 OBJECTIVES = pytest.mark.parametrize("objective", ["noise", "v", "x0"])
 

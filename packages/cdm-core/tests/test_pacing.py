@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-import cdm_core.pacing
+import cdm_core.devices.pacing
 from cdm_core import StageConfig
-from cdm_core.pacing import LEAST_S, SHARE, Pace
+from cdm_core.devices.pacing import LEAST_S, SHARE, Pace
 
 
 class Clock:
@@ -47,8 +47,8 @@ def test_a_run_turns_aside_by_time_where_the_log_has_a_line(
     assert (training.checkpoint_every, training.sample_every) == ("auto", "auto")
     runs.train(upper, tmp_path / "short", training)
     assert [path.stem for path in (tmp_path / "short" / "samples").iterdir()] == ["0000006"]
-    monkeypatch.setattr(cdm_core.pacing, "LEAST_S", 0.0)
-    monkeypatch.setattr(cdm_core.pacing, "SHARE", 1e9)
+    monkeypatch.setattr(cdm_core.devices.pacing, "LEAST_S", 0.0)
+    monkeypatch.setattr(cdm_core.devices.pacing, "SHARE", 1e9)
     runs.train(upper, tmp_path / "often", training)
     sheets = sorted(path.stem for path in (tmp_path / "often" / "samples").iterdir())
     assert sheets == ["0000002", "0000004", "0000006"]

@@ -22,14 +22,15 @@ from cdm_core import (
     build_unet,
     sample_stage,
 )
-from cdm_core.denoiser import dynamic_threshold
-from cdm_core.distillation import DistillationMethod, distill_stage, student_of
-from cdm_core.finishing import Finisher, FinishingConfig
-from cdm_core.inference import prepare_for_sampling
-from cdm_core.pictures import to_uint8
+from cdm_core.distillation.finishing import Finisher, FinishingConfig
+from cdm_core.distillation.teacher import DistillationMethod, student_of
+from cdm_core.stages.denoiser import dynamic_threshold
+from cdm_core.stages.inference import prepare_for_sampling
 from cdm_core.testing import pretended_autograd
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
-from cdm_core.training import train_stage
+from cdm_core.training.loop import train_stage
+from cdm_core.training.pictures import to_uint8
+from cdm_core.training.students import distill_stage
 
 Stage = Callable[..., StageConfig]
 Generators = Callable[..., list[torch.Generator]]
@@ -86,7 +87,7 @@ def steps_of(events: Any, gpu: GpuRecord) -> None:
         gpu.clear()
     list(islice(events, STEPS - 1))
     waits, copies = gpu.waits.copy(), gpu.copies.copy()
-    with mock.patch("cdm_core.training_guard.Guard.save_at_exit"):
+    with mock.patch("cdm_core.training.guard.Guard.save_at_exit"):
         events.close()
     gpu.waits, gpu.copies = waits, copies
 
@@ -183,7 +184,7 @@ def test_a_dynamic_threshold_takes_one_sort_for_a_batch(gpu: GpuRecord, monkeypa
     x0 = torch.rand(8, 3, 4, 4, device=CUDA)
     dynamic_threshold(x0, 0.9)
     assert gpu.launches["sort"] == 1
-    monkeypatch.setattr("cdm_core.denoiser.QUANTILE_VALUES", 3 * x0[0].numel())
+    monkeypatch.setattr("cdm_core.stages.denoiser.QUANTILE_VALUES", 3 * x0[0].numel())
     dynamic_threshold(x0, 0.9)
     assert gpu.launches["sort"] == 1 + 3
 
@@ -239,7 +240,7 @@ def test_making_networks_leaves_the_generators_of_gpus_alone(gpu: GpuRecord, ful
     assert not gpu.seedings
     torch.manual_seed(0)
     assert gpu.seedings
-    with mock.patch("cdm_core.training_guard.Guard.save_at_exit"):
+    with mock.patch("cdm_core.training.guard.Guard.save_at_exit"):
         events.close()  # type: ignore[attr-defined]
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, sample, sample_stage
-from cdm_core.sampler import Denoise, draw_noise
-from cdm_core.schedule import ScheduleName
-from cdm_core.solver import Method, sampling_times
+from cdm_core.diffusion.sampler import Denoise, draw_noise
+from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.diffusion.solver import Method, sampling_times
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cdm_core import Schedule
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.schedule import ScheduleName
+from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.networks.imagen_offline import imagen_module
 
 BOTH = pytest.mark.parametrize("name", ["cosine", "linear"])
 PEERS = {"cosine": "alpha_cosine_log_snr", "linear": "beta_linear_log_snr"}

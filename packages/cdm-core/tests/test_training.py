@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig, TrainingConfig
-from cdm_core.stage import sample_stage
-from cdm_core.training import train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.stages.stage import sample_stage
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import load_trained
 
 Stage = Callable[..., StageConfig]
 Drawn = dict[str, Tensor]

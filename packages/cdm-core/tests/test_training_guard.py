@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-import cdm_core.training_guard
-import cdm_core.training_state
+import cdm_core.training.guard
+import cdm_core.training.state
 from cdm_core import CheckpointError, StageConfig, TrainingError
-from cdm_core.training import train_stage
-from cdm_core.training_run import Run
-from cdm_core.training_state import load_trained
+from cdm_core.training.loop import train_stage
+from cdm_core.training.run import Run
+from cdm_core.training.state import load_trained
 
 
 def events_of(log: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def weights_are_finite(path: Path, config: StageConfig) -> bool:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has a run go back after five steps that are not finite, and not after twenty."""
-    monkeypatch.setattr(cdm_core.training_guard, "MAX_SKIPPED_IN_A_ROW", 5)
+    monkeypatch.setattr(cdm_core.training.guard, "MAX_SKIPPED_IN_A_ROW", 5)
 
 
 @pytest.fixture(scope="module")
@@ -216,13 +216,13 @@ def test_a_state_that_cannot_be_written_is_told(
 
 
 def in_the_running_mean(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], None]) -> None:
-    plain = cdm_core.training_state.update_ema
+    plain = cdm_core.training.state.update_ema
 
     def update(*arguments: Any) -> None:
         interrupt()
         plain(*arguments)
 
-    monkeypatch.setattr(cdm_core.training_state, "update_ema", update)
+    monkeypatch.setattr(cdm_core.training.state, "update_ema", update)
 
 
 def in_the_optimiser(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], None]) -> None:

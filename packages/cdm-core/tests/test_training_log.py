@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import cdm_core.training_run
+import cdm_core.training.run
 from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig
-from cdm_core.denoiser import Conditions, predict
-from cdm_core.lowres import noised_lowres
-from cdm_core.objective import training_target
-from cdm_core.schedule import Schedule
-from cdm_core.training import check_training
-from cdm_core.training_examples import PreparedExamples
+from cdm_core.diffusion.objective import training_target
+from cdm_core.diffusion.schedule import Schedule
+from cdm_core.stages.denoiser import Conditions, predict
+from cdm_core.stages.lowres import noised_lowres
+from cdm_core.training.loop import check_training
+from cdm_core.training.prepared_examples import PreparedExamples
 
 Stage = Callable[..., StageConfig]
 
@@ -64,8 +64,8 @@ def test_a_line_tells_time_and_speed(
     now_s = itertools.count(0.0, 0.01)  # each look at the clock is a hundredth of a second
     jumps: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: next(now_s) + sum(jumps))
-    monkeypatch.setattr(cdm_core.training_log, "time", clock)
-    monkeypatch.setattr(cdm_core.training_run, "save_sample_sheet", lambda *_, **__: jumps.append(100.0))
+    monkeypatch.setattr(cdm_core.training.log, "time", clock)
+    monkeypatch.setattr(cdm_core.training.run, "save_sample_sheet", lambda *_, **__: jumps.append(100.0))
     runs.train(upper, tmp_path, runs.settings(steps=4, log_every=2, sample_every=2))
     first, second = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
     assert second["seconds"] - first["seconds"] > 100

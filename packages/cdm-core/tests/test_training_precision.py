@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-import cdm_core.training
+import cdm_core.training.loop
 from cdm_core import CheckpointError, StageConfig
-from cdm_core.training import COMPILING_PAYS_STEPS
-from cdm_core.training_state import saved_precision
-from cdm_core.training_step import Gradients
+from cdm_core.training.loop import COMPILING_PAYS_STEPS
+from cdm_core.training.state import saved_precision
+from cdm_core.training.step import Gradients
 
 
 def test_auto_is_float32_on_a_cpu_and_written_down(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
@@ -23,7 +23,7 @@ def test_auto_is_float32_on_a_cpu_and_written_down(upper: StageConfig, tmp_path:
 def test_a_run_that_goes_on_keeps_its_precision(
     upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cdm_core.training, "best_precision", lambda _: "bf16")
+    monkeypatch.setattr(cdm_core.training.loop, "best_precision", lambda _: "bf16")
     runs.train(upper, tmp_path, stop=1)  # as on a GPU
     monkeypatch.undo()
     runs.train(upper, tmp_path, stop=1, resume=True)
@@ -44,9 +44,9 @@ def test_a_run_that_goes_on_keeps_its_precision(
 def test_auto_compiles_for_long_runs_on_a_gpu(
     runs: Any, monkeypatch: pytest.MonkeyPatch, device: str, steps: int, compiler: bool, compiles: bool
 ) -> None:
-    monkeypatch.setattr(cdm_core.training, "best_precision", lambda _: "bf16")
-    monkeypatch.setattr(cdm_core.training, "has_compiler", lambda: compiler)
-    resolved = cdm_core.training._resolved(runs.settings(steps=steps), torch.device(device), None)
+    monkeypatch.setattr(cdm_core.training.loop, "best_precision", lambda _: "bf16")
+    monkeypatch.setattr(cdm_core.training.loop, "has_compiler", lambda: compiler)
+    resolved = cdm_core.training.loop._resolved(runs.settings(steps=steps), torch.device(device), None)
     assert resolved.compile is compiles
 
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_compiled_is_one_line(
     def fails(*_: Any) -> None:
         raise fault("no compiler\nat all")
 
-    monkeypatch.setattr(cdm_core.training_step.Gradients, "__call__", fails)
+    monkeypatch.setattr(cdm_core.training.step.Gradients, "__call__", fails)
     line = r"^a network cannot be compiled here \(no compiler\); set compile = false and go on with resume$"
     with pytest.raises(cdm_core.TrainingError, match=line):
         runs.train(upper, tmp_path)
@@ -68,7 +68,7 @@ def test_training_is_compiled_as_sampling_is(
     upper: StageConfig, tmp_path: Path, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[nn.Module] = []
-    monkeypatch.setattr(cdm_core.training, "compile_in_place", compiled.append)
+    monkeypatch.setattr(cdm_core.training.loop, "compile_in_place", compiled.append)
     runs.train(upper, tmp_path, runs.settings(compile=True), stop=1)
     assert len(compiled) == 1
 
@@ -84,7 +84,7 @@ def test_memory_of_a_network_trained_before_is_given_back(monkeypatch: pytest.Mo
     calls: list[str] = []
     monkeypatch.setattr("gc.collect", lambda: calls.append("collect"))
     monkeypatch.setattr("torch.cuda.empty_cache", lambda: calls.append("empty"))
-    cdm_core.training._release_memory(torch.device("cpu"))
+    cdm_core.training.loop._release_memory(torch.device("cpu"))
     assert not calls
-    cdm_core.training._release_memory(torch.device("cuda"))
+    cdm_core.training.loop._release_memory(torch.device("cuda"))
     assert calls == ["collect", "empty"]

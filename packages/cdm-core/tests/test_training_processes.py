@@ -13,9 +13,9 @@ import torch
 
 from cdm_core import ConfigError, SamplingConfig, StageConfig
 from cdm_core.config_file import dump_config
-from cdm_core.finishing import FinishingConfig
-from cdm_core.training import check_training
-from cdm_core.training_state import TrainingState
+from cdm_core.distillation.finishing import FinishingConfig
+from cdm_core.training.loop import check_training
+from cdm_core.training.state import TrainingState
 
 SCRIPT = """
 import json
@@ -28,9 +28,9 @@ import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from cdm_core import CheckpointError, StageConfig, TrainingConfig, TrainingError
 from cdm_core.config_file import parse_config
-from cdm_core.finishing import FinishingConfig
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.training import train_stage
+from cdm_core.distillation.finishing import FinishingConfig
+from cdm_core.networks.imagen_offline import imagen_module
+from cdm_core.training.loop import train_stage
 
 BROKEN = 7
 

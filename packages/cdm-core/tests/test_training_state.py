@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-import cdm_core.training_state
+import cdm_core.training.state
 from cdm_core import CheckpointError, SamplingConfig, StageConfig
 from cdm_core.config_file import dump_config
-from cdm_core.training import train_stage
-from cdm_core.training_state import _pull, is_same_training, load_trained, update_ema
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import _pull, is_same_training, load_trained, update_ema
 
 Stage = Callable[..., StageConfig]
 
@@ -253,14 +253,14 @@ def test_a_state_is_read_piece_by_piece_and_let_go(
 ) -> None:
     runs.train(upper, tmp_path, stop=2)
     path, maps, built = tmp_path / "state.pt", Path("/proc/self/maps"), []
-    build = cdm_core.training_state.build_unet
+    build = cdm_core.training.state.build_unet
 
     def counted(config: StageConfig) -> nn.Module:
         assert str(path) in maps.read_text()  # tensors are still in the file
         built.append(build(config))
         return built[-1]
 
-    monkeypatch.setattr(cdm_core.training_state, "build_unet", counted)
+    monkeypatch.setattr(cdm_core.training.state, "build_unet", counted)
     unet, _ = load_trained(path, upper)
     assert built == [unet]
     events = train_stage(upper, runs.settings(), runs.pictures(), tmp_path, device="cpu", resume=True)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cdm_core import SamplingConfig, StageConfig, TrainingError
-from cdm_core.lowres import blurred, enlarge
-from cdm_core.schedule import Schedule
-from cdm_core.training import train_stage
-from cdm_core.training_examples import PreparedExamples
-from cdm_core.training_tally import Reading, Tally
+from cdm_core.diffusion.schedule import Schedule
+from cdm_core.stages.lowres import blurred, enlarge
+from cdm_core.training.loop import train_stage
+from cdm_core.training.prepared_examples import PreparedExamples
+from cdm_core.training.tally import Reading, Tally
 
 Stage = Callable[..., StageConfig]
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-import cdm_core.training_examples
+import cdm_core.training.prepared_examples
 from cdm_core import StageConfig, TrainingError
-from cdm_core.training_examples import MOST_WORKERS, PreparedExamples, count_workers, prepared_batches
+from cdm_core.training.prepared_examples import MOST_WORKERS, PreparedExamples, count_workers, prepared_batches
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -30,7 +30,7 @@ def test_a_worker_that_dies_is_one_line(upper: StageConfig, runs: Any, monkeypat
         yield {}
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that\nmore")
 
-    monkeypatch.setattr(cdm_core.training_examples, "DataLoader", killed)
+    monkeypatch.setattr(cdm_core.training.prepared_examples, "DataLoader", killed)
     prepared = PreparedExamples(upper, runs.settings(workers=4), runs.pictures())
     batches = prepared_batches(prepared, [[0], [1]], CPU)
     next(batches)

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from cdm_core import ConfigError, TrainingConfig
-from cdm_core.finishing import FinishingPlan
+from cdm_core.distillation.finishing import FinishingPlan
 from maskcond import (
     KUMAR,
     KUMAR_BORDER,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cdm_core import StageConfig, TrainingConfig, UnetConfig
-from cdm_core.training_examples import PreparedExamples
+from cdm_core.training.prepared_examples import PreparedExamples
 from maskcond import (
     KIDNEY,
     KUMAR,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from cdm_core import Cascade, ConfigError, TrainingConfig
-from cdm_core.finishing import FinishingConfig, FinishingPlan
+from cdm_core.distillation.finishing import FinishingConfig, FinishingPlan
 from maskcond import (
     KUMAR,
     KUMAR_CONDITIONS,

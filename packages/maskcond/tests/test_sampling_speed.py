@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from cdm_core import Cascade
-from cdm_core.batch_size import BatchSize
-from cdm_core.pictures import to_uint8
+from cdm_core.devices.batch_size import BatchSize
 from cdm_core.testing.pretended_cuda import pretended_cuda
+from cdm_core.training.pictures import to_uint8
 from maskcond.enrichment import EnrichmentError, sampling_speed
 from maskcond.enrichment.sampling_speed import full_batch, make_ready
 from maskcond.enrichment.trained_models import SeededCascade
@@ -44,7 +44,7 @@ def test_on_a_gpu_networks_sample_in_bf16(tiny_cascade: Make, monkeypatch: pytes
     cascade, chosen = tiny_cascade(cond_images_channels=2), []
     monkeypatch.setattr(sampling_speed, "time_batch", lambda run, size: run(size, 1) or BatchSize(size, 200.0))
     monkeypatch.setattr(sampling_speed, "compile_in_place", chosen.append)
-    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: True)
+    monkeypatch.setattr("cdm_core.stages.inference.has_compiler", lambda: True)
     with pretended_cuda() as gpu:
         assert make_ready(cascade, torch.device("cuda"), images=1, batch_size=4) == 4
     assert {each.dtype for each in gpu.convolutions} == {torch.bfloat16}
@@ -63,7 +63,7 @@ def test_networks_are_compiled_where_minutes_of_work_are_ahead(
     cascade: Any = SimpleNamespace(unets=unets, config=SimpleNamespace(stages=stages), to=lambda _: None)
     monkeypatch.setattr(sampling_speed, "best_precision", lambda _: "bf16")
     monkeypatch.setattr(sampling_speed, "compile_in_place", chosen.append)
-    monkeypatch.setattr("cdm_core.inference.has_compiler", lambda: True)
+    monkeypatch.setattr("cdm_core.stages.inference.has_compiler", lambda: True)
     monkeypatch.setattr(sampling_speed, "_measured", lambda *_: BatchSize(4, 1.2))  # 86 seconds, and 173
     full = make_ready(cascade, torch.device(device), images=9, batch_size=4, compiled=setting)
     assert chosen == [unets[number] for number in compiled]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Cascade, Conditions, StageConfig
-from cdm_core.denoiser import predict
+from cdm_core.stages.denoiser import predict
 from maskcond import KIDNEY, KUMAR, KUMAR_CONDITIONS, MaskCascade, add_embedding, widen_for_masks
 
 Make = Callable[..., Cascade]

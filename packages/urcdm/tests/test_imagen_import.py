@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cdm_core import Cascade, CascadeConfig, CheckpointError, TrainingConfig, build_unet, save_imagen_checkpoint
-from cdm_core.family import installed_version
-from cdm_core.imagen_offline import imagen_module
-from cdm_core.network import check_tensors
+from cdm_core.networks.family import installed_version
+from cdm_core.networks.imagen_offline import imagen_module
+from cdm_core.networks.weights import check_tensors
 from urcdm import NetworkPlan, TrainingPlan, Urcdm, import_imagen
 from urcdm.presets import PLANS
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cdm_core import SamplingConfig, sample
-from cdm_core.schedule import Schedule
+from cdm_core.diffusion.schedule import Schedule
 from urcdm import (
     Canvas,
     InProcessExecutor,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cdm_core import SamplingConfig
-from cdm_core.inference import prepare_for_sampling
+from cdm_core.stages.inference import prepare_for_sampling
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
 from urcdm import DenoiseTask, InProcessExecutor, PatchTask, PreparedBatch, Urcdm
 from urcdm.execution.conditions import KeptConditions

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cdm_core import Cascade
-from cdm_core.inference import prepare_for_sampling
+from cdm_core.stages.inference import prepare_for_sampling
 from urcdm import (
     Canvas,
     CanvasError,

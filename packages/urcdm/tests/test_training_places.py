@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cdm_core import TrainingConfig
-from cdm_core.examples import Examples
+from cdm_core.training.examples import Examples
 from urcdm import (
     Canvas,
     LevelExamples,

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from cdm_core.arithmetic import set_fp32
+from cdm_core.devices.arithmetic import set_fp32
 from enrich_app.console import progress_bars, resolve_device, say, say_columns
 from enrich_app.errors import UsageError
 from enrich_app.report import write_report

@@ -8,7 +8,7 @@ import tomli_w
 
 from cdm_core import ConfigError
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.latent import latent_stage
+from cdm_core.interop.diffusers import latent_stage
 from urcdm import TrainingPlan
 from urcdm.presets import PLANS
 from urcdm_app import builtin

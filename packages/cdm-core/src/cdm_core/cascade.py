@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values, is_on_host
 from cdm_core.config import CascadeConfig
 from cdm_core.config_file import dump_config, parse_config
+from cdm_core.devices.host_batch import copied_to
 from cdm_core.errors import ConfigError
-from cdm_core.family import family_of_tensors, network_name, require_network
-from cdm_core.host_batch import copied_to
 from cdm_core.model_folder import (
     MODEL_FILE,
     check_no_model,
@@ -24,8 +23,10 @@ from cdm_core.model_folder import (
     write_model_file,
     write_weights,
 )
-from cdm_core.network import build_unet
-from cdm_core.stage import sample_stage
+from cdm_core.networks.build import build_unet
+from cdm_core.networks.family import family_of_tensors, network_name, require_network
+from cdm_core.networks.widen import widen
+from cdm_core.stages.stage import sample_stage
 from run_folder import whole_file
 
 
@@ -218,6 +219,17 @@ def write_cascade(
     network = {"network": network_name(family)} if family else {}
     origin = {"provenance": dict(provenance)} if provenance else {}
     write_model_file(folder, kind="cascade", values={**network, **origin, **dump_config(config)})
+
+
+def widen_cascade(cascade: Cascade, channels: int) -> Cascade:
+    """Adds channels to the images that every stage is conditioned on, as `widen` does; the cascade stays as it is.
+
+    Raises:
+        ValueError: No channel to add.
+    """
+    stages = zip(cascade.config.stages, cascade.unets, strict=True)
+    configs, unets = zip(*(widen(config, unet, channels) for config, unet in stages), strict=True)
+    return Cascade(CascadeConfig(configs), unets, cascade.provenance)
 
 
 def _resized(images: Tensor, side: int) -> Tensor:

@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
 from cdm_core.config_file import one_line_errors
-from cdm_core.objective import LossWeight, Objective
-from cdm_core.schedule import ScheduleName
-from cdm_core.solver import DEFAULT_METHOD, Method
+from cdm_core.diffusion.objective import LossWeight, Objective
+from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.diffusion.solver import DEFAULT_METHOD, Method
 
 Threshold = Literal["static", "dynamic", "none"]
 STRICT = ConfigDict(extra="forbid")
@@ -104,7 +104,7 @@ class Betas:
 @one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class LatentUnetConfig:
-    """A U-Net on the latents of an autoencoder, both of diffusers; see `cdm_core.latent`.
+    """A U-Net on the latents of an autoencoder, both of diffusers; see `cdm_core.networks.latent`.
 
     Args:
         unet: Arguments of `diffusers.UNet2DConditionModel` that are not at their defaults, without `in_channels`.
@@ -214,7 +214,7 @@ class StageConfig:
             and a standard deviation between 0.4 and 0.6 px.
         noise_before_resize: Noise the low-resolution input at its own size rather than at the stage's.
         guidance_input: Least and largest weight of the embedding that the network knows, where it is told the weight,
-            as an image of one value, and guides itself; see `cdm_core.distillation`.
+            as an image of one value, and guides itself; see `cdm_core.distillation.teacher`.
         sampling: How it is sampled.
 
     Raises:
@@ -329,14 +329,14 @@ class TrainingConfig:
         crop_px: Train on random crops of this side, of the image and all its conditions at the same place.
         drop_embedding: Share of the examples that are trained without their embedding, for guidance.
         precision: 'fp32', 'bf16' (mixed), or 'auto': 'bf16' on a GPU that calculates in it, else 'fp32'. A run that
-            goes on keeps what it was started with. On a GPU 'fp32' allows TF32, see `cdm_core.arithmetic`.
+            goes on keeps what it was started with. On a GPU 'fp32' allows TF32, see `cdm_core.devices.arithmetic`.
         compile: Compile the network with `torch.compile`; 'auto' does so on a GPU where networks can be compiled, for
             runs that are long enough.
         seed: Of the weights, the noise and the data.
         workers: Processes that prepare examples; 0 prepares them between steps. 'auto' is 0 on the CPU; on a GPU it is
             the cores of the machine, shared out among its processes of the run, less one.
         log_every: Steps between lines of `log.jsonl`.
-        checkpoint_every: Steps between training states on disk; 'auto' goes by time, see `cdm_core.pacing`.
+        checkpoint_every: Steps between training states on disk; 'auto' goes by time, see `cdm_core.devices.pacing`.
         sample_every: Steps between sheets of sample pictures, or 'auto'.
         validate_every: Steps between losses on held-out examples, where there are some.
         validation_images: Held-out examples for that.

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cdm_core.errors import CheckpointError
-from cdm_core.network import check_weights_finite, fill_unet, plain_tensors
+from cdm_core.networks.weights import check_weights_finite, fill_unet, plain_tensors
 from run_folder import first_line, is_disk_full, whole_file
 
 FORMAT = 1

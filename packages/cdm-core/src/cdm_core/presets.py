@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cdm_core.config import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
-from cdm_core.objective import Objective
+from cdm_core.diffusion.objective import Objective
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, StageConfig, TrainingConfig
 from cdm_core.config import STRICT
-from cdm_core.finishing import FinishingPlan
+from cdm_core.distillation.finishing import FinishingPlan
 from wsi_tiling import TissueRule
 
 ContextKind = Literal["centre", "plain"]
@@ -157,8 +157,8 @@ class NetworkPlan:
         level: Name of its level; 'shared' for all levels above the first, if they share their networks.
         stage: What it is.
         training: How it is trained.
-        diffusers: The model in diffusers' form that a latent stage starts from, see `cdm_core.latent`.
-        finishing: How its student is finished on real images, see `cdm_core.finishing`.
+        diffusers: The model in diffusers' form that a latent stage starts from, see `cdm_core.networks.latent`.
+        finishing: How its student is finished on real images, see `cdm_core.distillation.finishing`.
     """
 
     level: str

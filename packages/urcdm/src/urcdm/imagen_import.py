@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cdm_core import CheckpointError
-from cdm_core.imagen_checkpoint import Weights, import_imagen_checkpoint
+from cdm_core.interop.imagen_checkpoint import Weights, import_imagen_checkpoint
 from cdm_core.model_folder import MODEL_FILE, read_model_file
 from run_folder import FolderLock
 from urcdm.config import TrainingPlan

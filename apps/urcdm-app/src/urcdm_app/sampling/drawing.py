@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import urcdm
 from cdm_core import CheckpointError, fetch_model
-from cdm_core.inference import Precision, compiling
+from cdm_core.stages.inference import Precision, compiling
 from urcdm_app.console import resolve_device
 from urcdm_app.errors import UsageError
 from urcdm_app.sampling.speed import (

@@ -6,9 +6,10 @@ import torch
 
 import urcdm
 from cdm_core import ConfigError, StageConfig
-from cdm_core.arithmetic import set_fp32
-from cdm_core.batch_size import BatchSize
-from cdm_core.inference import (
+from cdm_core.devices.arithmetic import set_fp32
+from cdm_core.devices.batch_size import BatchSize
+from cdm_core.diffusion.sampler import TakeSteps
+from cdm_core.stages.inference import (
     Precision,
     best_precision,
     compile_in_place,
@@ -18,7 +19,6 @@ from cdm_core.inference import (
     precision_named,
     prepare_for_sampling,
 )
-from cdm_core.sampler import TakeSteps
 from urcdm_app.errors import UsageError
 from wsi_tiling import Grid
 

@@ -12,8 +12,9 @@ from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
-from cdm_core.distillation import DistillationMethod, distill_stage, student_of, students_of
-from cdm_core.training_state import load_trained
+from cdm_core.distillation.teacher import DistillationMethod, student_of, students_of
+from cdm_core.training.state import load_trained
+from cdm_core.training.students import distill_stage
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import say
 from urcdm_app.errors import UsageError

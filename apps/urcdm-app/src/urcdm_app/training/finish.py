@@ -12,9 +12,9 @@ from torch import nn
 
 from cdm_core import StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
-from cdm_core.finishing import FinishingPlan
-from cdm_core.training import train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.distillation.finishing import FinishingPlan
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import load_trained
 from urcdm import NetworkPlan, TrainingPlan
 from urcdm_app.console import say
 from urcdm_app.errors import UsageError

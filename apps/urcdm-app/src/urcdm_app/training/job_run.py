@@ -8,8 +8,8 @@ import sys
 import torch
 
 from cdm_core import TrainingError
-from cdm_core.processes import Processes, is_lost_peer
-from cdm_core.training import check_training
+from cdm_core.devices.processes import Processes, is_lost_peer
+from cdm_core.training.loop import check_training
 from run_folder import FolderLock, RunFolder, first_line
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import NetworksFailedError

@@ -13,10 +13,10 @@ from torch import nn
 from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, UnetConfig
 from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
-from cdm_core.latent import latent_network
-from cdm_core.training import train_stage
-from cdm_core.training_state import is_same_training, load_trained
-from cdm_core.widen import with_final_residual
+from cdm_core.interop.diffusers import latent_network
+from cdm_core.networks.widen import with_final_residual
+from cdm_core.training.loop import train_stage
+from cdm_core.training.state import is_same_training, load_trained
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import say
 from urcdm_app.errors import UsageError

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Protocol
 
-from cdm_core.examples import Examples
+from cdm_core.training.examples import Examples
 from urcdm import LevelExamples, ShardExamples, TrainingPlan
 from urcdm_app.errors import UsageError
 from urcdm_app.tiling.tile import TABLE

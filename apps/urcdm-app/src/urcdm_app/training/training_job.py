@@ -12,9 +12,9 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import torch
 
 from cdm_core import Cascade, StageConfig, TrainingConfig, fetch_model
-from cdm_core.examples import Examples
-from cdm_core.training import TrainingEvent
-from cdm_core.training_state import is_same_training
+from cdm_core.training.examples import Examples
+from cdm_core.training.loop import TrainingEvent
+from cdm_core.training.state import is_same_training
 from run_folder import RunFolder, whole_file
 from urcdm import TrainingPlan, Urcdm
 from urcdm.model import load_cascade

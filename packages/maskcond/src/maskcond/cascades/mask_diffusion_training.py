@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config
-from cdm_core.examples import Examples
+from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.class_balance import ClassBalance
 from maskcond.cascades.mask_diffusion import MaskDiffusion, MaskPictureExamples, MaskPictures

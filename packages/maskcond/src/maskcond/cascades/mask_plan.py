@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
 from cdm_core.config import STRICT
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.finishing import FinishingPlan
+from cdm_core.distillation.finishing import FinishingPlan
 from cdm_core.presets import preset
 from maskcond.cascades.class_balance import ClassBalance
 from maskcond.cascades.mask_cascade import MaskInput
@@ -30,8 +30,8 @@ class MaskNetworkPlan:
         stage: What it is, without what masks and conditions add: `cond_images_channels` and `text_embed_dim`.
         training: How it is trained on annotated pairs.
         blank_training: How it is trained before that, on images with blank masks; None for not at all.
-        finishing: How its student is finished after that, on annotated pairs, see `cdm_core.finishing`; None for not at
-            all. The student takes `finishing.steps` steps, and needs no distillation before.
+        finishing: How its student is finished after that, on annotated pairs, see `cdm_core.distillation.finishing`;
+            None for not at all. The student takes `finishing.steps` steps, and needs no distillation before.
 
     Raises:
         ValueError: It cannot be finished, or `finishing.steps` is missing.

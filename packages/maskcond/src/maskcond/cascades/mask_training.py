@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cdm_core import Cascade, ConfigError, StageConfig, TrainingConfig
-from cdm_core.examples import Examples
+from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.mask_cascade import MaskCascade
 from maskcond.cascades.mask_examples import ANYWHERE, MaskExamples

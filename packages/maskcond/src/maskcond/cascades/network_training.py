@@ -11,14 +11,14 @@ from typing import Literal
 from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, ConfigError, TrainingConfig
-from cdm_core.examples import Examples
-from cdm_core.finishing import FinishingPlan
-from cdm_core.training import TrainingEvent, check_training, train_stage
-from cdm_core.training_state import load_trained
+from cdm_core.distillation.finishing import FinishingPlan
+from cdm_core.training.examples import Examples
+from cdm_core.training.loop import TrainingEvent, check_training, train_stage
+from cdm_core.training.state import load_trained
 from run_folder import whole_file
 
 Phase = TrainingConfig | FinishingPlan
-"""How a network is trained in one phase; with the latter its student is finished, see `cdm_core.finishing`."""
+"""How a network is trained in one phase; the latter finishes its student, see `cdm_core.distillation.finishing`."""
 Phases = Mapping[str, Phase]
 """How a network is trained, by the names of the phases, in their order."""
 ExamplesOf = Callable[[str, TrainingConfig], tuple[Examples, Examples | None]]
@@ -140,7 +140,7 @@ def check_phases(cascade: CascadeConfig, phases: Sequence[Phases]) -> None:
     """Makes sure that the networks can be trained so, before anything is written.
 
     Raises:
-        ConfigError: See `cdm_core.training.check_training`, and `FinishingPlan.student`.
+        ConfigError: See `cdm_core.training.loop.check_training`, and `FinishingPlan.student`.
     """
     for stage, of_stage in zip(cascade.stages, phases, strict=True):
         for phase in of_stage.values():

@@ -6,13 +6,8 @@ from typing import Literal, TypeVar
 import torch
 
 from cdm_core import Cascade, StageConfig, sample_stage
-from cdm_core.batch_size import BatchSize, time_batch
-from cdm_core.inference import (
-    best_precision,
-    compile_in_place,
-    compiling_pays,
-    prepare_for_sampling,
-)
+from cdm_core.devices.batch_size import BatchSize, time_batch
+from cdm_core.stages.inference import best_precision, compile_in_place, compiling_pays, prepare_for_sampling
 
 T = TypeVar("T")
 Compile = bool | Literal["auto"]

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cdm_core import TrainingError
-from cdm_core.training_examples import count_workers, loaded_batches
+from cdm_core.training.prepared_examples import count_workers, loaded_batches
 from maskcond.segmentation.errors import SegmentationError
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import torch
 from numpy.typing import NDArray
 
-from cdm_core.sampler import TakeSteps
+from cdm_core.diffusion.sampler import TakeSteps
 from urcdm.execution.conditions import KeptConditions
 from urcdm.execution.patch_task import StageKey, Task, stage_of
 from urcdm.execution.tasks import PreparedBatch, prepare_batch
@@ -77,7 +77,7 @@ class InProcessExecutor(SerialExecutor):
         parts: A batch is cut into so many, which are worked on side by side, each with its share of torch's threads.
             On a CPU two halves on a core each are done sooner than the whole on two cores.
         takes: How the patches of stages take their steps, where they do not take one after the other; see
-            `cdm_core.inference.compiled_steps`.
+            `cdm_core.stages.inference.compiled_steps`.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 
 from cdm_core.config import LatentUnetConfig
-from cdm_core.inference import Precision
+from cdm_core.stages.inference import Precision
 from urcdm.canvas.canvas import Canvas, StageCanvas
 from urcdm.config import UrcdmConfig
 from urcdm.errors import SettingsError
@@ -29,7 +29,7 @@ class RunSettings:
         resample: How often each step is run where pixels are held; more costs time and joins patches better.
         joint: Sample all patches of a stage together, step by step, their predictions averaged where they overlap
             (`urcdm.sampling.joint`), instead of one after the other, each holding what its neighbours have drawn.
-            Latent stages (`cdm_core.latent`) are drawn one after the other all the same.
+            Latent stages (`cdm_core.networks.latent`) are drawn one after the other all the same.
         precision: What the executor's networks calculate in. Two precisions on one canvas would differ by more than
             rounding where patches meet; whether networks are compiled, and the batch, change no more than that.
 

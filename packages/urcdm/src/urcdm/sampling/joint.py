@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cdm_core.schedule import Schedule
-from cdm_core.solver import sampling_times, step_weights
+from cdm_core.diffusion.schedule import Schedule
+from cdm_core.diffusion.solver import sampling_times, step_weights
 from urcdm.canvas.canvas import Canvas, StageCanvas
 from urcdm.canvas.patch_store import PatchMemory, PatchStore
 from urcdm.errors import SettingsError

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cdm_core.lowres import blurred
+from cdm_core.stages.lowres import blurred
 from urcdm.config import Level, UrcdmConfig
 
 _DIRECTIONS = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0)]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.training_examples import count_workers
+from cdm_core.training.prepared_examples import count_workers
 from maskcond.masks.arrays import Image, Labels, check_image
 from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from cdm_core.inference import best_precision
+from cdm_core.stages.inference import best_precision
 from maskcond.masks.augmentation import Augmentation, augment
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.learning_rate import learning_rate

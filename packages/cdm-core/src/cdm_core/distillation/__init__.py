@@ -1,0 +1,1 @@
+"""What students of few steps learn from: teachers, real images, discriminators."""

@@ -1,0 +1,1 @@
+"""Models of other libraries, and models from other places."""

@@ -1,0 +1,1 @@
+"""Networks of stages: built from their configurations, filled with weights, widened."""

@@ -1,0 +1,1 @@
+"""One stage at work: its network bound to conditions, made ready, and sampled."""

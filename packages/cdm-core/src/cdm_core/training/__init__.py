@@ -1,0 +1,1 @@
+"""Training: the loop, its examples, its state on disk, its log."""

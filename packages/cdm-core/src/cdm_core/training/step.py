@@ -1,0 +1,334 @@
+"""The work of one step: the loss of a chunk of examples, and gradients from chunks that fit the device."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.devices.batch_size import is_out_of_memory
+from cdm_core.diffusion.objective import LossWeight, loss_weight, training_target
+from cdm_core.diffusion.schedule import Schedule
+from cdm_core.distillation.finishing import Finisher
+from cdm_core.distillation.teacher import Teacher
+from cdm_core.errors import TrainingError
+from cdm_core.stages.denoiser import Conditions, told_guidance
+from cdm_core.stages.lowres import blurred, enlarge, noise_px, noised_lowres
+from cdm_core.stages.stage import to_sampled
+from cdm_core.training.prepared_examples import Batch
+
+ON_HOST = ("noise_seed", "crop_xy", "draw")
+"""What of a batch stays on the CPU, where it is read without waiting for the device."""
+
+
+def chunk_loss(
+    network: nn.Module,
+    config: StageConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    weight: LossWeight,
+    precision: str,
+    teacher: Teacher | None = None,
+) -> Tensor:
+    """Returns the sum over a batch of each example's weighted mean squared error, ().
+
+    Args:
+        network: The stage's, on the generator's device.
+        config: The stage.
+        batch: Prepared examples, stacked, on the CPU.
+        generator: Seeded anew for each example.
+        weight: Of the loss by noise level.
+        precision: 'fp32' or 'bf16' (mixed).
+        teacher: The model that supplies the targets, at the starts of a student's steps; otherwise the example does.
+    """
+    inputs = _inputs(network, config, batch, generator)
+    x0, t, noise, schedule = inputs.x0, inputs.t, inputs.noise, Schedule(config.schedule)
+    predict = _predictor(network, precision)
+    place = None
+    if teacher is not None:
+        place, t = teacher.place(t)
+    log_snr = schedule.log_snr(t)
+    x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
+    guidance = inputs.guidance
+    told = inputs.conditions
+    if guidance is not None:
+        told = replace(told, guidance=told_guidance(config, guidance))
+    prediction = predict(x_t, log_snr, told)
+    if teacher is not None and place is not None:
+        alpha, sigma = schedule.alpha_sigma(t)
+        x0 = teacher.x0(
+            x_t, place, inputs.conditions, lambda x_t, log_snr: predict(x_t, log_snr, told), guidance=guidance
+        )
+        noise = (x_t - alpha * x0) / sigma
+    target = training_target(config.objective, schedule, x0, noise, t)
+    errors = (prediction - target).square().mean(dim=(1, 2, 3))
+    total: Tensor = (loss_weight(weight, config.objective, log_snr) * errors).sum()
+    return total
+
+
+def finishing_loss(
+    network: nn.Module,
+    config: StageConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    training: TrainingConfig,
+    finisher: Finisher,
+    share: int,
+) -> Tensor:
+    """Returns the sum over a batch of a student's loss on real images, (), see `cdm_core.distillation.finishing`.
+
+    The discriminator gets its gradients, too.
+
+    Args:
+        network: The student's, on the generator's device.
+        config: Its stage.
+        batch: Prepared examples, stacked, on the CPU.
+        generator: Seeded anew for each example.
+        training: How it is trained.
+        finisher: The losses and the discriminator.
+        share: Examples of the whole step of this process.
+    """
+    inputs = _inputs(network, config, batch, generator, lowres_t=config.sampling.lowres_noise)
+    conditions = inputs.conditions
+    if inputs.guidance is not None:
+        conditions = replace(conditions, guidance=told_guidance(config, inputs.guidance))
+    draws = batch["draw"]
+    return finisher(
+        inputs.x0,
+        inputs.noise,
+        draws % 2 == 1,
+        int(draws[0]) // training.batch_size,
+        training.seed,
+        conditions,
+        _predictor(network, training.precision),
+        share=share,
+    )
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What the losses of a batch are made of: images, times, noise, and conditions; on the device.
+
+    Args:
+        x0: Images in [-1, 1], or latents, (B, C, S, S).
+        t: Times, (B,).
+        noise: Standard normal, as `x0`.
+        conditions: Of the batch, without the weights of its embeddings.
+        guidance: These weights, (B,), for a network that guides itself.
+    """
+
+    x0: Tensor
+    t: Tensor
+    noise: Tensor
+    conditions: Conditions
+    guidance: Tensor | None
+
+
+def _inputs(
+    network: nn.Module,
+    config: StageConfig,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    lowres_t: float | None = None,
+) -> _Inputs:
+    """Moves a batch to the generator's device, and draws its noise there.
+
+    The same device draws the same numbers for an example in any batch. Another kind of device draws others: a CPU than
+    a GPU, and a GPU than one with another number of multiprocessors, for images of more than some 200,000 values.
+
+    Args:
+        network: The stage's.
+        config: The stage.
+        batch: See `chunk_loss`.
+        generator: Seeded anew for each example.
+        lowres_t: Time that the low-resolution images are noised up to; that of each example if not given.
+    """
+    device = generator.device
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items() if name not in ON_HOST}
+    if lowres_t is not None and "lowres_t" in moved:
+        moved["lowres_t"] = torch.full_like(moved["lowres_t"], lowres_t)
+    seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
+    x0, t = to_sampled(network, config, moved["x0"]), moved["t"]
+    lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
+    noise, lowres_noise = torch.empty_like(x0), x0.new_empty((len(x0), 3, lowres_side, lowres_side))
+    guidance = torch.empty_like(t) if config.guidance_input else None
+    for i, seed in enumerate(seeds):
+        generator.manual_seed(seed)
+        noise[i].normal_(generator=generator)
+        if config.lowres_px is not None:
+            lowres_noise[i].normal_(generator=generator)
+        if guidance is not None and config.guidance_input is not None:
+            guidance[i].uniform_(*config.guidance_input, generator=generator)
+    lowres, lowres_log_snr = None, None
+    if config.lowres_px is not None:
+        lowres, lowres_log_snr = _lowres_input(config, moved, lowres_noise, crops, x0.shape[-1])
+    conditions = Conditions(
+        _as_weights(moved.get("cond_images")),
+        _as_weights(lowres),
+        lowres_log_snr,
+        moved.get("embedding"),
+        moved.get("embedding_given"),
+    )
+    return _Inputs(x0, t, noise, conditions, guidance)
+
+
+def _as_weights(images: Tensor | None) -> Tensor | None:
+    """Lays images on a GPU out in memory as x_t and the weights are; else each step would, for all of its inputs.
+
+    On a CPU they stay as they are: its kernels round otherwise for another layout, and runs could not be resumed.
+    """
+    if images is None or images.device.type == "cpu":
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _predictor(network: nn.Module, precision: str) -> Callable[[Tensor, Tensor, Conditions], Tensor]:
+    """Gives a network's prediction in float32 from x_t, its log-SNR and the conditions."""
+
+    def predict(x_t: Tensor, log_snr: Tensor, conditions: Conditions) -> Tensor:
+        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            prediction: Tensor = network(x_t, log_snr, **conditions.of_network(x_t))
+        return prediction.float()
+
+    return predict
+
+
+def _lowres_input(
+    config: StageConfig, batch: Batch, noise: Tensor, crops: list[list[int]], side: int
+) -> tuple[Tensor, Tensor]:
+    """Returns the blurred, enlarged and noised low-resolution input, cropped as the image was, and its log-SNR."""
+    small, t = batch["lowres"], batch["lowres_t"]
+    if config.lowres_blur:
+        small = blurred(small, batch["blur_px"])
+
+    def cropped(images: Tensor) -> Tensor:
+        if side == config.image_px:
+            return images
+        return torch.stack([image[:, y : y + side, x : x + side] for image, (x, y) in zip(images, crops, strict=True)])
+
+    if config.noise_before_resize or side == config.image_px:
+        whole, log_snr = noised_lowres(config, small, t, noise)
+        return cropped(whole), log_snr
+    schedule = Schedule(config.lowres_schedule)
+    return schedule.add_noise(cropped(enlarge(config, small)), t, noise), schedule.log_snr(t)
+
+
+class Gradients:
+    """Fills the gradients of a step from this process's share of the batch, in chunks that fit the device.
+
+    Args:
+        accelerator: Of the run.
+        network: The stage's, as the accelerator prepared it.
+        config: The stage.
+        training: How it is trained.
+        share: Examples of a step that are this process's.
+        teacher: See `chunk_loss`.
+        finisher: See `finishing_loss`; in place of a teacher.
+
+    Attributes:
+        chunk: Examples on the device at once; falls when `chunk_size` is 'auto' and memory runs out.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        network: nn.Module,
+        config: StageConfig,
+        training: TrainingConfig,
+        share: int,
+        teacher: Teacher | None = None,
+        finisher: Finisher | None = None,
+    ) -> None:
+        self.accelerator, self.network, self.config, self.training = accelerator, network, config, training
+        self.share, self.teacher, self.finisher = share, teacher, finisher
+        self.chunk = self._even(min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share)
+        self.generator = torch.Generator(accelerator.device)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Fills the gradients, empty before, and returns the mean loss of the whole step, of all processes, ().
+
+        Raises:
+            TrainingError: The device's memory does not hold a chunk, and chunks are not to get smaller.
+        """
+        while True:
+            try:
+                loss = self._add_up(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            else:
+                if self.finisher is not None:
+                    for gradient in self.finisher.adversary.gradients():
+                        gradient.copy_(self.accelerator.reduce(gradient, reduction="mean"))
+                mean: Tensor = self.accelerator.reduce(loss, reduction="mean")
+                return mean
+            # after the handler, whose error keeps the failed chunk's tensors alive
+            self._halve_chunk()
+
+    def _add_up(self, batch: Batch) -> Tensor:
+        total = torch.zeros((), device=self.accelerator.device)
+        for start in range(0, self.share, self.chunk):
+            end = min(start + self.chunk, self.share)
+            # the processes add up their gradients once, after the last chunk
+            waits = self.accelerator.no_sync(self.network) if end < self.share else contextlib.nullcontext()
+            with waits:
+                loss = self._loss({name: value[start:end] for name, value in batch.items()})
+                (loss / self.share).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() / self.share
+        return total
+
+    def _loss(self, batch: Batch) -> Tensor:
+        training, network = self.training, self.network
+        if self.finisher is not None:
+            return finishing_loss(
+                network,
+                self.config,
+                batch,
+                self.generator,
+                training=training,
+                finisher=self.finisher,
+                share=self.share,
+            )
+        return chunk_loss(
+            network,
+            self.config,
+            batch,
+            self.generator,
+            weight=training.loss_weight,
+            precision=training.precision,
+            teacher=self.teacher,
+        )
+
+    def _even(self, chunk: int) -> int:
+        """The largest chunk up to this one that divides the share, where each size of batch is compiled anew."""
+        if not self.training.compile:
+            return chunk
+        return next(size for size in range(chunk, 0, -1) if self.share % size == 0)
+
+    def _halve_chunk(self) -> None:
+        alone = self.accelerator.num_processes == 1
+        if self.training.chunk_size != "auto" or self.chunk == 1 or not alone:
+            raise TrainingError(out_of_memory_line(self.accelerator.device, self.training, self.chunk))
+        self.network.zero_grad(set_to_none=True)
+        if self.finisher is not None:
+            self.finisher.adversary.network.zero_grad(set_to_none=True)
+        self.chunk = self._even(self.chunk // 2)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def out_of_memory_line(device: torch.device, training: TrainingConfig, chunk: int) -> str:
+    """Returns what to tell someone whose device's memory is full: which setting to lower."""
+    if chunk == 1:
+        advice = "one image does not fit; lower crop_px or unet.dim"
+    elif training.chunk_size == "auto":
+        advice = "set chunk_size to a lower number; 'auto' cannot lower it here"  # several processes would part ways
+    else:
+        advice = "lower chunk_size, or set it to 'auto'"
+    return f"out of memory on {device} with chunk_size = {chunk}: {advice}"
