@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import urcdm
-import wsi_tiling.pyramid
+import wsi_tiling.writing.pyramid
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
 from urcdm import Level, Urcdm, UrcdmConfig
 from urcdm_app.cli import main
@@ -61,7 +61,7 @@ def report(**what: Any) -> None:
 def run(arguments: list[str]) -> int:
     """Runs a command; gives its exit code."""
     halt, sys.argv = "halt" in arguments, ["urcdm-app", *(word for word in arguments if word != "halt")]
-    generate, write_tiff = urcdm.generate, wsi_tiling.pyramid.write_tiff
+    generate, write_tiff = urcdm.generate, wsi_tiling.writing.pyramid.write_tiff
 
     def telling(*given: Any, **settings: Any) -> Iterator[urcdm.Progress]:
         done: dict[tuple[str, int], int] = {}
@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
         report(written=True)
         time.sleep(300 if halt else 0)
 
-    urcdm.generate, wsi_tiling.pyramid.write_tiff = telling, halting
+    urcdm.generate, wsi_tiling.writing.pyramid.write_tiff = telling, halting
     try:
         main()
     except SystemExit as end:

@@ -22,8 +22,8 @@ from wsi_tiling import (
     tissue_mask,
     whole_slide_fields,
 )
-from wsi_tiling.pen import ink_flags, pen_mask
 from wsi_tiling.region import Image
+from wsi_tiling.tissue.pen import ink_flags, pen_mask
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TILES = DATA / "tissue-filter"

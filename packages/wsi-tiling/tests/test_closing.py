@@ -12,10 +12,10 @@ import pytest
 import tifffile
 
 from wsi_tiling import PyramidWriter, SlideError, open_slide
-from wsi_tiling.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.slide import ArraySlide
+from wsi_tiling.reading.tiff.slide import TiffSlide
 from wsi_tiling.region import Image
-from wsi_tiling.slide import ArraySlide
-from wsi_tiling.tiff_slide import TiffSlide
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
 OPTIONS = {"photometric": "rgb", "metadata": None}

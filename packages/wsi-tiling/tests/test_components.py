@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wsi_tiling import components
-from wsi_tiling.components import without_small_parts
+from wsi_tiling.tissue import components
+from wsi_tiling.tissue.components import without_small_parts
 
 
 def one_by_one(mask: np.ndarray, least_px: float, diagonal: bool) -> np.ndarray:

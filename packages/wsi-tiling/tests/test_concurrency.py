@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 from wsi_tiling import PyramidWriter, Slide, SlideError
-from wsi_tiling.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.tiff.slide import TiffSlide
 from wsi_tiling.region import Image
-from wsi_tiling.tiff_slide import TiffSlide
 
 OPENERS: dict[str, tuple[Callable[[Path], Slide], float | None]] = {
     "openslide": (lambda path: OpenSlideSlide(path, mpp=None, background=None, cache_mib=1), 20.0),

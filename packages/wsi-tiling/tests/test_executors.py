@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wsi_tiling import Executor, InProcessExecutor, ProcessesExecutor, RayExecutor, SlideError
-from wsi_tiling.executors import Done, Failed
+from wsi_tiling.running.executors import Done, Failed
 
 
 class FakeRay(ModuleType):
@@ -109,7 +109,7 @@ def test_a_process_that_dies_or_hangs_costs_its_own_task_only() -> None:
 
 def test_processes_end_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    import wsi_tiling.executors as module
+    import wsi_tiling.running.executors as module
 
     class Noted(module._Worker):
         def __init__(self, work: Callable[[Any], Any]) -> None:

@@ -79,6 +79,6 @@ def test_what_are_no_labels_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(SlideError, match=path.name):
             open_labels(path)
     Image.fromarray(LABELS).save(half)
-    monkeypatch.setattr("wsi_tiling.labels.MAX_LABELS_PX", 1000)
+    monkeypatch.setattr("wsi_tiling.reading.labels.MAX_LABELS_PX", 1000)
     with pytest.raises(SlideError, match="40 x 30 px"):
         open_labels(half)

@@ -28,9 +28,9 @@ from wsi_tiling import (
     whole_slide_fields,
 )
 from wsi_tiling.derived_pictures import is_derived_png
-from wsi_tiling.executors import Done, Failed
-from wsi_tiling.slide_identity import slide_identity
-from wsi_tiling.slide_results import SlideResults
+from wsi_tiling.reading.slide_identity import slide_identity
+from wsi_tiling.running.executors import Done, Failed
+from wsi_tiling.running.slide_results import SlideResults
 
 RULE = TissueRule()
 FIELDS = (TileField(256, min_tissue=0), TileField(64, overlap=0.25))

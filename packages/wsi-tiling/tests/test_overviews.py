@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from wsi_tiling import STUDY, ArraySlide, TileTable, TissueRule, find_tiles, overview
-from wsi_tiling.overviews import FIELD_COLOURS, TISSUE_COLOUR
+from wsi_tiling.tables.overviews import FIELD_COLOURS, TISSUE_COLOUR
 
 GLASS, PURPLE = (242, 243, 242), (110, 60, 150)
 EVERYTHING = TissueRule.everything()

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from wsi_tiling import RECOMMENDED, TissueRule, tissue_mask
-from wsi_tiling.pen import INK, ink_flags, pen_mask
 from wsi_tiling.region import Image
+from wsi_tiling.tissue.pen import INK, ink_flags, pen_mask
 
 GLASS, PURPLE, PINK = (242, 243, 242), (110, 60, 150), (230, 150, 190)
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from wsi_tiling import PyramidWriter, SlideError, open_slide
 from wsi_tiling.region import Image
-from wsi_tiling.tile_store import EncodedTiles, RawTiles
+from wsi_tiling.writing.tile_store import EncodedTiles, RawTiles
 
 
 def level(path: Path, index: int) -> Image:
@@ -104,7 +104,7 @@ def test_the_file_depends_neither_on_the_threads_nor_on_the_order(
     places = [(x, y) for y in range(0, 500, 64) for x in range(0, 700, 64)]
     contents = set()
     for threads, seed in ((1, None), (1, 2), (5, None), (5, 4)):
-        monkeypatch.setattr("wsi_tiling.pyramid._MAX_THREADS", threads)
+        monkeypatch.setattr("wsi_tiling.writing.pyramid._MAX_THREADS", threads)
         monkeypatch.setattr("os.cpu_count", lambda: 16)
         if seed is not None:
             np.random.default_rng(seed).shuffle(places)
@@ -155,7 +155,7 @@ def test_exact_slides_come_back_exactly_in_any_order(
 
 
 def test_spilled_tiles_change_nothing(tmp_path: Path, picture: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsi_tiling.pyramid._HELD_BYTES", 0)
+    monkeypatch.setattr("wsi_tiling.writing.pyramid._HELD_BYTES", 0)
     places = [(x, y) for y in range(0, 500, 64) for x in range(0, 700, 64)]
     np.random.default_rng(3).shuffle(places)
     with PyramidWriter(tmp_path / "spilled.tif", (700, 500), mpp=None, tile_px=64, quality=None) as writer:
@@ -216,7 +216,7 @@ def test_tiles_never_written_count_when_the_file_may_be_too_large(
     tmp_path: Path, quality: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A classic TIFF file has room for 4 GiB, whoever fills it."""
-    monkeypatch.setattr("wsi_tiling.pyramid._LARGEST_CLASSIC_BYTES", 20_000)
+    monkeypatch.setattr("wsi_tiling.writing.pyramid._LARGEST_CLASSIC_BYTES", 20_000)
     tile = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     for name, size, big in (("small.tif", (64, 64), False), ("large.tif", (2048, 2048), True)):
         with PyramidWriter(tmp_path / name, size, mpp=0.5, quality=quality, tile_px=32) as writer:
@@ -236,7 +236,7 @@ def test_what_the_form_of_the_file_has_no_room_for_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("wsi_tiling.pyramid.write_tiff", fail)
+    monkeypatch.setattr("wsi_tiling.writing.pyramid.write_tiff", fail)
     with (
         pytest.raises(SlideError, match=r"slide\.tif cannot be written: "),
         PyramidWriter(tmp_path / "slide.tif", (64, 64), mpp=0.5),
@@ -261,10 +261,10 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_process_killed_while_it_puts_the_file_together_leaves_nothing_under_its_name(tmp_path: Path) -> None:
     script = (
-        "import sys, time, wsi_tiling.pyramid; from wsi_tiling import PyramidWriter\n"
+        "import sys, time, wsi_tiling.writing.pyramid; from wsi_tiling import PyramidWriter\n"
         "def halt(path, *arguments, **options):\n"
         "    path.write_bytes(b'II*'); print('half', flush=True); time.sleep(60)\n"
-        "wsi_tiling.pyramid.write_tiff = halt\n"
+        "wsi_tiling.writing.pyramid.write_tiff = halt\n"
         "with PyramidWriter(sys.argv[1], (512, 512), mpp=1.0): pass\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "slide.tif")]

@@ -32,8 +32,8 @@ from wsi_tiling import (
     read_labels,
     read_shards,
 )
-from wsi_tiling.executors import Done, Failed
-from wsi_tiling.slide import Slide
+from wsi_tiling.reading.slide import Slide
+from wsi_tiling.running.executors import Done, Failed
 
 SETTINGS = ShardSettings(32, contexts=((128, 32), (256, 16)), tiles_per_shard=10, seed=5)
 

@@ -10,11 +10,11 @@ import pytest
 import tifffile
 
 from wsi_tiling import SlideError, SlideSetAside, TileField, TileSettings, TissueRule, open_slide, tile_slides
-from wsi_tiling.mpp import believable_mpp
-from wsi_tiling.ome import read_imagej, read_ome
-from wsi_tiling.openslide_slide import _stated_mpp as stated_by_openslide
+from wsi_tiling.reading.mpp import believable_mpp
+from wsi_tiling.reading.openslide_slide import _stated_mpp as stated_by_openslide
+from wsi_tiling.reading.slide import ArraySlide, Slide
+from wsi_tiling.reading.tiff.ome import read_imagej, read_ome
 from wsi_tiling.region import Image, block_mean
-from wsi_tiling.slide import ArraySlide, Slide
 
 TILED = {"tile": (64, 64), "photometric": "rgb"}
 GREY = {"tile": (64, 64), "photometric": "minisblack"}

@@ -12,10 +12,10 @@ import tifffile
 from PIL import Image as PilImage
 
 from wsi_tiling import ArraySlide, PyramidWriter, SlideError, open_slide
-from wsi_tiling.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.tiff.slide import TiffSlide
+from wsi_tiling.reading.tile_cache import TileCache
 from wsi_tiling.region import Image, block_mean
-from wsi_tiling.tiff_slide import TiffSlide
-from wsi_tiling.tile_cache import TileCache
 
 OME = {
     "axes": "YXS",
@@ -213,7 +213,7 @@ def test_a_large_striped_picture_is_read_by_strips_in_little_memory(tmp_path: Pa
 
 
 def test_one_uncompressed_strip_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsi_tiling.files.MAX_PICTURE_PX", 1000)
+    monkeypatch.setattr("wsi_tiling.reading.openers.MAX_PICTURE_PX", 1000)
     y, x = np.mgrid[:3000, :2000]
     picture = np.stack([x % 251, y % 241, (x + y) % 239], axis=-1).astype(np.uint8)
     tifffile.imwrite(tmp_path / "strip.tif", picture, photometric="rgb", rowsperstrip=3000)
@@ -239,9 +239,9 @@ def test_the_cache_is_bounded_and_used(tmp_path: Path, picture: Image, monkeypat
         decoded.append(arguments)
         return decode(*arguments)
 
-    from wsi_tiling.tiff_slide import decode_segment as decode
+    from wsi_tiling.reading.tiff.slide import decode_segment as decode
 
-    monkeypatch.setattr("wsi_tiling.tiff_slide.decode_segment", counted)
+    monkeypatch.setattr("wsi_tiling.reading.tiff.slide.decode_segment", counted)
     for cache_mib, expected in ((32, 24), (0, 72)):
         decoded.clear()
         with open_slide(path, cache_mib=cache_mib) as slide:

@@ -17,11 +17,10 @@ from wsi_tiling import (
     TissueRule,
     find_tiles,
     open_slide,
-    pen,
     resolve_rule,
-    shares,
     tissue_mask,
 )
+from wsi_tiling.tissue import pen, shares
 
 GLASS, PURPLE = (242, 243, 242), (110, 60, 150)
 

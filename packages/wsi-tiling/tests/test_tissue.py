@@ -14,11 +14,9 @@ from wsi_tiling import (
     ArraySlide,
     SlideError,
     TissueRule,
-    components,
     find_tiles,
     open_slide,
     resolve_rule,
-    tissue,
     tissue_mask,
 )
 from wsi_tiling.region import Image
@@ -126,8 +124,8 @@ def test_the_study_s_rules_look_at_colour_alone() -> None:
 def test_a_large_picture_is_taken_in_bands(rule: TissueRule, picture: Image) -> None:
     whole = tissue_mask(picture, rule)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (components, tissue):
-            patch.setattr(module, "MAX_BAND_PX", 8 * 31 * picture.shape[1])
+        for module in ("components", "rule"):
+            patch.setattr(f"wsi_tiling.tissue.{module}.MAX_BAND_PX", 8 * 31 * picture.shape[1])
         np.testing.assert_array_equal(tissue_mask(picture, rule), whole)
 
 

@@ -9,25 +9,23 @@ What needs pandas, tables above all, is imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from wsi_tiling.concentric import read_concentric
 from wsi_tiling.derived_pictures import derived_png
 from wsi_tiling.errors import SlideError
-from wsi_tiling.executors import Executor, InProcessExecutor, ProcessesExecutor
-from wsi_tiling.files import open_slide
 from wsi_tiling.grid import Grid
-from wsi_tiling.labels import open_labels, read_labels
-from wsi_tiling.on_ray import RayExecutor
-from wsi_tiling.pyramid import PyramidWriter
+from wsi_tiling.reading.concentric import read_concentric
+from wsi_tiling.reading.labels import open_labels, read_labels
+from wsi_tiling.reading.openers import open_slide
+from wsi_tiling.reading.slide import ArraySlide, Slide, load_into_memory
+from wsi_tiling.reading.slide_files import PassedOver, SlideSearch, find_slides, slide_files
+from wsi_tiling.reading.slide_identity import check_identities, slide_identity
 from wsi_tiling.region import read_region
-from wsi_tiling.slide import ArraySlide, Slide, load_into_memory
-from wsi_tiling.slide_files import PassedOver, SlideSearch, find_slides, slide_files
-from wsi_tiling.slide_identity import check_identities, slide_identity
-from wsi_tiling.tissue import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, shows_tissue, tissue_mask
+from wsi_tiling.running.executors import Executor, InProcessExecutor, ProcessesExecutor
+from wsi_tiling.running.on_ray import RayExecutor
+from wsi_tiling.tissue.rule import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, shows_tissue, tissue_mask
+from wsi_tiling.writing.pyramid import PyramidWriter
 
 if TYPE_CHECKING:
-    from wsi_tiling.crops import dihedral, dihedral_inverse, random_crops
-    from wsi_tiling.fields import whole_slide_fields
-    from wsi_tiling.many_slides import (
+    from wsi_tiling.running.many_slides import (
         SlideSetAside,
         SlideTiled,
         TileField,
@@ -36,13 +34,15 @@ if TYPE_CHECKING:
         saved_tiles,
         tile_slides,
     )
-    from wsi_tiling.overviews import overview
-    from wsi_tiling.shard_file import ShardSettings
-    from wsi_tiling.shard_tiles import ShardTiles, read_shards
-    from wsi_tiling.shards import ShardWritten, export_shards
-    from wsi_tiling.splits import check_no_leak, split_by_group
-    from wsi_tiling.table import TileTable
-    from wsi_tiling.tiles import find_tiles
+    from wsi_tiling.shards.export import ShardWritten, export_shards
+    from wsi_tiling.shards.reader import ShardTiles, read_shards
+    from wsi_tiling.shards.writer import ShardSettings
+    from wsi_tiling.tables.crops import dihedral, dihedral_inverse, random_crops
+    from wsi_tiling.tables.fields import whole_slide_fields
+    from wsi_tiling.tables.overviews import overview
+    from wsi_tiling.tables.splits import check_no_leak, split_by_group
+    from wsi_tiling.tables.table import TileTable
+    from wsi_tiling.tables.tiles import find_tiles
 
 __all__ = [
     "RECOMMENDED",
@@ -98,27 +98,27 @@ __all__ = [
 ]
 
 _WITH_PANDAS = {
-    "whole_slide_fields": "fields",
-    "dihedral": "crops",
-    "dihedral_inverse": "crops",
-    "random_crops": "crops",
-    "SlideSetAside": "many_slides",
-    "SlideTiled": "many_slides",
-    "TileField": "many_slides",
-    "TileSettings": "many_slides",
-    "saved_but_not_given": "many_slides",
-    "saved_tiles": "many_slides",
-    "tile_slides": "many_slides",
-    "overview": "overviews",
-    "ShardSettings": "shard_file",
-    "ShardTiles": "shard_tiles",
-    "read_shards": "shard_tiles",
-    "ShardWritten": "shards",
-    "export_shards": "shards",
-    "check_no_leak": "splits",
-    "split_by_group": "splits",
-    "TileTable": "table",
-    "find_tiles": "tiles",
+    "whole_slide_fields": "tables.fields",
+    "dihedral": "tables.crops",
+    "dihedral_inverse": "tables.crops",
+    "random_crops": "tables.crops",
+    "SlideSetAside": "running.many_slides",
+    "SlideTiled": "running.many_slides",
+    "TileField": "running.many_slides",
+    "TileSettings": "running.many_slides",
+    "saved_but_not_given": "running.many_slides",
+    "saved_tiles": "running.many_slides",
+    "tile_slides": "running.many_slides",
+    "overview": "tables.overviews",
+    "ShardSettings": "shards.writer",
+    "ShardTiles": "shards.reader",
+    "read_shards": "shards.reader",
+    "ShardWritten": "shards.export",
+    "export_shards": "shards.export",
+    "check_no_leak": "tables.splits",
+    "split_by_group": "tables.splits",
+    "TileTable": "tables.table",
+    "find_tiles": "tables.tiles",
 }
 
 

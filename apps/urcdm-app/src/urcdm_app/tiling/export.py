@@ -10,7 +10,7 @@ from urcdm_app.plan import read_plan
 from urcdm_app.tiling.tile import TABLE
 from urcdm_app.tiling.workers import make_executor
 from wsi_tiling import ShardSettings, TileTable, export_shards
-from wsi_tiling.shards import SHARDS_FILE
+from wsi_tiling.shards.export import SHARDS_FILE
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 

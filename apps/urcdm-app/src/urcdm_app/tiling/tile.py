@@ -25,7 +25,7 @@ from wsi_tiling import (
     split_by_group,
     tile_slides,
 )
-from wsi_tiling.slide_results import SlideResults, check_names
+from wsi_tiling.running.slide_results import SlideResults, check_names
 
 TABLE = "tiles.parquet"
 OVERVIEW_PX = 1024

@@ -9,7 +9,7 @@ from urcdm import LevelExamples, ShardExamples, TrainingPlan
 from urcdm_app.errors import UsageError
 from urcdm_app.tiling.tile import TABLE
 from wsi_tiling import ShardTiles, Slide, TileTable, check_identities, load_into_memory, open_slide
-from wsi_tiling.shards import SHARDS_FILE
+from wsi_tiling.shards.export import SHARDS_FILE
 
 IN_MEMORY_PX = 2**26
 """Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""

@@ -22,8 +22,8 @@ from urcdm.errors import CanvasError
 from urcdm.layout.geometry import Box
 from urcdm.layout.order import Cell
 from wsi_tiling import Grid
+from wsi_tiling.reading.tile_cache import TileCache
 from wsi_tiling.region import resample
-from wsi_tiling.tile_cache import TileCache
 
 FORMAT = 4
 BLOCK_PX = 512

@@ -11,7 +11,7 @@ from urcdm.errors import WorkerError
 from urcdm.execution.executors import Finished, SerialExecutor
 from urcdm.execution.patch_task import Task
 from wsi_tiling.errors import first_line
-from wsi_tiling.on_ray import connect
+from wsi_tiling.running.on_ray import connect
 
 STARTING_S = 300
 MOST_LOST = 3

@@ -1,0 +1,1 @@
+"""Slides and label images read from files."""

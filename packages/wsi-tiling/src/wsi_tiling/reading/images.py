@@ -1,0 +1,49 @@
+"""PNG and JPEG files, read whole."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from image_files import ImageFileError, describe, read_rgb
+from wsi_tiling.errors import SlideError
+from wsi_tiling.reading.slide import DEFAULT_BACKGROUND
+from wsi_tiling.region import Image
+
+MAX_PICTURE_PX = 2**27
+"""Pictures are read into memory: larger ones (more than 384 MiB), such as decompression bombs, are refused."""
+
+
+def read_picture(path: Path) -> Image:
+    """Reads a PNG or JPEG file upright; what is transparent is laid on the default background.
+
+    Raises:
+        SlideError: It is too large, damaged, has more than 8 bits a channel, or is of another kind.
+    """
+    try:
+        check_size(path, *describe(path, most_px=sys.maxsize).size_px)
+        return read_rgb(path, background=DEFAULT_BACKGROUND, most_px=MAX_PICTURE_PX)
+    except ImageFileError as error:
+        raise SlideError(str(error)) from error
+
+
+def opaque_rgb(pixels: NDArray[np.uint8]) -> Image:
+    """Drops the opacity of (H, W, 4) pixels, laying what is transparent on the default background."""
+    if pixels.shape[2] == 4:
+        clear = pixels[..., 3] < 255
+        opacity = pixels[clear][:, 3:] / 255
+        colours = pixels[..., :3].copy()
+        colours[clear] = np.rint(colours[clear] * opacity + np.asarray(DEFAULT_BACKGROUND) * (1 - opacity))
+        return colours
+    return np.ascontiguousarray(pixels)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raises SlideError if a picture is too large to be held in memory."""
+    if width * height > MAX_PICTURE_PX:
+        limit = MAX_PICTURE_PX // 10**6
+        raise SlideError(
+            f"{path}: wanted a picture of at most {limit} million px, got {width} x {height} px: convert it to a tiled "
+            "pyramid first"
+        )

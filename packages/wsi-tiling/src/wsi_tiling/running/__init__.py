@@ -1,0 +1,1 @@
+"""Work on many slides, in processes or on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Tables of tiles, crops and fields of slides."""

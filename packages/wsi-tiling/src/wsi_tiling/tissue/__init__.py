@@ -1,0 +1,1 @@
+"""The tissue on a slide."""

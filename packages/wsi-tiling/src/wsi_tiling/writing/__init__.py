@@ -1,0 +1,1 @@
+"""Slides written to files."""
