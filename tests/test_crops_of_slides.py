@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from pfid import CallableExtractor, Images, array_images, patch_fid, plan_crops, read_crops, region_images
-from pfid.images import Image
+from pfid.images.sources import Image
 from wsi_tiling import PyramidWriter, open_slide
 
 SIDE, PATCH_PX = 2048, 64

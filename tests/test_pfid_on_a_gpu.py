@@ -12,9 +12,9 @@ from torch import nn
 
 import pfid
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
-from pfid.classifier import Classifier, ClassifierConfig
-from pfid.inception import INCEPTION_FILE
-from pfid.neighbours import nearest
+from pfid.features.inception import INCEPTION_FILE
+from pfid.metrics.neighbours import nearest
+from pfid.two_sample.classifier import Classifier, ClassifierConfig
 
 RNG = np.random.default_rng(0)
 REAL, FAKE = RNG.normal(size=(24, 4)), RNG.normal(size=(20, 4))

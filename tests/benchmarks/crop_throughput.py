@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from pfid.crop_planning import plan_crops
-from pfid.crop_reading import read_crops, reading_order
-from pfid.crops import CropPlan
-from pfid.images import Images, region_images
+from pfid.crops.plan import CropPlan
+from pfid.crops.planning import plan_crops
+from pfid.crops.reading import read_crops, reading_order
+from pfid.images.sources import Images, region_images
 from wsi_tiling import PyramidWriter, open_slide
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "slides" / "CMU-1-Small-Region.svs"

@@ -29,7 +29,7 @@ from pfid import (
     patch_figures,
     plan_crops,
 )
-from pfid.images import Image
+from pfid.images.sources import Image
 from wsi_tiling import Slide, open_slide
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "slides" / "CMU-1-Small-Region.svs"

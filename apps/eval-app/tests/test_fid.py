@@ -89,7 +89,7 @@ def test_one_image_is_refused_before_anything_is_measured(
 ) -> None:
     (tmp_path / "one").mkdir()
     shutil.copy(pictures / "dark" / "200.png", tmp_path / "one")
-    monkeypatch.setattr("eval_app.fid.measured_features", None)
+    monkeypatch.setattr("eval_app.measuring.fid.measured_features", None)
     refused = run_app("fid", tmp_path / "one", pictures / "real", "--extractor", network, "--allow-few")
     assert (refused.code, "one: 1; a distance takes 2 or more" in refused.err) == (1, True)
 

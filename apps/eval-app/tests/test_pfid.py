@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from pfid import CropPlan, folder_images
-from pfid.crop_reading import read_crops
+from pfid.crops.reading import read_crops
 
 RunApp = Callable[..., Any]
 FILES = [
@@ -86,7 +86,7 @@ def test_pictures_are_read_by_lanczos_and_beside_a_slide_as_slides(
 def test_several_folders_and_slides_make_one_side(
     run_app: RunApp, pictures: Path, slides: Path, tmp_path: Path
 ) -> None:
-    from eval_app.sides import crop_sides
+    from eval_app.measuring.sides import crop_sides
 
     real, fake = crop_sides([pictures / "real", pictures / "other"], [pictures / "dark"], skip_unreadable=False)
     assert (len(real), len(fake)) == (48, 24)
@@ -101,7 +101,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_figure(
     sides, out = (pictures / "real", pictures / "dark"), tmp_path / "stopped"
     assert measure(*sides, "--out", tmp_path / "whole").code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("eval_app.patch_fid.contact_sheet", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("eval_app.measuring.patch_fid.contact_sheet", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = measure(*sides, "--out", out)
     assert stopped.code == 130
     assert "--resume" in stopped.err
@@ -137,7 +137,7 @@ def test_a_run_does_not_go_on_with_images_that_were_made_anew(
     out = tmp_path / "pfid"
     with monkeypatch.context() as patch:
         if interrupted:  # after the real side
-            patch.setattr("pfid.crop_features.read_crops", stop_at_fake)
+            patch.setattr("pfid.crops.features.read_crops", stop_at_fake)
         measure(*sides.values(), "--out", out)
     assert measure(*sides.values(), "--out", out, "--resume").code == 0 or interrupted
     changed = sides[side] / sorted(path.name for path in sides[side].iterdir())[3]

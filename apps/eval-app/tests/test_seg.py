@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eval_app.errors import UsageError
-from eval_app.segmentation import means, read_groups
+from eval_app.measuring.segmentation import means, read_groups
 from maskcond import aji, dice
 
 RunApp = Callable[..., Any]

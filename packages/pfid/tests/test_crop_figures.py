@@ -8,14 +8,14 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from pfid.crop_features import CropFeatures, Progress, measure_crops
-from pfid.crop_figures import PatchFid, patch_fid, patch_figures
-from pfid.crop_planning import plan_crops
-from pfid.crops import CropPlan, WhiteRule
+from pfid.crops.features import CropFeatures, Progress, measure_crops
+from pfid.crops.patch_fid import PatchFid, patch_fid, patch_figures
+from pfid.crops.plan import CropPlan, WhiteRule
+from pfid.crops.planning import plan_crops
 from pfid.errors import FeatureError, FigureError, PlanError
-from pfid.extractors import CallableExtractor
-from pfid.frechet import frechet_distance
-from pfid.images import Image, Images, array_images
+from pfid.features.extractors import CallableExtractor
+from pfid.images.sources import Image, Images, array_images
+from pfid.metrics.frechet import frechet_distance
 
 LANCZOS = PIL.Image.Resampling.LANCZOS
 

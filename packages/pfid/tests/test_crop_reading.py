@@ -9,12 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pfid.crop_planning import plan_crops
-from pfid.crop_reading import read_crops, reading_order
-from pfid.crops import CropPlan, Side
+from pfid.crops.plan import CropPlan, Side
+from pfid.crops.planning import plan_crops
+from pfid.crops.reading import read_crops, reading_order
 from pfid.errors import ImageError, PfidError, PlanError
-from pfid.image_files import folder_images
-from pfid.images import Image, Images, array_images, region_images
+from pfid.images.folders import folder_images
+from pfid.images.sources import Image, Images, array_images, region_images
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfid.crop_planning import plan_crops
-from pfid.crops import SIDES, CropPlan, WhiteRule
+from pfid.crops.plan import SIDES, CropPlan, WhiteRule
+from pfid.crops.planning import plan_crops
 from pfid.errors import PlanError
-from pfid.images import Images, ImageSource
+from pfid.images.sources import Images, ImageSource
 
 SIZES = st.lists(st.tuples(st.integers(64, 3000), st.integers(64, 3000)), min_size=1, max_size=4)
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import pfid.inception
+import pfid.features.inception
 from pfid import CallableExtractor, Extractor, ExtractorError, Inception, Light, download_inception
-from pfid.extractors import resize_clean
+from pfid.features.extractors import resize_clean
 
 
 def images_of(count: int, height: int = 40, width: int = 60) -> NDArray[np.uint8]:
@@ -41,7 +41,7 @@ class StandIn(nn.Module):
 @pytest.fixture(scope="module")
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / pfid.inception.INCEPTION_FILE
+    path = tmp_path_factory.mktemp("weights") / pfid.features.inception.INCEPTION_FILE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is old
         torch.jit.script(StandIn()).save(path)
@@ -80,7 +80,7 @@ def test_inception_tells_its_checksum_and_refuses_another(inception_file: Path, 
     changed.write_bytes(inception_file.read_bytes() + b"\0")
     assert "sha256" in first.name
     with pytest.raises(ExtractorError, match="its sha256 is"):
-        Inception(changed, sha256=pfid.extractors.file_sha256(inception_file))
+        Inception(changed, sha256=pfid.features.extractors.file_sha256(inception_file))
     with pytest.raises(ExtractorError, match="no such file"):
         Inception(tmp_path)
     (tmp_path / "text.pt").write_text("no network")
@@ -92,7 +92,7 @@ def test_a_download_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytes
     peer = pytest.importorskip("cleanfid.downloads_helper")
 
     def cut_short(fpath: str) -> None:
-        (Path(fpath) / pfid.inception.INCEPTION_FILE).write_bytes(b"half")
+        (Path(fpath) / pfid.features.inception.INCEPTION_FILE).write_bytes(b"half")
         raise urllib.error.URLError("the network is down")
 
     monkeypatch.setattr(peer, "check_download_inception", cut_short)
@@ -100,7 +100,7 @@ def test_a_download_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytes
         download_inception(tmp_path / "weights")
     assert list((tmp_path / "weights").iterdir()) == []
     monkeypatch.undo()
-    (tmp_path / pfid.inception.INCEPTION_FILE).write_bytes(b"there already")
+    (tmp_path / pfid.features.inception.INCEPTION_FILE).write_bytes(b"there already")
     assert download_inception(tmp_path).read_bytes() == b"there already"
 
 

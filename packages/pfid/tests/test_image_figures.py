@@ -18,7 +18,7 @@ from pfid import (
     fid,
     folder_images,
 )
-from pfid.extractors import resize_clean
+from pfid.features.extractors import resize_clean
 
 MakeFolder = Callable[..., Path]
 EXTRACTOR = CallableExtractor(

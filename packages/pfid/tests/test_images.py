@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfid.errors import ImageError
-from pfid.image_files import folder_images, open_picture
-from pfid.images import Image, Picture, array_images, note_compression, region_images
+from pfid.images.folders import folder_images, open_picture
+from pfid.images.sources import Image, Picture, array_images, note_compression, region_images
 
 LANCZOS = PIL.Image.Resampling.LANCZOS
 

@@ -20,7 +20,7 @@ from pfid import (
     kid,
     prdc,
 )
-from pfid.extractors import resize_clean
+from pfid.features.extractors import resize_clean
 
 PROJECTION = np.random.default_rng(9).normal(size=(8 * 8 * 3, 6))
 

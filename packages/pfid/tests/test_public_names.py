@@ -22,5 +22,5 @@ def test_other_names_are_not() -> None:
 
 
 def test_processes_that_read_crops_do_without_torch() -> None:
-    code = "import sys, pfid.crop_reading; sys.exit('torch' in sys.modules)"
+    code = "import sys, pfid.crops.reading; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ from pfid import (
     image_group,
     telling_images_picture,
 )
-from pfid.two_sample_statistics import accuracy_interval, area_under_curve, assign_folds, sign_flip_p_value
+from pfid.two_sample.statistics import accuracy_interval, area_under_curve, assign_folds, sign_flip_p_value
 
 SHORT = ClassifierConfig(crop_px=16, steps=25, batch_size=8)
 SHORTEST = replace(SHORT, steps=1)

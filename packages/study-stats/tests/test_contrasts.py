@@ -7,8 +7,8 @@ from scipy.special import expit
 from scipy.stats import binom, fisher_exact, norm
 from statsmodels.stats.proportion import confint_proportions_2indep, tost_proportions_2indep
 
-from study_stats.contrasts import Contrast, contrast
-from study_stats.exchange import exchange_test
+from study_stats.inference.contrasts import Contrast, contrast
+from study_stats.inference.permutation import exchange_test
 
 
 def compared(said: np.ndarray, second: np.ndarray, seen: np.ndarray | None = None) -> Contrast:

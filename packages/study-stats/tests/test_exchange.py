@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from study_stats.exchange import exchange_test, exchange_test_of_tables
+from study_stats.inference.permutation import exchange_test, exchange_test_of_tables
 
 
 def rows(tables: list[tuple[int, int, int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def test_where_there_are_too_many_for_all_ways_sums_are_taken_for_normal(monkeyp
     scores, strata = rng.integers(0, 6, 300), rng.integers(0, 2, 300)
     second = rng.random(300) < 0.5 + 0.06 * (scores - 2.5)
     exact = [exchange_test(scores, second, strata, alternative) for alternative in ("two-sided", "greater")]
-    monkeypatch.setattr("study_stats.exchange._MOST_STEPS", 0)
+    monkeypatch.setattr("study_stats.inference.permutation._MOST_STEPS", 0)
     normal = [exchange_test(scores, second, strata, alternative) for alternative in ("two-sided", "greater")]
     assert normal == pytest.approx(exact, rel=0.1)
     assert 1e-4 < exact[0] < 0.02

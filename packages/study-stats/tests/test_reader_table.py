@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from study_stats import StudyError, realism
-from study_stats.intervals import holm, share_interval
+from study_stats.inference.intervals import holm, share_interval
 
 COUNTS = st.dictionaries(
     st.text("ABCDEFG", min_size=1, max_size=3),

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from study_stats import SingleCounts, reader_table, signal_detection
+from study_stats import SingleCounts
+from study_stats.analyses import discrimination, realism
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -23,6 +24,6 @@ def test_the_example_in_the_readme_runs_and_prints_what_it_says(tmp_path: Path) 
 
 
 def test_the_examples_in_docstrings_are_true() -> None:
-    for module in (reader_table, signal_detection):
+    for module in (realism, discrimination):
         found = doctest.testmod(module, extraglobs={"SingleCounts": SingleCounts})
         assert (found.failed, found.attempted) == (0, 1)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from eval_app.console import progress_bars, say
 from eval_app.errors import UsageError
+from eval_app.measuring.sides import holds_slides
 from eval_app.outputs import check_ending, own_files
-from eval_app.sides import holds_slides
 from pfid import Images, folder_images
 from run_folder import whole_file
 from wsi_tiling import RECOMMENDED, TileTable, find_tiles, open_slide, slide_files

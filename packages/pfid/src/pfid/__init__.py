@@ -6,31 +6,31 @@ What needs torch is imported when it is first asked for: the processes that read
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pfid.crop_features import CropFeatures, Progress, measure_crops
-from pfid.crop_planning import plan_crops
-from pfid.crop_reading import CropBatch, read_crops
-from pfid.crops import Crop, CropPlan, WhiteRule
+from pfid.crops.features import CropFeatures, Progress, measure_crops
+from pfid.crops.plan import Crop, CropPlan, WhiteRule
+from pfid.crops.planning import plan_crops
+from pfid.crops.reading import CropBatch, read_crops
 from pfid.errors import ExtractorError, FeatureError, FigureError, ImageError, PfidError, PlanError
-from pfid.extractors import CallableExtractor, Extractor
+from pfid.features.collecting import FeatureBatch, Features, collect_features, extract_features, feature_batches
+from pfid.features.extractors import CallableExtractor, Extractor
+from pfid.features.statistics import FeatureStatistics, StatisticsAccumulator
 from pfid.figures import Figure
-from pfid.image_features import FeatureBatch, Features, collect_features, extract_features, feature_batches
-from pfid.image_files import folder_images, open_picture
-from pfid.images import Images, ImageSource, Picture, array_images, note_compression, region_images
-from pfid.statistics import FeatureStatistics, StatisticsAccumulator
+from pfid.images.folders import folder_images, open_picture
+from pfid.images.sources import Images, ImageSource, Picture, array_images, note_compression, region_images
 
 if TYPE_CHECKING:
-    from pfid.classifier import ClassifierConfig
-    from pfid.copies import Memorisation, Pair, least_real_images, memorisation
-    from pfid.crop_figures import PatchFid, ScaleFigure, patch_fid, patch_figures
-    from pfid.frechet import frechet_distance
-    from pfid.image_figures import feature_figures, fid, metrics_left_out
-    from pfid.inception import Inception, download_inception
-    from pfid.kernel import Kid, kid
-    from pfid.light import Light
-    from pfid.neighbours import Prdc, nearest, prdc
+    from pfid.copies.memorisation import Memorisation, Pair, least_real_images, memorisation
+    from pfid.crops.patch_fid import PatchFid, ScaleFigure, patch_fid, patch_figures
+    from pfid.features.inception import Inception, download_inception
+    from pfid.features.light import Light
+    from pfid.metrics.frechet import frechet_distance
+    from pfid.metrics.kernel import Kid, kid
+    from pfid.metrics.neighbours import Prdc, nearest, prdc
+    from pfid.metrics.whole_images import feature_figures, fid, metrics_left_out
     from pfid.pair_picture import closest_pairs_picture, telling_images_picture
-    from pfid.two_sample import ClassifierTest, ScoredImage, classifier_two_sample_test
-    from pfid.two_sample_images import image_group
+    from pfid.two_sample.classifier import ClassifierConfig
+    from pfid.two_sample.classifier_test import ClassifierTest, ScoredImage, classifier_two_sample_test
+    from pfid.two_sample.samples import image_group
 
 __all__ = [
     "CallableExtractor",
@@ -96,33 +96,33 @@ __all__ = [
 ]
 
 _WITH_TORCH = {
-    "ClassifierConfig": "classifier",
-    "Memorisation": "copies",
-    "Pair": "copies",
-    "least_real_images": "copies",
-    "memorisation": "copies",
-    "frechet_distance": "frechet",
-    "feature_figures": "image_figures",
-    "fid": "image_figures",
-    "metrics_left_out": "image_figures",
-    "Inception": "inception",
-    "download_inception": "inception",
-    "Kid": "kernel",
-    "kid": "kernel",
-    "Light": "light",
-    "Prdc": "neighbours",
-    "nearest": "neighbours",
-    "prdc": "neighbours",
+    "ClassifierConfig": "two_sample.classifier",
+    "Memorisation": "copies.memorisation",
+    "Pair": "copies.memorisation",
+    "least_real_images": "copies.memorisation",
+    "memorisation": "copies.memorisation",
+    "frechet_distance": "metrics.frechet",
+    "feature_figures": "metrics.whole_images",
+    "fid": "metrics.whole_images",
+    "metrics_left_out": "metrics.whole_images",
+    "Inception": "features.inception",
+    "download_inception": "features.inception",
+    "Kid": "metrics.kernel",
+    "kid": "metrics.kernel",
+    "Light": "features.light",
+    "Prdc": "metrics.neighbours",
+    "nearest": "metrics.neighbours",
+    "prdc": "metrics.neighbours",
     "closest_pairs_picture": "pair_picture",
     "telling_images_picture": "pair_picture",
-    "PatchFid": "crop_figures",
-    "ScaleFigure": "crop_figures",
-    "patch_fid": "crop_figures",
-    "patch_figures": "crop_figures",
-    "ClassifierTest": "two_sample",
-    "ScoredImage": "two_sample",
-    "classifier_two_sample_test": "two_sample",
-    "image_group": "two_sample_images",
+    "PatchFid": "crops.patch_fid",
+    "ScaleFigure": "crops.patch_fid",
+    "patch_fid": "crops.patch_fid",
+    "patch_figures": "crops.patch_fid",
+    "ClassifierTest": "two_sample.classifier_test",
+    "ScoredImage": "two_sample.classifier_test",
+    "classifier_two_sample_test": "two_sample.classifier_test",
+    "image_group": "two_sample.samples",
 }
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from pfid.copies import Memorisation
-from pfid.images import Image, Images
-from pfid.two_sample import ClassifierTest
+from pfid.copies.memorisation import Memorisation
+from pfid.images.sources import Image, Images
+from pfid.two_sample.classifier_test import ClassifierTest
 
 MARGIN_PX = 8
 CAPTION_PX = 32

@@ -6,29 +6,33 @@ The mixed model and the plots take seconds to import, so they are imported when 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from study_stats.classifications import Classification, Classifications
-from study_stats.clusters import PooledRealism, cluster_bootstrap
-from study_stats.counts import SingleCounts
-from study_stats.csv_files import read_classifications, read_single_classifications, write_classifications
+from study_stats.analyses.agreement import Agreement, agreement
+from study_stats.analyses.clusters import PooledRealism, cluster_bootstrap
+from study_stats.analyses.discrimination import Discrimination, ReaderDiscrimination, discrimination
+from study_stats.analyses.drift import Drift, ReaderDrift, drift
+from study_stats.analyses.equivalence import Equivalence, ReaderEquivalence, equivalence
+from study_stats.analyses.found_out import FoundOut, images_found_out
+from study_stats.analyses.realism import ReaderRealism, Realism, realism
+from study_stats.analyses.response_times import ResponseTimes, response_times
+from study_stats.analyses.versions import VersionComparison, VersionDifference, VersionShare, compare_versions
+from study_stats.classifications.counts import SingleCounts
+from study_stats.classifications.csv_files import (
+    read_classifications,
+    read_single_classifications,
+    write_classifications,
+)
+from study_stats.classifications.pairs import Classification, Classifications
+from study_stats.classifications.single_images import SingleClassification, SingleClassifications
 from study_stats.errors import StudyError
-from study_stats.found_out import FoundOut, images_found_out
-from study_stats.halves import Drift, ReaderDrift, drift
-from study_stats.raters import Agreement, agreement
-from study_stats.reader_table import ReaderRealism, Realism, realism
 from study_stats.sample_size import (
     SampleSize,
     classifications_for_equivalence,
     classifications_for_power,
     classifications_for_width,
 )
-from study_stats.signal_detection import Discrimination, ReaderDiscrimination, discrimination
-from study_stats.single_image import SingleClassification, SingleClassifications
-from study_stats.times import ResponseTimes, response_times
-from study_stats.tost import Equivalence, ReaderEquivalence, equivalence
-from study_stats.versions import VersionComparison, VersionDifference, VersionShare, compare_versions
 
 if TYPE_CHECKING:
-    from study_stats.mixed import MixedModel, mixed_model
+    from study_stats.analyses.mixed_model import MixedModel, mixed_model
     from study_stats.plots import plot_learning, plot_readers, plot_times
 
 __all__ = [
@@ -77,8 +81,8 @@ __all__ = [
 ]
 
 _LATE = {
-    "MixedModel": "mixed",
-    "mixed_model": "mixed",
+    "MixedModel": "analyses.mixed_model",
+    "mixed_model": "analyses.mixed_model",
     "plot_learning": "plots",
     "plot_readers": "plots",
     "plot_times": "plots",

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from study_stats.analyses.discrimination import Discrimination
+from study_stats.analyses.realism import Realism
+from study_stats.analyses.response_times import ResponseTimes
+from study_stats.classifications.single_images import AnyClassifications
 from study_stats.errors import StudyError, check_whole
-from study_stats.reader_table import Realism
-from study_stats.signal_detection import Discrimination
-from study_stats.single_image import AnyClassifications
-from study_stats.times import ResponseTimes
 
 _COLOURS = ("#1f5fa8", "#c2571a", "#3c8a4e", "#8a4fa3", "#a3862f", "#4a8f98")
 _FAINT = "#d5d9de"

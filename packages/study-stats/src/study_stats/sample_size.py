@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta, binom, norm
 
 from study_stats.errors import StudyError, check_finite, check_share, check_whole
-from study_stats.intervals import IntervalMethod, together, wilson_limits
+from study_stats.inference.intervals import IntervalMethod, together, wilson_limits
 
 _MOST = 2**17  # far beyond any study; checking more would take long
 

@@ -55,8 +55,8 @@ def fid(
 
     Example: **eval-app fid real/ generated/ --out fid.json**
     """
-    from eval_app.extractors import ExtractorChoice
-    from eval_app.fid import run_fid
+    from eval_app.measuring.extractors import ExtractorChoice
+    from eval_app.measuring.fid import run_fid
 
     run_fid(
         real=real,
@@ -122,8 +122,8 @@ def pfid(
     Examples: **eval-app pfid --real a.svs --real b.svs --fake generated.tiff --out pfid** ·
     **eval-app pfid --real real/ --fake generated/ --protocol paired --crops 10000**
     """
-    from eval_app.extractors import ExtractorChoice
-    from eval_app.patch_fid import CropSettings, run_pfid
+    from eval_app.measuring.extractors import ExtractorChoice
+    from eval_app.measuring.patch_fid import CropSettings, run_pfid
 
     run_pfid(
         real=real,
@@ -176,8 +176,8 @@ def memorise(
 
     Example: **eval-app memorise --train tiles/ --held-out other-patients/ --fake generated/**
     """
-    from eval_app.extractors import ExtractorChoice
-    from eval_app.memorise import run_memorise
+    from eval_app.measuring.extractors import ExtractorChoice
+    from eval_app.measuring.memorise import run_memorise
 
     run_memorise(
         train=train,
@@ -223,7 +223,7 @@ def two_sample(
 
     Example: **eval-app two-sample --real real/ --fake generated/ --out ours**
     """
-    from eval_app.two_sample import run_two_sample
+    from eval_app.measuring.two_sample import run_two_sample
     from pfid import ClassifierConfig
 
     run_two_sample(
@@ -266,7 +266,7 @@ def seg(
 
     Example: **eval-app seg kumar/instances predictions --groups kumar/index.csv**
     """
-    from eval_app.segmentation import run_seg
+    from eval_app.measuring.segmentation import run_seg
 
     run_seg(
         truth=truth,

@@ -25,7 +25,7 @@ def report(
 
     Example: **eval-app report ours/ outpainting/ fid.json --out report.html**
     """
-    from eval_app.report import run_report
+    from eval_app.reporting.page import run_report
 
     run_report(places=results, out=out, overwrite=overwrite)
 

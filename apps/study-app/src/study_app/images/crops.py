@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 import pfid
+from pfid.crops.plan import Side
 from study_app.database import CropPair, CropPlan, Database, Image, Study, StudyKind
 from study_app.errors import UsageError
 from study_app.images.importing import Imported, check_share
@@ -145,7 +146,7 @@ class _CropReader:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def read(self, side: pfid.crops.Side, number: int) -> NewPicture:
+    def read(self, side: Side, number: int) -> NewPicture:
         """Reads a crop as readers will see it."""
         crop, version = self._plan.crop(side, number), self._sides[side][1]
         slide = self._slide(side, crop.image)

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pfid.image_files import SUFFIXES
+from pfid.images.folders import SUFFIXES
 from study_app.errors import UsageError
 
 MOST_FILES = 20_000

@@ -1,0 +1,1 @@
+"""Generated images that are copies of training images."""

@@ -1,0 +1,1 @@
+"""Patch-FID: crop plans, their features, and its values."""

@@ -1,0 +1,1 @@
+"""Feature extractors, the features of images, and their statistics."""

@@ -1,0 +1,85 @@
+"""The kernel distance between two sets of features."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pfid.device import Device, on_device
+from pfid.errors import FeatureError, check_whole
+from pfid.features.checks import checked_pair
+
+
+@dataclass(frozen=True)
+class Kid:
+    """A kernel distance.
+
+    Attributes:
+        value: Mean over the subsets; it may be a little below 0 where the sets are alike.
+        deviation: Standard deviation over the subsets. It tells how much one subset varies, which is not an interval of
+            the value.
+    """
+
+    value: float
+    deviation: float
+
+
+def kid(
+    *,
+    real: NDArray[Any],
+    fake: NDArray[Any],
+    generator: np.random.Generator | np.random.RandomState,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    device: Device = None,
+) -> Kid:
+    """Returns the kernel distance between two sets of features: of Inception's, the KID.
+
+    It is the squared maximum mean discrepancy under the kernel (x y / D + 1)^3, without bias, so unlike the Frechet
+    distance it does not depend on how many images there are. As is usual, it is the mean over random subsets.
+
+    Args:
+        real: Features of the real images, (N, D).
+        fake: Features of the generated ones, (M, D).
+        generator: Draws the subsets: of the real images, then of the generated ones.
+        subsets: Number of subsets.
+        subset_size: Images of each side in a subset, drawn without repetition; all of them if there are as many.
+        device: Where to calculate; the CPU if not told.
+
+    Raises:
+        FeatureError: Features that are not finite, of different dimensions or of fewer images than a subset has.
+
+    Source: Binkowski et al. 2018, 'Demystifying MMD GANs', section 3 and equation 4.
+    """
+    subsets = check_whole("subsets", subsets, 1, FeatureError)
+    subset_size = check_whole("subset_size", subset_size, 2, FeatureError)
+    left, right = checked_pair(real, fake)
+    if subset_size > min(len(left), len(right)):
+        raise FeatureError(
+            f"subsets of {subset_size:,} images take as many on each side, there are {len(left):,} real and "
+            f"{len(right):,} fake ones: choose smaller subsets"
+        )
+    values = []
+    for _ in range(subsets):
+        drawn = [side[generator.choice(len(side), subset_size, replace=False)] for side in (left, right)]
+        values.append(_discrepancy(*(on_device(side, device) for side in drawn)))
+    read = torch.stack(values).cpu().numpy()  # once: a GPU is not waited for between subsets
+    return Kid(float(np.mean(read)), float(np.std(read)))
+
+
+def _discrepancy(real: Tensor, fake: Tensor) -> Tensor:
+    """Returns the squared maximum mean discrepancy of two sets of one size, without bias, ()."""
+    size = len(real)
+    within = _off_diagonal_sum(_kernel(real, real)) + _off_diagonal_sum(_kernel(fake, fake))
+    return within / (size * (size - 1)) - 2 * _kernel(real, fake).mean()
+
+
+def _kernel(left: Tensor, right: Tensor) -> Tensor:
+    return (left @ right.T / left.shape[1] + 1) ** 3
+
+
+def _off_diagonal_sum(kernel: Tensor) -> Tensor:
+    return kernel.sum() - kernel.trace()

@@ -1,0 +1,1 @@
+"""Analyses of a reader study, one module each."""

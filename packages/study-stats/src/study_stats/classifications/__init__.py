@@ -1,0 +1,1 @@
+"""Tables of readers' answers: pairs of images, single images, and CSV files."""

@@ -1,0 +1,1 @@
+"""Intervals, permutation tests and contrasts that the analyses share."""
