@@ -17,7 +17,7 @@ RunApp = Callable[..., Any]
 
 
 def finished(config: EnrichmentConfig) -> EnrichmentConfig:
-    """The upper network of D_phi and the lower one of D_xi are finished; all else is as short as can be."""
+    """The upper network of the unconditional cascade and the lower one of the mask-conditioned cascade are finished."""
     plan, training = config.mask_cascade.plan, config.cascade.training[0]
     assert plan is not None
     short = replace(training, steps=3, batch_size=2)

@@ -157,28 +157,28 @@ class FakeModels:
         return [1000, 100]
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
-        self.log.append("train D_phi")
+        self.log.append("train cascade")
         yield Progress(1, 1)
-        _leave_model(folder, f"D_phi of {len(images)}")
+        _leave_model(folder, f"cascade of {len(images)}")
 
     def train_mask_cascade(
         self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
     ) -> Iterator[Progress]:
-        self.log.append("train D_xi")
+        self.log.append("train mask cascade")
         yield Progress(1, 1)
-        _leave_model(folder, f"D_xi of {len(pairs)} from {(start / 'model.txt').read_text()}")
+        _leave_model(folder, f"mask cascade of {len(pairs)} from {(start / 'model.txt').read_text()}")
 
     def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
-        self.log.append("finish D_phi")
+        self.log.append("finish cascade")
         yield Progress(1, 1)
         _leave_model(folder, f"finished with {len(images)} from {(start / 'model.txt').read_text()}")
 
     def open_cascade(self, folder: Path) -> FakeCascade:
-        self.log.append("open D_phi")
+        self.log.append("open cascade")
         return FakeCascade(brighter=1 if folder.parent.name == "finished-cascade" else 0)
 
     def open_mask_cascade(self, folder: Path) -> FakeMaskCascade:
-        self.log.append("open D_xi")
+        self.log.append("open mask cascade")
         return FakeMaskCascade()
 
     def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
@@ -250,14 +250,14 @@ def do(tmp_path: Path) -> Do:
 
 def test_from_real_images_to_the_table(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
     log = do(config)
-    assert log[:5] == ["train D_phi", "train D_xi", "fit 1/seed-0", "open D_phi", "open D_xi"]
+    assert log[:5] == ["train cascade", "train mask cascade", "fit 1/seed-0", "open cascade", "open mask cascade"]
     assert sorted(log[5:]) == sorted(f"fit {name}/seed-{seed}" for name in STRATEGIES for seed in (0, 1))[1:]
 
     run = tmp_path / "run"
     found = Filtered.load(run / "filtered-pairs" / "pairs.json")
     assert len(found.pairs) == IMAGES
     told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
-    assert {*told["models"]} == {"D_phi", "M_theta", "D_xi"}
+    assert {*told["models"]} == {"cascade", "segmentation", "mask_cascade"}
     assert all(len(digest) == 64 for digest in told["models"].values())
     assert len(told["pairs"]) == 2 * len(found.kept)
     dataset = run / "synthetic-pairs" / "Dataset001_synthetic"
@@ -300,7 +300,7 @@ def test_nothing_is_done_twice_and_only_what_depends_on_a_change_again(config: E
     with pytest.raises(EnrichmentError, match="sampled-variants: this step was made otherwise"):
         do(other)
     again = do(other, overwrite=True)
-    assert again[0] == "open D_xi"
+    assert again[0] == "open mask cascade"
     assert {each.split("/")[0] for each in again[1:]} == {"fit 2", "fit 3", "fit 4", "fit 5"}
     assert do(other) == []
     other = replace(other, evaluation=EvaluationConfig(resamples=50))
@@ -421,12 +421,12 @@ def test_a_cascade_is_finished_for_its_images_and_not_for_what_starts_from_it(
     sizes = {each.status.step.name: each.bytes for each in estimate(run.run.status())}
     assert sizes["finished-cascade"] == 1000 * 4 + 100 * 20  # one network of two is trained
     models = carry_out(finished, overwrite=True)
-    assert models.log[:2] == ["finish D_phi", "open D_phi"]  # neither cascade is trained again
+    assert models.log[:2] == ["finish cascade", "open cascade"]  # neither cascade is trained again
     assert cascade.read_text() == before
     told = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
     record = StepRecord.load(tmp_path / "run" / "finished-cascade")
     assert record is not None
-    assert told["models"]["D_phi"] == record.digest
+    assert told["models"]["cascade"] == record.digest
     assert carry_out(finished).log == []
 
 
@@ -447,7 +447,7 @@ def test_masks_are_drawn_beside_those_predicted(drawing: EnrichmentConfig, do: D
     assert log.count("open masks") <= 1
     run = tmp_path / "run"
     told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
-    assert {*told["models"]} == {"D_phi", "M_theta", "D_xi", "masks"}
+    assert {*told["models"]} == {"cascade", "segmentation", "mask_cascade", "mask_diffusion"}
     assert {pair["mask_is"] for pair in told["pairs"]} == {"predicted", "drawn"}
     dataset = run / "synthetic-pairs" / "Dataset001_synthetic"
     for pair in told["pairs"]:

@@ -29,7 +29,7 @@ from maskcond.enrichment.pairs.synthetic_pairs import (
     PROVENANCE_FILE,
 )
 from maskcond.enrichment.real_images import open_real_images
-from maskcond.enrichment.run_places import EXPORT, PAIRS, TABLE, X1
+from maskcond.enrichment.run_paths import FILTERED_PAIRS, SAMPLED_IMAGES, SYNTHETIC_PAIRS, TABLE
 from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_table import read_table
 from run_folder import FolderLock, whole_file
@@ -76,11 +76,11 @@ def write_report(folder: Path, out: Path) -> None:
         )
     config = read_enrichment_config(folder / CONFIG_FILE)
     rows, confidence = read_table(folder / TABLE / TABLE_FILE)
-    found = Filtered.load(folder / PAIRS / PAIRS_FILE)
-    drawn = Filtered.load(folder / PAIRS / DRAWN_FILE) if config.sampling.drawn_masks else None
-    provenance = json.loads((folder / EXPORT / PROVENANCE_FILE).read_text(encoding="utf-8"))
+    found = Filtered.load(folder / FILTERED_PAIRS / PAIRS_FILE)
+    drawn = Filtered.load(folder / FILTERED_PAIRS / DRAWN_FILE) if config.sampling.drawn_masks else None
+    provenance = json.loads((folder / SYNTHETIC_PAIRS / PROVENANCE_FILE).read_text(encoding="utf-8"))
     real = open_real_images(config.data, _classes(config))
-    side_px = len(read_image(next((folder / X1 / "images").glob("*.png"))))
+    side_px = len(read_image(next((folder / SAMPLED_IMAGES / "images").glob("*.png"))))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("enrich_app"),
         autoescape=True,
@@ -111,8 +111,8 @@ def write_report(folder: Path, out: Path) -> None:
         real_picture=real_pairs_picture(real, config.data.scale, side_px),
         sampled_picture=sampled_pairs_picture(folder, config, found.kept),
         drawn_picture=drawn_masks_picture(folder, config, drawn),
-        dropped_picture=file_source(folder / PAIRS / DROPPED_FILE),
-        drawn_dropped_picture=file_source(folder / PAIRS / DRAWN_DROPPED_FILE) if drawn else None,
+        dropped_picture=file_source(folder / FILTERED_PAIRS / DROPPED_FILE),
+        drawn_dropped_picture=file_source(folder / FILTERED_PAIRS / DRAWN_DROPPED_FILE) if drawn else None,
         predictions_picture=predictions_picture(folder, real, config.data.scale, strategies),
     )
     with whole_file(out) as partial:
@@ -120,7 +120,7 @@ def write_report(folder: Path, out: Path) -> None:
 
 
 def _classes(config: EnrichmentConfig) -> ClassSet:
-    """Classes of the masks that D_xi was given."""
+    """Classes of the masks that the mask-conditioned cascade takes."""
     if config.mask_cascade.plan is not None:
         return config.mask_cascade.plan.input.codec.classes
     if config.mask_cascade.folder is None:

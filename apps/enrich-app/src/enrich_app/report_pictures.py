@@ -18,7 +18,7 @@ from maskcond.enrichment.pairs.outlined import outlined
 from maskcond.enrichment.pairs.pictures import image_name
 from maskcond.enrichment.pairs.synthetic_pairs import variant_name
 from maskcond.enrichment.real_images import RealImages
-from maskcond.enrichment.run_places import DRAWN, X1, X2, Y1, evaluation_step
+from maskcond.enrichment.run_paths import PREDICTED_MASKS, SAMPLED_IMAGES, SAMPLED_MASKS, VARIANTS, evaluation_step
 from maskcond.masks.arrays import Numbers
 
 T = TypeVar("T")
@@ -39,22 +39,22 @@ def real_pairs_picture(real: RealImages, scale: float, side_px: int) -> str:
 
 
 def sampled_pairs_picture(folder: Path, config: EnrichmentConfig, kept: Sequence[int]) -> str:
-    """Some masks, a column each: X1, X1 with Y1 outlined, Y1, then each X2."""
+    """Some pairs, a column each: sampled image, the same with outlines, mask, then each image of the mask."""
     columns = []
     for number in _spread(kept, SHOWN):
-        image = read_image(folder / X1 / "images" / f"{image_name(number)}.png")
-        mask = read_numbers(folder / Y1 / "masks" / f"{image_name(number)}.png")
+        image = read_image(folder / SAMPLED_IMAGES / "images" / f"{image_name(number)}.png")
+        mask = read_numbers(folder / PREDICTED_MASKS / "masks" / f"{image_name(number)}.png")
         columns.append([image, outlined(image, mask), _painted(mask), *_variants(folder, config, number)])
     return picture_source(_grid([list(row) for row in zip(*columns, strict=True)]))
 
 
 def drawn_masks_picture(folder: Path, config: EnrichmentConfig, drawn: Filtered | None) -> str | None:
-    """Some masks that were drawn, a column each: the mask, then each X2; None if there is none."""
+    """Some sampled masks, a column each: the mask, then each image of it; None if there is none."""
     if drawn is None or not drawn.kept:
         return None
     columns = []
     for number in _spread([config.sampling.images + each for each in drawn.kept], SHOWN):
-        mask = read_numbers(folder / DRAWN / "masks" / f"{image_name(number)}.png")
+        mask = read_numbers(folder / SAMPLED_MASKS / "masks" / f"{image_name(number)}.png")
         columns.append([_painted(mask), *_variants(folder, config, number)])
     return picture_source(_grid([list(row) for row in zip(*columns, strict=True)]))
 
@@ -98,7 +98,7 @@ def file_source(path: Path) -> str | None:
 
 def _variants(folder: Path, config: EnrichmentConfig, number: int) -> list[Image]:
     names = [variant_name(number, variant) for variant in range(config.sampling.variants)]
-    return [read_image(folder / X2 / "images" / f"{name}.png") for name in names]
+    return [read_image(folder / VARIANTS / "images" / f"{name}.png") for name in names]
 
 
 def _grid(rows: Sequence[Sequence[Image]]) -> Image:

@@ -76,13 +76,13 @@ class SamplingPlan:
     """What is sampled.
 
     Args:
-        images: Images X1, and so many masks Y1.
-        variants: Images X2 of each mask.
-        given: Conditions that variants are told, drawn from these for each; without any, they are told of none.
+        images: Number of images from the unconditional cascade; as many masks are predicted.
+        variants: Images of each mask.
+        given: Conditions of the images of masks, chosen at random for each; empty: no conditions.
         guidance: Weight of the conditions; the cascade's own if not given.
         batch_size: Images sampled together; it does not change them.
         seed: Of everything that is sampled or drawn.
-        drawn_masks: More masks Y1, drawn by the model of `mask_diffusion`.
+        drawn_masks: Number of further masks, sampled by the model of `mask_diffusion`.
         compile: Compile all networks, or none; 'auto' compiles, on a GPU, those with minutes of sampling ahead.
 
     Raises:
@@ -111,9 +111,9 @@ class SamplingPlan:
 
 @dataclass(frozen=True, config=STRICT)
 class FilterConfig:
-    """Which pairs (X1, Y1) are left out beside those without foreground.
+    """Which pairs of a sampled image and its predicted mask are dropped besides those without foreground.
 
-    Limits are those of random crops of the real masks, of the size of X1.
+    Limits are those of random crops of the real masks, of the size of the sampled images.
 
     Args:
         outside: Share of the real crops, at either end, whose foreground, nucleus size, colours and sharpness count as
@@ -121,7 +121,7 @@ class FilterConfig:
         copies: Share of the real crops that may be as near to another real image as what counts as a copy; see
             `maskcond.enrichment.pairs.nearness`.
         crops: Random crops of real masks and images that the limits are of.
-        looks: Whether colours and sharpness of the images X1 are judged; those of noise and blur are not tissue's.
+        looks: Whether the colours and the sharpness of sampled images are judged, which drops noise and blur.
 
     Raises:
         ValueError: A share is not in [0, 0.5), or there are no crops.
@@ -178,8 +178,8 @@ class SegmentationConfig:
     """M, the segmentation model.
 
     Args:
-        model: Its kind; `small_unet` or `nnunet` tells how it is trained.
-        folder: Of a trained one that predicts Y1; if not given, that of strategy 1 with the first seed does.
+        model: Its kind; `small_unet` or `nnunet` has the settings of its training.
+        folder: Of a trained model that predicts the masks; by default, strategy 1 with the first seed does.
         small_unet: For 'small-unet'.
         nnunet: For 'nnunet'.
         strategies: Which are trained, in the order of the table.
@@ -238,9 +238,9 @@ class EnrichmentConfig:
     """An enrichment from the real images to the table.
 
     Raises:
-        ValueError: D_phi is to be trained, but there is no plan or not a training for each network, or one cannot be
-            finished; or the scale is not that of a plan's crops; or masks are to be drawn without a model of masks, or
-            not, with one.
+        ValueError: The unconditional cascade is to be trained, but a plan or the training of a network is missing, or a
+            network cannot be finished; or the scale differs from that of a plan's crops; or masks are to be sampled
+            without a model of masks, or the reverse.
     """
 
     data: DataConfig
@@ -271,7 +271,7 @@ class EnrichmentConfig:
             self._check_scale("the plan of mask_diffusion makes masks", self.mask_diffusion.plan)
         if bool(self.sampling.drawn_masks) != self.mask_diffusion.is_given:
             raise ValueError(
-                "sampling.drawn_masks tells how many masks the model of mask_diffusion draws: give both, or neither"
+                "sampling.drawn_masks is the number of masks to sample from mask_diffusion; give both, or neither"
             )
 
     def _check_finishing(self, plan: MaskPlan) -> None:

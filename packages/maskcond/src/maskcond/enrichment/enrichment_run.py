@@ -23,20 +23,20 @@ from maskcond.enrichment.pairs.synthetic_pairs import (
     SyntheticPairs,
 )
 from maskcond.enrichment.real_images import PairSource, conditioning_labels, open_real_images
-from maskcond.enrichment.run_places import (
-    D_PHI,
-    D_XI,
-    DRAWN,
-    EXPORT,
-    FINISHED,
-    MASKS,
-    PAIRS,
+from maskcond.enrichment.run_paths import (
+    CASCADE,
+    FILTERED_PAIRS,
+    FINISHED_CASCADE,
+    MASK_CASCADE,
+    MASK_DIFFUSION,
     PLANS,
+    PREDICTED_MASKS,
+    SAMPLED_IMAGES,
+    SAMPLED_MASKS,
+    SYNTHETIC_PAIRS,
     TABLE,
-    X1,
-    X2,
-    Y1,
-    RunPlaces,
+    VARIANTS,
+    RunPaths,
     evaluation_step,
     training_step,
 )
@@ -82,11 +82,11 @@ class EnrichmentRun:
         self.pairs = SyntheticPairs(config, models, self.real, self.task)
         self.strategies = StrategyModels(config, models, self.real, self.task)
         self.training_digest = f"{self.real.digest(TRAIN)} {self.real.digest_unannotated()}"
-        self.places = RunPlaces(config, folder)
+        self.paths = RunPaths(config, folder)
         self.run = StepRun(folder, [*self._cascade_steps(), *self._pair_steps(), *self._segmentation_steps()])
 
     def carry_out(self, *, overwrite: bool = False, files: Sequence[str] = ()) -> Iterator[StepEvent]:
-        """Does all that is not done; see `StepRun.carry_out`. The configuration is saved as `config.toml`."""
+        """Runs the steps that are not done; see `StepRun.carry_out`. The configuration is saved as `config.toml`."""
         for number, event in enumerate(self.run.carry_out(overwrite=overwrite, files=(CONFIG_FILE, *files))):
             if not number:  # only now is it certain that nothing speaks against the run
                 with whole_file(self.run.folder / CONFIG_FILE) as partial_file:
@@ -101,7 +101,7 @@ class EnrichmentRun:
         shape = {key: plan.get(key) for key in ("input", "augmentation")}
         if config.cascade.training:
             yield Step(
-                D_PHI,
+                CASCADE,
                 "train the unconditional cascade",
                 lambda folder: self.models.train_cascade(folder, self._unmasked()),
                 ("model",),
@@ -112,35 +112,35 @@ class EnrichmentRun:
                     "images": self.training_digest,
                 },
                 units=sum(training.steps for training in config.cascade.training),
-                kind=D_PHI,
+                kind=CASCADE,
                 fixed_bytes=lambda: self._cascade_bytes([1 for _ in networks]),
                 work_files=TRAINING_FILES,
             )
         if finishing:
             yield Step(
-                FINISHED,
+                FINISHED_CASCADE,
                 "finish the unconditional cascade",
-                lambda folder: self.models.finish_cascade(folder, self._unmasked(), self.places.cascade),
+                lambda folder: self.models.finish_cascade(folder, self._unmasked(), self.paths.cascade),
                 ("model",),
                 {"finishing": dump_config(config.cascade)["finishing"], **shape, "images": self.training_digest},
-                (D_PHI,),
+                (CASCADE,),
                 units=sum(each.training.steps for each in finishing.values()),
-                kind=FINISHED,
+                kind=FINISHED_CASCADE,
                 fixed_bytes=lambda: self._cascade_bytes([each.stage.image_px in finishing for each in networks]),
                 work_files=TRAINING_FILES,
             )
         if config.mask_cascade.plan is not None:
             yield Step(
-                D_XI,
+                MASK_CASCADE,
                 "train the mask-conditioned cascade",
                 lambda folder: self.models.train_mask_cascade(
-                    folder, self._masked(), self.real.unannotated, self.places.cascade
+                    folder, self._masked(), self.real.unannotated, self.paths.cascade
                 ),
                 ("model",),
                 {"plan": plan, "images": self.training_digest, **self._taken(config.cascade.folder, "cascade")},
-                self._if_step(D_PHI, bool(config.cascade.training)),
+                self._if_step(CASCADE, bool(config.cascade.training)),
                 units=sum(each.training_steps for each in networks),
-                kind=D_XI,
+                kind=MASK_CASCADE,
                 fixed_bytes=lambda: self._cascade_bytes([len(each.phases) for each in networks]),
                 work_files=TRAINING_FILES,
             )
@@ -148,13 +148,13 @@ class EnrichmentRun:
         mask_plan = config.mask_diffusion.plan
         if mask_plan is not None:
             yield Step(
-                MASKS,
+                MASK_DIFFUSION,
                 "train the diffusion model of masks",
                 lambda folder: self.models.train_mask_diffusion(folder, self._masked(self.task.classes)),
                 ("model",),
                 {"plan": dump_config(mask_plan), "images": self.real.digest(TRAIN)},
                 units=sum(network.training.steps for network in mask_plan.networks),
-                kind=MASKS,
+                kind=MASK_DIFFUSION,
                 work_files=TRAINING_FILES,
             )
 
@@ -168,34 +168,34 @@ class EnrichmentRun:
             yield from self._plans_step()
             yield self._training_step("1", 0)
         yield Step(
-            X1,
-            "sample images X1 from D_phi",
-            lambda folder: pairs.sample_images(folder, self.places.finished_cascade),
+            SAMPLED_IMAGES,
+            "sample images from the unconditional cascade",
+            lambda folder: pairs.sample_images(folder, self.paths.finished_cascade),
             ("images",),
             {"images": sampling.images, **seeded, **self._taken(config.cascade.folder, "cascade")},
-            self._if_step(FINISHED if config.cascade.finishing else D_PHI, bool(config.cascade.training)),
+            self._if_step(FINISHED_CASCADE if config.cascade.finishing else CASCADE, bool(config.cascade.training)),
             units=sampling.images,
-            kind=X1,
+            kind=SAMPLED_IMAGES,
             unit_bytes=picture_bytes,
         )
         yield Step(
-            Y1,
-            "predict masks Y1 of X1",
-            lambda folder: pairs.predict_masks(folder, self.places.of(X1), self.places.segmenter),
+            PREDICTED_MASKS,
+            "predict masks of the sampled images",
+            lambda folder: pairs.predict_masks(folder, self.paths.of(SAMPLED_IMAGES), self.paths.segmenter),
             ("masks",),
             self._taken(config.segmentation.folder, "segmentation"),
-            (X1, *([segmenter] if segmenter else [])),
+            (SAMPLED_IMAGES, *([segmenter] if segmenter else [])),
             units=sampling.images,
-            kind=Y1,
+            kind=PREDICTED_MASKS,
             unit_bytes=picture_bytes // 30,
         )
-        masks, count = [Y1], sampling.images + sampling.drawn_masks
+        masks, count = [PREDICTED_MASKS], sampling.images + sampling.drawn_masks
         if sampling.drawn_masks:
-            masks.append(DRAWN)
+            masks.append(SAMPLED_MASKS)
             yield Step(
-                DRAWN,
-                "draw more masks Y1",
-                lambda folder: pairs.draw_masks(folder, self.places.mask_diffusion),
+                SAMPLED_MASKS,
+                "sample more masks",
+                lambda folder: pairs.sample_masks(folder, self.paths.mask_diffusion),
                 ("masks",),
                 {
                     "masks": sampling.drawn_masks,
@@ -203,15 +203,15 @@ class EnrichmentRun:
                     **seeded,
                     **self._taken(config.mask_diffusion.folder, "mask_diffusion"),
                 },
-                self._if_step(MASKS, config.mask_diffusion.plan is not None),
+                self._if_step(MASK_DIFFUSION, config.mask_diffusion.plan is not None),
                 units=sampling.drawn_masks,
-                kind=DRAWN,
+                kind=SAMPLED_MASKS,
                 unit_bytes=picture_bytes // 30,
             )
         yield Step(
-            PAIRS,
-            "leave out what is implausible or there before",
-            lambda folder: pairs.filter_pairs(folder, self.places.of(X1), self.places.masks),
+            FILTERED_PAIRS,
+            "drop implausible pairs and near-duplicates",
+            lambda folder: pairs.filter_pairs(folder, self.paths.of(SAMPLED_IMAGES), self.paths.masks),
             (PAIRS_FILE, *self._if_step(DRAWN_FILE, bool(sampling.drawn_masks))),
             {
                 **asdict(config.filter),
@@ -220,16 +220,16 @@ class EnrichmentRun:
                 "masks": config.data.masks,
                 "images": self.training_digest,
             },
-            (X1, *masks),
+            (SAMPLED_IMAGES, *masks),
             units=count,
-            kind=PAIRS,
+            kind=FILTERED_PAIRS,
             work_files=(DROPPED_FILE, DRAWN_DROPPED_FILE),
         )
         yield Step(
-            X2,
-            "sample images X2 of Y1 from D_xi",
+            VARIANTS,
+            "sample images of the masks from the mask-conditioned cascade",
             lambda folder: pairs.sample_variants(
-                folder, self.places.masks, self.places.of(PAIRS), self.places.mask_cascade
+                folder, self.paths.masks, self.paths.of(FILTERED_PAIRS), self.paths.mask_cascade
             ),
             ("images",),
             {
@@ -239,22 +239,26 @@ class EnrichmentRun:
                 **seeded,
                 **self._taken(config.mask_cascade.folder, "mask_cascade"),
             },
-            (*masks, PAIRS, *self._if_step(D_XI, config.mask_cascade.plan is not None)),
+            (*masks, FILTERED_PAIRS, *self._if_step(MASK_CASCADE, config.mask_cascade.plan is not None)),
             units=count * sampling.variants,
-            kind=X2,
+            kind=VARIANTS,
             unit_bytes=picture_bytes,
         )
         yield Step(
-            EXPORT,
-            "write the pairs as a data set of nnU-Net's",
+            SYNTHETIC_PAIRS,
+            "write the pairs as an nnU-Net dataset",
             lambda folder: pairs.export(
-                folder, self.places.masks, self.places.of(PAIRS), self.places.of(X2), self.places.model_digests()
+                folder,
+                self.paths.masks,
+                self.paths.of(FILTERED_PAIRS),
+                self.paths.of(VARIANTS),
+                self.paths.model_digests(),
             ),
             (DATASET, PROVENANCE_FILE),
             {},
-            (*masks, PAIRS, X2),
+            (*masks, FILTERED_PAIRS, VARIANTS),
             units=count * sampling.variants,
-            kind=EXPORT,
+            kind=SYNTHETIC_PAIRS,
             unit_bytes=picture_bytes,
         )
 
@@ -292,7 +296,7 @@ class EnrichmentRun:
         settings = of_kind.training if start is None else of_kind.fine_tuning
         reads = (
             *([PLANS] if self.models.plans_segmentation else []),
-            *([EXPORT] if strategy.synthetic else []),
+            *([SYNTHETIC_PAIRS] if strategy.synthetic else []),
             *([start] if start else []),
         )
         used: dict[str, Any] = {"settings": dump_config(settings), "seed": self.config.sampling.seed + seed}
@@ -317,9 +321,9 @@ class EnrichmentRun:
             folder,
             name,
             seed,
-            synthetic=self.places.of(EXPORT) if strategy.synthetic else None,
-            start=None if strategy.start is None else self.places.of(training_step(strategy.start, seed)),
-            plans=self.places.of(PLANS) / "plans.json" if self.models.plans_segmentation else None,
+            synthetic=self.paths.of(SYNTHETIC_PAIRS) if strategy.synthetic else None,
+            start=None if strategy.start is None else self.paths.of(training_step(strategy.start, seed)),
+            plans=self.paths.of(PLANS) / "plans.json" if self.models.plans_segmentation else None,
         )
 
     def _evaluation_step(self, name: StrategyName, seed: int) -> Step:
@@ -327,7 +331,7 @@ class EnrichmentRun:
         return Step(
             evaluation_step(name, seed),
             f"score strategy {name}, seed {seed}",
-            lambda folder: self.strategies.evaluate(folder, self.places.of(trained)),
+            lambda folder: self.strategies.evaluate(folder, self.paths.of(trained)),
             (SCORES_FILE, "predictions"),
             {"images": self.real.digest(*self.real.splits), "scale": self.config.data.scale},
             (trained,),
@@ -339,7 +343,7 @@ class EnrichmentRun:
         chosen, settings = self.config.segmentation, self.config.evaluation
         scores: dict[str, list[list[ImageScores]]] = {
             name: [
-                read_scores(self.places.of(evaluation_step(name, seed)) / SCORES_FILE) for seed in range(chosen.seeds)
+                read_scores(self.paths.of(evaluation_step(name, seed)) / SCORES_FILE) for seed in range(chosen.seeds)
             ]
             for name in chosen.strategies
         }
@@ -351,7 +355,7 @@ class EnrichmentRun:
         return {"images": self.real.digest(TRAIN), "scale": self.config.data.scale, "masks": self.config.data.masks}
 
     def _segmenter_step(self) -> str | None:
-        """The step whose model predicts Y1; None if one is taken."""
+        """The step whose model predicts the masks; None if a trained model is given."""
         return None if self.config.segmentation.folder is not None else training_step("1", 0)
 
     def _unmasked(self) -> LabelledImages:
@@ -362,7 +366,7 @@ class EnrichmentRun:
         """The training images at their own scale, where borders are as much wider as they will be reduced.
 
         Args:
-            classes: Of their labels; those that D_xi is given if not told.
+            classes: Of their labels; by default, those of the mask-conditioned cascade.
         """
         task = self.task
         if isinstance(task, NucleiTask):
@@ -383,11 +387,11 @@ class EnrichmentRun:
         return (name,) if there else ()
 
     def _check_conditions(self) -> None:
-        """Makes sure that D_xi knows what it is to be told, before anything is done."""
-        told: list[Given] = [*self.config.sampling.given]
+        """Checks the conditions against those of the mask-conditioned cascade, before any step runs."""
+        given: list[Given] = [*self.config.sampling.given]
         if self.config.mask_cascade.plan is not None and self.models.conditions is not None:
-            told += [each.given for each in self.real.of(TRAIN)]
-        for given in told:
+            given += [each.given for each in self.real.of(TRAIN)]
+        for conditions in given:
             if self.models.conditions is None:
-                raise EnrichmentError("sampling.given: D_xi takes no conditions")
-            self.models.conditions.encode(given)
+                raise EnrichmentError("sampling.given: the mask-conditioned cascade takes no conditions; leave it out")
+            self.models.conditions.encode(conditions)

@@ -16,15 +16,15 @@ from maskcond.cascades.mask_plan import MASK_PLANS, MaskPlan
 
 @dataclass(frozen=True, config=STRICT)
 class CascadeSource:
-    """D_phi, the unconditional cascade.
+    """The unconditional cascade.
 
     Args:
         folder: Of a trained one, which is taken.
         training: Otherwise, how each network of the mask-conditioned cascade's plan is trained without masks.
         finishing: How students of its networks are finished on real images, by the side of their images in pixels, such
-            as `finishing.64`; networks that are not named stay as they are. The images X1 are sampled from the finished
-            cascade. D_xi starts from the one before: a finished network knows the noise levels of its few steps only,
-            so training cannot go on from it.
+            as `finishing.64`; networks that are not named stay as they are. Images are sampled from the finished
+            cascade. The mask-conditioned cascade starts from the unfinished one: a finished network knows only the
+            noise levels of its few steps, so training cannot go on from it.
 
     Raises:
         ValueError: Both folder and training are given, or neither; or a cascade that is taken is to be finished.
@@ -43,11 +43,11 @@ class CascadeSource:
 
 @dataclass(frozen=True, config=STRICT)
 class MaskCascadeSource:
-    """D_xi, the mask-conditioned cascade.
+    """The mask-conditioned cascade.
 
     Args:
         folder: Of a trained one, which is taken.
-        plan: Otherwise, how it is trained, starting from D_phi: a `MaskPlan`, or the name of one.
+        plan: Otherwise, how it is trained, starting from the unconditional cascade: a `MaskPlan`, or the name of one.
 
     Raises:
         ValueError: Both are given, or neither; or no plan has the name.
@@ -68,7 +68,7 @@ class MaskCascadeSource:
 
 @dataclass(frozen=True, config=STRICT)
 class MaskDiffusionSource:
-    """A diffusion model of masks, which draws masks beside those predicted of X1.
+    """A diffusion model of masks, which samples masks besides those predicted of sampled images.
 
     Args:
         folder: Of a trained one, which is taken.

@@ -13,7 +13,7 @@ from maskcond.segmentation.model import Pairs, SegmentationModel
 
 
 class ImageSampler(Protocol):
-    """D_phi, ready to sample."""
+    """The unconditional cascade, ready to sample."""
 
     def sample(self, seeds: Sequence[int]) -> list[Image]:
         """Samples an image for each seed, which depends on nothing else."""
@@ -21,7 +21,7 @@ class ImageSampler(Protocol):
 
 
 class MaskedImageSampler(Protocol):
-    """D_xi, ready to sample."""
+    """The mask-conditioned cascade, ready to sample."""
 
     def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
         """Samples an image for each mask, from its seed, mask and conditions alone."""
@@ -32,7 +32,7 @@ class MaskSampler(Protocol):
     """A diffusion model of masks, ready to sample."""
 
     def sample(self, seeds: Sequence[int]) -> list[Labels]:
-        """Draws labels for each seed, which depend on nothing else."""
+        """Samples labels for each seed, which depend on nothing else."""
         ...
 
 
@@ -41,12 +41,12 @@ class Models(Protocol):
 
     @property
     def classes(self) -> ClassSet:
-        """Classes of the masks that D_xi is given."""
+        """Classes of the masks that the mask-conditioned cascade takes."""
         ...
 
     @property
     def conditions(self) -> Conditions | None:
-        """What D_xi is told beside the mask."""
+        """Conditions of the mask-conditioned cascade besides the mask."""
         ...
 
     @property
@@ -59,25 +59,25 @@ class Models(Protocol):
         ...
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
-        """Trains D_phi; leaves it in `folder/model`."""
+        """Trains the unconditional cascade; leaves it in `folder/model`."""
         ...
 
     def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
-        """Finishes students of the D_phi in the folder `start` on real images; leaves the cascade in `folder/model`."""
+        """Finishes the cascade in `start` on real images, as students; leaves it in `folder/model`."""
         ...
 
     def open_cascade(self, folder: Path) -> ImageSampler:
-        """Opens a D_phi."""
+        """Opens an unconditional cascade."""
         ...
 
     def train_mask_cascade(
         self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
     ) -> Iterator[Progress]:
-        """Trains D_xi from the D_phi in the folder `start`; leaves it in `folder/model`."""
+        """Trains the mask-conditioned cascade, from the cascade in `start`; leaves it in `folder/model`."""
         ...
 
     def open_mask_cascade(self, folder: Path) -> MaskedImageSampler:
-        """Opens a D_xi."""
+        """Opens a mask-conditioned cascade."""
         ...
 
     def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:

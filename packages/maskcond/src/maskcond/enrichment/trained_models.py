@@ -1,4 +1,4 @@
-"""The models of an enrichment as its configuration tells: cascades, and small U-Nets or nnU-Nets."""
+"""The models that the configuration of an enrichment names: cascades, and small U-Nets or nnU-Nets."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ TO_SAMPLE_ANYWAY = "set sampling.compile = false"
 
 
 class UnmaskedExamples:
-    """Crops of images for an unconditional cascade, which is told that its embedding, if it has one, is not given.
+    """Crops of images for an unconditional cascade; if it has an embedding, it is the null embedding.
 
     Args:
         images: The images; masks play no part.
@@ -89,12 +89,16 @@ class TrainedModels:
         self.image_px = cascade.stages[-1].image_px
         if config.data.masks == "nuclei" and len(self.classes.classes) > 1 and self.classes != KUMAR_BORDER:
             raise EnrichmentError(
-                f"masks of nuclei are not of {', '.join(self.classes.names)}: set data.masks, or take another D_xi"
+                f"nuclei masks lack the classes {', '.join(self.classes.names)} of the mask-conditioned cascade; "
+                "set data.masks, or choose another cascade"
             )
         if config.cascade.folder is not None:
-            found = Cascade.load(config.cascade.folder).config.stages[-1].image_px
-            if found != self.image_px:
-                raise EnrichmentError(f"D_phi makes images of {found} px, D_xi of {self.image_px} px")
+            made_px = Cascade.load(config.cascade.folder).config.stages[-1].image_px
+            if made_px != self.image_px:
+                raise EnrichmentError(
+                    f"the unconditional cascade makes images of {made_px} px, the mask-conditioned one of "
+                    f"{self.image_px} px; choose cascades of one size"
+                )
         self._check_mask_diffusion()
         if self.plan is not None:
             check_phases(self.plan.cascade, [network.phases for network in self.plan.networks])
@@ -108,12 +112,12 @@ class TrainedModels:
 
     @property
     def classes(self) -> ClassSet:
-        """Classes of the masks that D_xi is given."""
+        """Classes of the masks that the mask-conditioned cascade takes."""
         return self.input.codec.classes
 
     @property
     def conditions(self) -> Conditions | None:
-        """What D_xi is told beside the mask."""
+        """Conditions of the mask-conditioned cascade besides the mask."""
         return self.input.schema
 
     def count_weights(self) -> list[int]:
@@ -123,26 +127,26 @@ class TrainedModels:
         return [sum(weight.numel() for weight in unet.parameters()) for unet in unets]
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
-        """Trains D_phi; leaves it in `folder/model`."""
+        """Trains the unconditional cascade; leaves it in `folder/model`."""
         cascade = yield from self._train_unmasked(folder, images, self._phases(), None)
         cascade.save(folder / "model", overwrite=True)  # a step that is done again
 
     def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
-        """Finishes students of the D_phi in the folder `start` on real images; leaves the cascade in `folder/model`."""
+        """Finishes the cascade in `start` on real images, as students; leaves it in `folder/model`."""
         before = Cascade.load(start)
         cascade = yield from self._train_unmasked(folder, images, self._finishing(self._plan()), before.unets)
         origin = {f"start_{name}": value for name, value in before.provenance.items()}
         Cascade(cascade.config, cascade.unets, {**origin, **cascade.provenance}).save(folder / "model", overwrite=True)
 
     def open_cascade(self, folder: Path) -> "SeededCascade":
-        """Opens a D_phi."""
+        """Opens an unconditional cascade."""
         cascade = Cascade.load(folder)
         return SeededCascade(cascade, self._make_ready(cascade, self.config.sampling.images))
 
     def train_mask_cascade(
         self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
     ) -> Iterator[Progress]:
-        """Trains D_xi from the D_phi in the folder `start`; leaves it in `folder/model`."""
+        """Trains the mask-conditioned cascade, from the cascade in `start`; leaves it in `folder/model`."""
         plan = self._plan()
         phases = [network.phases for network in plan.networks]
         events = train_mask_cascade(
@@ -157,7 +161,7 @@ class TrainedModels:
         yield from _progress(events, plan.cascade.stages, phases)
 
     def open_mask_cascade(self, folder: Path) -> "SeededMaskCascade":
-        """Opens a D_xi."""
+        """Opens a mask-conditioned cascade."""
         model, sampling = MaskCascade.load(folder), self.config.sampling
         images = (sampling.images + sampling.drawn_masks) * sampling.variants
         return SeededMaskCascade(model, sampling.guidance, self._make_ready(model.cascade, images))
@@ -201,7 +205,7 @@ class TrainedModels:
         return SmallUnet.open(folder, device=self.device)
 
     def _check_mask_diffusion(self) -> None:
-        """Makes sure that drawn masks are of the labels, and of the size, that the images X1 would have them."""
+        """Checks that sampled masks have the labels and the size of the masks that are predicted of sampled images."""
         chosen = self.config.mask_diffusion
         if chosen.plan is not None:
             classes, image_px = chosen.plan.pictures.codec.classes, chosen.plan.cascade.stages[-1].image_px

@@ -16,18 +16,18 @@ MARGIN_PX = 6
 CAPTION_PX = 22
 
 
-def dropped_picture(found: Filtered, images: Sequence[Image], masks: Sequence[Numbers]) -> Image | None:
+def dropped_picture(filtered: Filtered, images: Sequence[Image], masks: Sequence[Numbers]) -> Image | None:
     """Draws up to eight of the pairs that were left out for each reason, with their masks outlined.
 
     Args:
-        found: The pairs, judged.
+        filtered: The pairs, judged.
         images: The samples, by their numbers.
         masks: Theirs.
 
     Returns:
         (H, W, 3) uint8; None if nothing was left out.
     """
-    rows = {reason: [each for each in found.pairs if each.reason is reason] for reason in Reason}
+    rows = {reason: [each for each in filtered.pairs if each.reason is reason] for reason in Reason}
     rows = {reason: pairs for reason, pairs in rows.items() if pairs}
     if not rows:
         return None

@@ -1,4 +1,4 @@
-"""Which sampled pairs (X1, Y1) are kept: those that could be real, and are neither copies nor there twice."""
+"""The filter of sampled pairs: keeps plausible ones that are neither copies of real images nor near-duplicates."""
 
 import json
 from collections import Counter

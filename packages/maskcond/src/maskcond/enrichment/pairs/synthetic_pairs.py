@@ -1,4 +1,4 @@
-"""The steps that make synthetic pairs: X1, masks Y1 of X1 or drawn, the filter, X2 of Y1, and their data set."""
+"""The steps that make synthetic pairs: sampled images, masks, the filter, images of the masks, the dataset."""
 
 import json
 from collections import Counter
@@ -32,12 +32,12 @@ DRAWN_FILE, DRAWN_DROPPED_FILE = "drawn.json", "dropped-drawn.png"
 
 
 @dataclass(frozen=True)
-class MaskPlaces:
-    """Where the masks Y1 are: those of X1, numbered as X1 is, and after them those that were drawn.
+class MaskPaths:
+    """Files of the masks: those of the sampled images, numbered like the images, then the sampled masks.
 
     Args:
         predicted: Folder of the step that predicted masks.
-        drawn: Of the step that drew masks; None if there is none.
+        drawn: Of the step that sampled masks; None if there is none.
         images: How many were predicted.
     """
 
@@ -58,14 +58,14 @@ class SyntheticPairs:
         config: The enrichment.
         models: Its models.
         real: The real images.
-        task: What masks tell.
+        task: The meaning of the masks.
     """
 
     def __init__(self, config: EnrichmentConfig, models: Models, real: RealImages, task: SegmentationTask) -> None:
         self.config, self.models, self.real, self.task = config, models, real, task
 
     def sample_images(self, folder: Path, cascade: Path) -> Iterator[Progress]:
-        """X1: images of the D_phi in a folder, `images/NUMBER.png`."""
+        """Samples images from the unconditional cascade in a folder: `images/NUMBER.png`."""
         plan = self.config.sampling
         todo = missing(folder / "images", [image_name(number) for number in range(plan.images)])
         model = self.models.open_cascade(cascade)
@@ -78,7 +78,7 @@ class SyntheticPairs:
             yield Progress(done, plan.images)
 
     def predict_masks(self, folder: Path, images: Path, model: Path) -> Iterator[Progress]:
-        """Y1: masks of the segmentation model in a folder, `masks/NUMBER.png`."""
+        """Predicts their masks with the segmentation model in a folder: `masks/NUMBER.png`."""
         total = self.config.sampling.images
         todo = missing(folder / "masks", [image_name(number) for number in range(total)])
         predicted = self.models.open_segmentation_model(model).predict(_read_images(images, todo))
@@ -86,8 +86,8 @@ class SyntheticPairs:
             write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
             yield Progress(done, total)
 
-    def draw_masks(self, folder: Path, model: Path) -> Iterator[Progress]:
-        """More masks Y1, of the diffusion model in a folder: `masks/NUMBER.png`, numbered after those of X1."""
+    def sample_masks(self, folder: Path, model: Path) -> Iterator[Progress]:
+        """Samples masks from the diffusion model in a folder: `masks/NUMBER.png`, after the predicted ones."""
         plan = self.config.sampling
         numbers = range(plan.images, plan.images + plan.drawn_masks)
         todo = [numbers[i] for i in missing(folder / "masks", [image_name(number) for number in numbers])]
@@ -100,8 +100,8 @@ class SyntheticPairs:
             done += len(batch)
             yield Progress(done, len(numbers))
 
-    def filter_pairs(self, folder: Path, images: Path, masks: MaskPlaces) -> Iterator[Progress]:
-        """Judges all pairs: `pairs.json`, and `dropped.png` if any was left out; likewise the masks that were drawn."""
+    def filter_pairs(self, folder: Path, images: Path, masks: MaskPaths) -> Iterator[Progress]:
+        """Judges all pairs: `pairs.json`, and `dropped.png` if any is dropped; likewise the sampled masks."""
         plan, scale = self.config.sampling, self.config.data.scale
         real = [(each.name, *each.read(scale)) for each in self.real.of(TRAIN)]
         more = [(each.name, image_at_scale(each.image, scale)) for each in self.real.unannotated or ()]
@@ -109,28 +109,28 @@ class SyntheticPairs:
         predicted = [masks.read(number) for number in range(plan.images)]
         pairs = self._judge(real, more, samples, predicted, self.config.filter)
         _save_judged(pairs, folder / PAIRS_FILE, folder / DROPPED_FILE, samples, predicted)
-        kept, told = len(pairs.kept), [pairs.counts()]
+        kept, counts = len(pairs.kept), Counter(pairs.counts())
         if plan.drawn_masks:
             # a drawn mask has no image: it is compared with the masks that its model learnt from, as a picture
             drawn = [masks.read(plan.images + number) for number in range(plan.drawn_masks)]
             painted = [self._paint(mask) for mask in drawn]
             pictures = [(name, self._paint(mask), mask) for name, _, mask in real]
-            found = self._judge(pictures, [], painted, drawn, replace(self.config.filter, looks=False))
-            _save_judged(found, folder / DRAWN_FILE, folder / DRAWN_DROPPED_FILE, painted, drawn)
-            kept, told = kept + len(found.kept), [*told, found.counts()]
+            judged = self._judge(pictures, [], painted, drawn, replace(self.config.filter, looks=False))
+            _save_judged(judged, folder / DRAWN_FILE, folder / DRAWN_DROPPED_FILE, painted, drawn)
+            kept += len(judged.kept)
+            counts.update(judged.counts())
         total = plan.images + plan.drawn_masks
         repeats = f"; {pairs.limits.repeats} training images show pixels of another one" if pairs.limits.repeats else ""
         yield Progress(total, total, f"{kept} kept{repeats}")
         if not kept:
-            counts = sum((Counter(each) for each in told), Counter())
             reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
             raise EnrichmentError(
-                f"none of {total} sampled pairs is kept ({reasons}): see {folder / DROPPED_FILE}; train D_phi longer, "
-                "or loosen the filter"
+                f"none of {total} sampled pairs is kept ({reasons}): see {folder / DROPPED_FILE}; "
+                "train the cascade longer, or loosen the filter"
             )
 
-    def sample_variants(self, folder: Path, masks: MaskPlaces, pairs: Path, cascade: Path) -> Iterator[Progress]:
-        """X2: images of the D_xi in a folder, `images/NUMBER-VARIANT.png`."""
+    def sample_variants(self, folder: Path, masks: MaskPaths, pairs: Path, cascade: Path) -> Iterator[Progress]:
+        """Samples images of the masks from the mask-conditioned cascade in a folder: `images/NUMBER-VARIANT.png`."""
         plan = self.config.sampling
         items = [(number, variant) for number in self.kept(pairs) for variant in range(plan.variants)]
         todo = [items[i] for i in missing(folder / "images", [variant_name(*item) for item in items])]
@@ -148,9 +148,9 @@ class SyntheticPairs:
             yield Progress(done, len(items))
 
     def export(
-        self, folder: Path, masks: MaskPlaces, pairs: Path, variants: Path, model_digests: dict[str, str]
+        self, folder: Path, masks: MaskPaths, pairs: Path, variants: Path, model_digests: dict[str, str]
     ) -> Iterator[Progress]:
-        """The data set d2 = (X2, Y1) as nnU-Net reads it, and `provenance.json`, which tells of every pair."""
+        """Writes the pairs as an nnU-Net dataset, and `provenance.json` with the origin of every pair."""
         judged, images = self._judged(pairs), self.config.sampling.images
         items = [(number, variant) for number in self.kept(pairs) for variant in range(self.config.sampling.variants)]
         if not (folder / DATASET / "dataset.json").exists():
@@ -158,7 +158,7 @@ class SyntheticPairs:
                 _VariantSource(variant_name(*item), variants / "images", masks, item[0], self.task) for item in items
             ]
             export_nnunet_dataset(LabelledImages(sources), folder / DATASET, self.task.classes)
-        told = [
+        provenance = [
             {
                 "pair": pair_name(place),
                 "name": variant_name(number, variant),
@@ -177,7 +177,7 @@ class SyntheticPairs:
             for place, (number, variant) in enumerate(items)
         ]
         with whole_file(folder / PROVENANCE_FILE) as partial:
-            partial.write_text(json.dumps({"models": model_digests, "pairs": told}, indent=1), encoding="utf-8")
+            partial.write_text(json.dumps({"models": model_digests, "pairs": provenance}, indent=1), encoding="utf-8")
         yield Progress(len(items), len(items))
 
     def kept(self, pairs: Path) -> list[int]:
@@ -185,15 +185,15 @@ class SyntheticPairs:
         return [number for number, each in self._judged(pairs).items() if each.reason is None]
 
     def image_seed(self, number: int) -> int:
-        """The seed of an image X1, or of a mask that was drawn."""
+        """The seed of a sampled image, or of a sampled mask."""
         return _seed(self.config.sampling.seed, 1, number)
 
     def variant_seed(self, number: int, variant: int) -> int:
-        """The seed of an image X2."""
+        """The seed of an image of a mask."""
         return _seed(self.config.sampling.seed, 2, number, variant)
 
     def given(self, number: int, variant: int) -> Given | None:
-        """What D_xi is told of a variant beside its mask; None for nothing."""
+        """The conditions of an image besides its mask; None if there are none."""
         choices = self.config.sampling.given
         if not choices:
             return None
@@ -226,11 +226,11 @@ class SyntheticPairs:
         return Filtered(limits, tuple(judge(images, masks, training, limits)))
 
     def _judged(self, pairs: Path) -> dict[int, Judged]:
-        """What the filter said of each mask, by its number."""
-        found = dict(enumerate(Filtered.load(pairs / PAIRS_FILE).pairs))
+        """The filter's judgement of each mask, by its number."""
+        judged = dict(enumerate(Filtered.load(pairs / PAIRS_FILE).pairs))
         if self.config.sampling.drawn_masks:
-            found |= dict(enumerate(Filtered.load(pairs / DRAWN_FILE).pairs, self.config.sampling.images))
-        return found
+            judged |= dict(enumerate(Filtered.load(pairs / DRAWN_FILE).pairs, self.config.sampling.images))
+        return judged
 
 
 def synthetic_pairs(folder: Path, task: SegmentationTask) -> LabelledImages:
@@ -244,7 +244,7 @@ def synthetic_pairs(folder: Path, task: SegmentationTask) -> LabelledImages:
 
 
 def variant_name(number: int, variant: int) -> str:
-    """The name of an image X2."""
+    """The name of an image of a mask."""
     return f"{image_name(number)}-{variant}"
 
 
@@ -254,9 +254,9 @@ def pair_name(place: int) -> str:
 
 
 class _VariantSource:
-    """An image X2 with the labels of its mask Y1."""
+    """A sampled image with the labels of the mask that it was sampled from."""
 
-    def __init__(self, name: str, images: Path, masks: MaskPlaces, number: int, task: SegmentationTask) -> None:
+    def __init__(self, name: str, images: Path, masks: MaskPaths, number: int, task: SegmentationTask) -> None:
         self.name, self.images, self.masks, self.number, self.task = name, images, masks, number, task
 
     def read(self) -> LabelledImage:
@@ -269,10 +269,10 @@ def _read_images(step: Path, numbers: Sequence[int]) -> Iterator[Image]:
 
 
 def _save_judged(
-    found: Filtered, file: Path, dropped_file: Path, images: Sequence[Image], masks: Sequence[Numbers]
+    filtered: Filtered, file: Path, dropped_file: Path, images: Sequence[Image], masks: Sequence[Numbers]
 ) -> None:
-    found.save(file)
-    if (picture := dropped_picture(found, images, masks)) is not None:
+    filtered.save(file)
+    if (picture := dropped_picture(filtered, images, masks)) is not None:
         write_png(dropped_file, picture)
 
 

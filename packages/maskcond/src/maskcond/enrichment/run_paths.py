@@ -1,32 +1,30 @@
-"""Where things are in the folder of a run: its steps, and the models that it trained or took."""
+"""Paths in the folder of a run: its steps, and the models that it trained or was given."""
 
 from pathlib import Path
 
 from maskcond.enrichment.config import EnrichmentConfig
-from maskcond.enrichment.pairs.synthetic_pairs import MaskPlaces
+from maskcond.enrichment.pairs.synthetic_pairs import MaskPaths
 from maskcond.enrichment.steps.digests import digest_folder
 from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_models import MODEL
 
-D_PHI, FINISHED, D_XI, MASKS, X1, Y1, DRAWN, PAIRS, X2, EXPORT, PLANS, TABLE = (
-    "cascade",
-    "finished-cascade",
-    "mask-cascade",
-    "mask-diffusion",
-    "sampled-images",
-    "predicted-masks",
-    "drawn-masks",
-    "filtered-pairs",
-    "sampled-variants",
-    "synthetic-pairs",
-    "segmentation/plans",
-    "table",
-)
+CASCADE = "cascade"
+FINISHED_CASCADE = "finished-cascade"
+MASK_CASCADE = "mask-cascade"
+MASK_DIFFUSION = "mask-diffusion"
+SAMPLED_IMAGES = "sampled-images"
+PREDICTED_MASKS = "predicted-masks"
+SAMPLED_MASKS = "drawn-masks"
+FILTERED_PAIRS = "filtered-pairs"
+VARIANTS = "sampled-variants"
+SYNTHETIC_PAIRS = "synthetic-pairs"
+PLANS = "segmentation/plans"
+TABLE = "table"
 """The steps' folders."""
 
 
-class RunPlaces:
-    """The places of a run.
+class RunPaths:
+    """The paths of a run.
 
     Args:
         config: Of the run, which names models that are taken.
@@ -42,45 +40,45 @@ class RunPlaces:
 
     @property
     def cascade(self) -> Path:
-        """D_phi, from which D_xi starts."""
-        return self.config.cascade.folder or self.of(D_PHI) / "model"
+        """The unconditional cascade, from which the mask-conditioned one starts."""
+        return self.config.cascade.folder or self.of(CASCADE) / "model"
 
     @property
     def finished_cascade(self) -> Path:
-        """D_phi, from which images are sampled: the finished one, if it is finished."""
-        return self.of(FINISHED) / "model" if self.config.cascade.finishing else self.cascade
+        """The unconditional cascade that images are sampled from: the finished one, if it is finished."""
+        return self.of(FINISHED_CASCADE) / "model" if self.config.cascade.finishing else self.cascade
 
     @property
     def mask_cascade(self) -> Path:
-        """D_xi."""
-        return self.config.mask_cascade.folder or self.of(D_XI) / "model"
+        """The mask-conditioned cascade."""
+        return self.config.mask_cascade.folder or self.of(MASK_CASCADE) / "model"
 
     @property
     def mask_diffusion(self) -> Path:
         """The diffusion model of masks."""
-        return self.config.mask_diffusion.folder or self.of(MASKS) / "model"
+        return self.config.mask_diffusion.folder or self.of(MASK_DIFFUSION) / "model"
 
     @property
     def segmenter(self) -> Path:
-        """M_theta."""
+        """The segmentation model that predicts masks."""
         return self.config.segmentation.folder or self.of(training_step("1", 0)) / MODEL
 
     @property
-    def masks(self) -> MaskPlaces:
-        """The masks Y1."""
-        drawn = self.of(DRAWN) if self.config.sampling.drawn_masks else None
-        return MaskPlaces(self.of(Y1), drawn, self.config.sampling.images)
+    def masks(self) -> MaskPaths:
+        """The masks of the pairs."""
+        drawn = self.of(SAMPLED_MASKS) if self.config.sampling.drawn_masks else None
+        return MaskPaths(self.of(PREDICTED_MASKS), drawn, self.config.sampling.images)
 
     def model_digests(self) -> dict[str, str]:
         """Digests of the models that made the pairs."""
         config = self.config
         models = {
-            "D_phi": (config.cascade.folder, FINISHED if config.cascade.finishing else D_PHI),
-            "M_theta": (config.segmentation.folder, training_step("1", 0)),
-            "D_xi": (config.mask_cascade.folder, D_XI),
+            "cascade": (config.cascade.folder, FINISHED_CASCADE if config.cascade.finishing else CASCADE),
+            "segmentation": (config.segmentation.folder, training_step("1", 0)),
+            "mask_cascade": (config.mask_cascade.folder, MASK_CASCADE),
         }
         if config.mask_diffusion.is_given:
-            models["masks"] = (config.mask_diffusion.folder, MASKS)
+            models["mask_diffusion"] = (config.mask_diffusion.folder, MASK_DIFFUSION)
         digests = {}
         for name, (taken, step) in models.items():
             record = None if taken is not None else StepRecord.load(self.of(step))
