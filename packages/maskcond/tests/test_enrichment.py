@@ -475,7 +475,7 @@ def test_masks_to_draw_want_a_model_of_masks(config: EnrichmentConfig, drawing: 
         {"sampling": drawing.sampling},
         {"mask_diffusion": drawing.mask_diffusion},
     ):
-        with pytest.raises(ValueError, match="drawn_masks tells how many masks the model of mask_diffusion draws"):
+        with pytest.raises(ValueError, match="drawn_masks is the number of masks to sample from mask_diffusion"):
             replace(config, **wrong)  # type: ignore[arg-type]
 
 
