@@ -61,11 +61,11 @@ def report(**what: Any) -> None:
 def run(arguments: list[str]) -> int:
     """Runs a command; gives its exit code."""
     halt, sys.argv = "halt" in arguments, ["urcdm-app", *(word for word in arguments if word != "halt")]
-    generate, write_tiff = urcdm.generate, wsi_tiling.writing.pyramid.write_tiff
+    sample, write_tiff = urcdm.SlideRun.sample, wsi_tiling.writing.pyramid.write_tiff
 
-    def telling(*given: Any, **settings: Any) -> Iterator[urcdm.Progress]:
+    def telling(*given: Any, **settings: Any) -> Iterator[urcdm.SampleEvent]:
         done: dict[tuple[str, int], int] = {}
-        for event in generate(*given, **settings):
+        for event in sample(*given, **settings):
             done[event.level, event.image_px] = event.done
             report(done=sum(done.values()))
             yield event
@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
         report(written=True)
         time.sleep(300 if halt else 0)
 
-    urcdm.generate, wsi_tiling.writing.pyramid.write_tiff = telling, halting
+    urcdm.SlideRun.sample, wsi_tiling.writing.pyramid.write_tiff = telling, halting
     try:
         main()
     except SystemExit as end:

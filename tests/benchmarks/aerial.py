@@ -32,7 +32,7 @@ from torch import Tensor
 
 from cdm_core.config_file import dump_config
 from urcdm import Level, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig, sharpness
-from urcdm.execution.tasks import run_tasks
+from urcdm.execution.batches import run_tasks
 from urcdm.layout.context import read_context
 from urcdm_app import builtin
 from urcdm_app.plan import read_plan

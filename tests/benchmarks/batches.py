@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate
+from urcdm import LocalPatchExecutor, RunSettings, SlideRun, Urcdm
 from urcdm_app.builtin import MODEL
 
 
@@ -24,9 +24,8 @@ def seconds_by_level(model: Urcdm, settings: RunSettings, batch: int) -> dict[st
     begin: dict[str, float] = {}
     end: dict[str, float] = {}
     patches: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder, InProcessExecutor(model) as executor:
-        canvas = Canvas(Path(folder) / "canvas", settings.identity(model), model.config)
-        for event in generate(model, canvas, executor, settings, batch=batch):
+    with tempfile.TemporaryDirectory() as folder, LocalPatchExecutor(model) as executor:
+        for event in SlideRun.open(Path(folder) / "canvas", model, settings).sample(executor, batch):
             begin.setdefault(event.level, time.perf_counter())
             end[event.level], patches[event.level] = time.perf_counter(), event.total
     return {level: (end[level] - begin[level]) / patches[level] for level in begin}

@@ -25,7 +25,7 @@ from torch import Tensor
 from cdm_core import Cascade, CascadeConfig
 from cdm_core.diffusion.solver import Method
 from cdm_core.training.pictures import to_uint8
-from urcdm import InProcessExecutor, PatchTask, Urcdm, sharpness
+from urcdm import LocalPatchExecutor, PatchTask, Urcdm, sharpness
 from urcdm.layout.context import read_context
 from urcdm_app import builtin
 from wsi_tiling import Slide, load_into_memory, open_slide, read_region
@@ -95,7 +95,7 @@ def draw(model: Urcdm, level: int, tasks: list[PatchTask], count: int, seed: int
             drawn.extend(to_uint8(model.cascades[0].sample(generators)[-1]))
         else:
             batch = [replace(tasks[number], seed=each) for number, each in zip(numbers, seeds, strict=True)]
-            drawn.extend(InProcessExecutor(model).run(batch))
+            drawn.extend(LocalPatchExecutor(model).run(batch))
     return np.stack(drawn)
 
 

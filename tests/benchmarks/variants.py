@@ -36,7 +36,7 @@ from torch import nn
 from cdm_core import Cascade, CascadeConfig, StageConfig
 from cdm_core.networks.build import build_unet
 from cdm_core.networks.widen import widen
-from urcdm import InProcessExecutor, LevelExamples, NetworkPlan, TrainingPlan, Urcdm, sharpness
+from urcdm import LevelExamples, LocalPatchExecutor, NetworkPlan, TrainingPlan, Urcdm, sharpness
 from urcdm.config import SHARED
 from urcdm.training.examples import InTurn
 from urcdm_app import builtin
@@ -139,7 +139,7 @@ class Trainings:
 
 def patches(model: Urcdm, level: int, slide: Slide, count: int) -> tuple[Images, Images]:
     """Patches drawn from real contexts, stage after stage, and the real ones, (count, S, S, 3) each."""
-    executor, stages = InProcessExecutor(model), len(model.cascades[level].config.stages)
+    executor, stages = LocalPatchExecutor(model), len(model.cascades[level].config.stages)
     images: list[Images] = []
     for number in range(stages):
         tasks, real = patches_of(slide, model, level, count, number=number)

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
-from urcdm import Canvas, Level, RunSettings, SerialExecutor, Task, Urcdm, UrcdmConfig, generate, write_slide
+from urcdm import Level, RunSettings, SerialPatchExecutor, SlideRun, Task, Urcdm, UrcdmConfig
 from urcdm.execution.fixed_point import pack
-from urcdm.execution.patch_task import DenoiseTask
+from urcdm.execution.tasks import DenoiseTask
 from wsi_tiling import TissueRule
 
 SIZES = (64, 256, 1024)
@@ -61,7 +61,7 @@ def stand_in_model() -> Urcdm:
     return Urcdm(config, [Cascade(cascade) for cascade in cascades])
 
 
-class StandIn(SerialExecutor):
+class StandIn(SerialPatchExecutor):
     """Returns what a patch enlarges, or at the first level a made-up section."""
 
     def __init__(self, seconds: float) -> None:
@@ -106,16 +106,16 @@ def run(size: int, joint: bool, seconds: float, batches: Sequence[int], folder: 
     stages: dict[str, list[float]] = {}
     begin = time.perf_counter()
     with StandIn(seconds) as executor:
-        canvas = Canvas(folder / "canvas", settings.identity(model), model.config)
+        slide_run = SlideRun.open(folder / "canvas", model, settings)
         batch = {(level, stage): number for level in range(len(LEVELS)) for stage, number in enumerate(batches)}
-        for event in generate(model, canvas, executor, settings, batch=batch):
+        for event in slide_run.sample(executor, batch):
             now = time.perf_counter() - begin
             stage = stages.setdefault(f"{event.level} {event.image_px}", [now, now, event.total])
             stage[1] = now
             print(f"\r{event.level} {event.image_px}: {event.done}/{event.total}  {now:.0f} s", end="", file=sys.stderr)
     drawn = time.perf_counter() - begin
-    for done, total in write_slide(model, canvas, settings, folder / "slide.tiff"):
-        print(f"\rwriting: {done}/{total}   ", end="", file=sys.stderr)
+    for event in slide_run.write(folder / "slide.tiff"):
+        print(f"\rwriting: {event.done}/{event.total}   ", end="", file=sys.stderr)
     written = time.perf_counter() - begin - drawn
     print(file=sys.stderr)
     patches = sum(len(geometry.grid) for geometry in model.geometry(settings.size_l0))

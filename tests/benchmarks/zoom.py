@@ -47,7 +47,7 @@ from urcdm import (
     UrcdmConfig,
     sharpness,
 )
-from urcdm.execution.tasks import run_tasks
+from urcdm.execution.batches import run_tasks
 from urcdm.layout.context import read_context
 from wsi_tiling import ArraySlide, TissueRule, find_tiles, load_into_memory, open_slide, read_region
 

@@ -185,7 +185,7 @@ def test_an_unfinished_run_is_neither_dropped_nor_mixed_with_another(
     out = tmp_path / "slide.tiff"
     arguments = ("sample", "--model", model, "--out", out, "--size", "48", "--device", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("urcdm.write_slide", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("urcdm.SlideRun.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         stopped = run_app(*arguments)
     assert stopped.code == 130
     assert "--resume" in stopped.err

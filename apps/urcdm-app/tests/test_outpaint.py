@@ -61,7 +61,7 @@ def test_an_outpainting_goes_on_only_with_the_same_overlap_and_scale(
     run_app: RunApp, arguments: tuple[str | Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("urcdm.write_slide", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("urcdm.SlideRun.write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run_app(*arguments, "--mpp", "0.5").code == 130
     other = run_app(*arguments, "--mpp", "0.5", "--resume", "--overlap", "0.25")
     assert (other.code, "overlap = 0.125, not 0.25" in other.err) == (1, True)

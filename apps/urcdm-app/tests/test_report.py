@@ -3,21 +3,16 @@ import io
 import json
 import os
 import re
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from run_folder import FolderLock
-from urcdm import Progress, Urcdm
-from urcdm_app.errors import UsageError
-from urcdm_app.sampling.report_pictures import crop_places
-from urcdm_app.sampling.run_record import RunRecord
+from urcdm import Urcdm
 
 RunApp = Callable[..., Any]
 SIZE = "64x48"
@@ -131,7 +126,7 @@ def test_a_report_that_fails_does_not_lose_the_slide(
     sample: RunApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("urcdm.level_quality", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        patch.setattr("urcdm.SlideRun.quality", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         failed = sample()
     assert failed.code == 1
     assert "--resume" in failed.err
@@ -151,55 +146,8 @@ def test_a_run_that_was_stopped_does_not_replace_what_was_put_there_since(
     sample: RunApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("urcdm.generate", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("urcdm.SlideRun.sample", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         assert sample().code == 130
     (tmp_path / "slide.tiff").write_text("mine")
     refused = sample("--resume")
     assert (refused.code, "slide.tiff exists" in refused.err) == (1, True)
-
-
-def test_time_goes_to_the_stage_that_took_it_over_all_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-
-    def event(level: str, done: int, total: int) -> Progress:
-        return Progress(level, 16, done, total, 3)
-
-    first = RunRecord()
-    for level, done, total, at in (("low", 0, 1, 100), ("low", 1, 1, 102), ("high", 0, 9, 103), ("high", 4, 9, 111)):
-        now = at
-        first.note(event(level, done, total), tmp_path)
-    now = 500.0  # killed, a batch lost
-    second = RunRecord.load(tmp_path).continued()
-    for level, done, total, at in (("low", 1, 1, 600), ("high", 6, 9, 601), ("high", 9, 9, 607)):
-        now = at
-        second.note(event(level, done, total), tmp_path)
-    low, high = second.stages
-    assert (low.seconds, low.timed, low.patches, low.skipped) == (2, 1, 1, 3)
-    assert (high.seconds, high.timed, high.patches) == (
-        1 + 8 + 1 + 6,
-        7,
-        9,
-    )  # two patches before the kill were not told
-    assert high.seconds_per_patch == pytest.approx(16 / 7)
-    assert second.sittings == 2
-
-
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    assert RunRecord.load(tmp_path).stages == []
-    (tmp_path / "record.json").write_text('{"stages": [{}]}')
-    with pytest.raises(UsageError, match=r"record\.json is damaged"):
-        RunRecord.load(tmp_path)
-
-
-def test_places_lie_in_tissue_and_are_the_same_every_time() -> None:
-    picture = np.full((100, 200, 3), 240, np.uint8)
-    picture[20:80, 50:120] = (160, 80, 150)
-    places = crop_places(picture, 0.05)
-    assert len(set(places)) == 3
-    for x, y in places:
-        assert 50 <= 200 * x <= 120
-        assert 20 <= 100 * y <= 80
-    assert [y for _, y in places] == sorted(y for _, y in places)
-    assert crop_places(picture, 0.05) == places
-    assert crop_places(np.full((10, 10, 3), 255, np.uint8), 1.0) == [(0.5, 0.5)]

@@ -12,9 +12,7 @@ import openslide
 import pytest
 from numpy.typing import NDArray
 
-import urcdm
-from urcdm_app.errors import UsageError
-from urcdm_app.sampling import drawing
+from urcdm import ModelSource, Urcdm, WorkerError
 
 RunApp = Callable[..., Any]
 
@@ -58,8 +56,8 @@ def test_two_workers_draw_the_slide_that_one_process_draws(cluster: None, sample
 
 def test_workers_that_find_another_model_are_refused(model: Path) -> None:
     # as a worker does it; that its errors come as they are is tested with the package
-    with pytest.raises(UsageError, match="is another model than here"):
-        drawing.load_same_model(str(model), urcdm.Urcdm.load, "0123456789abcdef")
+    with pytest.raises(WorkerError, match="differs from the model on this machine"):
+        ModelSource.of(str(model), Urcdm.load, "0123456789abcdef").get()
 
 
 @pytest.mark.parametrize(
@@ -87,17 +85,17 @@ def test_without_ray_the_extra_is_named(sample: RunApp, monkeypatch: pytest.Monk
 
 def test_a_model_that_is_missing_on_a_machine_is_told_with_the_machine(model: Path, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    with pytest.raises(UsageError, match=rf"on .+: {gone}: no such folder or file"):
-        drawing.load_same_model(str(gone), urcdm.Urcdm.load, "")
+    with pytest.raises(WorkerError, match=rf"on .+: {gone}: no such folder or file"):
+        ModelSource.of(str(gone), Urcdm.load, "").get()
 
 
 def test_a_zip_is_unpacked_for_as_long_as_it_is_read(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded, unpacked = urcdm.Urcdm.load(model), tmp_path / "unpacked"
+    loaded, unpacked = Urcdm.load(model), tmp_path / "unpacked"
     unpacked.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(unpacked))
     zipped = shutil.make_archive(str(tmp_path / "model"), "zip", model)
-    found = drawing.load_same_model(zipped, urcdm.Urcdm.load, loaded.fingerprint())
+    found = ModelSource.of(zipped, Urcdm.load, loaded.fingerprint()).get()
     assert found.fingerprint() == loaded.fingerprint()
     assert not list(unpacked.iterdir())

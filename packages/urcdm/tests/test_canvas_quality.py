@@ -6,10 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from urcdm import Canvas, CanvasError, RunSettings, Urcdm, level_quality
+from urcdm import CanvasError, RunSettings, SlideRun, Urcdm
 from urcdm.canvas.canvas import StageCanvas
-from urcdm.results.canvas_quality import LevelQuality
-from urcdm.sampling.generate import open_stage
+from urcdm.results.level_quality import LevelQuality
 from wsi_tiling import TissueRule
 from wsi_tiling.region import read_region
 
@@ -28,16 +27,17 @@ def reduced(picture: Pixels, side: int) -> Pixels:
     return read_region(picture, (0, 0, *picture.shape[1::-1]), side, (0, 0, 0))
 
 
-def paint(model: Urcdm, folder: Path, low: Pixels, medium: Pixels, high: Pixels, shade: Pixels | None = None) -> Canvas:
-    """A canvas whose levels are these pictures of 16, 64 and 256 px; `shade` is added to each patch of the last."""
-    canvas = Canvas(folder, SETTINGS.identity(model), model.config)
-    for geometry, picture in zip(model.geometry(SETTINGS.size_l0), (low, medium, high), strict=True):
-        stage = open_stage(canvas, geometry, geometry.level.image_px)
-        for cell in geometry.grid:
-            x, y = geometry.grid.origin(*cell)
+def paint(
+    model: Urcdm, folder: Path, low: Pixels, medium: Pixels, high: Pixels, shade: Pixels | None = None
+) -> SlideRun:
+    """A run whose levels are these pictures of 16, 64 and 256 px; `shade` is added to each patch of the last."""
+    run = SlideRun.open(folder, model, SETTINGS)
+    for level, picture in zip(run.levels(), (low, medium, high), strict=True):
+        for cell in level.geometry.grid:
+            x, y = level.geometry.grid.origin(*cell)
             patch = picture[y : y + 16, x : x + 16]
-            stage.write(cell, patch + shade[cell] if picture is high and shade is not None else patch)
-    return canvas
+            level.picture.write(cell, patch + shade[cell] if picture is high and shade is not None else patch)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,14 @@ def model(make_model: MakeModel) -> Urcdm:
 
 
 @pytest.fixture(scope="module")
-def smooth(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> Canvas:
+def smooth(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> SlideRun:
     """A picture without patches."""
     picture = texture()
     return paint(model, tmp_path_factory.mktemp("smooth"), reduced(picture, 16), reduced(picture, 64), picture)
 
 
-def test_a_picture_without_patches_has_no_seams_and_agrees_with_itself(model: Urcdm, smooth: Canvas) -> None:
-    low, medium, high = level_quality(model, smooth, SETTINGS)
+def test_a_picture_without_patches_has_no_seams_and_agrees_with_itself(smooth: SlideRun) -> None:
+    low, medium, high = smooth.quality()
     assert (low.seam_columns, low.seam_rows, low.coherence, low.glass_step) == (None,) * 4
     assert (low.sampled, medium.sampled, high.sampled) == (1, 25, 441)
     assert high.looked_at == 441
@@ -66,7 +66,7 @@ def test_a_picture_without_patches_has_no_seams_and_agrees_with_itself(model: Ur
 
 def test_every_pixel_counts_once(model: Urcdm, tmp_path: Path) -> None:
     picture = texture(sigma=1)
-    high = level_quality(model, paint(model, tmp_path, picture, picture, picture), SETTINGS)[-1]
+    high = paint(model, tmp_path, picture, picture, picture).quality()[-1]
     assert high.sharpness == pytest.approx(float(np.abs(np.diff(picture.astype(np.float32).mean(axis=2))).mean()))
 
 
@@ -75,8 +75,8 @@ def test_patches_of_other_shades_show_by_as_much_as_they_differ(make_model: Make
     y, x = np.mgrid[:SIDE, :SIDE]
     chequered = np.repeat(np.where((x + y) % 2, 110, 100)[..., None], 3, axis=2).astype(np.uint8)
     darker_columns = np.broadcast_to(np.where(np.arange(16) % 2, 30, 0).astype(np.uint8), (16, 16))
-    canvas = paint(model, tmp_path, chequered, chequered, chequered, darker_columns)
-    high = level_quality(model, canvas, SETTINGS)[-1]
+    run = paint(model, tmp_path, chequered, chequered, chequered, darker_columns)
+    high = run.quality()[-1]
     # steps of 10 everywhere; at 15 borders 30 more or less 10, as the two shades meet
     assert high.seam_columns == pytest.approx(3, abs=0.05)
     assert high.seam_rows == 1
@@ -84,8 +84,8 @@ def test_patches_of_other_shades_show_by_as_much_as_they_differ(make_model: Make
 
 def test_another_picture_in_a_level_does_not_agree(model: Urcdm, tmp_path: Path) -> None:
     picture = texture()
-    canvas = paint(model, tmp_path, reduced(picture, 16), reduced(texture(seed=1), 64), picture)
-    _, medium, high = level_quality(model, canvas, SETTINGS)
+    run = paint(model, tmp_path, reduced(picture, 16), reduced(texture(seed=1), 64), picture)
+    _, medium, high = run.quality()
     assert medium.coherence is not None and medium.coherence < 0  # noqa: PT018
     assert high.coherence is not None and high.coherence < 0  # noqa: PT018
 
@@ -99,14 +99,13 @@ def half_glass(make_model: MakeModel, folder: Path, glass: int) -> tuple[LevelQu
         np.where(left, tint, np.array([shade] * 3)).repeat(SIDE, axis=0).astype(np.uint8) for shade in (230, glass)
     )
     medium = reduced(low, 64)
-    canvas = paint(model, folder, reduced(low, 16), medium, low)
-    geometry = model.geometry(SETTINGS.size_l0)[-1]
-    stage = open_stage(canvas, geometry, 16)
-    for cell in geometry.grid:
-        x, y = geometry.grid.origin(*cell)
+    run = paint(model, folder, reduced(low, 16), medium, low)
+    level = run.levels()[-1]
+    for cell in level.geometry.grid:
+        x, y = level.geometry.grid.origin(*cell)
         if x < 104:  # a patch that holds tissue, or lies less than two pixels of the level above beside it
-            stage.write(cell, high[y : y + 16, x : x + 16])
-    return level_quality(model, canvas, SETTINGS)
+            level.picture.write(cell, high[y : y + 16, x : x + 16])
+    return run.quality()
 
 
 def test_another_colour_of_the_glass_shows_and_is_no_seam(make_model: MakeModel, tmp_path: Path) -> None:
@@ -116,9 +115,7 @@ def test_another_colour_of_the_glass_shows_and_is_no_seam(make_model: MakeModel,
     assert same.seam_columns == darker.seam_columns
 
 
-def test_few_patches_are_looked_at_and_always_the_same(
-    model: Urcdm, smooth: Canvas, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_patches_are_looked_at_and_always_the_same(smooth: SlideRun, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[int, int, int, int]] = []
     whole = StageCanvas.picture
 
@@ -128,9 +125,9 @@ def test_few_patches_are_looked_at_and_always_the_same(
         return whole(self, *window)
 
     monkeypatch.setattr(StageCanvas, "picture", spy)
-    first = level_quality(model, smooth, SETTINGS, most_px=10 * 16 * 16)
+    first = smooth.quality(most_px=10 * 16 * 16)
     windows, read[:] = list(read), []
-    assert level_quality(model, smooth, SETTINGS, most_px=10 * 16 * 16) == first
+    assert smooth.quality(most_px=10 * 16 * 16) == first
     assert read == windows
     assert first[-1].looked_at == 10
     assert len(windows) == 20  # for steps, and for coherence
@@ -139,6 +136,6 @@ def test_few_patches_are_looked_at_and_always_the_same(
 
 
 def test_a_canvas_that_is_not_finished_is_refused(model: Urcdm, tmp_path: Path) -> None:
-    canvas = Canvas(tmp_path, SETTINGS.identity(model), model.config)
+    run = SlideRun.open(tmp_path, model, SETTINGS)
     with pytest.raises(CanvasError, match="level 'low' is not finished"):
-        level_quality(model, canvas, SETTINGS)
+        run.quality()

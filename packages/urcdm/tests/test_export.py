@@ -6,40 +6,35 @@ import openslide
 import pytest
 from PIL import Image
 
-from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate, write_preview, write_slide
-from urcdm.sampling.generate import open_stage
+from urcdm import LocalPatchExecutor, RunSettings, SlideRun, Urcdm, WriteEvent, write_preview
 from wsi_tiling import SlideError, slide_files
 
 SIZE_L0 = (128, 75)
 
 
 @pytest.fixture(scope="module")
-def drawn(make_model: Callable[..., Urcdm], tmp_path_factory: pytest.TempPathFactory) -> tuple[Urcdm, Canvas]:
-    model, settings = make_model(), RunSettings(SIZE_L0, steps=1)
-    canvas = Canvas(tmp_path_factory.mktemp("drawn"), settings.identity(model), model.config)
-    for _ in generate(model, canvas, InProcessExecutor(model), settings, batch=32):
+def drawn(make_model: Callable[..., Urcdm], tmp_path_factory: pytest.TempPathFactory) -> SlideRun:
+    run = SlideRun.open(tmp_path_factory.mktemp("drawn"), make_model(), RunSettings(SIZE_L0, steps=1))
+    for _ in run.sample(LocalPatchExecutor(run.model), batch=32):
         pass
-    return model, canvas
+    return run
 
 
-def test_openslide_opens_the_slide_with_its_scale_and_pixels(drawn: tuple[Urcdm, Canvas], tmp_path: Path) -> None:
-    model, canvas = drawn
+def test_openslide_opens_the_slide_with_its_scale_and_pixels(drawn: SlideRun, tmp_path: Path) -> None:
     path = tmp_path / "slide.tiff"
-    *_, last = write_slide(model, canvas, RunSettings(SIZE_L0, steps=1), path, description="drawn by a test")
-    assert last == (1, 1)
+    *_, last = drawn.write(path, description="drawn by a test")
+    assert last == WriteEvent(1, 1)
     slide = openslide.OpenSlide(path)
     assert slide.dimensions == SIZE_L0
     assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.5)
     assert slide.properties["openslide.comment"] == "drawn by a test"
-    geometry = model.geometry(SIZE_L0)[-1]
-    drawn_pixels = open_stage(canvas, geometry, 16).picture(0, 0, *SIZE_L0).astype(int)
+    drawn_pixels = drawn.levels()[-1].picture.picture(0, 0, *SIZE_L0).astype(int)
     pixels = np.asarray(slide.read_region((0, 0), 0, SIZE_L0).convert("RGB")).astype(int)
     assert np.abs(pixels - drawn_pixels).mean() < 12  # noise of random weights is the hardest picture for JPEG
 
 
-def test_the_preview_keeps_the_shape_of_the_slide(drawn: tuple[Urcdm, Canvas], tmp_path: Path) -> None:
-    model, canvas = drawn
-    for _ in write_slide(model, canvas, RunSettings(SIZE_L0, steps=1), tmp_path / "slide.tiff"):
+def test_the_preview_keeps_the_shape_of_the_slide(drawn: SlideRun, tmp_path: Path) -> None:
+    for _ in drawn.write(tmp_path / "slide.tiff"):
         pass
     write_preview(tmp_path / "slide.tiff", tmp_path / "slide.png", longest_px=64)
     with Image.open(tmp_path / "slide.png") as preview:
@@ -49,10 +44,9 @@ def test_the_preview_keeps_the_shape_of_the_slide(drawn: tuple[Urcdm, Canvas], t
     assert sorted(p.name for p in tmp_path.iterdir()) == ["slide.png", "slide.tiff"]
 
 
-def test_a_slide_that_exists_is_not_replaced_unasked(drawn: tuple[Urcdm, Canvas], tmp_path: Path) -> None:
-    model, canvas = drawn
+def test_a_slide_that_exists_is_not_replaced_unasked(drawn: SlideRun, tmp_path: Path) -> None:
     path = tmp_path / "slide.tiff"
     path.write_text("mine")
     with pytest.raises(SlideError, match="exists"):
-        list(write_slide(model, canvas, RunSettings(SIZE_L0, steps=1), path))
+        list(drawn.write(path))
     assert path.read_text() == "mine"

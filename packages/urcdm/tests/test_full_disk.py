@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from urcdm import Canvas, CanvasError, InProcessExecutor, RunSettings, Urcdm, generate
-from urcdm.sampling.generate import open_stage
+from urcdm import CanvasError, LocalPatchExecutor, RunSettings, SlideRun, Urcdm
 
 SIZE_L0 = (48, 32)
 MakeModel = Callable[..., Urcdm]
@@ -34,12 +33,12 @@ def wanted(model: Urcdm, settings: RunSettings, tmp_path_factory: pytest.TempPat
 
 def draw(model: Urcdm, folder: Path, settings: RunSettings, events: int | None = None) -> NDArray[np.uint8]:
     """Draws a slide one patch at a time; leaves it after so many events."""
-    canvas = Canvas(folder, settings.identity(model), model.config)
-    for number, _ in enumerate(generate(model, canvas, InProcessExecutor(model), settings, batch=1)):
+    run = SlideRun.open(folder, model, settings, resume=True)
+    for number, _ in enumerate(run.sample(LocalPatchExecutor(model), batch=1)):
         if number == events:
             break
-    geometry = model.geometry(SIZE_L0)[-1]
-    return open_stage(canvas, geometry, geometry.level.image_px).picture(0, 0, *geometry.canvas_px)
+    picture = run.levels()[-1].picture
+    return picture.picture(0, 0, *picture.size_px)
 
 
 def files(folder: Path) -> set[Path]:
@@ -114,8 +113,8 @@ def test_a_begin_that_was_killed_is_no_canvas_of_another(model: Urcdm, tmp_path:
     folder.mkdir()
     (folder / "zarr.0123456789abcdef.partial").write_bytes(b"{")
     settings = RunSettings(SIZE_L0)
-    Canvas(folder, settings.identity(model), model.config)
-    Canvas(folder, settings.identity(model), model.config)
+    for _ in range(2):
+        SlideRun.open(folder, model, settings, resume=True)
 
 
 @pytest.mark.parametrize("name", ["zarr.json", "high-16/zarr.json"])

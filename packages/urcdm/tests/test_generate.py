@@ -6,23 +6,21 @@ import pytest
 from numpy.typing import NDArray
 
 from urcdm import (
-    Canvas,
     CanvasError,
-    InProcessExecutor,
+    LocalPatchExecutor,
     PatchTask,
-    Progress,
     RunSettings,
+    SampleEvent,
+    SlideRun,
     Urcdm,
-    generate,
 )
-from urcdm.sampling.generate import open_stage
 from wsi_tiling import TissueRule
 
 SIZE_L0 = (96, 64)
 MakeModel = Callable[..., Urcdm]
 
 
-class Dies(InProcessExecutor):
+class Dies(LocalPatchExecutor):
     """An executor that fails after some batches."""
 
     def __init__(self, model: Urcdm, batches: int) -> None:
@@ -37,14 +35,12 @@ class Dies(InProcessExecutor):
 
 
 def draw(
-    model: Urcdm, folder: Path, batch: int = 8, executor: InProcessExecutor | None = None, **settings: int
-) -> tuple[NDArray[np.uint8], list[Progress]]:
-    run = RunSettings(SIZE_L0, **settings)
-    canvas = Canvas(folder, run.identity(model), model.config)
-    events = list(generate(model, canvas, executor or InProcessExecutor(model), run, batch=batch))
-    geometry = model.geometry(SIZE_L0)[-1]
-    picture = open_stage(canvas, geometry, geometry.level.image_px)
-    return picture.picture(0, 0, *geometry.canvas_px), events
+    model: Urcdm, folder: Path, batch: int = 8, executor: LocalPatchExecutor | None = None, **settings: int
+) -> tuple[NDArray[np.uint8], list[SampleEvent]]:
+    run = SlideRun.open(folder, model, RunSettings(SIZE_L0, **settings), resume=True)
+    events = list(run.sample(executor or LocalPatchExecutor(model), batch))
+    picture = run.levels()[-1].picture
+    return picture.picture(0, 0, *picture.size_px), events
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +63,7 @@ def test_a_seed_is_a_slide(model: Urcdm, slide: NDArray[np.uint8], tmp_path: Pat
 def test_neither_the_batch_nor_its_parts_change_the_slide(
     model: Urcdm, slide: NDArray[np.uint8], tmp_path: Path, batch: int, parts: int
 ) -> None:
-    other, _ = draw(model, tmp_path, batch, InProcessExecutor(model, parts=parts))
+    other, _ = draw(model, tmp_path, batch, LocalPatchExecutor(model, parts=parts))
     assert np.abs(other.astype(int) - slide).max() <= 1
 
 
@@ -93,19 +89,19 @@ def test_progress_counts_every_stage_to_its_end(model: Urcdm, tmp_path: Path) ->
 
 @pytest.mark.parametrize("settings", [{"seed": 1}, {"steps": 2}, {"resample": 2}])
 def test_another_slide_is_not_drawn_on_the_same_canvas(model: Urcdm, tmp_path: Path, settings: dict[str, int]) -> None:
-    Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
+    SlideRun.open(tmp_path, model, RunSettings(SIZE_L0))
     with pytest.raises(CanvasError, match=next(iter(settings))):
         draw(model, tmp_path, **settings)
 
 
 def test_another_model_does_not_go_on_with_a_canvas(model: Urcdm, make_model: MakeModel, tmp_path: Path) -> None:
-    Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
+    SlideRun.open(tmp_path, model, RunSettings(SIZE_L0))
     with pytest.raises(CanvasError, match="model = "):
         draw(make_model(weights=1), tmp_path)
 
 
 def test_patches_without_tissue_are_not_sampled(make_model: MakeModel, tmp_path: Path) -> None:
-    class Counts(InProcessExecutor):
+    class Counts(LocalPatchExecutor):
         def __init__(self, model: Urcdm) -> None:
             super().__init__(model)
             self.sampled: list[PatchTask] = []
@@ -124,9 +120,8 @@ def test_patches_without_tissue_are_not_sampled(make_model: MakeModel, tmp_path:
 def test_patches_hold_their_neighbours_where_they_overlap(model: Urcdm, tmp_path: Path) -> None:
     """A network that knows nothing still joins: patches agree more in their overlap than unrelated pixels do."""
     draw(model, tmp_path)
-    geometry = model.geometry(SIZE_L0)[-1]
-    canvas = Canvas(tmp_path, RunSettings(SIZE_L0).identity(model), model.config)
-    patches = open_stage(canvas, geometry, 16)
+    level = SlideRun.open(tmp_path, model, RunSettings(SIZE_L0), resume=True).levels()[-1]
+    geometry, patches = level.geometry, level.picture
     left, right = patches.store.load((0, 0)), patches.store.load((0, 1))
     overlap = 16 - geometry.grid.xs[1]
     apart = np.abs(left[:, -overlap:].astype(int) - right[:, :overlap]).mean()

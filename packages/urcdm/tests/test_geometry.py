@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from urcdm import Canvas, Level, PatchTask, RunSettings, SerialExecutor, SlideSizeError, Urcdm, generate
+from urcdm import Level, PatchTask, RunSettings, SerialPatchExecutor, SlideRun, SlideSizeError, Urcdm
 from urcdm.layout.geometry import LevelGeometry, plan_geometry
-from urcdm.sampling.generate import open_stage
 from wsi_tiling import TissueRule
 
 GREY_A_PIXEL = 12.0
@@ -24,7 +23,7 @@ QUARTERS = (Level("low", 256, 16), Level("medium", 64, 16), Level("high", 16, 16
 UNEVEN = (Level("low", 400, 16), Level("medium", 65, 16), Level("high", 12, 16))  # as in the study: no whole zoom
 
 
-class MapMaker(SerialExecutor):
+class MapMaker(SerialPatchExecutor):
     """Draws the map at the first level, and at the others what the context shows of the patch's own place."""
 
     def run(self, tasks: Sequence[PatchTask]) -> list[NDArray[np.uint8]]:
@@ -43,13 +42,11 @@ def model(make_model: Callable[..., Urcdm]) -> Urcdm:
 
 
 def draw(model: Urcdm, size_l0: tuple[int, int], folder: Path) -> tuple[NDArray[np.uint8], LevelGeometry]:
-    settings = RunSettings(size_l0)
-    canvas = Canvas(folder, settings.identity(model), model.config)
-    for _ in generate(model, canvas, MapMaker(), settings):
+    run = SlideRun.open(folder, model, RunSettings(size_l0))
+    for _ in run.sample(MapMaker()):
         pass
-    geometry = model.geometry(size_l0)[-1]
-    picture = open_stage(canvas, geometry, geometry.level.image_px)
-    return picture.picture(0, 0, *geometry.canvas_px), geometry
+    level = run.levels()[-1]
+    return level.picture.picture(0, 0, *level.geometry.canvas_px), level.geometry
 
 
 @pytest.mark.parametrize("levels", [QUARTERS, UNEVEN], ids=["quarters", "uneven"])

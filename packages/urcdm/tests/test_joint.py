@@ -14,20 +14,19 @@ from cdm_core import SamplingConfig, sample
 from cdm_core.diffusion.schedule import Schedule
 from urcdm import (
     Canvas,
-    InProcessExecutor,
+    LocalPatchExecutor,
     PatchTask,
     RunSettings,
-    SerialExecutor,
+    SerialPatchExecutor,
+    SlideRun,
     Task,
     Urcdm,
-    generate,
 )
 from urcdm.canvas.patch_store import PatchStore
 from urcdm.execution import conditions
 from urcdm.execution.fixed_point import pack, unpack
-from urcdm.execution.patch_task import DenoiseTask
+from urcdm.execution.tasks import DenoiseTask
 from urcdm.sampling import joint
-from urcdm.sampling.generate import open_stage
 from urcdm.sampling.level_run import LevelRun
 from urcdm.sampling.place_noise import noise_key, place_noise
 from wsi_tiling import TissueRule
@@ -57,20 +56,23 @@ def small_slide(model: Urcdm, tmp_path_factory: pytest.TempPathFactory) -> NDArr
 def draw(
     model: Urcdm,
     folder: Path,
-    executor: SerialExecutor | None = None,
+    executor: SerialPatchExecutor | None = None,
     batch: int = 8,
     size: tuple[int, int] = SIZE_L0,
     **settings: Any,
 ) -> NDArray[np.uint8]:
-    run = RunSettings(size, joint=True, **settings)
-    canvas = Canvas(folder, run.identity(model), model.config)
-    for _ in generate(model, canvas, executor or InProcessExecutor(model), run, batch=batch):
+    run = SlideRun.open(folder, model, RunSettings(size, joint=True, **settings), resume=True)
+    for _ in run.sample(executor or LocalPatchExecutor(model), batch):
         pass
-    geometry = model.geometry(size)[-1]
-    return open_stage(canvas, geometry, geometry.level.image_px).picture(0, 0, *geometry.canvas_px)
+    picture = run.levels()[-1].picture
+    return picture.picture(0, 0, *picture.size_px)
 
 
-class Shrinks(SerialExecutor):
+def levels(model: Urcdm, folder: Path) -> tuple[LevelRun, ...]:
+    return SlideRun.open(folder, model, RunSettings(SIZE_L0, joint=True), resume=True).levels()
+
+
+class Shrinks(SerialPatchExecutor):
     """A network that takes every window for the sum of a known picture and noise, and is wrong by its place in it."""
 
     def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
@@ -96,9 +98,8 @@ def test_it_is_the_one_loop_run_over_the_whole_canvas(
     model = make_model(sampling=SamplingConfig(steps=5, method=sampling[0], eta=sampling[1], lowres_noise=0.1))
     found = draw(model, tmp_path, Shrinks())
 
-    geometry = model.geometry(SIZE_L0)[-1]
-    canvas = Canvas(tmp_path / "geometry", {}, model.config)
-    mosaic = open_stage(canvas, geometry, 16).mosaic
+    level = levels(model, tmp_path)[-1]
+    geometry, mosaic = level.geometry, level.picture.mosaic
     width, height = mosaic.size_px
 
     def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -127,8 +128,7 @@ def test_noise_of_every_step_is_that_of_its_place(make_model: MakeModel, tmp_pat
     """A stochastic solver gives patches the same noise where they overlap: windows of one picture stay that."""
     model = make_model(sampling=SamplingConfig(steps=4, method="ddpm", lowres_noise=0.1))
     draw(model, tmp_path, Shrinks())
-    geometry = model.geometry(SIZE_L0)[-1]
-    picture = open_stage(Canvas(tmp_path, RunSettings(SIZE_L0, joint=True).identity(model), model.config), geometry, 16)
+    picture = levels(model, tmp_path)[-1].picture
     left, right = picture.store.load((0, 0)), picture.store.load((0, 1))
     overlap = 16 - picture.mosaic.xs[1]
     assert np.abs(left[:, -overlap:].astype(int) - right[:, :overlap]).max() <= 1
@@ -141,7 +141,7 @@ def test_the_batch_does_not_change_the_slide(
     assert np.abs(draw(model, tmp_path, batch=batch).astype(int) - slide).max() <= 1
 
 
-class Dies(InProcessExecutor):
+class Dies(LocalPatchExecutor):
     def __init__(self, model: Urcdm, batches: int) -> None:
         super().__init__(model)
         self.left = batches
@@ -181,10 +181,8 @@ TISSUE, GLASS = np.array([0.4, -0.4, 0.3]), np.array([0.9, 0.9, 0.9])
 def test_patches_without_tissue_hold_their_share_of_the_overlaps(make_model: MakeModel, tmp_path: Path) -> None:
     model = make_model(tissue=TissueRule(min_hue=0.5, min_saturation=0.05))
     draw(model, tmp_path, HalfGlass())
-    geometries = model.geometry(SIZE_L0)
-    canvas = Canvas(tmp_path, RunSettings(SIZE_L0, joint=True).identity(model), model.config)
-    medium, high = (open_stage(canvas, geometry, 16) for geometry in geometries[1:])
-    level = LevelRun(model, 2, geometries, medium, 0)
+    level = levels(model, tmp_path)[-1]
+    high = level.picture
     assert level.skipped
     assert level.order.sampled
 
@@ -253,9 +251,9 @@ def test_what_was_saved_is_not_predicted_again(
 def test_conditions_and_their_noise_are_made_once_for_all_steps(
     model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(level: LevelRun, stage: int, cell: tuple[int, int], below: Any) -> PatchTask:
+    def read(level: LevelRun, stage: int, cell: tuple[int, int]) -> PatchTask:
         reads[level.number, stage, cell] += 1
-        return own_read(level, stage, cell, below)
+        return own_read(level, stage, cell)
 
     def draw_noise(shape: tuple[int, ...], generators: list[torch.Generator], device: torch.device) -> torch.Tensor:
         images.append(len(generators))

@@ -10,8 +10,7 @@ import torch
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig
 from cdm_core.config import Betas, LatentUnetConfig
-from urcdm import Canvas, InProcessExecutor, RunSettings, Urcdm, generate
-from urcdm.sampling.generate import open_stage
+from urcdm import LocalPatchExecutor, RunSettings, SlideRun, Urcdm
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="latent stages need diffusers"),
@@ -50,12 +49,10 @@ def model(make_model: MakeModel) -> Urcdm:
 
 
 def drawn(model: Urcdm, folder: Path, batch: int, joint: bool = False) -> np.ndarray:
-    settings = RunSettings((80, 48), joint=joint)
-    canvas = Canvas(folder, settings.identity(model), model.config)
-    *_, last = generate(model, canvas, InProcessExecutor(model), settings, batch=batch)
+    run = SlideRun.open(folder, model, RunSettings((80, 48), joint=joint))
+    *_, last = run.sample(LocalPatchExecutor(model), batch)
     assert last.done == last.total
-    geometry = model.geometry(settings.size_l0)[1]
-    picture = open_stage(canvas, geometry, 16)
+    picture = run.levels()[1].picture
     return picture.picture(0, 0, *picture.size_px)
 
 

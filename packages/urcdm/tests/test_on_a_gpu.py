@@ -11,7 +11,7 @@ import torch
 from cdm_core import SamplingConfig
 from cdm_core.stages.inference import prepare_for_sampling
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
-from urcdm import DenoiseTask, InProcessExecutor, PatchTask, PreparedBatch, Urcdm
+from urcdm import DenoiseTask, LocalPatchExecutor, PatchTask, PreparedBatch, Urcdm
 from urcdm.execution.conditions import KeptConditions
 
 MakeModel = Callable[..., Urcdm]
@@ -42,7 +42,7 @@ def on_gpu(model: Urcdm) -> Urcdm:
     return model.to("cuda")
 
 
-class Counts(InProcessExecutor):
+class Counts(LocalPatchExecutor):
     """Notes after each batch how often the device has been waited for, and when batches were prepared."""
 
     def __init__(self, model: Urcdm, gpu: GpuRecord) -> None:

@@ -13,21 +13,19 @@ import pytest
 from numpy.typing import NDArray
 
 from urcdm import (
-    Canvas,
-    Executor,
-    InProcessExecutor,
-    RayExecutor,
+    LocalPatchExecutor,
+    PatchExecutor,
+    RayPatchExecutor,
     RunSettings,
-    SerialExecutor,
+    SerialPatchExecutor,
+    SlideRun,
     Task,
     Urcdm,
     WorkerError,
-    generate,
 )
 from urcdm.execution import on_ray
 from urcdm.execution.on_ray import share_of_cpus
-from urcdm.execution.patch_task import stage_of
-from urcdm.sampling.generate import open_stage
+from urcdm.execution.tasks import stage_of
 
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else, under `uv run`, workers get environments of their own
 ray = pytest.importorskip("ray", reason="the extra urcdm[ray] is not installed")
@@ -48,21 +46,20 @@ def model(make_model: Callable[..., Urcdm]) -> Urcdm:
     return make_model()
 
 
-def draw(model: Urcdm, folder: Path, executor: Executor, batch: int, joint: bool = False) -> NDArray[np.uint8]:
-    run = RunSettings(SIZE_L0, joint=joint)
-    canvas = Canvas(folder, run.identity(model), model.config)
-    for _ in generate(model, canvas, executor, run, batch=batch):
+def draw(model: Urcdm, folder: Path, executor: PatchExecutor, batch: int, joint: bool = False) -> NDArray[np.uint8]:
+    run = SlideRun.open(folder, model, RunSettings(SIZE_L0, joint=joint), resume=True)
+    for _ in run.sample(executor, batch):
         pass
-    geometry = model.geometry(SIZE_L0)[-1]
-    return open_stage(canvas, geometry, geometry.level.image_px).picture(0, 0, *geometry.canvas_px)
+    picture = run.levels()[-1].picture
+    return picture.picture(0, 0, *picture.size_px)
 
 
-class Mortal(SerialExecutor):
+class Mortal(SerialPatchExecutor):
     """A worker whose process is killed while it works on a batch, if there is a file that says so."""
 
     def __init__(self, folder: Path, death: Path) -> None:
         super().__init__()
-        self.inner, self.death = InProcessExecutor(Urcdm.load(folder)), death
+        self.inner, self.death = LocalPatchExecutor(Urcdm.load(folder)), death
 
     def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
         if self.death.exists() and stage_of(tasks[0]) == (2, 0):
@@ -77,10 +74,10 @@ def test_two_workers_draw_the_slide_of_one_process_and_so_they_do_when_one_is_ki
     model.save(tmp_path / "model")
     death = tmp_path / "death"
     wanted = {
-        joint: draw(model, tmp_path / f"one-{joint}", InProcessExecutor(model), 8, joint) for joint in (False, True)
+        joint: draw(model, tmp_path / f"one-{joint}", LocalPatchExecutor(model), 8, joint) for joint in (False, True)
     }
-    with RayExecutor(workers=2) as executor:
-        executor.use(partial(Mortal, tmp_path / "model", death))
+    with RayPatchExecutor(workers=2) as executor:
+        executor.start(partial(Mortal, tmp_path / "model", death))
         for batch, joint, killed in ((1, False, 0), (4, True, 0), (3, False, 1)):
             if killed:
                 death.touch()
@@ -89,7 +86,7 @@ def test_two_workers_draw_the_slide_of_one_process_and_so_they_do_when_one_is_ki
             assert executor.lost == killed
 
 
-class Fails(SerialExecutor):
+class Fails(SerialPatchExecutor):
     """A worker that raises an error at its first batch, and dies at its second."""
 
     def __init__(self) -> None:
@@ -108,10 +105,10 @@ def test_errors_of_workers_come_as_they_are_and_a_deadly_batch_ends_the_run(
     cluster: None, model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_ray, "MOST_LOST", 1)
-    with RayExecutor(workers=1) as executor:
+    with RayPatchExecutor(workers=1) as executor:
         with pytest.raises(ValueError, match="invalid literal"):
-            executor.use(partial(int, "x"))
-        executor.use(Fails)
+            executor.start(partial(int, "x"))
+        executor.start(Fails)
         with pytest.raises(KeyError, match="what it cannot do"):
             draw(model, tmp_path / "error", executor, 2)
         assert executor.lost == 0
@@ -126,4 +123,4 @@ def test_a_worker_gets_no_more_cpus_than_a_machine_has() -> None:
 
 def test_more_workers_than_processors_are_refused(cluster: None) -> None:
     with pytest.raises(WorkerError, match="wanted 1 to 2 workers"):
-        RayExecutor(workers=3)
+        RayPatchExecutor(workers=3)

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cdm_core import Cascade
-from urcdm import Canvas, InProcessExecutor, RunSettings, SettingsError, SlideSizeError, Urcdm, generate, outpainting
-from urcdm.execution.tasks import run_tasks
-from urcdm.sampling.generate import open_stage
+from urcdm import LocalPatchExecutor, RunSettings, SettingsError, SlideRun, SlideSizeError, Urcdm, outpainting
+from urcdm.execution.batches import run_tasks
 
 SIZE = (40, 30)
 MakeModel = Callable[..., Urcdm]
@@ -23,7 +22,7 @@ def cascade(make_model: MakeModel) -> Cascade:
     return make_model().cascades[0]
 
 
-class Watches(InProcessExecutor):
+class Watches(LocalPatchExecutor):
     """Notes every task."""
 
     def __init__(self, model: Urcdm) -> None:
@@ -36,12 +35,11 @@ class Watches(InProcessExecutor):
 
 
 def draw(model: Urcdm, folder: Path, *, joint: bool = False) -> tuple[NDArray[np.uint8], Watches]:
-    settings, executor = RunSettings(SIZE, joint=joint), Watches(model)
-    canvas = Canvas(folder, settings.identity(model), model.config)
-    for _ in generate(model, canvas, executor, settings, batch=4):
+    run, executor = SlideRun.open(folder, model, RunSettings(SIZE, joint=joint)), Watches(model)
+    for _ in run.sample(executor, batch=4):
         pass
-    (geometry,) = model.geometry(SIZE)
-    return open_stage(canvas, geometry, 16).picture(0, 0, *geometry.canvas_px), executor
+    picture = run.levels()[-1].picture
+    return picture.picture(0, 0, *picture.size_px), executor
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -71,16 +69,14 @@ def test_patches_hold_what_their_neighbours_drew(cascade: Cascade, tmp_path: Pat
 
 
 def test_a_slide_of_one_patch_is_the_cascades_own_image(cascade: Cascade, tmp_path: Path) -> None:
-    model, settings = outpainting(cascade, mpp=0.5), RunSettings((16, 16))
-    canvas = Canvas(tmp_path, settings.identity(model), model.config)
-    executor = Watches(model)
-    for _ in generate(model, canvas, executor, settings):
+    model = outpainting(cascade, mpp=0.5)
+    run, executor = SlideRun.open(tmp_path, model, RunSettings((16, 16))), Watches(model)
+    for _ in run.sample(executor):
         pass
-    (geometry,) = model.geometry((16, 16))
     seeds = [torch.Generator().manual_seed(executor.tasks[0].seed)]
     first = cascade.sample(seeds)[0]
     wanted = (first[0].permute(1, 2, 0).numpy() * 255).round()
-    assert np.abs(open_stage(canvas, geometry, 8).picture(0, 0, 8, 8) - wanted).max() <= 1
+    assert np.abs(run.levels()[0].stage(0).picture(0, 0, 8, 8) - wanted).max() <= 1
 
 
 def test_a_slide_may_be_larger_than_a_field_but_not_empty(cascade: Cascade) -> None:

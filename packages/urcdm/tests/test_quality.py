@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from urcdm import coherence, seam, sharpness
-from urcdm.results.quality import CoherenceSum, StepSum
+from urcdm.results.picture_quality import CoherenceSum, StepSum
 
 
 def texture(side: int, sigma: float, seed: int = 0) -> NDArray[np.uint8]:

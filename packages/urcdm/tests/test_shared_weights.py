@@ -11,7 +11,7 @@ import torch
 from cdm_core import Cascade, CascadeConfig, TrainingConfig
 from urcdm import Level, LevelExamples, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig
 from urcdm.config import SHARED
-from urcdm.execution.tasks import run_tasks
+from urcdm.execution.batches import run_tasks
 from urcdm.training.examples import InTurn
 from wsi_tiling import ArraySlide, TileTable, TissueRule, find_tiles
 

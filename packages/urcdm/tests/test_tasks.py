@@ -11,21 +11,20 @@ from numpy.typing import NDArray
 from cdm_core import Cascade
 from cdm_core.stages.inference import prepare_for_sampling
 from urcdm import (
-    Canvas,
     CanvasError,
     DenoiseTask,
-    InProcessExecutor,
+    LocalPatchExecutor,
     PatchTask,
     RunSettings,
+    SlideRun,
     StageKey,
     Task,
     Urcdm,
-    generate,
     stage_batch,
 )
-from urcdm.execution import conditions, executors
+from urcdm.execution import conditions, executors, work
+from urcdm.execution.batches import PatchBatch, prepare_batch, run_tasks
 from urcdm.execution.conditions import KeptConditions
-from urcdm.execution.tasks import PatchBatch, prepare_batch, run_tasks
 
 MakeModel = Callable[..., Urcdm]
 STAGES = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
@@ -70,8 +69,8 @@ def test_batches_are_filled_up_without_changing_what_is_drawn(
     model: Urcdm, sampled: list[list[PatchTask]], count: int
 ) -> None:
     tasks = patches(count)
-    wanted = InProcessExecutor(model).run(tasks)
-    found = InProcessExecutor(model, full={HIGH: 4}, parts=2).run(tasks)  # of one size, so in one part
+    wanted = LocalPatchExecutor(model).run(tasks)
+    found = LocalPatchExecutor(model, full={HIGH: 4}, parts=2).run(tasks)  # of one size, so in one part
     assert [len(batch) for batch in sampled] == [count, 4]
     assert len(found) == count
     for one, other in zip(found, wanted, strict=True):
@@ -79,10 +78,9 @@ def test_batches_are_filled_up_without_changing_what_is_drawn(
 
 
 def test_every_stage_may_have_its_own_batch(model: Urcdm, sampled: list[list[PatchTask]], tmp_path: Path) -> None:
-    settings = RunSettings((64, 64), steps=1)
+    run = SlideRun.open(tmp_path, model, RunSettings((64, 64), steps=1))
     sizes = {key: number + 1 for number, key in enumerate(STAGES)}
-    canvas = Canvas(tmp_path, settings.identity(model), model.config)
-    for _ in generate(model, canvas, InProcessExecutor(model, full={(1, 1): 4}), settings, batch=sizes):
+    for _ in run.sample(LocalPatchExecutor(model, full={(1, 1): 4}), sizes):
         pass
     largest: dict[StageKey, int] = {}
     for batch in sampled:
@@ -92,11 +90,10 @@ def test_every_stage_may_have_its_own_batch(model: Urcdm, sampled: list[list[Pat
 
 
 def test_two_precisions_do_not_meet_on_a_canvas(model: Urcdm, tmp_path: Path) -> None:
-    settings = RunSettings((64, 64), precision="bf16")
-    Canvas(tmp_path, settings.identity(model), model.config)
-    Canvas(tmp_path, settings.identity(model), model.config)
+    for _ in range(2):
+        SlideRun.open(tmp_path, model, RunSettings((64, 64), precision="bf16"), resume=True)
     with pytest.raises(CanvasError, match="precision = bf16, not fp32"):
-        Canvas(tmp_path, RunSettings((64, 64)).identity(model), model.config)
+        SlideRun.open(tmp_path, model, RunSettings((64, 64)), resume=True)
 
 
 def test_a_model_in_bf16_has_a_fingerprint(make_model: MakeModel) -> None:
@@ -120,10 +117,10 @@ def test_the_batch_of_a_stage_is_measured_with_its_true_shapes(
 
 
 def test_measuring_leaves_no_trace(model: Urcdm) -> None:
-    wanted: Any = InProcessExecutor(model).run(patches(2))
+    wanted: Any = LocalPatchExecutor(model).run(patches(2))
     stage_batch(model, HIGH, limit=2)
     assert all(
-        (one == other).all() for one, other in zip(InProcessExecutor(model).run(patches(2)), wanted, strict=True)
+        (one == other).all() for one, other in zip(LocalPatchExecutor(model).run(patches(2)), wanted, strict=True)
     )
 
 
@@ -204,7 +201,7 @@ def test_on_a_gpu_the_next_batch_is_prepared_while_one_is_at_work(
         enough.set()
     monkeypatch.setattr(Cascade, "device", torch.device(device))
     monkeypatch.setattr(executors, "prepare_batch", lambda _model, tasks, _kept: Waits(tasks, batches, enough))
-    with InProcessExecutor(model, full={HIGH: 3}) as executor:
+    with LocalPatchExecutor(model, full={HIGH: 3}) as executor:
         first, second = executor.submit(patches(2)), executor.submit(patches(2))
         on_gpu = device == "cuda"
         assert first.result() == second.result() == [(True, not on_gpu)] * 2
@@ -217,7 +214,7 @@ def test_an_error_of_the_preparation_comes_by_the_result(model: Urcdm, monkeypat
 
     monkeypatch.setattr(Cascade, "device", torch.device("cuda"))
     monkeypatch.setattr(executors, "prepare_batch", fail)
-    with InProcessExecutor(model) as executor, pytest.raises(RuntimeError, match="out of memory"):
+    with LocalPatchExecutor(model) as executor, pytest.raises(RuntimeError, match="out of memory"):
         executor.submit(patches(1)).result()
 
 
@@ -226,4 +223,4 @@ def test_as_many_threads_make_tasks_as_there_are_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, makers: int
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    assert executors.count_makers() == makers
+    assert work.count_makers() == makers

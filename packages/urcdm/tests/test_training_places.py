@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from cdm_core import TrainingConfig
 from cdm_core.training.examples import Examples
 from urcdm import (
-    Canvas,
     LevelExamples,
     NetworkPlan,
     PatchTask,
     RunSettings,
-    SerialExecutor,
+    SerialPatchExecutor,
+    SlideRun,
     TrainingPlan,
     Urcdm,
-    generate,
 )
 from urcdm.layout.geometry import LevelGeometry
 from wsi_tiling import ArraySlide, TissueRule, find_tiles, tissue_mask
@@ -41,7 +40,7 @@ class Watched(ArraySlide):
         return super().read(xy_l0, field_l0, size_px)
 
 
-class RealPixels(SerialExecutor):
+class RealPixels(SerialPatchExecutor):
     """An executor that gives a slide's own pixels, and remembers what it was asked for."""
 
     def __init__(self, slide: ArraySlide, model: Urcdm, geometries: Sequence[LevelGeometry]) -> None:
@@ -110,9 +109,8 @@ def slide() -> Watched:
 @pytest.fixture(scope="module")
 def visited(model: Urcdm, slide: Watched, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[float, float]]:
     """Corners of the patches of the last level that sampling draws when the levels above are the real slide."""
-    settings, folder = RunSettings(SIZE_L0), tmp_path_factory.mktemp("canvas")
     executor = RealPixels(slide, model, model.geometry(SIZE_L0))
-    list(generate(model, Canvas(folder, settings.identity(model), model.config), executor, settings))
+    list(SlideRun.open(tmp_path_factory.mktemp("canvas"), model, RunSettings(SIZE_L0)).sample(executor))
     return executor.visited
 
 

@@ -1,6 +1,6 @@
 """Ultra-resolution cascades: diffusion models at several magnifications, stitched into one whole slide.
 
-What learning needs, tables of tiles above all, is imported when it is first asked for.
+What training needs, tables of tiles above all, is imported on first use.
 """
 
 from importlib import import_module
@@ -8,43 +8,58 @@ from typing import TYPE_CHECKING, Any
 
 from urcdm.canvas.canvas import Canvas, remove_canvas
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
-from urcdm.errors import CanvasError, SettingsError, SlideSizeError, TilesError, WorkerError
-from urcdm.execution.executors import Executor, InProcessExecutor, SerialExecutor
-from urcdm.execution.on_ray import RayExecutor
-from urcdm.execution.patch_task import DenoiseTask, PatchTask, StageKey, Task
-from urcdm.execution.tasks import PreparedBatch, stage_batch
+from urcdm.errors import CanvasError, CompilationError, SettingsError, SlideSizeError, TilesError, WorkerError
+from urcdm.execution.batch_choice import BatchChoice, choose_batches
+from urcdm.execution.batches import PreparedBatch, stage_batch
+from urcdm.execution.executors import LocalPatchExecutor, PatchExecutor, SerialPatchExecutor
+from urcdm.execution.on_ray import RayPatchExecutor
+from urcdm.execution.tasks import DenoiseTask, PatchTask, StageKey, Task
+from urcdm.execution.workers import LocalWorkers, ModelSource, PatchWorkers, WorkerSetup, device_name
 from urcdm.imagen_import import import_imagen
 from urcdm.layout.order import PatchGrid
 from urcdm.model import Urcdm
 from urcdm.outpainting import outpainting
-from urcdm.results.canvas_quality import LevelQuality, level_quality
-from urcdm.results.export import write_preview, write_slide
-from urcdm.results.quality import coherence, seam, sharpness
-from urcdm.sampling.generate import Progress, RunSettings, generate
+from urcdm.results.crops import ReportCrop
+from urcdm.results.level_quality import LevelQuality
+from urcdm.results.picture_quality import coherence, seam, sharpness
+from urcdm.results.slide_file import WriteEvent, write_preview
+from urcdm.sampling.record import RECORD, RunRecord
+from urcdm.sampling.stage_run import SampleEvent
+from urcdm.settings import RunSettings
+from urcdm.slide_run import SlideRun
 
 if TYPE_CHECKING:
     from urcdm.training.examples import LevelExamples
     from urcdm.training.shard_examples import ShardExamples
 
 __all__ = [
+    "RECORD",
+    "BatchChoice",
     "Canvas",
     "CanvasError",
+    "CompilationError",
     "DenoiseTask",
-    "Executor",
-    "InProcessExecutor",
     "Level",
     "LevelExamples",
     "LevelQuality",
+    "LocalPatchExecutor",
+    "LocalWorkers",
+    "ModelSource",
     "NetworkPlan",
+    "PatchExecutor",
     "PatchGrid",
     "PatchTask",
+    "PatchWorkers",
     "PreparedBatch",
-    "Progress",
-    "RayExecutor",
+    "RayPatchExecutor",
+    "ReportCrop",
+    "RunRecord",
     "RunSettings",
-    "SerialExecutor",
+    "SampleEvent",
+    "SerialPatchExecutor",
     "SettingsError",
     "ShardExamples",
+    "SlideRun",
     "SlideSizeError",
     "StageKey",
     "Task",
@@ -53,17 +68,18 @@ __all__ = [
     "Urcdm",
     "UrcdmConfig",
     "WorkerError",
+    "WorkerSetup",
+    "WriteEvent",
+    "choose_batches",
     "coherence",
-    "generate",
+    "device_name",
     "import_imagen",
-    "level_quality",
     "outpainting",
     "remove_canvas",
     "seam",
     "sharpness",
     "stage_batch",
     "write_preview",
-    "write_slide",
 ]
 
 _FOR_TRAINING = {
@@ -75,5 +91,5 @@ _FOR_TRAINING = {
 def __getattr__(name: str) -> Any:
     if name not in _FOR_TRAINING:
         raise AttributeError(f"module 'urcdm' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(f"urcdm.{_FOR_TRAINING[name]}"), name)
-    return found
+    value = globals()[name] = getattr(import_module(f"urcdm.{_FOR_TRAINING[name]}"), name)
+    return value

@@ -5,6 +5,10 @@ class CanvasError(ValueError):
     """A canvas that cannot be read or written, or that belongs to another run."""
 
 
+class CompilationError(ValueError):
+    """A network that cannot be compiled here."""
+
+
 class SettingsError(ValueError):
     """Settings of a run that do not go together, or not with the model."""
 

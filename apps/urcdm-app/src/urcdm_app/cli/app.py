@@ -1,6 +1,13 @@
-"""The command line itself, which the modules of commands put their commands in."""
+"""The command line itself, and how a command is made of its options."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_type_hints
 
 import typer
+
+Options = TypeVar("Options")
 
 app = typer.Typer(
     name="urcdm-app",
@@ -16,3 +23,32 @@ For your own slides: **tile** finds the tissue, **train** trains a model on it, 
 **view** shows slides side by side in the browser. **export** makes image files of tiles, for other trainers.
 """,
 )
+
+
+def command(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[[Options], None]]:
+    """Registers a function of one frozen object as a command; each field of the object is an option of it.
+
+    Args:
+        kind: The class of the object, a dataclass whose fields are annotated for typer. Its fields' order is the
+            order of the help text.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+
+    def register(function: Callable[[Options], None]) -> Callable[[Options], None]:
+        def run(**values: Any) -> None:
+            function(kind(**values))
+
+        run.__name__, run.__doc__, run.__annotations__ = function.__name__, function.__doc__, hints
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(kind)  # type: ignore[arg-type]
+        )
+        app.command()(run)
+        return function
+
+    return register

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from urcdm_app.cli.app import app
-from urcdm_app.cli.options import Overwrite
 from urcdm_app.console import console
+from urcdm_app.options.kinds import Overwrite
 
 
 @app.command("import")

@@ -6,49 +6,14 @@ from typing import Annotated
 import typer
 
 from urcdm_app import builtin
-from urcdm_app.cli.app import app
-from urcdm_app.cli.options import (
-    MODEL_KINDS,
-    Batch,
-    Compiled,
-    Device,
-    Drawers,
-    Joint,
-    Out,
-    Overwrite,
-    Precision,
-    Ray,
-    Resample,
-    Resume,
-    Seed,
-    Steps,
-)
+from urcdm_app.cli.app import app, command
 from urcdm_app.errors import UsageError
+from urcdm_app.options.kinds import MODEL_KINDS
+from urcdm_app.options.sampling import OutpaintOptions, SampleOptions
 
 
-@app.command()
-def sample(
-    model: Annotated[
-        str, typer.Option(help=f"{MODEL_KINDS[0].upper()}{MODEL_KINDS[1:]}.", show_default="the built-in one")
-    ] = str(builtin.MODEL),
-    out: Out = Path("slide.tiff"),
-    size: Annotated[
-        str | None,
-        typer.Option(help="Side, or WIDTHxHEIGHT, in level-0 pixels.", show_default="the model's whole field"),
-    ] = None,
-    seed: Seed = 0,
-    steps: Steps = None,
-    resample: Resample = 1,
-    joint: Joint = False,
-    batch: Batch = "auto",
-    precision: Precision = "auto",
-    compiled: Compiled = None,
-    device: Device = "auto",
-    workers: Drawers = None,
-    ray: Ray = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-) -> None:
+@command(SampleOptions)
+def sample(options: SampleOptions) -> None:
     """Draw a new slide: a pyramidal TIFF that OpenSlide and QuPath open, a preview, and a report.
 
     First the whole slide small, then its magnifications patch by patch. What is done is kept in a folder beside the
@@ -59,85 +24,20 @@ def sample(
     """
     from urcdm_app.sampling.sample import run_sample
 
-    run_sample(
-        model_source=model,
-        out=out,
-        size=size,
-        seed=seed,
-        steps=steps,
-        resample=resample,
-        joint=joint,
-        batch=batch,
-        precision=precision,
-        compiled=compiled,
-        device=device,
-        workers=workers,
-        ray=ray,
-        overwrite=overwrite,
-        resume=resume,
-    )
+    run_sample(options)
 
 
-@app.command()
-def outpaint(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="A cascade's folder, a zip of one, or the id of a repository; it must be unconditional.",
-            show_default=False,
-        ),
-    ],
-    size: Annotated[
-        str, typer.Option(help="Side, or WIDTHxHEIGHT, in pixels of the cascade's images.", show_default=False)
-    ],
-    out: Out = Path("slide.tiff"),
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="Micrometres a pixel of the cascade's images.", show_default="as the cascade says"),
-    ] = None,
-    overlap: Annotated[float, typer.Option(min=0, max=0.5, help="Share of a patch that overlaps the next.")] = 0.125,
-    seed: Seed = 0,
-    steps: Steps = None,
-    resample: Resample = 1,
-    joint: Joint = False,
-    batch: Batch = "auto",
-    precision: Precision = "auto",
-    compiled: Compiled = None,
-    device: Device = "auto",
-    workers: Drawers = None,
-    ray: Ray = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-) -> None:
+@command(OutpaintOptions)
+def outpaint(options: OutpaintOptions) -> None:
     """Draw a slide by outpainting: one cascade, patch after patch, each held to its neighbours and to nothing else.
 
     What an ultra-resolution cascade is compared with. Such a slide has no plan: tissue goes on without an outline.
 
     Example: **urcdm-app outpaint --model cascade --mpp 0.5 --size 1024x1024 --out outpainted.tiff**
     """
-    from functools import partial
+    from urcdm_app.sampling.outpaint import run_outpaint
 
-    from urcdm_app.sampling.outpaint import load_outpainting
-    from urcdm_app.sampling.sample import run_sample
-
-    run_sample(
-        model_source=model,
-        out=out,
-        size=size,
-        seed=seed,
-        steps=steps,
-        resample=resample,
-        joint=joint,
-        batch=batch,
-        precision=precision,
-        compiled=compiled,
-        device=device,
-        workers=workers,
-        ray=ray,
-        overwrite=overwrite,
-        resume=resume,
-        load=partial(load_outpainting, mpp=mpp, overlap=overlap),
-    )
+    run_outpaint(options)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 
 from urcdm_app import builtin
 from urcdm_app.cli.app import app
-from urcdm_app.cli.options import MODEL_KINDS, Device, Gpus, Overwrite, Plan, Ray, Resume, Workers
+from urcdm_app.options.kinds import MODEL_KINDS, Device, Gpus, Overwrite, Plan, Ray, Resume, Workers
 
 MOST_TRAINING_STEPS = 10**9
 

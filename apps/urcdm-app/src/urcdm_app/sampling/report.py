@@ -1,160 +1,59 @@
-"""The report of a run: a page that stands alone, and its figures as JSON."""
+"""The report of a run: a page that stands alone, and its data as JSON."""
 
+import base64
+import io
 import json
-import platform
 import string
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from itertools import zip_longest
 from typing import Any
 
 import jinja2
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 
-import urcdm
 from run_folder import whole_file
-from urcdm_app.sampling.report_pictures import Box, crop_places, crop_px, crops_at, data_uri
-from urcdm_app.sampling.run_record import RunRecord
-from urcdm_app.sampling.speed import Batches
+from urcdm import ReportCrop, SlideRun
+from urcdm.layout.geometry import Box
+from urcdm_app.sampling.outputs import Outputs
 
-PACKAGES = ("urcdm-app", "urcdm", "cdm-core", "wsi-tiling", "imagen-pytorch", "torch", "numpy", "zarr")
+JPEG_QUALITY = 90
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """A run whose slide is written and whose canvas is still there.
+def write_report(run: SlideRun, outputs: Outputs, *, model_name: str, device: str) -> None:
+    """Measures a run whose slide and preview are written, and writes its page and its data.
 
     Args:
-        model: The model that drew it.
+        run: The run.
+        outputs: Its files.
         model_name: What the model is called.
-        identity: What the canvas remembers of the run.
-        settings: The slide.
-        canvas: The canvas.
-        record: Its times.
-        batches: Patches sampled together, in this sitting.
-        device: Where they were.
-        workers: How many shared them, in this sitting.
-        lost_workers: How many of these were lost and replaced.
-        writing_seconds: What it took to write the slide.
-        slide: The file of the slide.
-        preview: A picture of the whole slide.
-    """
-
-    model: urcdm.Urcdm
-    model_name: str
-    identity: Mapping[str, str | int | float]
-    settings: urcdm.RunSettings
-    canvas: urcdm.Canvas
-    record: RunRecord
-    batches: Batches
-    device: str
-    workers: int
-    lost_workers: int
-    writing_seconds: float
-    slide: Path
-    preview: Path
-
-
-def write_report(run: FinishedRun, page: Path, figures: Path) -> None:
-    """Measures a run, and writes its page and its figures, each under a temporary name until it is whole.
+        device: What the workers' device is called.
 
     Raises:
         CanvasError: The canvas cannot be read.
     """
-    found = _figures(run)
-    html = _page(run, found)
-    for path, text in ((figures, json.dumps(found, indent=2, ensure_ascii=False) + "\n"), (page, html)):
+    data = run.report_data(model_name=model_name, device=device)
+    data["versions"] = {"urcdm-app": version("urcdm-app"), **data["versions"]}
+    data = {"slide": outputs.slide.name, "date": datetime.now(UTC).isoformat(timespec="seconds"), **data}
+    with PIL.Image.open(outputs.preview) as preview:
+        overview = np.asarray(preview.convert("RGB"))
+    html = _page(run, data, overview)
+    for path, text in ((outputs.figures, json.dumps(data, indent=2, ensure_ascii=False) + "\n"), (outputs.page, html)):
         with whole_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
 
 
-def is_report(figures: Path, slide: str) -> bool:
-    """Whether a file holds the figures that this app wrote of a slide, which is a file's name."""
-    try:
-        values = json.loads(figures.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    known = isinstance(values, dict) and {"slide", "model", "settings", "stages"} <= values.keys()
-    return known and values["slide"] == slide
-
-
-def _figures(run: FinishedRun) -> dict[str, Any]:
-    model, settings = run.model, run.settings
-    batches = {
-        (level.name, stage.image_px): run.batches.size[number, index]
-        for number, (level, cascade) in enumerate(zip(model.config.levels, model.cascades, strict=True))
-        for index, stage in enumerate(cascade.config.stages)
-    }
-    return {
-        "slide": run.slide.name,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {
-            "name": run.model_name,
-            "fingerprint": run.identity["model"],
-            "provenance": model.provenance,
-            "overlap": model.config.overlap,
-            "context": model.config.context,
-            "levels": [
-                {
-                    "name": level.name,
-                    "field_l0": level.field_l0,
-                    "image_px": level.image_px,
-                    "mpp": model.config.mpp * level.scale,
-                    "steps": {
-                        stage.image_px: settings.steps or stage.sampling.steps for stage in cascade.config.stages
-                    },
-                }
-                for level, cascade in zip(model.config.levels, model.cascades, strict=True)
-            ],
-        },
-        "settings": asdict(settings),
-        "device": run.device,
-        "workers": run.workers,
-        "lost_workers": run.lost_workers,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "sittings": run.record.sittings,
-        "stages": [
-            {
-                **asdict(stage),
-                "seconds_per_patch": stage.seconds_per_patch,
-                "batch": batches[stage.level, stage.image_px],
-            }
-            for stage in run.record.stages
-        ],
-        "writing_seconds": run.writing_seconds,
-        "quality": [asdict(level) for level in urcdm.level_quality(model, run.canvas, settings)],
-    }
-
-
-def _page(run: FinishedRun, figures: dict[str, Any]) -> str:
-    with PIL.Image.open(run.preview) as preview:
-        thumbnail = np.asarray(preview.convert("RGB"))
+def _page(run: SlideRun, data: dict[str, Any], overview: NDArray[np.uint8]) -> str:
     width, height = run.settings.size_l0
-    finest = run.model.geometry(run.settings.size_l0)[-1]
-    field_share = crop_px(finest, run.settings)[0] * finest.level.scale / width
     places = [
         {
             "name": name,
             "frame": _share(crops[-1].field_l0, (0.0, 0.0, float(width), float(height))),
-            "crops": [
-                {
-                    "level": crop.level,
-                    "parent": crop.parent,
-                    "field_um": (crop.field_l0[2] - crop.field_l0[0]) * run.model.config.mpp,
-                    "mpp": crop.mpp,
-                    "above": data_uri(crop.above),
-                    "drawn": data_uri(crop.drawn),
-                    "next": _share(below.field_l0, crop.field_l0) if below is not None else None,
-                }
-                for crop, below in zip(crops, [*crops[1:], None], strict=True)
-            ],
+            "crops": [_shown(crop, below, run.model.config.mpp) for crop, below in zip_longest(crops, crops[1:])],
         }
-        for name, centre in zip(string.ascii_uppercase, crop_places(thumbnail, field_share), strict=False)
-        for crops in [crops_at(run.model, run.canvas, run.settings, centre)]
-        if crops  # a level that is alone has none above to be shown beside
+        for name, crops in zip(string.ascii_uppercase, run.crops(overview), strict=False)
     ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("urcdm_app"),
@@ -164,9 +63,28 @@ def _page(run: FinishedRun, figures: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = _duration
-    return environment.get_template("report.html").render(
-        **figures, mpp=run.model.config.mpp, places=places, thumbnail=data_uri(thumbnail)
-    )
+    template = environment.get_template("report.html")
+    return template.render(**data, mpp=run.model.config.mpp, places=places, thumbnail=_data_uri(overview))
+
+
+def _shown(crop: ReportCrop, below: ReportCrop | None, mpp: float) -> dict[str, Any]:
+    """What the page shows of a crop; `below` is that of the next level, whose frame it holds."""
+    return {
+        "level": crop.level,
+        "parent": crop.parent,
+        "field_um": (crop.field_l0[2] - crop.field_l0[0]) * mpp,
+        "mpp": crop.mpp,
+        "above": _data_uri(crop.above),
+        "sampled": _data_uri(crop.sampled),
+        "next": None if below is None else _share(below.field_l0, crop.field_l0),
+    }
+
+
+def _data_uri(image: NDArray[np.uint8]) -> str:
+    """An image as part of a page: a JPEG without subsampled colours."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image).save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _share(box: Box, whole: Box) -> dict[str, float]:

@@ -1,151 +1,160 @@
 """`urcdm-app sample` and `urcdm-app outpaint`: a new slide from a model."""
 
-import os
+import importlib.util
 import re
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 
 import urcdm
-from cdm_core import fetch_model
+from cdm_core import ConfigError, fetch_model
+from cdm_core.stages.inference import Precision, best_precision, precision_named
 from run_folder import FolderLock
-from urcdm_app.console import progress_bars, say
+from urcdm import CompilationError, LocalWorkers, ModelSource, RayPatchExecutor, SlideRun, Urcdm, WorkerSetup
+from urcdm_app.console import progress_bars, resolve_device, say
 from urcdm_app.errors import UsageError
 from urcdm_app.gpus import unused_gpus
-from urcdm_app.sampling.drawing import Drawer, ThisProcess, batches_there, look_at_device, model_for, open_drawers
-from urcdm_app.sampling.report import FinishedRun, is_report, write_report
-from urcdm_app.sampling.run_record import RECORD, RunRecord
-from urcdm_app.sampling.speed import resolve_batch
+from urcdm_app.options.sampling import OutpaintOptions, SampleOptions
+from urcdm_app.sampling.outputs import Outputs
+from urcdm_app.sampling.report import write_report
+
+Options = SampleOptions | OutpaintOptions
 
 
-def run_sample(
-    *,
-    model_source: str,
-    out: Path,
-    size: str | None,
-    seed: int,
-    steps: int | None,
-    resample: int,
-    joint: bool,
-    batch: str,
-    precision: str,
-    compiled: bool | None,
-    device: str,
-    workers: int | None,
-    ray: str | None,
-    overwrite: bool,
-    resume: bool,
-    load: Callable[[Path], urcdm.Urcdm] = urcdm.Urcdm.load,
-) -> None:
-    """Draws a slide; see `urcdm_app.cli.slides.sample` for the arguments, and `load` reads the model's folder.
+def run_sample(options: Options, load: Callable[[Path], Urcdm] = Urcdm.load) -> None:
+    """Samples a slide.
+
+    Args:
+        options: The options of the command.
+        load: Reads the model's folder.
 
     Raises:
-        LockedError: Another run draws the slide.
-        UsageError: A file is in the way, or the size, the batch or the precision cannot be read.
-        WorkerError: There are not so many workers, or they are lost again and again.
+        LockedError: Another run samples the slide.
+        UsageError: A file is in the way, or an option cannot be read.
+        WorkerError: There are too few workers, or they are lost again and again.
     """
-    if out.suffix.lower() not in (".tiff", ".tif"):
-        raise UsageError(f"--out {out}: the slide is a TIFF; give a name that ends in .tiff")
-    canvas_path = out.with_suffix(".canvas")
-    with FolderLock(canvas_path, beside=True), ExitStack() as drawing:
-        files = [out, *(out.with_suffix(suffix) for suffix in (".png", ".html", ".json"))]
-        earlier = RunRecord.load(canvas_path)
-        record = earlier.continued() if resume else RunRecord()
-        _refuse_existing(files, earlier, overwrite=overwrite, resume=resume)
-        if canvas_path.exists() and not (resume or overwrite):
-            raise UsageError(f"{canvas_path} holds an unfinished run; go on with --resume, or drop it with --overwrite")
-        together, folder = resolve_batch(batch), fetch_model(model_source)
-        drawers = open_drawers(workers, ray, device)
-        drawing.enter_context(drawers)
-        unused = unused_gpus(device, "--workers shares the patches among them")
-        if isinstance(drawers, ThisProcess) and unused is not None:
-            say(unused)
-        seat = drawers.once(partial(look_at_device, device, precision))
-        if not isinstance(drawers, ThisProcess):
-            say(f"workers: {drawers.workers}, each on {seat.device}")
-        model = load(folder)
-        if steps is not None and "teacher" in model.provenance:
-            say("some of the model's networks were taught to take few steps: in others than their own they draw worse")
-        settings = urcdm.RunSettings(
-            _size_l0(size, model), seed=seed, steps=steps, resample=resample, joint=joint, precision=seat.precision
-        )
-        model.geometry(settings.size_l0)  # refuses a size that the model cannot draw
-        if not resume:
-            urcdm.remove_canvas(canvas_path, also=[RECORD])
-        identity = settings.identity(model)
-        canvas = urcdm.Canvas(canvas_path, identity, model.config)
-        get_model = model_for(drawers, model, model_source, load, str(identity["model"]))
-        batches = drawers.once(partial(batches_there, get_model, device, settings, together, compiled, drawers.workers))
-        drawers.use(partial(Drawer, get_model, device, settings.precision, batches))
-        if batches.full:
-            say(
-                f"compiling {len(batches.full)} networks, each when its turn comes; the first patches then take minutes"
+    outputs = Outputs.of(options.out)
+    with FolderLock(outputs.canvas, beside=True):
+        outputs.refuse_existing(overwrite=options.overwrite, resume=options.resume)
+        batch, folder = _batch(options.batch), fetch_model(options.model)
+        with _open_workers(options) as workers:
+            device, precision = workers.call_once(partial(describe_device, options.device, options.precision))
+            if isinstance(workers, RayPatchExecutor):
+                say(f"workers: {workers.workers}, each on {device}")
+            run = _open_run(options, load(folder), outputs.canvas, precision)
+            get_model = _get_model(options, run, load, workers)
+            setup = WorkerSetup(get_model, partial(resolve_device, options.device), precision)
+            choice = workers.call_once(
+                partial(setup.choose_batches, run.settings, batch, options.compiled, workers.workers)
             )
+            if count := len(choice.full):
+                say(f"compiling {count} networks, each when its turn comes; the first patches then take minutes")
+            _sample(run, workers.start(partial(setup.executor, choice)), choice.size)
+        _write(run, outputs, options)  # no GPU is held any more
+        write_report(run, outputs, model_name=Path(options.model).name, device=device)
+        run.remove_canvas()
+        if run.lost_workers:
+            say(f"{run.lost_workers} workers were lost on the way; others did their patches")
+        width, height = run.settings.size_l0
+        say(
+            f"{outputs.slide} (slide), {outputs.preview} (preview) and {outputs.page} (report): {width} x {height} px, "
+            f"seed {options.seed}"
+        )
+
+
+def _open_workers(options: Options) -> LocalWorkers | RayPatchExecutor:
+    """Opens the workers that `--workers` and `--ray` name.
+
+    Raises:
+        UsageError: Ray is not installed, or the device is one GPU for all.
+        SlideError: There is no cluster at the address.
+        WorkerError: The cluster is too small.
+    """
+    if options.ray is None and options.workers in (None, 1):
+        if (line := unused_gpus(options.device, "--workers shares the patches among them")) is not None:
+            say(line)
+        return LocalWorkers()
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("several workers, or --ray, need Ray: pip install 'urcdm-app[ray]'")
+    if options.device.startswith("cuda:"):
+        raise UsageError(f"--device {options.device}: each worker has a GPU to itself; give auto, cuda or cpu")
+    return RayPatchExecutor(options.ray or "local", options.workers)
+
+
+def describe_device(name: str, precision: str) -> tuple[str, Precision]:
+    """Returns what the device that `--device` names is called, where it is called, and the precision to use there.
+
+    Raises:
+        UsageError: There is no such device, or no such precision.
+    """
+    device = resolve_device(name)
+    try:
+        chosen = best_precision(device) if precision == "auto" else precision_named(precision)
+    except ConfigError:
+        raise UsageError(f"--precision {precision}: wanted auto, fp32 or bf16") from None
+    return urcdm.device_name(device), chosen
+
+
+def _open_run(options: Options, model: Urcdm, canvas: Path, precision: Precision) -> SlideRun:
+    if options.steps is not None and "teacher" in model.provenance:
+        say("some of the model's networks were taught to take few steps: in others than their own they draw worse")
+    settings = urcdm.RunSettings(
+        _size_l0(options.size, model),
+        seed=options.seed,
+        steps=options.steps,
+        resample=options.resample,
+        joint=options.joint,
+        precision=precision,
+    )
+    return SlideRun.open(canvas, model, settings, resume=options.resume, overwrite=options.overwrite)
+
+
+def _get_model(
+    options: Options, run: SlideRun, load: Callable[[Path], Urcdm], workers: LocalWorkers | RayPatchExecutor
+) -> Callable[[], Urcdm]:
+    """Returns how workers get the model: this process has it, those of a cluster load it themselves."""
+    if isinstance(workers, LocalWorkers):
+        return lambda: run.model
+    return ModelSource.of(options.model, load, run.fingerprint).get
+
+
+def _sample(run: SlideRun, executor: urcdm.PatchExecutor, batch: dict[urcdm.StageKey, int]) -> None:
+    stages: dict[tuple[str, int], TaskID] = {}
+    try:
         with progress_bars() as bars:
-            stages: dict[tuple[str, int], TaskID] = {}
-            for event in urcdm.generate(model, canvas, drawers, settings, batch=batches.size):
-                record.note(event, canvas_path)
-                _show(bars, stages, event)
-            drawing.close()  # no GPU is held while the slide is written
-            writing, replaces = bars.add_task("writing", note=""), overwrite or out.name in record.files
-            record.claim(files, canvas_path)
-            started = time.monotonic()
-            for done, total in urcdm.write_slide(
-                model, canvas, settings, out, description=_description(model_source, settings), overwrite=replaces
-            ):
-                bars.update(writing, completed=done, total=total)
-            writing_seconds = time.monotonic() - started
-        _, preview, page, figures = files
-        urcdm.write_preview(out, preview)
-        run = FinishedRun(
-            model=model,
-            model_name=Path(model_source).name,
-            identity=identity,
-            settings=settings,
-            canvas=canvas,
-            record=record,
-            batches=batches,
-            device=seat.device,
-            workers=drawers.workers,
-            lost_workers=drawers.lost,
-            writing_seconds=writing_seconds,
-            slide=out,
-            preview=preview,
-        )
-        write_report(run, page, figures)
-        urcdm.remove_canvas(canvas_path, also=[RECORD])
-        if drawers.lost:
-            say(f"{drawers.lost} workers were lost on the way; others did their patches")
-        width, height = settings.size_l0
-        say(f"{out} (slide), {preview} (preview) and {page} (report): {width} x {height} px, seed {seed}")
+            for event in run.sample(executor, batch):
+                key = event.level, event.image_px
+                if key not in stages:
+                    note = f"{event.skipped} without tissue" if event.skipped else ""
+                    stages[key] = bars.add_task(f"{event.level} {event.image_px} px", total=event.total, note=note)
+                bars.update(stages[key], completed=event.done)
+    except CompilationError as error:
+        raise UsageError(f"{error}; go on with --resume --no-compile") from None
 
 
-def _refuse_existing(files: list[Path], earlier: RunRecord, *, overwrite: bool, resume: bool) -> None:
-    """Refuses a run whose slide, preview, page or figures are there, unless an earlier run wrote them.
-
-    `--overwrite` replaces the slide, which was named, and what lies beside it only if its report or the canvas of an
-    interrupted run says that it belongs to a slide.
-    """
-    own = set(earlier.files) if overwrite or resume else set()
-    if overwrite:
-        own |= {files[0].name, *(file.name for file in files if is_report(files[-1], files[0].name))}
-    for file in files:
-        if file.is_dir() and not file.is_symlink():
-            raise UsageError(f"{file} is a folder; give another --out")
-        if os.path.lexists(file) and file.name not in own:
-            raise UsageError(
-                f"{file} exists, and no report beside it says that it belongs to a slide; give another --out"
-                if overwrite
-                else f"{file} exists; give another --out, or --overwrite to replace it"
-            )
+def _write(run: SlideRun, outputs: Outputs, options: Options) -> None:
+    replaces, description = options.overwrite or outputs.slide.name in run.record.files, _description(options)
+    run.claim(outputs.paths)
+    with progress_bars() as bars:
+        writing = bars.add_task("writing", note="")
+        for event in run.write(outputs.slide, description=description, overwrite=replaces):
+            bars.update(writing, completed=event.done, total=event.total)
+    urcdm.write_preview(outputs.slide, outputs.preview)
 
 
-def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:
-    """Reads '2048' or '2048x1536'; the whole field of the model's first level if not given."""
+def _batch(text: str) -> int | None:
+    """Reads a batch size; None for 'auto'."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch {text}: wanted a number of patches from 1, or auto")
+    return int(text)
+
+
+def _size_l0(text: str | None, model: Urcdm) -> tuple[int, int]:
+    """Reads '2048' or '2048x1536'; None is the whole field of the model's first level."""
     if text is None:
         side = int(model.config.levels[0].field_l0)
         return side, side
@@ -155,18 +164,10 @@ def _size_l0(text: str | None, model: urcdm.Urcdm) -> tuple[int, int]:
     return int(parts[0]), int(parts[-1])
 
 
-def _show(bars: Progress, stages: dict[tuple[str, int], TaskID], event: urcdm.Progress) -> None:
-    key = (event.level, event.image_px)
-    if key not in stages:
-        note = f"{event.skipped} without tissue" if event.skipped else ""
-        stages[key] = bars.add_task(f"{event.level} {event.image_px} px", total=event.total, note=note)
-    bars.update(stages[key], completed=event.done)
-
-
-def _description(model_source: str, settings: urcdm.RunSettings) -> str:
-    """How the picture was made, for the file; TIFF text is ASCII, so other letters of a model's name become '?'."""
+def _description(options: Options) -> str:
+    """How the slide was made, for the file; TIFF text is ASCII, so other letters of a model's name become '?'."""
     text = (
-        f"Synthetic slide, no patient. Drawn by urcdm from model '{Path(model_source).name}', seed {settings.seed}, "
-        f"steps {settings.steps or 'as the model says'}, resample {settings.resample}."
+        f"Synthetic slide, no patient. Drawn by urcdm from model '{Path(options.model).name}', seed {options.seed}, "
+        f"steps {options.steps or 'as the model says'}, resample {options.resample}."
     )
     return text.encode("ascii", "replace").decode("ascii")

@@ -13,7 +13,7 @@ from torch import Tensor
 from cdm_core import draw_noise
 from cdm_core.devices.host_batch import stacked_on
 from cdm_core.stages.lowres import noise_px
-from urcdm.execution.patch_task import PatchTask, StageKey
+from urcdm.execution.tasks import PatchTask, StageKey
 from urcdm.layout.order import Cell
 from urcdm.model import Urcdm
 

@@ -1,10 +1,8 @@
 """Who works off batches of patches: the seam between a slide's order and the devices that draw it."""
 
-import os
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -12,24 +10,27 @@ import torch
 from numpy.typing import NDArray
 
 from cdm_core.diffusion.sampler import TakeSteps
+from cdm_core.stages.inference import compiling
+from urcdm.errors import CompilationError
+from urcdm.execution.batches import PreparedBatch, prepare_batch
 from urcdm.execution.conditions import KeptConditions
-from urcdm.execution.patch_task import StageKey, Task, stage_of
-from urcdm.execution.tasks import PreparedBatch, prepare_batch
-from urcdm.layout.order import Cell, Front
+from urcdm.execution.tasks import StageKey, Task, stage_of
 from urcdm.model import Urcdm
 
-LEAST_MAKERS, MOST_MAKERS = 2, 16
-"""Threads that make tasks, one fewer than there are cores: enlarging and blending pictures leaves the interpreter free
-most of the time. Each takes some 60 MB for patches of 1,024 px."""
 Finished = list[NDArray[Any]]
 
 
-class Executor(Protocol):
-    """Works off batches of tasks, here or elsewhere; see `urcdm.execution.tasks.run_tasks`."""
+class PatchExecutor(Protocol):
+    """Runs batches of tasks, here or elsewhere; see `urcdm.execution.batches.run_tasks`."""
 
     @property
     def workers(self) -> int:
-        """How many batches are worked on at a time; one more for each may wait for its turn."""
+        """How many batches are run at a time; one more for each may wait for its turn."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """How many workers were lost and replaced so far."""
         ...
 
     def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
@@ -37,13 +38,14 @@ class Executor(Protocol):
         ...
 
 
-class SerialExecutor(ABC):
+class SerialPatchExecutor(ABC):
     """Works off batches in this process, one at a time, while whoever hands them out prepares the next.
 
     A context manager: it ends when its last batch has.
     """
 
     workers = 1
+    lost = 0
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="urcdm")
@@ -65,7 +67,7 @@ class SerialExecutor(ABC):
         """Works off a batch now."""
 
 
-class InProcessExecutor(SerialExecutor):
+class LocalPatchExecutor(SerialPatchExecutor):
     """Works with a model of this process.
 
     On a GPU the next batch is prepared, noise and copies, while one is at work.
@@ -131,64 +133,15 @@ class InProcessExecutor(SerialExecutor):
         return prepare_batch(self.model, [*tasks, *[tasks[-1]] * missing], self._kept)
 
     def finish(self, batch: PreparedBatch) -> Finished:
-        """Works off a prepared batch now."""
-        finished = batch.run(self.takes.get(batch.stage))
+        """Runs a prepared batch now.
+
+        Raises:
+            CompilationError: A network cannot be compiled here.
+        """
+        with compiling(CompilationError, "sample without compiled networks"):
+            finished = batch.run(self.takes.get(batch.stage))
         self._kept.measure(self.model.cascades[batch.stage[0]].device)
         return finished
 
     def _work(self, tasks: Sequence[Task]) -> Finished:
         return self.finish(self.prepare(tasks))[: len(tasks)]
-
-
-def work_off(
-    executor: Executor, front: Front, make: Callable[[Cell], Task], batch: int
-) -> Iterator[list[tuple[Cell, NDArray[Any]]]]:
-    """Works off the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
-
-    Whoever is idle gets its share of what is ready; a batch is handed out in advance only if it is full, since patches
-    that become ready meanwhile would fill it. Tasks are made ahead by threads. What is yielded counts as finished when
-    the next batch is asked for.
-
-    Args:
-        executor: Who works.
-        front: The patches, and which wait for which.
-        make: Makes the task of a patch, in any of several threads; all that it waits for are finished then.
-        batch: Most patches of a batch.
-    """
-    pending: dict[Future[Finished], list[Cell]] = {}
-    made: deque[tuple[Cell, Future[Task]]] = deque()
-    makers = ThreadPoolExecutor(count_makers(), thread_name_prefix="urcdm-make")
-
-    def make_ahead(count: int) -> None:
-        made.extend((cell, makers.submit(make, cell)) for cell in front.take(count - len(made)))
-
-    try:
-        while True:
-            while count := _batch(executor.workers, len(pending), len(front) + len(made), batch):
-                make_ahead(count)
-                chosen = [made.popleft() for _ in range(count)]
-                pending[executor.submit([task.result() for _, task in chosen])] = [cell for cell, _ in chosen]
-            if not pending:
-                return
-            make_ahead(batch * executor.workers)
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                cells = pending.pop(future)
-                yield list(zip(cells, future.result(), strict=True))
-                for cell in cells:
-                    front.finish(cell)
-    finally:
-        makers.shutdown(cancel_futures=True)
-        for future in pending:
-            future.cancel()
-
-
-def count_makers() -> int:
-    """Returns how many threads make tasks on this machine."""
-    return max(LEAST_MAKERS, min((os.cpu_count() or 1) - 1, MOST_MAKERS))
-
-
-def _batch(workers: int, pending: int, ready: int, batch: int) -> int:
-    """How many of the patches that are ready to hand out as the next batch."""
-    if pending < workers:
-        return min(batch, -(-ready // (workers - pending)))
-    return batch if pending < 2 * workers and ready >= batch else 0

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from urcdm.errors import WorkerError
-from urcdm.execution.executors import Finished, SerialExecutor
-from urcdm.execution.patch_task import Task
+from urcdm.execution.executors import Finished, SerialPatchExecutor
+from urcdm.execution.tasks import Task
 from wsi_tiling.errors import first_line
 from wsi_tiling.running.on_ray import connect
 
@@ -19,11 +19,11 @@ MOST_LOST = 3
 Answer = TypeVar("Answer")
 
 
-class RayExecutor:
+class RayPatchExecutor:
     """Works off batches with workers of a Ray cluster, one GPU each, or one process each where there are no GPUs.
 
     Workers hold a model and no state: each batch comes with all that it takes. The batch of a lost worker is given to
-    another, and a new one is started in its place. Every machine needs this package, and the model where `use` is told.
+    another, and a new one is started in its place. Every machine needs this package, and the model that `start` needs.
     A context manager: workers end with it. A program that has connected to Ray keeps its connection.
 
     Args:
@@ -54,7 +54,7 @@ class RayExecutor:
         machines = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
         self._cpus_each = 1 if gpus else share_of_cpus(machines, self.workers)
         self.lost = 0
-        self._make: Callable[[], SerialExecutor] | None = None
+        self._make: Callable[[], SerialPatchExecutor] | None = None
         self._actors: SimpleQueue[Any] = SimpleQueue()
         self._closed = threading.Event()
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="urcdm-ray")
@@ -71,7 +71,7 @@ class RayExecutor:
             self._ray.kill(self._actors.get())
         self._disconnect()
 
-    def once(self, function: Callable[[], Answer]) -> Answer:
+    def call_once(self, function: Callable[[], Answer]) -> Answer:
         """Calls a function in a process with the resources of a worker, for instance to measure something there.
 
         Raises:
@@ -81,8 +81,8 @@ class RayExecutor:
         answer: Answer = self._get(remote.remote(function))
         return answer
 
-    def use(self, make: Callable[[], SerialExecutor]) -> None:
-        """Starts the workers.
+    def start(self, make: Callable[[], SerialPatchExecutor]) -> Self:
+        """Starts the workers, and returns the executor.
 
         Args:
             make: Called once in each worker's process; what it returns works there.
@@ -96,7 +96,7 @@ class RayExecutor:
             started, _ = self._ray.wait(hellos, num_returns=self.workers, timeout=STARTING_S)
             if len(started) < self.workers:
                 raise WorkerError(f"{len(started)} of {self.workers} workers started in {STARTING_S} s: is Ray in use?")
-            self._get([worker.use.remote(make) for worker in workers])
+            self._get([worker.start.remote(make) for worker in workers])
         except BaseException:
             for worker in workers:
                 self._ray.kill(worker)
@@ -104,6 +104,7 @@ class RayExecutor:
         self._make = make
         for worker in workers:
             self._actors.put(worker)
+        return self
 
     def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
         """Hands out tasks of one kind and stage as one batch.
@@ -138,7 +139,7 @@ class RayExecutor:
         kind = self._ray.remote(num_cpus=self._cpus_each, num_gpus=self.gpus_each, max_restarts=0)(_Worker)
         worker = kind.remote()
         if self._make is not None:
-            worker.use.remote(self._make)  # what it is told comes in this order
+            worker.start.remote(self._make)  # what it is told comes in this order
         return worker
 
     def _get(self, reference: Any) -> Any:
@@ -160,7 +161,7 @@ class _Worker:
     def hello(self) -> None:
         """Tells that the process has started."""
 
-    def use(self, make: Callable[[], SerialExecutor]) -> None:
+    def start(self, make: Callable[[], SerialPatchExecutor]) -> None:
         self._executor = make()
 
     def run(self, tasks: Sequence[Task]) -> Finished:

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.diffusion.solver import sampling_times, step_weights
-from urcdm.canvas.canvas import Canvas, StageCanvas
 from urcdm.canvas.patch_store import PatchMemory, PatchStore
 from urcdm.errors import SettingsError
-from urcdm.execution.executors import Executor, work_off
+from urcdm.execution.executors import PatchExecutor
 from urcdm.execution.fixed_point import pack, unpack
-from urcdm.execution.patch_task import DenoiseTask, PatchTask
+from urcdm.execution.tasks import DenoiseTask, PatchTask
+from urcdm.execution.work import work_off
 from urcdm.layout.order import Cell, Front
 from urcdm.sampling.host_memory import FillingCache, available_bytes
 from urcdm.sampling.level_run import LevelRun
@@ -52,32 +52,20 @@ class JointStage:
     """One stage of one level, sampled jointly.
 
     Args:
-        level: The level.
-        stage: Number of the stage, from 0.
-        canvas: Where the run keeps what it has done.
-        picture: The stage's part of it; the patches without tissue are there already.
-        below: The finished stage before, None for the first.
-        steps: Denoising steps; the stage's own if None.
+        level: The level; the patches without tissue are on its canvas already.
+        stage: Number of the stage, from 0; the stage before it is finished.
 
     Raises:
         SettingsError: The stage's solver takes more than one prediction a step.
     """
 
-    def __init__(
-        self,
-        level: LevelRun,
-        stage: int,
-        canvas: Canvas,
-        picture: StageCanvas,
-        below: StageCanvas | None,
-        steps: int | None,
-    ) -> None:
-        self.level, self.stage, self.canvas, self.picture, self.below = level, stage, canvas, picture, below
+    def __init__(self, level: LevelRun, stage: int) -> None:
+        self.level, self.stage, self.canvas, self.picture = level, stage, level.canvas, level.stage(stage)
         config = level.config.stages[stage]
         sampling, schedule = config.sampling, Schedule(config.schedule)
         if sampling.method == "heun":
             raise SettingsError("joint sampling takes a solver with one prediction a step: not heun")
-        self.steps = steps or sampling.steps
+        self.steps = level.settings.steps or sampling.steps
         self.keeps_mean = sampling.method == "dpmpp_2m"
         self.times = sampling_times(self.steps, power=sampling.time_power)
         self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
@@ -88,7 +76,7 @@ class JointStage:
         self._conditions = FillingCache(room, self._read_conditions, lambda task: task.nbytes)
         self._known = FillingCache(CONDITIONS_BYTES, self._read_known, lambda pixels: pixels.nbytes)
 
-    def run(self, executor: Executor, batch: int) -> Iterator[int]:
+    def run(self, executor: PatchExecutor, batch: int) -> Iterator[int]:
         """Takes the steps that are left, writes the patches, and yields after every batch and at the end.
 
         Yields:
@@ -123,7 +111,7 @@ class JointStage:
         begun = [step for step in range(self.steps) if self._is_begun(step)]
         return max((step for step in begun if self._open(step, saves=True).noisy >= set(self.cells)), default=0)
 
-    def _predict(self, now: "_Step", before: "_Step | None", executor: Executor, batch: int) -> Iterator[int]:
+    def _predict(self, now: "_Step", before: "_Step | None", executor: PatchExecutor, batch: int) -> Iterator[int]:
         """Makes the predictions of a step that are not there yet."""
         noisy = now.noisy  # as the step begins
         predicted_already = now.x0.done & noisy
@@ -168,10 +156,10 @@ class JointStage:
         return pack(self.picture.store.load(cell).astype(np.float32) / 127.5 - 1)
 
     def _read_conditions(self, cell: Cell) -> PatchTask:
-        return self.level.conditions(self.stage, cell, self.below)
+        return self.level.conditions(self.stage, cell)
 
     def _key(self, purpose: int) -> int:
-        return noise_key(self.level.seed, self.level.number, self.stage, purpose)
+        return noise_key(self.level.settings.seed, self.level.number, self.stage, purpose)
 
     def _progress(self, step: "_Step") -> int:
         return (step.number * len(self.cells) + len(step.x0.done)) // self.steps

@@ -1,4 +1,4 @@
-"""Figures of a finished canvas, level by level: seams, coherence, sharpness, colour of the glass. In bounded memory."""
+"""Quality of a finished run, level by level, in bounded memory: seams, coherence, sharpness, background colour."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from urcdm.canvas.canvas import Canvas, StageCanvas
 from urcdm.errors import CanvasError
 from urcdm.layout.order import Cell
-from urcdm.model import Urcdm
-from urcdm.results.quality import TISSUE_BELOW, CoherenceSum, StepSum
-from urcdm.sampling.generate import RunSettings, open_stage
+from urcdm.results.picture_quality import TISSUE_BELOW, CoherenceSum, StepSum
 from urcdm.sampling.level_run import LevelRun
 
 MOST_PX = 2**26
-"""Patches of so many pixels are looked at in each level: 64 of 1,024 px a side."""
+"""Most pixels of patches that are measured in each level: 64 patches of 1,024 px a side."""
 
 
 @dataclass(frozen=True)
@@ -45,39 +42,29 @@ class LevelQuality:
     glass_step: float | None
 
 
-def level_quality(
-    model: Urcdm, canvas: Canvas, settings: RunSettings, *, most_px: int = MOST_PX
-) -> tuple[LevelQuality, ...]:
-    """Measures every level of a finished canvas.
+def level_quality(levels: Sequence[LevelRun], *, most_px: int = MOST_PX) -> tuple[LevelQuality, ...]:
+    """Measures every level of a finished run.
 
     Args:
-        model: The model that drew it.
-        canvas: The canvas.
-        settings: The slide.
-        most_px: Pixels of a level's patches that are looked at. If there are more, patches are drawn by lot, the same
-            ones every time.
+        levels: Its levels.
+        most_px: Most pixels of a level's patches that are measured. If there are more, patches are chosen at random,
+            the same ones every time.
 
     Raises:
         CanvasError: The canvas is not finished, or cannot be read.
     """
-    geometries = model.geometry(settings.size_l0)
-    figures: list[LevelQuality] = []
-    parent: StageCanvas | None = None
-    for number, geometry in enumerate(geometries):
-        picture = open_stage(canvas, geometry, geometry.level.image_px)
-        if len(picture.done) < len(geometry.grid):
-            raise CanvasError(f"{canvas.path}: level '{geometry.level.name}' is not finished; resume the run first")
-        run = LevelRun(model, number, geometries, parent, settings.seed)
-        figures.append(_FinishedLevel(run, picture).quality(max(1, most_px // picture.image_px**2)))
-        parent = picture
-    return tuple(figures)
+    return tuple(_FinishedLevel(level).quality(max(1, most_px // level.picture.image_px**2)) for level in levels)
 
 
 class _FinishedLevel:
-    """A level whose patches are all there."""
+    """A level whose patches are all finished."""
 
-    def __init__(self, run: LevelRun, picture: StageCanvas) -> None:
-        self.run, self.picture = run, picture
+    def __init__(self, run: LevelRun) -> None:
+        self.run, self.picture = run, run.picture
+        if len(self.picture.done) < len(run.geometry.grid):
+            raise CanvasError(
+                f"{run.canvas.path}: level '{run.geometry.level.name}' is not finished; resume the run first"
+            )
         self.sampled = ~run.order.skipped
 
     def quality(self, most: int) -> LevelQuality:
@@ -90,7 +77,7 @@ class _FinishedLevel:
         steps = [
             self._glass_step(cell) for cell in _some([cell for cell in cells if self._is_beside_glass(cell)], most)
         ]
-        found = [step for step in steps if step is not None]
+        measured = [step for step in steps if step is not None]
         return LevelQuality(
             level=self.run.geometry.level.name,
             sampled=len(cells),
@@ -99,7 +86,7 @@ class _FinishedLevel:
             seam_rows=across_rows.seam,
             coherence=agreement.coherence,
             sharpness=across_columns.sharpness,
-            glass_step=sum(found) / len(found) if found else None,
+            glass_step=sum(measured) / len(measured) if measured else None,
         )
 
     def _add_steps(self, cell: Cell, across_columns: StepSum, across_rows: StepSum) -> None:
@@ -135,16 +122,16 @@ class _FinishedLevel:
         return not (column.all() and line.all())
 
     def _glass_step(self, cell: Cell) -> float | None:
-        drawn, parent = self.picture.store.load(cell), self.run.enlarged_parent(cell, self.picture.image_px)
-        glass = np.minimum(drawn.mean(axis=2), parent.mean(axis=2)) >= TISSUE_BELOW
+        sampled, parent = self.picture.store.load(cell), self.run.enlarged_parent(cell, self.picture.image_px)
+        glass = np.minimum(sampled.mean(axis=2), parent.mean(axis=2)) >= TISSUE_BELOW
         if not glass.any():
             return None
         # the median, since where tissue begins the parent's softer edge makes a difference of its own
-        return float(np.abs(np.median(drawn[glass].astype(np.int16) - parent[glass], axis=0)).mean())
+        return float(np.abs(np.median(sampled[glass].astype(np.int16) - parent[glass], axis=0)).mean())
 
 
 def _some(cells: list[Cell], most: int) -> list[Cell]:
-    """All cells or, of more than `most`, so many by lot; the same ones every time."""
+    """All patches or, of more than `most`, so many at random; the same ones every time."""
     if len(cells) <= most:
         return cells
     return [cells[i] for i in sorted(np.random.default_rng(0).choice(len(cells), most, replace=False))]

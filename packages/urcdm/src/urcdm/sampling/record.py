@@ -1,4 +1,4 @@
-"""What a run remembers in its canvas besides the pixels: the time that each stage took, and the files it writes."""
+"""The record of a run in its canvas, besides the patches: the time of each stage, and the files that it writes."""
 
 import json
 import time
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from run_folder import whole_file
-from urcdm import Progress
-from urcdm_app.errors import UsageError
+from urcdm.errors import CanvasError
+from urcdm.sampling.stage_run import SampleEvent
 
 RECORD = "record.json"
 
@@ -44,7 +44,7 @@ class RunRecord:
     """The record of a run.
 
     Args:
-        stages: Time by stage, in the order in which they are drawn.
+        stages: Time by stage, in the order in which they are sampled.
         sittings: How often the run was started or resumed.
         files: Names of the files that the run writes, or may have written before it was stopped.
     """
@@ -62,23 +62,23 @@ class RunRecord:
         """Reads the record of an interrupted run from its canvas; a new one if there is none.
 
         Raises:
-            UsageError: It cannot be understood.
+            CanvasError: It is damaged.
         """
         path = canvas / RECORD
         if not path.exists():
             return cls()
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            stages = [StageTime(**stage) for stage in found["stages"]]
-            return cls(stages, int(found["sittings"]), [str(name) for name in found["files"]])
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            stages = [StageTime(**stage) for stage in saved["stages"]]
+            return cls(stages, int(saved["sittings"]), [str(name) for name in saved["files"]])
         except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"{path} is damaged ({error}); delete it: only the times of the run are lost") from None
+            raise CanvasError(f"{path} is damaged ({error}); delete it: only the times of the run are lost") from None
 
     def continued(self) -> "RunRecord":
         """The record of the next sitting."""
         return replace(self, sittings=self.sittings + 1)
 
-    def note(self, event: Progress, canvas: Path) -> None:
+    def note(self, event: SampleEvent, canvas: Path) -> None:
         """Adds the time since the event before to an event's stage, and saves the record in the canvas.
 
         Time starts with the first event of a sitting: what loading a model takes belongs to no stage.
@@ -88,8 +88,8 @@ class RunRecord:
         if stage is None:
             stage = StageTime(event.level, event.image_px, event.total, event.skipped)
             self.stages.append(stage)
-        drawn = event.done - self._done.get(key, event.done)
-        stage.timed = min(stage.timed + drawn, stage.patches)
+        sampled = event.done - self._done.get(key, event.done)
+        stage.timed = min(stage.timed + sampled, stage.patches)
         stage.seconds += now - (self._last or now)
         self._last, self._done[key] = now, event.done
         self._save(canvas)

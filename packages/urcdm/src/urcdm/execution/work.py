@@ -1,0 +1,71 @@
+"""The patches of a stage handed out to an executor in batches, each as soon as all that it waits for is finished."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from numpy.typing import NDArray
+
+from urcdm.execution.executors import Finished, PatchExecutor
+from urcdm.execution.tasks import Task
+from urcdm.layout.order import Cell, Front
+
+LEAST_MAKERS, MOST_MAKERS = 2, 16
+"""Threads that make tasks, one fewer than there are cores: enlarging and blending images leaves the interpreter free
+most of the time. Each takes some 60 MB for patches of 1,024 px."""
+
+
+def work_off(
+    executor: PatchExecutor, front: Front, make: Callable[[Cell], Task], batch: int
+) -> Iterator[list[tuple[Cell, NDArray[Any]]]]:
+    """Works off the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
+
+    Whoever is idle gets its share of what is ready; a batch is handed out in advance only if it is full, since patches
+    that become ready meanwhile would fill it. Tasks are made ahead by threads. What is yielded counts as finished when
+    the next batch is asked for.
+
+    Args:
+        executor: Who works.
+        front: The patches, and which wait for which.
+        make: Makes the task of a patch, in any of several threads; all that it waits for are finished then.
+        batch: Most patches of a batch.
+    """
+    pending: dict[Future[Finished], list[Cell]] = {}
+    made: deque[tuple[Cell, Future[Task]]] = deque()
+    makers = ThreadPoolExecutor(count_makers(), thread_name_prefix="urcdm-make")
+
+    def make_ahead(count: int) -> None:
+        made.extend((cell, makers.submit(make, cell)) for cell in front.take(count - len(made)))
+
+    try:
+        while True:
+            while count := _batch(executor.workers, len(pending), len(front) + len(made), batch):
+                make_ahead(count)
+                chosen = [made.popleft() for _ in range(count)]
+                pending[executor.submit([task.result() for _, task in chosen])] = [cell for cell, _ in chosen]
+            if not pending:
+                return
+            make_ahead(batch * executor.workers)
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                cells = pending.pop(future)
+                yield list(zip(cells, future.result(), strict=True))
+                for cell in cells:
+                    front.finish(cell)
+    finally:
+        makers.shutdown(cancel_futures=True)
+        for future in pending:
+            future.cancel()
+
+
+def count_makers() -> int:
+    """Returns how many threads make tasks on this machine."""
+    return max(LEAST_MAKERS, min((os.cpu_count() or 1) - 1, MOST_MAKERS))
+
+
+def _batch(workers: int, pending: int, ready: int, batch: int) -> int:
+    """How many of the patches that are ready to hand out as the next batch."""
+    if pending < workers:
+        return min(batch, -(-ready // (workers - pending)))
+    return batch if pending < 2 * workers and ready >= batch else 0

@@ -1,0 +1,80 @@
+"""One stage of one level: the patches without tissue first, then the others in order or jointly."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from cdm_core.config import LatentUnetConfig
+from urcdm.execution.executors import PatchExecutor
+from urcdm.execution.tasks import PatchTask
+from urcdm.execution.work import work_off
+from urcdm.layout.order import Cell
+from urcdm.sampling.joint import JointStage
+from urcdm.sampling.level_run import LevelRun
+
+
+@dataclass(frozen=True)
+class SampleEvent:
+    """Progress of one stage of one level.
+
+    Args:
+        level: Name of the level.
+        image_px: Side of the stage's images.
+        done: Patches that are sampled already.
+        total: Patches to sample.
+        skipped: Patches without tissue, which take their parent's image.
+    """
+
+    level: str
+    image_px: int
+    done: int
+    total: int
+    skipped: int
+
+
+def sample_stage_of(level: LevelRun, index: int, executor: PatchExecutor, batch: int) -> Iterator[SampleEvent]:
+    """Samples the patches of a stage that its canvas does not have yet.
+
+    Args:
+        level: The level.
+        index: Number of the stage, from 0; the stages before it are finished.
+        executor: Runs the batches.
+        batch: Most patches of a batch.
+
+    Yields:
+        Progress at the start, and after every batch.
+    """
+    config, picture, skipped = level.config.stages[index], level.stage(index), level.skipped
+    for cell in skipped:
+        if cell not in picture.done:
+            picture.write(cell, level.enlarged_parent(cell, config.image_px))
+    patches = len(level.geometry.grid)
+    done, total = len(picture.done) - len(skipped), patches - len(skipped)
+    event = SampleEvent(level.geometry.level.name, config.image_px, done, total, len(skipped))
+    yield event
+    if len(picture.done) < patches:
+        jointly = level.settings.joint and event.total > 1 and not isinstance(config.unet, LatentUnetConfig)
+        run = JointStage(level, index).run(executor, batch) if jointly else _in_order(level, index, executor, batch)
+        for done in run:
+            yield replace(event, done=done)
+
+
+def _in_order(level: LevelRun, index: int, executor: PatchExecutor, batch: int) -> Iterator[int]:
+    """Samples patches as they become ready; yields how many are done."""
+    picture, settings, skipped = level.stage(index), level.settings, len(level.skipped)
+
+    def task(cell: Cell) -> PatchTask:
+        known = known_mask = None
+        if len(level.geometry.grid) > 1:
+            known, known_mask = picture.held(cell, level.order.held(cell))
+        return replace(
+            level.conditions(index, cell),
+            known=known,
+            known_mask=known_mask,
+            steps=settings.steps,
+            resample=settings.resample,
+        )
+
+    for finished in work_off(executor, level.order.front(picture.done), task, batch):
+        for cell, pixels in finished:
+            picture.write(cell, pixels)
+        yield len(picture.done) - skipped
