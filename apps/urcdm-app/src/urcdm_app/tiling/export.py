@@ -1,11 +1,11 @@
 """`urcdm-app export`: the tiles of a table as image files in tar shards."""
 
 from pathlib import Path
-from typing import Literal
 
 from run_folder import FolderLock, plain_name
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
+from urcdm_app.options.tiling import ExportOptions
 from urcdm_app.plan import read_plan
 from urcdm_app.tiling.tile import TABLE
 from urcdm_app.tiling.workers import make_executor
@@ -15,25 +15,8 @@ from wsi_tiling.shards.export import SHARDS_FILE
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
 
-def run_export(
-    *,
-    tiles: Path,
-    out: Path,
-    plan_path: Path,
-    level: str | None,
-    contexts: int,
-    masks: Path | None,
-    picture_format: Literal["png", "jpeg"],
-    quality: int,
-    compress: bool,
-    tiles_per_shard: int,
-    seed: int,
-    workers: int | None,
-    ray: str | None,
-    overwrite: bool,
-    resume: bool,
-) -> None:
-    """Writes shards; see `urcdm_app.cli.training.export` for the arguments.
+def run_export(options: ExportOptions) -> None:
+    """Writes shards.
 
     Raises:
         UsageError: There is no such level, it has no tiles, or shards are there already.
@@ -41,39 +24,41 @@ def run_export(
             slide or a label picture is missing.
         LockedError: Another run is at work in the folder.
     """
-    plan = read_plan(plan_path)
+    out, plan = options.out, read_plan(options.plan)
     levels = plan.urcdm.levels
     names = [each.name for each in levels]
-    if level is not None and level not in names:
-        raise UsageError(f"--level {level}: no such level; the plan has {', '.join(names)}")
-    table = TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
-    chosen = [number for number, name in enumerate(names) if level in (None, name)]
+    if options.level is not None and options.level not in names:
+        raise UsageError(f"--level {options.level}: no such level; the plan has {', '.join(names)}")
+    table = TileTable.load(options.tiles / TABLE if options.tiles.is_dir() else options.tiles)
+    chosen = [number for number, name in enumerate(names) if options.level in (None, name)]
     parts: dict[int, TileTable] = {}
     for number in chosen:
         parts[number] = TileTable(table.frame[table.frame["field_l0"] == levels[number].field_l0])
         if not len(parts[number]):
-            raise UsageError(f"{tiles}: no tiles of {levels[number].field_l0:g} px, for level '{names[number]}'")
+            raise UsageError(
+                f"{options.tiles}: no tiles of {levels[number].field_l0:g} px, for level '{names[number]}'"
+            )
     slides = sorted({str(name) for part in parts.values() for name in part.frame["slide"].unique()})
-    label_pictures = _label_pictures(masks, slides) if masks is not None else None
-    executor = make_executor(workers, None, ray)
+    label_pictures = _label_pictures(options.masks, slides) if options.masks is not None else None
+    executor = make_executor(options.workers, None, options.ray)
 
     left_out = 0
     with FolderLock(out), progress_bars() as bars:
         for number in chosen:
             begun = out / names[number] / SHARDS_FILE
-            if begun.exists() and not (resume or overwrite):
+            if begun.exists() and not (options.resume or options.overwrite):
                 raise UsageError(f"{begun.parent} holds shards; go on with --resume, or drop them with --overwrite")
         for number in chosen:
             # The nearest level above first: what a patch is enlarged from.
-            above = reversed(levels[max(0, number - contexts) : number])
+            above = reversed(levels[max(0, number - options.contexts) : number])
             settings = ShardSettings(
                 levels[number].image_px,
                 contexts=tuple((each.field_l0, each.image_px) for each in above),
-                format=picture_format,
-                quality=quality,
-                compress=compress,
-                tiles_per_shard=tiles_per_shard,
-                seed=seed,
+                format=options.picture_format.value,
+                quality=options.quality,
+                compress=options.compress,
+                tiles_per_shard=options.tiles_per_shard,
+                seed=options.seed,
             )
             task = bars.add_task(names[number], total=None, note="")
             written = 0
@@ -83,7 +68,7 @@ def run_export(
                 settings,
                 masks=label_pictures,
                 executor=executor,
-                overwrite=overwrite and not resume,
+                overwrite=options.overwrite and not options.resume,
             ):
                 written += shard.tiles
                 left_out += len(shard.left_out)

@@ -8,6 +8,7 @@ from run_folder import RunFolder
 from urcdm import TrainingPlan
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
+from urcdm_app.options.tiling import TileOptions
 from urcdm_app.plan import read_plan
 from urcdm_app.tiling.splitting import check_enough, patient_of, read_fractions, read_patients
 from urcdm_app.tiling.tile_report import SET_ASIDE, SUMMARY, counted, one_line, report, save_report
@@ -31,26 +32,8 @@ TABLE = "tiles.parquet"
 OVERVIEW_PX = 1024
 
 
-def run_tile(
-    *,
-    places: list[str],
-    out: Path,
-    plan_path: Path,
-    min_tissue: float,
-    overlap: float,
-    shifts: bool,
-    fields: str | None,
-    mpp: float | None,
-    patients_path: Path | None,
-    split: str | None,
-    seed: int,
-    workers: int | None,
-    timeout_s: float | None,
-    ray: str | None,
-    overwrite: bool,
-    resume: bool,
-) -> None:
-    """Finds tiles; see `urcdm_app.cli.training.tile` for the arguments.
+def run_tile(options: TileOptions) -> None:
+    """Finds tiles.
 
     Raises:
         UsageError: The patients or the splits do not fit, a slide of the run to resume is not given, no slide can be
@@ -59,22 +42,26 @@ def run_tile(
         RunFolderError: A file is in the way, or an earlier run that is to be resumed had other settings.
         LockedError: Another run is at work in the folder.
     """
-    plan = read_plan(plan_path)
-    whole_slide: Literal["cover", "crop"] | None = None if fields is None else "cover" if fields == "cover" else "crop"
-    settings = _settings(plan, min_tissue=min_tissue, overlap=overlap, shifts=shifts, fields=whole_slide, mpp=mpp)
-    search = find_slides(places, without=[out])
+    out, plan = options.out, read_plan(options.plan)
+    settings = _settings(plan, options)
+    search = find_slides(options.slides, without=[out])
     for passed_over in search.passed_over:
         say(one_line(f"passed over {passed_over}"))
     slides = list(search.slides)
     check_names(slides)
-    patients = read_patients(patients_path, slides) if patients_path is not None else None
-    fractions = read_fractions(split) if split is not None else None
+    patients = read_patients(options.patients, slides) if options.patients is not None else None
+    fractions = read_fractions(options.split) if options.split is not None else None
     if fractions is not None:
         check_enough(fractions, {patient_of(path.stem, patients) for path in slides})
-    executor = make_executor(workers, timeout_s, ray)
+    executor = make_executor(options.workers, options.timeout, options.ray)
 
     run = RunFolder(
-        out, "urcdm-app tile", {"tiles": asdict(settings)}, resume=resume, overwrite=overwrite, inputs=slides
+        out,
+        "urcdm-app tile",
+        {"tiles": asdict(settings)},
+        resume=options.resume,
+        overwrite=options.overwrite,
+        inputs=slides,
     )
     with run:
         results = SlideResults(out, overviews=True)
@@ -94,7 +81,7 @@ def run_tile(
             names = table.frame["slide"].map(lambda name: patient_of(name, patients))
             table = TileTable(table.frame.assign(patient=names))
         if fractions is not None:
-            table = split_by_group(table, fractions, seed)
+            table = split_by_group(table, fractions, options.seed)
             check_no_leak(table)
         save_report(out, table, plan, slides, set_aside)
         table.save(out / TABLE)
@@ -127,23 +114,19 @@ def _tile(slides: list[Path], settings: TileSettings, out: Path, executor: Execu
     return set_aside
 
 
-def _settings(
-    plan: TrainingPlan,
-    *,
-    min_tissue: float,
-    overlap: float,
-    shifts: bool,
-    fields: Literal["cover", "crop"] | None,
-    mpp: float | None,
-) -> TileSettings:
+def _settings(plan: TrainingPlan, options: TileOptions) -> TileSettings:
+    whole_slide: Literal["cover", "crop"] | None = None if options.fields is None else options.fields.value
     first, *others = (level.field_l0 for level in plan.urcdm.levels)
     return TileSettings(
         (
-            TileField(first, min_tissue=0.0, whole_slide=fields),  # it shows whole slides, mostly glass
-            *(TileField(field, min_tissue, overlap=overlap, half_shifts=shifts) for field in others),
+            TileField(first, min_tissue=0.0, whole_slide=whole_slide),  # it shows whole slides, mostly glass
+            *(
+                TileField(field, options.min_tissue, overlap=options.overlap, half_shifts=options.shifts)
+                for field in others
+            ),
         ),
         plan.urcdm.tissue,
-        unstated_mpp=mpp,
+        unstated_mpp=options.mpp,
         wanted_mpp=plan.urcdm.mpp,
         overview_px=OVERVIEW_PX,
     )

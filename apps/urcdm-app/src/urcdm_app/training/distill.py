@@ -3,7 +3,7 @@
 import datetime
 import importlib.metadata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -12,17 +12,17 @@ from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
-from cdm_core.distillation.teacher import DistillationMethod, student_of, students_of
+from cdm_core.distillation.teacher import student_of, students_of
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import say
 from urcdm_app.errors import UsageError
+from urcdm_app.options.training import DistillOptions
 from urcdm_app.plan import read_plan
 from urcdm_app.training.train import with_changes
 from urcdm_app.training.training_job import (
     JobEvent,
-    JobRequest,
     NetworkData,
     StartingModel,
     TrainingJob,
@@ -31,16 +31,7 @@ from urcdm_app.training.training_job import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DistillRequest(JobRequest):
-    """The arguments of `urcdm_app.cli.training.distill`; `least` is its --to."""
-
-    model: str
-    least: int
-    method: DistillationMethod
-
-
-class DistillJob(TrainingJob[DistillRequest]):
+class DistillJob(TrainingJob[DistillOptions]):
     """The distillation of a model: of each network a chain of students, each the teacher of the next.
 
     Raises:
@@ -50,14 +41,14 @@ class DistillJob(TrainingJob[DistillRequest]):
     tool, settings_file = "urcdm-app distill", "distillation.toml"
     settings_differ = "another model, plan, --to, --method, --steps or --batch"
 
-    def __init__(self, request: DistillRequest, plan: TrainingPlan | None = None) -> None:
-        super().__init__(request, plan)
-        self._teacher = StartingModel(request.model)
+    def __init__(self, options: DistillOptions, plan: TrainingPlan | None = None) -> None:
+        super().__init__(options, plan)
+        self._teacher = StartingModel(options.model)
 
     @staticmethod
-    def read_plan(request: DistillRequest) -> TrainingPlan:
+    def read_plan(options: DistillOptions) -> TrainingPlan:
         """The plan, with the changes that were asked for."""
-        return with_changes(read_plan(request.plan_path), request.steps, request.batch)
+        return with_changes(read_plan(options.plan), options.steps, options.batch)
 
     @property
     def inputs(self) -> list[str | Path]:
@@ -72,22 +63,22 @@ class DistillJob(TrainingJob[DistillRequest]):
             CheckpointError: It cannot be read.
             ConfigError: A network predicts noise, or takes as few steps already.
         """
-        check_networks(self.request.model, self._teacher.whole, self.plan)
+        check_networks(self.options.model, self._teacher.whole, self.plan)
         for name in self.names:
             self._chain(name)
-            student_of(self._teacher_stage(name), self.request.least)
+            student_of(self._teacher_stage(name), self.options.least)
 
-    def for_network(self, name: str) -> DistillRequest:
-        """The request for the job of one network, in a process of its own, within the run that has begun."""
-        return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._teacher.folder))
+    def for_network(self, name: str) -> DistillOptions:
+        """The options for the job of one network, in a process of its own, within the run that has begun."""
+        return replace(self.options, only=name, overwrite=False, resume=True, model=str(self._teacher.folder))
 
     def settings(self) -> str:
         """The settings that the students depend on, as TOML."""
         return tomli_w.dumps(
             {
                 "teacher": self._teacher.whole.fingerprint(),
-                "steps": self.request.least,
-                "method": self.request.method,
+                "steps": self.options.least,
+                "method": self.options.method.value,
                 "plan": dump_config(self.plan),
             }
         )
@@ -112,9 +103,9 @@ class DistillJob(TrainingJob[DistillRequest]):
             config,
             training,
             data[0],
-            self.request.out / name,
+            self.options.out / name,
             steps=chain,
-            method=self.request.method,
+            method=self.options.method.value,
             validation=data[1],
             device=self.device,
             resume=resume,
@@ -127,10 +118,10 @@ class DistillJob(TrainingJob[DistillRequest]):
 
     def assemble(self, slides: list[str]) -> None:
         """Saves the model with the students that there are, and tells of it."""
-        out, teacher = self.request.out, self._teacher.whole
+        out, teacher = self.options.out, self._teacher.whole
         students: dict[str, tuple[StageConfig, nn.Module]] = {}
         for name, (level, stage) in self.names.items():
-            config = student_of(self._teacher_stage(name), self.request.least)
+            config = student_of(self._teacher_stage(name), self.options.least)
             student = _student(out, self.plan.of_level(level)[stage], config)
             if student is not None:
                 students[name] = config, student
@@ -153,8 +144,8 @@ class DistillJob(TrainingJob[DistillRequest]):
 
     def _chain(self, name: str) -> tuple[int, ...]:
         """Steps of a network's students, in their order."""
-        chain = students_of(_steps_of_ddim(self._teacher_stage(name).sampling), self.request.least)
-        return chain[-1:] if self.request.method == "consistency" else chain  # which needs none on the way
+        chain = students_of(_steps_of_ddim(self._teacher_stage(name).sampling), self.options.least)
+        return chain[-1:] if self.options.method.value == "consistency" else chain  # which needs none on the way
 
 
 def _steps_of_ddim(sampling: SamplingConfig) -> int:

@@ -3,7 +3,7 @@
 import datetime
 import importlib.metadata
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -18,11 +18,11 @@ from cdm_core.training.state import load_trained
 from urcdm import NetworkPlan, TrainingPlan
 from urcdm_app.console import say
 from urcdm_app.errors import UsageError
+from urcdm_app.options.training import FinishOptions
 from urcdm_app.plan import read_plan
 from urcdm_app.training.distill import check_networks, with_networks
 from urcdm_app.training.training_job import (
     JobEvent,
-    JobRequest,
     NetworkData,
     StartingModel,
     TrainingJob,
@@ -31,14 +31,7 @@ from urcdm_app.training.training_job import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinishRequest(JobRequest):
-    """The arguments of `urcdm_app.cli.training.finish`."""
-
-    model: str
-
-
-class FinishJob(TrainingJob[FinishRequest]):
+class FinishJob(TrainingJob[FinishOptions]):
     """The finishing of a model's students on real images.
 
     Raises:
@@ -48,14 +41,14 @@ class FinishJob(TrainingJob[FinishRequest]):
     tool, settings_file = "urcdm-app finish", "finishing.toml"
     settings_differ = "another model, plan, --steps or --batch; use the same"
 
-    def __init__(self, request: FinishRequest, plan: TrainingPlan | None = None) -> None:
-        super().__init__(request, plan)
-        self._students = StartingModel(request.model)
+    def __init__(self, options: FinishOptions, plan: TrainingPlan | None = None) -> None:
+        super().__init__(options, plan)
+        self._students = StartingModel(options.model)
 
     @staticmethod
-    def read_plan(request: FinishRequest) -> TrainingPlan:
+    def read_plan(options: FinishOptions) -> TrainingPlan:
         """The plan, with the changes that were asked for."""
-        return _with_changes(read_plan(request.plan_path), request.steps, request.batch)
+        return _with_changes(read_plan(options.plan), options.steps, options.batch)
 
     @property
     def inputs(self) -> list[str | Path]:
@@ -70,20 +63,20 @@ class FinishJob(TrainingJob[FinishRequest]):
             CheckpointError: It cannot be read.
             ConfigError: The network that was named is no student.
         """
-        check_networks(self.request.model, self._students.whole, self.plan)
-        if self.request.only is None:
+        check_networks(self.options.model, self._students.whole, self.plan)
+        if self.options.only is None:
             self.chosen = {name: where for name, where in self.names.items() if self._is_to_finish(name)}
         if not self.chosen:
             raise UsageError(
-                f"--model {self.request.model}: none of its networks is a student; make students with: urcdm-app "
+                f"--model {self.options.model}: none of its networks is a student; make students with: urcdm-app "
                 "distill, or set finishing.steps in the plan"
             )
         for name in self.chosen:
             self.stage(name)
 
-    def for_network(self, name: str) -> FinishRequest:
-        """The request for the job of one network, in a process of its own, within the run that has begun."""
-        return replace(self.request, only=name, overwrite=False, resume=True, model=str(self._students.folder))
+    def for_network(self, name: str) -> FinishOptions:
+        """The options for the job of one network, in a process of its own, within the run that has begun."""
+        return replace(self.options, only=name, overwrite=False, resume=True, model=str(self._students.folder))
 
     def settings(self) -> str:
         """The settings that the finished networks depend on, as TOML."""
@@ -102,7 +95,7 @@ class FinishJob(TrainingJob[FinishRequest]):
             stage,
             training,
             data[0],
-            self.request.out / name,
+            self.options.out / name,
             validation=data[1],
             device=self.device,
             initial=self._students.cascade(level).unets[number],
@@ -114,7 +107,7 @@ class FinishJob(TrainingJob[FinishRequest]):
 
     def assemble(self, slides: list[str]) -> None:
         """Saves the model with the networks that have been finished, and tells of it."""
-        out, students = self.request.out, self._students.whole
+        out, students = self.options.out, self._students.whole
         finished = {name: found for name in self.names if (found := self._finished(name)) is not None}
         provenance = {
             "data": ", ".join(slides),
@@ -146,7 +139,7 @@ class FinishJob(TrainingJob[FinishRequest]):
 
     def _finished(self, name: str) -> tuple[StageConfig, nn.Module] | None:
         """The stage and the network that were finished, if its training has come to an end."""
-        state = self.request.out / name / "state.pt"
+        state = self.options.out / name / "state.pt"
         if not state.exists():
             return None
         level, number = self.names[name]

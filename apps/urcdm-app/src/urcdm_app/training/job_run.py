@@ -15,10 +15,10 @@ from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import NetworksFailedError
 from urcdm_app.gpus import chosen_places, unused_gpus
 from urcdm_app.training.network_processes import train_in_processes
-from urcdm_app.training.training_job import Request, TrainingJob
+from urcdm_app.training.training_job import Options, TrainingJob
 
 
-def run_job(kind: type[TrainingJob[Request]], request: Request, *, gpus: str | None = None) -> None:
+def run_job(kind: type[TrainingJob[Options]], options: Options) -> None:
     """Trains the networks of a job, and saves the model.
 
     Under `accelerate launch` every process runs this; the main one alone looks after files and shows progress. Of an
@@ -26,8 +26,7 @@ def run_job(kind: type[TrainingJob[Request]], request: Request, *, gpus: str | N
 
     Args:
         kind: The job.
-        request: What was asked for.
-        gpus: 'all', or how many GPUs of this machine share out the networks; None for one process.
+        options: The options of the command.
 
     Raises:
         LockedError: Another run is at work in the folder.
@@ -35,25 +34,25 @@ def run_job(kind: type[TrainingJob[Request]], request: Request, *, gpus: str | N
         RunFolderError: The folder holds a run, or files of others under the names of the run's.
         UsageError: The job cannot be done as asked for.
     """
-    processes = Processes.join(cpu=request.device == "cpu" or not torch.cuda.is_available())
+    processes = Processes.join(cpu=options.device == "cpu" or not torch.cuda.is_available())
     try:
-        _run(kind, request, gpus, processes)
+        _run(kind, options, processes)
     except Exception as error:
         if not processes.is_first_to_fail(error):
             sys.exit(1)
         if processes.count > 1 and is_lost_peer(error):
             raise TrainingError(
-                f"{request.out}: another process of the run ended ({first_line(error)[:200]}); go on with --resume"
+                f"{options.out}: another process of the run ended ({first_line(error)[:200]}); go on with --resume"
             ) from None
         raise
 
 
-def _run(kind: type[TrainingJob[Request]], request: Request, gpus: str | None, processes: Processes) -> None:
+def _run(kind: type[TrainingJob[Options]], options: Options, processes: Processes) -> None:
     with processes.together():
-        job = kind(request)
-        places = None if gpus is None else chosen_places(gpus, job.device, processes.count)
+        job = kind(options)
+        places = None if options.gpus is None else chosen_places(options.gpus, job.device, processes.count)
         run = RunFolder(
-            request.out, job.tool, {}, overwrite=request.overwrite, resume=request.resume, inputs=job.inputs
+            options.out, job.tool, {}, overwrite=options.overwrite, resume=options.resume, inputs=job.inputs
         )
         if processes.is_main:
             with run:  # refuses another run before models and slides are opened
@@ -67,21 +66,21 @@ def _run(kind: type[TrainingJob[Request]], request: Request, gpus: str | None, p
         if processes.is_main:
             with run:  # from here on each network's folder has a lock of its own: machines may share the networks out
                 job.open_folder(run, source)
-    if places is None and processes.count == 1 and (line := unused_gpus(request.device)) is not None:
+    if places is None and processes.count == 1 and (line := unused_gpus(options.device)) is not None:
         say(line)
     if places is not None and min(len(places), len(job.chosen)) > 1:
         if failed := train_in_processes(job, places):
             raise NetworksFailedError(
-                f"{request.out}: {len(failed)} of {len(job.chosen)} networks failed ({', '.join(failed)}); mend what "
+                f"{options.out}: {len(failed)} of {len(job.chosen)} networks failed ({', '.join(failed)}); mend what "
                 "the lines above name, and go on with --resume"
             )
     else:
         with progress_bars(shown=processes.is_main) as bars:
             for name in job.chosen:
                 task = bars.add_task(name, total=job.steps(name), note="")
-                for event in job.train(name, data[name], resume=request.resume):
+                for event in job.train(name, data[name], resume=options.resume):
                     bars.update(task, completed=event.done, note=event.note)
                 bars.update(task, completed=job.steps(name))
     if processes.is_main:
-        with FolderLock(request.out):
+        with FolderLock(options.out):
             job.assemble(source.slides)

@@ -20,7 +20,8 @@ from run_folder import FolderLock, LockedError, first_line
 from urcdm import TrainingPlan
 from urcdm_app.console import errors, progress_bars
 from urcdm_app.errors import user_message
-from urcdm_app.training.training_job import JobEvent, JobRequest, TrainingJob, closed
+from urcdm_app.options.training import JobOptions
+from urcdm_app.training.training_job import JobEvent, TrainingJob, closed
 
 START_METHOD: Literal["spawn", "fork"] = "spawn"
 """A process that is forked cannot use a GPU."""
@@ -167,7 +168,7 @@ def _is_taken(job: TrainingJob[Any], name: str) -> bool:
     """Whether another run is at work in one of a network's folders."""
     try:
         for folder in job.folders(name):
-            with FolderLock(job.request.out / folder):
+            with FolderLock(job.options.out / folder):
                 pass
     except LockedError:
         return True
@@ -175,13 +176,13 @@ def _is_taken(job: TrainingJob[Any], name: str) -> bool:
 
 
 def train_network(
-    kind: type[TrainingJob[Any]], request: JobRequest, plan: TrainingPlan, name: str, threads: int, pipe: Connection
+    kind: type[TrainingJob[Any]], options: JobOptions, plan: TrainingPlan, name: str, threads: int, pipe: Connection
 ) -> None:
     """Trains one network, in a process of its own.
 
     Args:
         kind: The job.
-        request: The job's request for the network.
+        options: The job's options for the network.
         plan: The job's plan, which may have changed on disk since.
         name: The network.
         threads: Of torch on the CPU.
@@ -191,7 +192,7 @@ def train_network(
     torch.set_num_threads(threads)
     with contextlib.suppress(BrokenPipeError):
         try:
-            job = kind(request, plan)
+            job = kind(options, plan)
             with closed(job.train(name, job.data(name, job.open_data()), resume=True)) as events:
                 _tell_progress(events, pipe)
         except Exception as error:

@@ -3,7 +3,7 @@
 import datetime
 import importlib.metadata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -20,10 +20,10 @@ from cdm_core.training.state import is_same_training, load_trained
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm_app.console import say
 from urcdm_app.errors import UsageError
+from urcdm_app.options.training import TrainOptions
 from urcdm_app.plan import read_plan
 from urcdm_app.training.training_job import (
     JobEvent,
-    JobRequest,
     NetworkData,
     StartingModel,
     TrainingJob,
@@ -34,14 +34,7 @@ from urcdm_app.training.training_job import (
 PLAN_FILE = "plan.toml"
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainRequest(JobRequest):
-    """The arguments of `urcdm_app.cli.training.train`."""
-
-    start_from: str | None
-
-
-class TrainJob(TrainingJob[TrainRequest]):
+class TrainJob(TrainingJob[TrainOptions]):
     """The training of a model, from fresh weights, another model's, or those of models in diffusers' form.
 
     Raises:
@@ -50,16 +43,16 @@ class TrainJob(TrainingJob[TrainRequest]):
 
     tool, settings_file = "urcdm-app train", PLAN_FILE
 
-    def __init__(self, request: TrainRequest, plan: TrainingPlan | None = None) -> None:
-        super().__init__(request, plan)
-        saved = request.out / PLAN_FILE
+    def __init__(self, options: TrainOptions, plan: TrainingPlan | None = None) -> None:
+        super().__init__(options, plan)
+        saved = options.out / PLAN_FILE
         self.settings_differ = f"another plan, --steps or --batch; go on with --resume --plan {saved}"
-        self._start = None if request.start_from is None else StartingModel(request.start_from)
+        self._start = None if options.start_from is None else StartingModel(options.start_from)
 
     @staticmethod
-    def read_plan(request: TrainRequest) -> TrainingPlan:
+    def read_plan(options: TrainOptions) -> TrainingPlan:
         """The plan, with the changes that were asked for."""
-        return with_changes(read_plan(request.plan_path), request.steps, request.batch)
+        return with_changes(read_plan(options.plan), options.steps, options.batch)
 
     @property
     def inputs(self) -> list[str | Path]:
@@ -85,10 +78,10 @@ class TrainJob(TrainingJob[TrainRequest]):
                 "trained by"
             )
 
-    def for_network(self, name: str) -> TrainRequest:
-        """The request for the job of one network, in a process of its own, within the run that has begun."""
+    def for_network(self, name: str) -> TrainOptions:
+        """The options for the job of one network, in a process of its own, within the run that has begun."""
         start = None if self._start is None else str(self._start.folder)
-        return replace(self.request, only=name, overwrite=False, resume=True, start_from=start)
+        return replace(self.options, only=name, overwrite=False, resume=True, start_from=start)
 
     def settings(self) -> str:
         """The plan as TOML."""
@@ -105,7 +98,7 @@ class TrainJob(TrainingJob[TrainRequest]):
 
     def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
         """Trains a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
-        (stage, training), folder = self.stage(name), self.request.out / name
+        (stage, training), folder = self.stage(name), self.options.out / name
         fresh = not (resume and (folder / "state.pt").exists())
         events = train_stage(
             stage,
@@ -122,7 +115,7 @@ class TrainJob(TrainingJob[TrainRequest]):
 
     def assemble(self, slides: list[str]) -> None:
         """Saves the model as soon as all networks have been trained, and tells of it."""
-        out = self.request.out
+        out = self.options.out
         missing = [name for name in self.names if not (out / name / "state.pt").exists()]
         if missing:
             say(f"{out}: still to train before there is a model: {', '.join(missing)}")

@@ -21,6 +21,7 @@ from urcdm.model import load_cascade
 from urcdm.training.examples import InTurn
 from urcdm_app.console import resolve_device
 from urcdm_app.errors import UsageError
+from urcdm_app.options.training import JobOptions
 from urcdm_app.training.training_data import TrainingData, open_data
 from urcdm_app.training.training_folder import claim_training
 
@@ -30,22 +31,6 @@ Where = tuple[int, int]
 """The numbers of a network's level and stage."""
 NetworkData = tuple[Examples, Examples | None]
 """Examples to train on and, if there are any, to measure the loss on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """The arguments that train, distill and finish share, see `urcdm_app.cli.training`."""
-
-    tiles: Path
-    validation: Path | None
-    out: Path
-    plan_path: Path
-    steps: int | None
-    batch: int | None
-    only: str | None
-    device: str
-    overwrite: bool
-    resume: bool
 
 
 @dataclass(frozen=True)
@@ -61,16 +46,16 @@ class JobEvent:
     note: str
 
 
-Request = TypeVar("Request", bound=JobRequest)
+Options = TypeVar("Options", bound=JobOptions)
 Event = TypeVar("Event")
 
 
-class TrainingJob(ABC, Generic[Request]):
+class TrainingJob(ABC, Generic[Options]):
     """The training of a plan's networks, each by itself.
 
     Args:
-        request: What was asked for.
-        plan: The plan, with the changes that were asked for; read if not given.
+        options: The options of the command.
+        plan: The plan, with the changes that the options make; read if not given.
 
     Attributes:
         plan: The plan, likewise.
@@ -88,18 +73,18 @@ class TrainingJob(ABC, Generic[Request]):
     settings_differ: str
     """Names of the settings, for the error of a run that is resumed with others."""
 
-    def __init__(self, request: Request, plan: TrainingPlan | None = None) -> None:
-        self.request = request
-        self.plan = self.read_plan(request) if plan is None else plan
+    def __init__(self, options: Options, plan: TrainingPlan | None = None) -> None:
+        self.options = options
+        self.plan = self.read_plan(options) if plan is None else plan
         self.names = network_names(self.plan)
-        if request.only is not None and request.only not in self.names:
-            raise UsageError(f"--only {request.only}: no such network; the plan has {', '.join(self.names)}")
-        self.device = training_device(request.device)
-        self.chosen = {name: where for name, where in self.names.items() if request.only in (None, name)}
+        if options.only is not None and options.only not in self.names:
+            raise UsageError(f"--only {options.only}: no such network; the plan has {', '.join(self.names)}")
+        self.device = training_device(options.device)
+        self.chosen = {name: where for name, where in self.names.items() if options.only in (None, name)}
 
     @staticmethod
     @abstractmethod
-    def read_plan(request: Request) -> TrainingPlan:
+    def read_plan(options: Options) -> TrainingPlan:
         """The plan, with the changes that were asked for."""
 
     @property
@@ -116,8 +101,8 @@ class TrainingJob(ABC, Generic[Request]):
         """
 
     @abstractmethod
-    def for_network(self, name: str) -> Request:
-        """The request for the job of one network, in a process of its own, within the run that has begun."""
+    def for_network(self, name: str) -> Options:
+        """The options for the job of one network, in a process of its own, within the run that has begun."""
 
     @abstractmethod
     def settings(self) -> str:
@@ -157,7 +142,7 @@ class TrainingJob(ABC, Generic[Request]):
 
     def open_data(self) -> TrainingData:
         """Opens what the networks learn from."""
-        return open_data(self.plan, self.request.tiles, self.request.validation)
+        return open_data(self.plan, self.options.tiles, self.options.validation)
 
     def data(self, name: str, source: TrainingData) -> NetworkData:
         """The examples of a network; those of all levels that share it."""
@@ -176,9 +161,9 @@ class TrainingJob(ABC, Generic[Request]):
             RunFolderError: A file is there that no run of the command wrote.
             UsageError: The run to resume was started with other settings or tiles.
         """
-        saved = self.request.out / self.settings_file
+        saved = self.options.out / self.settings_file
         if run.resumed and saved.exists() and not self.has_settings(saved):
-            raise UsageError(f"{self.request.out} was started with {self.settings_differ}")
+            raise UsageError(f"{self.options.out} was started with {self.settings_differ}")
         claim_training(
             run, self.settings_file, (folder for name in self.names for folder in self.folders(name)), source
         )
