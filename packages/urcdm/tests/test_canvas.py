@@ -23,8 +23,8 @@ def stage(path: Path, image_px: int = 16) -> StageCanvas:
 
 
 def fill(canvas: StageCanvas, value: Any = 100) -> None:
-    for cell in GRID:
-        canvas.write(cell, np.full((canvas.image_px, canvas.image_px, 3), value, np.uint8))
+    for position in GRID:
+        canvas.write(position, np.full((canvas.image_px, canvas.image_px, 3), value, np.uint8))
 
 
 def test_a_canvas_opened_again_knows_what_is_done(tmp_path: Path) -> None:
@@ -53,12 +53,12 @@ def test_where_patches_overlap_they_blend_linearly(tmp_path: Path, image_px: int
 def test_windows_are_parts_of_one_picture_however_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("urcdm.canvas.canvas.BLOCK_PX", 7)
     canvas, rng = stage(tmp_path), np.random.default_rng(0)
-    cells = list(GRID)
-    for cell in cells[:-1]:
-        canvas.write(cell, rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    positions = list(GRID)
+    for position in positions[:-1]:
+        canvas.write(position, rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
     before = canvas.picture(0, 0, *canvas.size_px)
-    canvas.write(cells[-1], rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-    whole = canvas.mosaic.blend((0, 0, *canvas.size_px), set(cells), canvas.store.load, np.uint8)
+    canvas.write(positions[-1], rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    whole = canvas.mosaic.blend((0, 0, *canvas.size_px), set(positions), canvas.store.load, np.uint8)
     for x, y, width, height in ((0, 0, *canvas.size_px), (3, 5, 20, 11), (13, 0, 1, 28), (33, 21, 7, 7)):
         window = canvas.picture(x, y, width, height)
         np.testing.assert_array_equal(window, whole[y : y + height, x : x + width])

@@ -33,10 +33,10 @@ def paint(
     """A run whose levels are these pictures of 16, 64 and 256 px; `shade` is added to each patch of the last."""
     run = SlideRun.open(folder, model, SETTINGS)
     for level, picture in zip(run.levels(), (low, medium, high), strict=True):
-        for cell in level.geometry.grid:
-            x, y = level.geometry.grid.origin(*cell)
+        for position in level.geometry.grid:
+            x, y = level.geometry.grid.origin(*position)
             patch = picture[y : y + 16, x : x + 16]
-            level.picture.write(cell, patch + shade[cell] if picture is high and shade is not None else patch)
+            level.picture.write(position, patch + shade[position] if picture is high and shade is not None else patch)
     return run
 
 
@@ -101,10 +101,10 @@ def half_glass(make_model: MakeModel, folder: Path, glass: int) -> tuple[LevelQu
     medium = reduced(low, 64)
     run = paint(model, folder, reduced(low, 16), medium, low)
     level = run.levels()[-1]
-    for cell in level.geometry.grid:
-        x, y = level.geometry.grid.origin(*cell)
+    for position in level.geometry.grid:
+        x, y = level.geometry.grid.origin(*position)
         if x < 104:  # a patch that holds tissue, or lies less than two pixels of the level above beside it
-            level.picture.write(cell, high[y : y + 16, x : x + 16])
+            level.picture.write(position, high[y : y + 16, x : x + 16])
     return run.quality()
 
 

@@ -105,8 +105,8 @@ def test_it_is_the_one_loop_run_over_the_whole_canvas(
     def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         whole = x[0].permute(1, 2, 0).numpy()
 
-        def window(cell: tuple[int, int]) -> NDArray[np.float32]:
-            left, top = mosaic.origin(cell)
+        def window(position: tuple[int, int]) -> NDArray[np.float32]:
+            left, top = mosaic.origin(position)
             return shrunk(whole[top : top + 16, left : left + 16])
 
         mean = mosaic.blend((0, 0, width, height), list(geometry.grid), window, np.float32)
@@ -169,7 +169,7 @@ class HalfGlass(Shrinks):
     def _one(self, task: Task) -> NDArray[Any]:
         patch = task.patch if isinstance(task, DenoiseTask) else task
         side = 8 if patch.stage == 0 and patch.level < 2 else 16
-        pixels = np.broadcast_to(GLASS if patch.level == 1 and patch.cell[1] else TISSUE, (side, side, 3))
+        pixels = np.broadcast_to(GLASS if patch.level == 1 and patch.position[1] else TISSUE, (side, side, 3))
         if isinstance(task, DenoiseTask):
             return pack(pixels.astype(np.float32))
         return np.rint((pixels + 1) * 127.5).astype(np.uint8)
@@ -186,15 +186,17 @@ def test_patches_without_tissue_hold_their_share_of_the_overlaps(make_model: Mak
     assert level.skipped
     assert level.order.sampled
 
-    def pixels(cell: tuple[int, int]) -> NDArray[Any]:
+    def pixels(position: tuple[int, int]) -> NDArray[Any]:
         return (
-            level.enlarged_parent(cell, 16) if level.order.skipped[cell] else np.full((16, 16, 3), (TISSUE + 1) * 127.5)
+            level.enlarged_parent(position, 16)
+            if level.order.skipped[position]
+            else np.full((16, 16, 3), (TISSUE + 1) * 127.5)
         )
 
-    for cell in level.order.sampled:
-        window = high.mosaic.window(cell)
-        wanted = high.mosaic.blend(window, high.mosaic.cells_at(*window), pixels, np.float32)
-        assert np.abs(high.store.load(cell) - wanted).max() <= 1.5
+    for position in level.order.sampled:
+        window = high.mosaic.window(position)
+        wanted = high.mosaic.blend(window, high.mosaic.positions_at(*window), pixels, np.float32)
+        assert np.abs(high.store.load(position) - wanted).max() <= 1.5
 
 
 def test_a_solver_of_two_predictions_a_step_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
@@ -251,9 +253,9 @@ def test_what_was_saved_is_not_predicted_again(
 def test_conditions_and_their_noise_are_made_once_for_all_steps(
     model: Urcdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(level: LevelRun, stage: int, cell: tuple[int, int]) -> PatchTask:
-        reads[level.number, stage, cell] += 1
-        return own_read(level, stage, cell)
+    def read(level: LevelRun, stage: int, position: tuple[int, int]) -> PatchTask:
+        reads[level.number, stage, position] += 1
+        return own_read(level, stage, position)
 
     def draw_noise(shape: tuple[int, ...], generators: list[torch.Generator], device: torch.device) -> torch.Tensor:
         images.append(len(generators))

@@ -16,8 +16,8 @@ def patch_grids(draw: st.DrawFn) -> PatchGrid:
     return PatchGrid(grid, np.random.default_rng(seed).random((grid.rows, grid.cols)) < share)
 
 
-def area(grid: Grid, cell: tuple[int, int]) -> set[tuple[int, int]]:
-    x, y = grid.origin(*cell)
+def area(grid: Grid, position: tuple[int, int]) -> set[tuple[int, int]]:
+    x, y = grid.origin(*position)
     return {(i, j) for i in range(x, x + 16) for j in range(y, y + 16)}
 
 
@@ -26,12 +26,12 @@ def test_every_patch_becomes_ready_once(order: PatchGrid, batch: int) -> None:
     done = {(r, c) for r, c in order.grid if order.skipped[r, c]}
     front = order.front()
     while ready := front.take(batch):
-        for cell in ready:
-            assert set(order.needs(cell)) <= done
-            assert cell not in done
+        for position in ready:
+            assert set(order.needs(position)) <= done
+            assert position not in done
         done.update(ready)
-        for cell in ready:
-            front.finish(cell)
+        for position in ready:
+            front.finish(position)
     assert done == set(order.grid)
 
 
@@ -40,28 +40,28 @@ def test_what_is_left_becomes_ready_after_any_stop(order: PatchGrid, seed: int) 
     rng, done = np.random.default_rng(seed), set()
     front = order.front()
     while len(front) and rng.random() < 0.9:
-        (cell,) = front.take(1)
-        done.add(cell)
-        front.finish(cell)
+        (position,) = front.take(1)
+        done.add(position)
+        front.finish(position)
     resumed = order.front(done)
-    while cells := resumed.take(3):
-        for cell in cells:
-            assert cell not in done
-            assert set(order.needs(cell)) <= done
-            done.add(cell)
-            resumed.finish(cell)
+    while positions := resumed.take(3):
+        for position in positions:
+            assert position not in done
+            assert set(order.needs(position)) <= done
+            done.add(position)
+            resumed.finish(position)
     assert done == {(r, c) for r, c in order.grid if not order.skipped[r, c]}
 
 
 @given(patch_grids())
 def test_no_pixel_is_drawn_freely_by_two_patches(order: PatchGrid) -> None:
     """Where two patches overlap, one of them holds the pixels at least, so the order of ready patches is free."""
-    cells = [cell for cell in order.grid if not order.skipped[cell]]
-    areas = {cell: area(order.grid, cell) for cell in order.grid}
-    held = {cell: set().union(*(areas[other] for other in order.held(cell))) for cell in cells}
-    for i, cell in enumerate(cells):
-        for other in cells[i + 1 :]:
-            assert areas[cell] & areas[other] <= held[cell] | held[other]
+    positions = [position for position in order.grid if not order.skipped[position]]
+    areas = {position: area(order.grid, position) for position in order.grid}
+    held = {position: set().union(*(areas[other] for other in order.held(position))) for position in positions}
+    for i, position in enumerate(positions):
+        for other in positions[i + 1 :]:
+            assert areas[position] & areas[other] <= held[position] | held[other]
 
 
 def test_work_starts_in_the_corner_that_leaves_most_patches_ready() -> None:

@@ -48,7 +48,9 @@ def test_every_patch_is_sampled_and_none_is_given_a_context(cascade: Cascade, tm
     picture, executor = draw(model, tmp_path, joint=joint)
     (geometry,) = model.geometry(SIZE)
     patches = [task.patch if joint else task for task in executor.tasks]
-    assert {(patch.stage, *patch.cell) for patch in patches} == {(s, *cell) for s in (0, 1) for cell in geometry.grid}
+    assert {(patch.stage, *patch.position) for patch in patches} == {
+        (s, *position) for s in (0, 1) for position in geometry.grid
+    }
     assert all(patch.context is None for patch in patches)
     assert picture.shape[:2] == (30, 40)
     assert (picture.std(axis=(0, 1)) > 0).all()
@@ -63,7 +65,7 @@ def test_the_grid_is_that_of_a_last_level_with_the_same_overlap(cascade: Cascade
 
 def test_patches_hold_what_their_neighbours_drew(cascade: Cascade, tmp_path: Path) -> None:
     _, executor = draw(outpainting(cascade, mpp=0.5), tmp_path)
-    held = {(task.stage, *task.cell): float(task.known_mask.max()) for task in executor.tasks}
+    held = {(task.stage, *task.position): float(task.known_mask.max()) for task in executor.tasks}
     assert held.pop((0, 0, 0)) == held.pop((1, 0, 0)) == 0
     assert min(held.values()) >= 0.5
 

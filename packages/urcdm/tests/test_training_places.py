@@ -52,7 +52,7 @@ class RealPixels(SerialPatchExecutor):
         return [self._read(task) for task in tasks]
 
     def _read(self, task: PatchTask) -> Image:
-        x0, y0, x1, _ = self.geometries[task.level].box_l0(*task.cell)
+        x0, y0, x1, _ = self.geometries[task.level].box_l0(*task.position)
         if task.level == HIGH:
             self.visited.append((x0, y0))
         return self.slide.read((x0, y0), x1 - x0, self.model.cascades[task.level].config.stages[task.stage].image_px)

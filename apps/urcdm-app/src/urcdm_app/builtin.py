@@ -1,4 +1,4 @@
-"""What ships inside the package: a small model, its teacher, and the plan that the teacher is trained by."""
+"""Files inside the package: a small model, its teacher, and the training plan of the teacher."""
 
 from pathlib import Path
 

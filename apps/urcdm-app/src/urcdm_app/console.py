@@ -1,4 +1,4 @@
-"""What every command shares: the console, progress bars, the device, and care for existing files."""
+"""Parts that all commands share: the console, progress bars, the device, existing files."""
 
 import shutil
 from pathlib import Path

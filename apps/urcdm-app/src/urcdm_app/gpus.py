@@ -38,10 +38,10 @@ def chosen_places(gpus: str, device: str, processes: int) -> list[str | None]:
         if gpus == "all":
             raise UsageError("--gpus all: no GPU is used here; give the number of processes that share the processors")
         return [None] * int(gpus)
-    found: Sequence[str] = visible_gpus()
-    if gpus != "all" and int(gpus) > len(found):
-        raise UsageError(f"--gpus {gpus}: there are {len(found)} GPUs here; give at most that number, or 'all'")
-    return list(found) if gpus == "all" else list(found[: int(gpus)])
+    visible: Sequence[str] = visible_gpus()
+    if gpus != "all" and int(gpus) > len(visible):
+        raise UsageError(f"--gpus {gpus}: there are {len(visible)} GPUs here; give at most that number, or 'all'")
+    return list(visible) if gpus == "all" else list(visible[: int(gpus)])
 
 
 def unused_gpus(device: str, advice: str = "") -> str | None:

@@ -42,7 +42,7 @@ def run_import(
             overwrite=overwrite,
         ):
             bars.update(task, advance=1, note=name)
-    say(f"{out} (model); draw from it with: urcdm-app sample --model {out}")
+    say(f"{out} (model); sample from it with: urcdm-app sample --model {out}")
 
 
 def files_by_level(plan: TrainingPlan, checkpoints: Sequence[str]) -> dict[str, list[Path]]:

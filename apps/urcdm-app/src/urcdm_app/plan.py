@@ -43,18 +43,18 @@ def _fill_latent_stage(network: dict[str, Any], path: str) -> None:
     as one that a run has written does.
     """
     stage = network.get("stage", {})
-    told = stage.get("unet", {})
-    if "autoencoder" in told:
+    unet = stage.get("unet", {})
+    if "autoencoder" in unet:
         return
     unknown = [
         *(stage.keys() - {"image_px", "unet", "sampling"}),
-        *(told.keys() - {"cond_images_channels", "text_embed_dim"}),
+        *(unet.keys() - {"cond_images_channels", "text_embed_dim"}),
     ]
     if unknown or "image_px" not in stage:
         fault = f"'{unknown[0]}' follows from the model" if unknown else "image_px is missing"
         raise ConfigError(f"{path}: the network that starts from {network['diffusers']}: {fault}")
-    found = dump_config(latent_stage(network["diffusers"], stage["image_px"], **told))
-    network["stage"] = {**found, "sampling": {**found["sampling"], **stage.get("sampling", {})}}
+    full = dump_config(latent_stage(network["diffusers"], stage["image_px"], **unet))
+    network["stage"] = {**full, "sampling": {**full["sampling"], **stage.get("sampling", {})}}
 
 
 def plan_text(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What an ultra-resolution cascade is: its magnifications, and how they hang together."""
+"""The configuration of an ultra-resolution cascade, and the training plan of its networks."""
 
 import math
 from typing import Literal
@@ -52,22 +52,22 @@ class UrcdmConfig:
     """An ultra-resolution cascade.
 
     Args:
-        levels: Magnifications, from the whole slide down to single cells. One alone is drawn by outpainting: patches
-            that know nothing but what their neighbours have drawn, see `urcdm.outpainting`.
+        levels: Magnifications, from the whole slide down to single cells. One alone is sampled by outpainting: patches
+            that hold their neighbours' pixels and have no context, see `urcdm.outpainting`.
         mpp: Micrometres a level-0 pixel.
         overlap: Share of a patch that overlaps the next.
         fill: Colour outside the slide, and of bare glass.
         context: 'centre' gives the networks the parent's picture around a patch and, at the stage's full resolution,
             its centre; 'plain' the picture alone, as in the study.
         context_noise: Standard deviation of the noise on the centre when sampling, pixels in [0, 1].
-        max_context_noise: In training it is drawn up to this: a parent that was generated is not a real one.
-        max_context_blur: In training, the parent's picture is blurred with Gaussians of 3 x 3 px and standard
-            deviations drawn up to this, in its own pixels: a parent that was generated may be softer than a real one.
+        max_context_noise: In training it is sampled at random up to this: a generated parent differs from a real one.
+        max_context_blur: In training, the parent's picture is blurred with Gaussians of 3 x 3 px and random
+            standard deviations up to this, in its own pixels: a generated parent may be softer than a real one.
         pad_augment: Share of the training examples in which the fill colour covers the context from some edge on, as
             beyond the edge of a slide. For pictures without a background colour whose tiles rarely lie at an edge.
         tissue: Where there is tissue, in tiling, training and sampling alike.
-        weights: 'separate' has networks for each level; with 'shared' all levels above the first have the same, which
-            are told the level by an embedding.
+        weights: 'separate': each level has its own networks; 'shared': all levels above the first have the same
+            networks, and an embedding of the level.
 
     Raises:
         ValueError: No level, two of one name, fields that do not shrink, a number outside its range, or levels that
@@ -104,13 +104,17 @@ class UrcdmConfig:
         if not all(0 <= value <= 255 for value in self.fill):
             raise ValueError(f"fill is a colour of three values from 0 to 255, got {self.fill}")
         if self.weights == "shared":
-            if len({level.image_px for level in self.levels[1:]}) > 1:
-                raise ValueError("levels that share their networks have images of one size")
-            if any(level.name == SHARED for level in self.levels):
-                raise ValueError(f"weights = 'shared': no level can have the name '{SHARED}'")
+            self._check_shared()
+
+    def _check_shared(self) -> None:
+        """Raises ValueError if the levels above the first cannot share their networks."""
+        if len({level.image_px for level in self.levels[1:]}) > 1:
+            raise ValueError("levels that share their networks have images of one size")
+        if any(level.name == SHARED for level in self.levels):
+            raise ValueError(f"weights = 'shared': no level can have the name '{SHARED}'")
 
     def cascade_name(self, level: int) -> str:
-        """What the cascade of a level is called in plans, and its folder in a model."""
+        """The name of a level's cascade in plans, and of its folder in a model."""
         return SHARED if self.shares(level) else self.levels[level].name
 
     def shares(self, level: int) -> bool:
@@ -118,7 +122,7 @@ class UrcdmConfig:
         return self.weights == "shared" and level > 0
 
     def embedding(self, level: int) -> tuple[float, ...] | None:
-        """What tells shared networks the level, one number for each level above the first; None for others."""
+        """The embedding of a level for shared networks, one number for each level above the first; None for others."""
         if not self.shares(level):
             return None
         return tuple(float(each == level) for each in range(1, len(self.levels)))
@@ -155,7 +159,7 @@ class NetworkPlan:
 
     Args:
         level: Name of its level; 'shared' for all levels above the first, if they share their networks.
-        stage: What it is.
+        stage: Its configuration.
         training: How it is trained.
         diffusers: The model in diffusers' form that a latent stage starts from, see `cdm_core.networks.latent`.
         finishing: How its student is finished on real images, see `cdm_core.distillation.finishing`.

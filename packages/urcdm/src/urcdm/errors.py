@@ -1,4 +1,4 @@
-"""The errors a user can meet; each message is one line that says what is wrong and what to do."""
+"""The errors that a user can meet; each message is one line with the cause and what to do."""
 
 
 class CanvasError(ValueError):
@@ -14,7 +14,7 @@ class SettingsError(ValueError):
 
 
 class SlideSizeError(ValueError):
-    """A slide that the model cannot draw."""
+    """A slide of a size that the model cannot sample."""
 
 
 class TilesError(ValueError):
@@ -22,4 +22,4 @@ class TilesError(ValueError):
 
 
 class WorkerError(ValueError):
-    """Workers that cannot be had, or are lost again and again."""
+    """Workers that are not available, or are lost again and again."""

@@ -27,14 +27,14 @@ def import_imagen(
     """Writes a model folder from `.pt` files that imagen-pytorch wrote; nothing in them is executed.
 
     Args:
-        plan: The levels and their networks, which the files do not tell.
+        plan: The levels and their networks, which the files do not state.
         files: For each level, by name: one file with all its networks, or one for each, in order. Levels that share
             their networks are one, named 'shared'.
         folder: The model; it appears when it is whole.
         weights: 'ema' takes the running means, which the study samples with, 'raw' what was trained last.
         dtype: In which precision the weights are stored.
-        provenance: What else to tell of the model's origin. A line for each network is added: its file and SHA-256,
-            and its version and steps where the file tells them.
+        provenance: More of the model's provenance. A line for each network is added: its file and SHA-256,
+            and its version and steps where the file states them.
         overwrite: Replace a model that is there.
 
     Yields:
@@ -93,7 +93,7 @@ def _check_only_a_model(folder: Path) -> None:
 
 
 def _line(origin: Mapping[str, str | int]) -> str:
-    """Where a network comes from, to read."""
+    """The origin of a network, in one line."""
     parts = [str(origin["file"]), f"U-Net {origin['unet']}"]
     if "steps" in origin:
         parts.append(f"{origin['steps']} steps")

@@ -55,7 +55,7 @@ class Urcdm:
         return plan_geometry(self.config, tuple(cascade.config for cascade in self.cascades), size_l0)
 
     def fingerprint(self) -> str:
-        """Returns a short hash of everything that decides what the model draws: settings and weights."""
+        """Returns a short hash of everything that decides the pixels that the model samples: settings and weights."""
         digest = hashlib.sha256(repr(self.config).encode())
         for cascade in self.cascades:
             digest.update(repr(cascade.config).encode())

@@ -1,4 +1,4 @@
-"""Outpainting, what an ultra-resolution cascade is compared with: one cascade, patch after patch, without contexts."""
+"""Outpainting, the baseline of ultra-resolution cascades: one cascade, patch after patch, without contexts."""
 
 import math
 
@@ -10,10 +10,10 @@ from wsi_tiling import TissueRule
 
 
 def outpainting(cascade: Cascade, *, mpp: float, overlap: float = 0.125) -> Urcdm:
-    """Makes a model of one level, whose patches hold what their neighbours have drawn and know nothing else.
+    """Makes a model of one level, whose patches hold their neighbours' pixels and have no context.
 
-    It is drawn like any other, in order or jointly, on the grid that the last level of an ultra-resolution cascade has
-    at the same overlap; every patch is sampled. One pixel of it is one level-0 px, and a slide may have any size.
+    It is sampled like any other, in order or jointly, on the grid of the last level of an ultra-resolution cascade with
+    the same overlap; every patch is sampled. One pixel of it is one level-0 px, and a slide may have any size.
 
     Args:
         cascade: An unconditional cascade.

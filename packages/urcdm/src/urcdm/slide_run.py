@@ -22,7 +22,7 @@ from urcdm.results.level_quality import MOST_PX, LevelQuality, level_quality
 from urcdm.results.slide_file import WriteEvent, write_slide
 from urcdm.sampling.level_run import LevelRun, Parent
 from urcdm.sampling.record import RECORD, RunRecord
-from urcdm.sampling.stage_run import SampleEvent, sample_stage_of
+from urcdm.sampling.stage_run import SampleEvent, sample_level_stage
 from urcdm.settings import RunSettings
 
 PACKAGES = ("urcdm", "cdm-core", "wsi-tiling", "imagen-pytorch", "torch", "numpy", "zarr")
@@ -115,7 +115,7 @@ class SlideRun:
         with self.canvas.lock():
             for level in self._levels():
                 for index in range(len(level.config.stages)):
-                    for event in sample_stage_of(level, index, executor, self.batch[level.number, index]):
+                    for event in sample_level_stage(level, index, executor, self.batch[level.number, index]):
                         self.record.note(event, self.canvas.path)
                         yield event
         self.workers, self.lost_workers = executor.workers, executor.lost

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend is told in one line, with exit code 1."""
+    """Runs the command line; errors that a user can mend are printed in one line, with exit code 1."""
     # Else Ray, under `uv run`, makes each worker an environment of its own, which takes minutes and lacks extras. Ray
     # reads this when it is imported.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

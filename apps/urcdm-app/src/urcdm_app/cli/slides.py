@@ -1,4 +1,4 @@
-"""Commands that make slides and tell about them. What takes time to import is imported by the command that needs it."""
+"""Commands that make slides and describe them. What takes time to import is imported by the command that needs it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ from urcdm_app.options.sampling import OutpaintOptions, SampleOptions
 
 @command(SampleOptions)
 def sample(options: SampleOptions) -> None:
-    """Draw a new slide: a pyramidal TIFF that OpenSlide and QuPath open, a preview, and a report.
+    """Sample a new slide: a pyramidal TIFF that OpenSlide and QuPath open, a preview, and a report.
 
     First the whole slide small, then its magnifications patch by patch. What is done is kept in a folder beside the
     slide (.canvas) until the slide is whole: an interrupted run goes on with **--resume**.
@@ -29,9 +29,9 @@ def sample(options: SampleOptions) -> None:
 
 @command(OutpaintOptions)
 def outpaint(options: OutpaintOptions) -> None:
-    """Draw a slide by outpainting: one cascade, patch after patch, each held to its neighbours and to nothing else.
+    """Sample a slide by outpainting: one cascade, patch after patch, each held to its neighbours and to nothing else.
 
-    What an ultra-resolution cascade is compared with. Such a slide has no plan: tissue goes on without an outline.
+    The baseline of an ultra-resolution cascade. Such a slide has no global structure: tissue has no outline.
 
     Example: **urcdm-app outpaint --model cascade --mpp 0.5 --size 1024x1024 --out outpainted.tiff**
     """

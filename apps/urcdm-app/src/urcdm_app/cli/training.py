@@ -66,7 +66,7 @@ def distill(options: DistillOptions) -> None:
 
 @command(FinishOptions)
 def finish(options: FinishOptions) -> None:
-    """Train a model's students on against discriminators on real images, which makes what they draw crisp.
+    """Train a model's students on against discriminators on real images, which makes their samples crisp.
 
     A student has its teacher's faults; a finished one learns from the slides themselves, at the few times at which
     sampling asks it. A network's table 'finishing' in the plan says how. **--resume** goes on with an interrupted run.

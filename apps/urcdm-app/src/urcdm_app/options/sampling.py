@@ -30,7 +30,7 @@ class RunOptions:
         typer.Option(
             "--joint/--in-order",
             help="All patches take each step together, averaged where they overlap; or one after the other, each "
-            "holding what its neighbours drew.",
+            "holding its neighbours' pixels.",
         ),
     ] = False
     batch: Annotated[

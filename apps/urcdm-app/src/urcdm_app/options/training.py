@@ -34,7 +34,7 @@ def _only(verb: str, networks: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where the networks are trained, and what becomes of an earlier run."""
+    """The devices, and whether an earlier run is continued or replaced."""
 
     device: Device = "auto"
     gpus: Gpus = None
@@ -44,7 +44,7 @@ class _Place:
 
 @dataclass(frozen=True, kw_only=True)
 class _Networks:
-    """How long the networks are trained, and which of them."""
+    """The length of the training, and the networks to train."""
 
     steps: Annotated[int | None, _steps("network")] = None
     batch: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default=AS_PLANNED)] = None

@@ -68,7 +68,7 @@ def _page(run: SlideRun, data: dict[str, Any], overview: NDArray[np.uint8]) -> s
 
 
 def _shown(crop: ReportCrop, below: ReportCrop | None, mpp: float) -> dict[str, Any]:
-    """What the page shows of a crop; `below` is that of the next level, whose frame it holds."""
+    """A crop for the page; `below` is that of the next level, whose frame is drawn on it."""
     return {
         "level": crop.level,
         "parent": crop.parent,
@@ -88,7 +88,7 @@ def _data_uri(image: NDArray[np.uint8]) -> str:
 
 
 def _share(box: Box, whole: Box) -> dict[str, float]:
-    """Where a box lies in another, in percent."""
+    """The position and size of a box in another, in percent."""
     width, height = whole[2] - whole[0], whole[3] - whole[1]
     return {
         "left": 100 * (box[0] - whole[0]) / width,

@@ -50,13 +50,13 @@ def run_sample(options: Options, load: Callable[[Path], Urcdm] = Urcdm.load) -> 
                 partial(setup.choose_batches, run.settings, batch, options.compiled, workers.workers)
             )
             if count := len(choice.full):
-                say(f"compiling {count} networks, each when its turn comes; the first patches then take minutes")
+                say(f"compiling {count} networks, each at its first batch, which then takes minutes")
             _sample(run, workers.start(partial(setup.executor, choice)), choice.size)
         _write(run, outputs, options)  # no GPU is held any more
         write_report(run, outputs, model_name=Path(options.model).name, device=device)
         run.remove_canvas()
         if run.lost_workers:
-            say(f"{run.lost_workers} workers were lost on the way; others did their patches")
+            say(f"{run.lost_workers} workers were lost on the way; others sampled their patches")
         width, height = run.settings.size_l0
         say(
             f"{outputs.slide} (slide), {outputs.preview} (preview) and {outputs.page} (report): {width} x {height} px, "
@@ -84,7 +84,7 @@ def _open_workers(options: Options) -> LocalWorkers | RayPatchExecutor:
 
 
 def describe_device(name: str, precision: str) -> tuple[str, Precision]:
-    """Returns what the device that `--device` names is called, where it is called, and the precision to use there.
+    """Returns the name of the device that `--device` means in this process, and the precision to use there.
 
     Raises:
         UsageError: There is no such device, or no such precision.
@@ -99,7 +99,7 @@ def describe_device(name: str, precision: str) -> tuple[str, Precision]:
 
 def _open_run(options: Options, model: Urcdm, canvas: Path, precision: Precision) -> SlideRun:
     if options.steps is not None and "teacher" in model.provenance:
-        say("some of the model's networks were taught to take few steps: in others than their own they draw worse")
+        say("some of the model's networks are students of few steps; with other numbers of steps they sample worse")
     settings = urcdm.RunSettings(
         _size_l0(options.size, model),
         seed=options.seed,

@@ -1,4 +1,4 @@
-"""Where slides are worked off, as the command line says."""
+"""The executor of slides that the command line names."""
 
 from wsi_tiling import Executor, InProcessExecutor, ProcessesExecutor, RayExecutor
 

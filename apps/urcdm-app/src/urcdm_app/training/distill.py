@@ -134,7 +134,7 @@ class DistillJob(TrainingJob[DistillOptions]):
         }
         distilled = with_networks(teacher, self.plan, students, provenance)
         distilled.save(out / "model", dtype=torch.float16, overwrite=True)
-        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+        say(f"{out / 'model'} (model); sample from it with: urcdm-app sample --model {out / 'model'}")
         if missing := self.names.keys() - students.keys():
             say(f"Not distilled, and as the teacher's: {', '.join(name for name in self.names if name in missing)}")
 

@@ -120,7 +120,7 @@ class FinishJob(TrainingJob[FinishOptions]):
         }
         model = with_networks(students, self.plan, finished, provenance)
         model.save(out / "model", dtype=torch.float16, overwrite=True)
-        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+        say(f"{out / 'model'} (model); sample from it with: urcdm-app sample --model {out / 'model'}")
         if missing := [name for name in self.names if name not in finished]:
             say(f"Not finished, and as they were: {', '.join(missing)}")
 

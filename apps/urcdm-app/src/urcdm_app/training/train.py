@@ -121,7 +121,7 @@ class TrainJob(TrainingJob[TrainOptions]):
             say(f"{out}: still to train before there is a model: {', '.join(missing)}")
             return
         _assemble(self.plan, out, slides).save(out / "model", dtype=torch.float16, overwrite=True)
-        say(f"{out / 'model'} (model); draw from it with: urcdm-app sample --model {out / 'model'}")
+        say(f"{out / 'model'} (model); sample from it with: urcdm-app sample --model {out / 'model'}")
 
     def _network(self, name: str) -> NetworkPlan:
         level, stage = self.names[name]

@@ -1,4 +1,4 @@
-"""What `urcdm-app train` learns from: slides with a tile table, or shards."""
+"""The training data of a run: slides with a tile table, or shards."""
 
 import hashlib
 from pathlib import Path
@@ -19,7 +19,7 @@ TRAIN, VALIDATION = "train", "validation"
 
 
 class TrainingData(Protocol):
-    """Where examples come from."""
+    """A source of examples."""
 
     @property
     def slides(self) -> list[str]:
@@ -88,8 +88,7 @@ class _ShardData:
         slides = {slide for tiles in opened for slide in _slides_of(tiles, TRAIN)}
         held_out = {slide for tiles in opened for slide in _slides_of(tiles, VALIDATION)}
         if validation is not None:
-            found = _levels_in(plan, validation)
-            if not set(levels) <= set(found):
+            if not set(levels) <= set(_levels_in(plan, validation)):
                 raise UsageError(f"--validation {validation}: wanted shards of {', '.join(levels)}, as in --tiles")
             held_out = {slide for level in levels for slide in _slides_of(ShardTiles(validation / level))}
         self.slides = sorted({name for name, _ in slides})

@@ -1,1 +1,1 @@
-"""The store of the finished patches of a run."""
+"""The canvas: the store of the finished patches of a run."""

@@ -20,7 +20,7 @@ from urcdm.canvas.patch_store import UNREADABLE, PatchStore, canvas_error
 from urcdm.config import UrcdmConfig
 from urcdm.errors import CanvasError
 from urcdm.layout.geometry import Box
-from urcdm.layout.order import Cell
+from urcdm.layout.order import Position
 from wsi_tiling import Grid
 from wsi_tiling.reading.tile_cache import TileCache
 from wsi_tiling.region import resample
@@ -30,14 +30,14 @@ BLOCK_PX = 512
 """Side of the blocks of a finished picture that are kept once blended: contexts of neighbours share most of theirs."""
 CACHED_BYTES = 48 * 2**20
 _UNFINISHED = re.compile(r"\.lock|zarr\.[0-9a-f]+\.partial")
-"""What a run that was killed at its very beginning leaves: its lock, and zarr's unfinished note of the identity."""
+"""Files of a run that was killed at its very beginning: its lock, and zarr's unfinished metadata."""
 _PARTIAL = r"(\.[0-9a-f]+\.partial)?"
 _CANVAS_FILE = re.compile(rf"\.lock|zarr\.json|zarr{_PARTIAL}|\.[0-9a-f]{{12}}\.partial\.json")
 _STAGE_FILE = re.compile(rf"zarr\.json|(zarr|c(\.\d+)+){_PARTIAL}")
 
 
 class Canvas:
-    """A folder with one zarr array for each stage of each level, and what the run was started with.
+    """A folder with one zarr array for each stage of each level, and the identity of the run.
 
     Args:
         path: The folder; made if missing.
@@ -70,7 +70,7 @@ class Canvas:
                 )
 
     def lock(self) -> FolderLock:
-        """The lock that a run holds while it draws: a context manager, see `run_folder.FolderLock`."""
+        """The lock that a run holds while it samples: a context manager, see `run_folder.FolderLock`."""
         return FolderLock(self.path)
 
     def stage(self, name: str, grid: Grid, image_px: int) -> "StageCanvas":
@@ -99,11 +99,11 @@ class Canvas:
         return PatchStore(self._group, name, self.path, self.run_id, (grid.rows, grid.cols, image_px), "int16", cached)
 
     def has_scratch(self, name: str) -> bool:
-        """Whether such a store has been made."""
+        """Whether such a store exists."""
         return (self.path / name / "zarr.json").exists()
 
     def drop_scratch(self, name: str) -> None:
-        """Removes such a store, if it is there."""
+        """Removes such a store, if it exists."""
         shutil.rmtree(self.path / name, ignore_errors=True)
 
 
@@ -115,7 +115,7 @@ def remove_canvas(path: Path, also: Collection[str] = ()) -> None:
         also: Names of files that the caller keeps in it.
 
     Raises:
-        CanvasError: The folder is not a canvas or holds other files too, a run draws on it, or it cannot be removed.
+        CanvasError: The folder is not a canvas or holds other files too, a run samples on it, or it cannot be removed.
     """
     if not os.path.lexists(path):
         return
@@ -143,11 +143,11 @@ def remove_canvas(path: Path, also: Collection[str] = ()) -> None:
 
 
 class StageCanvas:
-    """The patches of one stage, and the picture that they make together.
+    """The patches of one stage, and the image that they form.
 
     Args:
         store: The patches, uint8.
-        mosaic: Where they lie, and how they blend.
+        mosaic: Their positions, and how they blend.
         fill: Colour outside the canvas.
     """
 
@@ -157,17 +157,17 @@ class StageCanvas:
         self._blocks = TileCache(CACHED_BYTES)
 
     @property
-    def done(self) -> set[Cell]:
+    def done(self) -> set[Position]:
         """The patches that are finished."""
         return self.store.done
 
-    def write(self, cell: Cell, pixels: NDArray[np.uint8]) -> None:
+    def write(self, position: Position, pixels: NDArray[np.uint8]) -> None:
         """Stores a finished patch, (S, S, 3), whole or not at all.
 
         Raises:
             CanvasError: The disk is full, or it cannot be written.
         """
-        self.store.write(cell, pixels)
+        self.store.write(position, pixels)
 
     def picture(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         """Reads a window of whole pixels of the picture, (height, width, 3) uint8; black where nothing is done.
@@ -190,8 +190,8 @@ class StageCanvas:
         extent = (float(self.size_px[0]), float(self.size_px[1]))
         return resample(self.picture, self.size_px, extent, box, size, self.fill)
 
-    def held(self, cell: Cell, held: Iterable[Cell]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Returns what the `held` patches put into a patch's place, and how much it is held there.
+    def held(self, position: Position, held: Iterable[Position]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Returns the pixels of the `held` patches in a patch's window, and how much each is held.
 
         The hold falls linearly across the overlap, from 1 at the patch's edge to 0 where the overlap ends, as the
         blending does: a hold that ended abruptly would show as a seam inside the patch.
@@ -199,21 +199,21 @@ class StageCanvas:
         Returns:
             Pixels, (S, S, 3) uint8, and the hold, (S, S) in [0, 1].
         """
-        window, cells = self.mosaic.window(cell), frozenset(held)
-        weight = self.mosaic.weight(window, cells)
-        hold = np.asarray(weight / (weight + self.mosaic.weights(cell)), np.float32)
-        return self.mosaic.blend(window, cells, self.store.load, np.uint8), hold
+        window, positions = self.mosaic.window(position), frozenset(held)
+        weight = self.mosaic.weight(window, positions)
+        hold = np.asarray(weight / (weight + self.mosaic.weights(position)), np.float32)
+        return self.mosaic.blend(window, positions, self.store.load, np.uint8), hold
 
-    def patch_of(self, cell: Cell) -> NDArray[np.uint8]:
-        """Returns the picture at a patch's place, (S, S, 3): the patch, blended with its neighbours."""
-        return self.picture(*self.mosaic.window(cell))
+    def patch_of(self, position: Position) -> NDArray[np.uint8]:
+        """Returns the image in a patch's window, (S, S, 3): the patch, blended with its neighbours."""
+        return self.picture(*self.mosaic.window(position))
 
     def _block(self, x: int, y: int) -> NDArray[np.uint8]:
         """A block of the picture, (BLOCK_PX, BLOCK_PX, 3), which is not to be changed; kept if it is finished."""
         block = self._blocks.get((x, y))
         if block is None:
             window = (x, y, BLOCK_PX, BLOCK_PX)
-            finished = self.done.issuperset(self.mosaic.cells_at(*window))
+            finished = self.done.issuperset(self.mosaic.positions_at(*window))
             block = self.mosaic.blend(window, self.done, self.store.load, np.uint8)
             if finished:
                 self._blocks.put((x, y), block)

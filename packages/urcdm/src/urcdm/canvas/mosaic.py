@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from urcdm.layout.order import Cell
+from urcdm.layout.order import Position
 from wsi_tiling import Grid
 
-Load = Callable[[Cell], NDArray[Any]]
+Load = Callable[[Position], NDArray[Any]]
 """Gives a patch, (S, S, 3)."""
 Number = TypeVar("Number", np.uint8, np.float32)
 Window = tuple[int, int, int, int]
@@ -20,7 +20,7 @@ Box = tuple[int, int, int, int]
 
 
 class Mosaic:
-    """Where the patches of one stage lie on the stage's canvas, and how much each counts in every pixel.
+    """Positions of the patches of one stage on its canvas, and the weight of each in every pixel.
 
     Args:
         grid: The patches, in pixels of the level's last stage.
@@ -34,30 +34,32 @@ class Mosaic:
         self.xs, self.ys = [x // shrink for x in grid.xs], [y // shrink for y in grid.ys]
         self._x_weights, self._y_weights = _ramps(self.xs, image_px), _ramps(self.ys, image_px)
 
-    def origin(self, cell: Cell) -> tuple[int, int]:
+    def origin(self, position: Position) -> tuple[int, int]:
         """Upper left corner (x, y) of a patch."""
-        return self.xs[cell[1]], self.ys[cell[0]]
+        return self.xs[position[1]], self.ys[position[0]]
 
-    def window(self, cell: Cell) -> Window:
-        """Where a patch lies: x, y, width and height."""
-        return (*self.origin(cell), self.image_px, self.image_px)
+    def window(self, position: Position) -> Window:
+        """The window of a patch: x, y, width and height."""
+        return (*self.origin(position), self.image_px, self.image_px)
 
-    def weights(self, cell: Cell) -> NDArray[np.float32]:
+    def weights(self, position: Position) -> NDArray[np.float32]:
         """How much a patch counts, (S, S) in [0, 1]; two neighbours' weights add up to 1 all over their overlap."""
-        return np.asarray(self._y_weights[cell[0]][:, None] * self._x_weights[cell[1]][None, :], np.float32)
+        return np.asarray(self._y_weights[position[0]][:, None] * self._x_weights[position[1]][None, :], np.float32)
 
-    def cells_at(self, x: int, y: int, width: int, height: int) -> list[Cell]:
+    def positions_at(self, x: int, y: int, width: int, height: int) -> list[Position]:
         """The patches that touch a window."""
         rows = [r for r, y0 in enumerate(self.ys) if y0 < y + height and y < y0 + self.image_px]
         cols = [c for c, x0 in enumerate(self.xs) if x0 < x + width and x < x0 + self.image_px]
         return [(row, col) for row in rows for col in cols]
 
-    def blend(self, window: Window, cells: Collection[Cell], load: Load, dtype: type[Number]) -> NDArray[Number]:
+    def blend(
+        self, window: Window, positions: Collection[Position], load: Load, dtype: type[Number]
+    ) -> NDArray[Number]:
         """Blends patches in a window.
 
         Args:
             window: x, y, width and height.
-            cells: The patches.
+            positions: The patches.
             load: Gives the pixels of a patch.
             dtype: Of the result; uint8 is rounded.
 
@@ -65,50 +67,50 @@ class Mosaic:
             The weighted mean, (height, width, 3), 0 where there is no patch.
         """
         x, y, width, height = window
-        pixels = {cell: load(cell) for cell in self.cells_at(*window) if cell in cells}
+        pixels = {position: load(position) for position in self.positions_at(*window) if position in positions}
         mean = np.zeros((height, width, 3), dtype)
         for (left, right), cols in _pieces(x, width, self.xs, self.image_px):
             for (top, bottom), rows in _pieces(y, height, self.ys, self.image_px):
                 there = {(row, col): pixels[row, col] for row in rows for col in cols if (row, col) in pixels}
                 box, part = (left, top, right, bottom), (slice(top - y, bottom - y), slice(left - x, right - x))
                 if len(there) == 1:  # most of the area: nothing to average
-                    [(cell, patch)] = there.items()
-                    mean[part] = patch[self._inside(cell, box)]
+                    [(position, patch)] = there.items()
+                    mean[part] = patch[self._inside(position, box)]
                 elif there:
                     piece = self._mean(there, box)
                     mean[part] = np.rint(piece) if dtype is np.uint8 else piece
         return mean
 
-    def weight(self, window: Window, cells: Iterable[Cell]) -> NDArray[np.float32]:
+    def weight(self, window: Window, positions: Iterable[Position]) -> NDArray[np.float32]:
         """Sums the weights of patches in a window of x, y, width and height, (height, width)."""
         x, y, width, height = window
         total = np.zeros((height, width), np.float32)
-        for cell in cells:
-            x0, y0 = self.origin(cell)
+        for position in positions:
+            x0, y0 = self.origin(position)
             box = (max(x, x0), max(y, y0), min(x + width, x0 + self.image_px), min(y + height, y0 + self.image_px))
             if box[0] < box[2] and box[1] < box[3]:
-                total[box[1] - y : box[3] - y, box[0] - x : box[2] - x] += self._share(cell, box)
+                total[box[1] - y : box[3] - y, box[0] - x : box[2] - x] += self._share(position, box)
         return total
 
-    def _mean(self, patches: Mapping[Cell, NDArray[Any]], box: Box) -> NDArray[np.float32]:
+    def _mean(self, patches: Mapping[Position, NDArray[Any]], box: Box) -> NDArray[np.float32]:
         """The weighted mean of patches in a box that all of them cover, (height, width, 3)."""
         left, top, right, bottom = box
         total = np.zeros((bottom - top, right - left, 3), np.float32)
         weight = np.zeros((bottom - top, right - left, 1), np.float32)
-        for cell, patch in patches.items():
-            share = self._share(cell, box)[..., None]
-            total += share * patch[self._inside(cell, box)]
+        for position, patch in patches.items():
+            share = self._share(position, box)[..., None]
+            total += share * patch[self._inside(position, box)]
             weight += share
         return total / weight
 
-    def _share(self, cell: Cell, box: Box) -> NDArray[np.float32]:
+    def _share(self, position: Position, box: Box) -> NDArray[np.float32]:
         """How much a patch counts in a box that it covers, (height, width)."""
-        rows, cols = self._inside(cell, box)
-        return self._y_weights[cell[0]][rows, None] * self._x_weights[cell[1]][None, cols]
+        rows, cols = self._inside(position, box)
+        return self._y_weights[position[0]][rows, None] * self._x_weights[position[1]][None, cols]
 
-    def _inside(self, cell: Cell, box: Box) -> tuple[slice, slice]:
+    def _inside(self, position: Position, box: Box) -> tuple[slice, slice]:
         """A box in the patch's own rows and columns."""
-        x0, y0 = self.origin(cell)
+        x0, y0 = self.origin(position)
         return slice(box[1] - y0, box[3] - y0), slice(box[0] - x0, box[2] - x0)
 
 

@@ -1,4 +1,4 @@
-"""Patches on disk, one chunk of a zarr array each, there whole or not at all; and patches in memory."""
+"""Patches on disk, one chunk of a zarr array each, written whole or not at all; and patches in memory."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,12 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from run_folder import DISK_FULL, first_line, is_disk_full
 from urcdm.errors import CanvasError
-from urcdm.layout.order import Cell
+from urcdm.layout.order import Position
 from wsi_tiling.reading.tile_cache import TileCache
 
 CACHED_BYTES = 32 * 2**20
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What zarr raises when a file of its own notes is damaged: whatever its parser stumbles over."""
+"""Errors that zarr raises when its metadata is damaged: whatever its parser meets."""
 _CHUNK = re.compile(r"c\.(\d+)\.(\d+)\.0\.0\.0")
 
 
@@ -33,7 +33,7 @@ class PatchStore:
         cached: How many bytes of patches are kept in memory.
 
     Raises:
-        CanvasError: It is another run's, or cannot be made, for instance because the disk is full.
+        CanvasError: It belongs to another run, or cannot be made, for instance because the disk is full.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class PatchStore:
                 self._array: Any = group[name]
             else:
                 self._array = _new_array(group, name, run_id, (rows, cols, side), dtype)
-            self._note = self._stat_note()
+            self._metadata = self._stat_metadata()
         except UNREADABLE as error:
             raise canvas_error(self.path, error, "cannot be opened; delete the canvas or choose another") from error
         if self._array.attrs.get("run") != run_id:
@@ -61,7 +61,7 @@ class PatchStore:
         self._cache = TileCache(cached)
         self.done = self._find_done()
 
-    def write(self, cell: Cell, pixels: NDArray[Any]) -> None:
+    def write(self, position: Position, pixels: NDArray[Any]) -> None:
         """Stores a finished patch, (S, S, 3), whole or not at all; nobody may change the array any more.
 
         Raises:
@@ -69,47 +69,47 @@ class PatchStore:
         """
         self._check_same_run()
         try:
-            self._array[cell[0], cell[1]] = pixels
+            self._array[position[0], position[1]] = pixels
         except OSError as error:
             raise canvas_error(self.path, error, "cannot be written") from error
-        self._cache.put(cell, pixels)
-        self.done.add(cell)
+        self._cache.put(position, pixels)
+        self.done.add(position)
 
-    def load(self, cell: Cell) -> NDArray[Any]:
+    def load(self, position: Position) -> NDArray[Any]:
         """Gives a finished patch, (S, S, 3), which is not to be changed.
 
         Raises:
             CanvasError: It is damaged, or another run has replaced the canvas.
         """
-        pixels = self._cache.get(cell)
+        pixels = self._cache.get(position)
         if pixels is None:
-            pixels = self._read(cell)
-            self._cache.put(cell, pixels)
+            pixels = self._read(position)
+            self._cache.put(position, pixels)
         return pixels
 
-    def _read(self, cell: Cell) -> NDArray[Any]:
+    def _read(self, position: Position) -> NDArray[Any]:
         self._check_same_run()
         try:
-            return np.asarray(self._array[cell[0], cell[1]])
+            return np.asarray(self._array[position[0], position[1]])
         except (OSError, RuntimeError, ValueError) as error:
-            place = self.path / f"c.{cell[0]}.{cell[1]}.0.0.0"
-            raise CanvasError(f"{place}: this patch is damaged ({error}); delete it and resume") from error
+            file = self.path / f"c.{position[0]}.{position[1]}.0.0.0"
+            raise CanvasError(f"{file}: this patch is damaged ({error}); delete it and resume") from error
 
     def _check_same_run(self) -> None:
         """Makes sure that the folder still holds the array that was opened: a run may have been started over it."""
         try:
-            note = self._stat_note()
+            metadata = self._stat_metadata()
         except OSError:
-            note = None
-        if note != self._note:
+            metadata = None
+        if metadata != self._metadata:
             raise CanvasError(f"{self.path}: another run has replaced the canvas; resume with a canvas of your own")
 
-    def _stat_note(self) -> tuple[int, int, int]:
-        """What tells zarr's note of the array from a later one under the same name."""
+    def _stat_metadata(self) -> tuple[int, int, int]:
+        """Identifies the metadata file of the array, to tell it from a later one under the same name."""
         status = (self.path / "zarr.json").stat()
         return status.st_ino, status.st_mtime_ns, status.st_size
 
-    def _find_done(self) -> set[Cell]:
+    def _find_done(self) -> set[Position]:
         matches = (_CHUNK.fullmatch(path.name) for path in self.path.iterdir())
         return {(int(match[1]), int(match[2])) for match in matches if match}
 
@@ -118,36 +118,36 @@ class PatchMemory:
     """Patches in memory, used as a `PatchStore` is.
 
     Args:
-        saved: What is written, and what has been written before, is also there.
+        saved: Store that patches are also written to and, if written before, read from.
     """
 
     def __init__(self, saved: PatchStore | None = None) -> None:
         self._saved = saved
-        self._patches: dict[Cell, NDArray[Any]] = {}
-        self.done: set[Cell] = set() if saved is None else set(saved.done)
+        self._patches: dict[Position, NDArray[Any]] = {}
+        self.done: set[Position] = set() if saved is None else set(saved.done)
 
-    def write(self, cell: Cell, pixels: NDArray[Any]) -> None:
+    def write(self, position: Position, pixels: NDArray[Any]) -> None:
         """Keeps a finished patch, (S, S, 3), which nobody may change any more.
 
         Raises:
             CanvasError: It cannot be saved.
         """
         if self._saved is not None:
-            self._saved.write(cell, pixels)
-        self._patches[cell] = pixels
-        self.done.add(cell)
+            self._saved.write(position, pixels)
+        self._patches[position] = pixels
+        self.done.add(position)
 
-    def load(self, cell: Cell) -> NDArray[Any]:
+    def load(self, position: Position) -> NDArray[Any]:
         """Gives a finished patch, (S, S, 3), which is not to be changed.
 
         Raises:
             CanvasError: It was saved before, and is damaged.
         """
-        pixels = self._patches.get(cell)
+        pixels = self._patches.get(position)
         if pixels is None:
             if self._saved is None:
-                raise KeyError(cell)
-            pixels = self._patches[cell] = self._saved.load(cell)
+                raise KeyError(position)
+            pixels = self._patches[position] = self._saved.load(position)
         return pixels
 
 

@@ -1,1 +1,1 @@
-"""Batches of patches, and the executors that run them."""
+"""Tasks, batches of them, and the executors and workers that run them."""

@@ -83,7 +83,7 @@ def choose_batches(
             steps = (settings.steps or config.sampling.steps) * settings.resample
             if on_gpu:
                 measured = stage_batch(model, key, limit=most, size=size if batch else None)
-                if settings.joint:  # noise is drawn once for all steps
+                if settings.joint:  # noise is sampled once for all steps
                     measured = replace(measured, seconds_around=0.0)
                 size = measured.size
                 batches.seconds[key] = patches * measured.seconds(steps)
@@ -103,6 +103,6 @@ def _ready_at_once(grid: Grid, settings: RunSettings, *, on_gpu: bool, workers: 
 
 
 def _is_one_function(config: StageConfig, settings: RunSettings) -> bool:
-    """Whether the loop over a stage's steps draws no noise between them, and is run as a whole."""
+    """Whether the loop over a stage's steps adds no noise between them, and runs as a whole."""
     sampling = config.sampling
     return not settings.joint and settings.resample == 1 and sampling.method != "ddpm" and sampling.eta == 0

@@ -1,4 +1,4 @@
-"""Batches of patches at work: prepared where their network is, and then sampled."""
+"""Batches of tasks: prepared on the device of their network, and then run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from urcdm.model import Urcdm
 
 
 class PreparedBatch(Protocol):
-    """Tasks of one kind and stage with all that their network takes, on its device."""
+    """Tasks of one kind and stage with all inputs of their network, on its device."""
 
     @property
     def stage(self) -> StageKey:
@@ -30,7 +30,7 @@ class PreparedBatch(Protocol):
         ...
 
     def run(self, take: TakeSteps | None = None) -> list[NDArray[Any]]:
-        """Works off the tasks; see `run_tasks`.
+        """Runs the tasks; see `run_tasks`.
 
         Args:
             take: How patches take their steps, see `cdm_core.sample`.
@@ -39,7 +39,7 @@ class PreparedBatch(Protocol):
 
 
 def run_tasks(model: Urcdm, tasks: Sequence[Task]) -> list[NDArray[Any]]:
-    """Works off tasks of one kind and stage as one batch.
+    """Runs tasks of one kind and stage as one batch.
 
     Args:
         model: The model, on the device to use.
@@ -53,9 +53,9 @@ def run_tasks(model: Urcdm, tasks: Sequence[Task]) -> list[NDArray[Any]]:
 
 
 def prepare_batch(model: Urcdm, tasks: Sequence[Task], kept: KeptConditions | None = None) -> PreparedBatch:
-    """Moves tasks of one kind and stage to their network and draws the noise that they begin with.
+    """Moves tasks of one kind and stage to their network's device and samples their initial noise.
 
-    A GPU is not waited for, so that a batch can be prepared while it is at work on another.
+    It does not wait for a GPU, so that a batch can be prepared while another one runs.
 
     Args:
         model: The model, on the device to use.
@@ -79,9 +79,9 @@ class PatchBatch:
         stage: The stage.
         steps: Denoising steps; the stage's own if None.
         resample: How often each step is run where pixels are held.
-        generators: Of the patches' noise, after what has been drawn already.
-        conditions: What they are conditioned on.
-        embedding: What tells a network that levels share the level, (B, D), or None for any other.
+        generators: Generators of the patches' noise, which have given the noise of the conditions and the start.
+        conditions: Their conditions.
+        embedding: The embedding of the level for networks that levels share, (B, D), or None for others.
         start: Noise to begin with, (B, *config.sample_shape).
         known: Pixels to hold, (B, 3, S, S), or None.
         known_mask: How much each is held, (B, 1, S, S), or None.
@@ -147,8 +147,8 @@ class DenoiseBatch:
     Args:
         model: The model.
         stage: The stage.
-        conditions: What they are conditioned on; its noise is that of the patch, the same at every step.
-        embedding: What tells a network that levels share the level, (B, D), or None for any other.
+        conditions: Their conditions; the noise is that of the patch, the same at every step.
+        embedding: The embedding of the level for networks that levels share, (B, D), or None for others.
         noisy: x_t, (B, S, S, 3), packed.
         t: Its time.
     """
@@ -191,7 +191,7 @@ class DenoiseBatch:
 def stage_batch(model: Urcdm, key: StageKey, *, limit: int, size: int | None = None) -> BatchSize:
     """Measures how many patches of a stage are best sampled together, and how long one step of one takes then.
 
-    Beside the batch at work, the next one lies on the device, as it does while a slide is drawn.
+    Beside the batch that runs, the next one is on the device, as in the sampling of a slide.
 
     Args:
         model: The model, on the device to use.
@@ -205,7 +205,7 @@ def stage_batch(model: Urcdm, key: StageKey, *, limit: int, size: int | None = N
     task = PatchTask(
         level=level,
         stage=stage,
-        cell=(0, 0),
+        position=(0, 0),
         seed=0,
         context=np.zeros((side, side, channels), np.uint8) if channels else None,
         lowres=np.zeros((small, small, 3), np.uint8) if small else None,
@@ -229,7 +229,7 @@ def _config(model: Urcdm, task: PatchTask) -> StageConfig:
 
 
 def _embeddings(model: Urcdm, tasks: Sequence[PatchTask]) -> Tensor | None:
-    """What tells a network that levels share the level, (B, D), or None for any other."""
+    """The embedding of the level for networks that levels share, (B, D), or None for others."""
     embedding = model.config.embedding(tasks[0].level)
     if embedding is None:
         return None

@@ -1,4 +1,4 @@
-"""The conditions of a batch of patches where its network is: pictures, and the noise that goes onto them."""
+"""Conditions of a batch of patches on its network's device: images, and the noise that is added to them."""
 
 import threading
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cdm_core import draw_noise
 from cdm_core.devices.host_batch import stacked_on
 from cdm_core.stages.lowres import noise_px
 from urcdm.execution.tasks import PatchTask, StageKey
-from urcdm.layout.order import Cell
+from urcdm.layout.order import Position
 from urcdm.model import Urcdm
 
 HOST_BYTES = 256 * 2**20
@@ -23,13 +23,13 @@ HOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class BatchConditions:
-    """What patches of one stage are conditioned on, on the network's device.
+    """The conditions of patches of one stage, on the network's device.
 
     Args:
         context: Contexts, (B, S, S, C) uint8, or None.
         lowres: Low-resolution images, (B, s, s, 3) uint8, or None.
-        context_noise: Standard normal, for the centres of contexts, (B, 3, S, S); None where these stay as they are.
-        lowres_noise: Standard normal, for the low-resolution images, (B, 3, n, n) with n as `noise_px` tells, or None.
+        context_noise: Standard normal, for the centres of contexts, (B, 3, S, S); None where no noise is added.
+        lowres_noise: Standard normal, for the low-resolution images, (B, 3, n, n) with n from `noise_px`, or None.
     """
 
     context: Tensor | None = None
@@ -90,8 +90,8 @@ class BatchConditions:
 class KeptConditions:
     """Conditions of the patches of one stage that stay on the device from one step of joint sampling to the next.
 
-    As many are kept as there is room for, and none gives way to another: patches come in turns, so that the one used
-    last is the one that is wanted last. Several threads may use it.
+    As many are kept as fit, and none is replaced: patches come in turns, so the one used last is needed last. Several
+    threads may use it.
 
     Args:
         limit: Bytes of them. None: `HOST_BYTES` on the CPU, and on a GPU half of the memory that the first batch of the
@@ -105,13 +105,13 @@ class KeptConditions:
     def __init__(self, limit: int | None = None) -> None:
         self._limit, self.room = limit, limit
         self._stage: StageKey | None = None
-        self._kept: dict[tuple[Cell, int], BatchConditions] = {}
+        self._kept: dict[tuple[Position, int], BatchConditions] = {}
         self._lock = threading.Lock()
         self.nbytes = 0
 
     def of(self, model: Urcdm, patches: Sequence[PatchTask]) -> BatchConditions:
         """Returns the conditions of patches of one stage, made anew where they are not kept."""
-        device, keys = model.cascades[patches[0].level].device, [(patch.cell, patch.seed) for patch in patches]
+        device, keys = model.cascades[patches[0].level].device, [(patch.position, patch.seed) for patch in patches]
         with self._lock:
             if self._stage != (stage := (patches[0].level, patches[0].stage)):
                 self._begin(stage, device)
@@ -124,7 +124,7 @@ class KeptConditions:
         new = made.split()
         with self._lock:
             if self.room is not None and self.nbytes + made.nbytes <= self.room:
-                self._kept |= {(patch.cell, patch.seed): row for patch, row in zip(missing, new, strict=False)}
+                self._kept |= {(patch.position, patch.seed): row for patch, row in zip(missing, new, strict=False)}
                 self.nbytes += made.nbytes
         if len(missing) == len(patches):
             return made
@@ -139,7 +139,7 @@ class KeptConditions:
             self.room = max(0, free + unused) // 2
 
     def clear(self) -> None:
-        """Lets go of them."""
+        """Drops them."""
         with self._lock:
             self._stage, self.nbytes = None, 0
             self._kept.clear()
@@ -160,5 +160,5 @@ def as_images(pictures: Tensor) -> Tensor:
 
 def _pictures(device: torch.device, pictures: Sequence[NDArray[np.uint8] | None]) -> Tensor | None:
     """Stacks pictures, or gives None if there are none."""
-    there = [picture for picture in pictures if picture is not None]
-    return stacked_on(device, there) if there else None
+    given = [picture for picture in pictures if picture is not None]
+    return stacked_on(device, given) if given else None

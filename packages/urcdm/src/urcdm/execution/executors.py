@@ -1,4 +1,4 @@
-"""Who works off batches of patches: the seam between a slide's order and the devices that draw it."""
+"""Executors of batches of patches: the seam between the order of a slide and the devices that sample it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -34,12 +34,12 @@ class PatchExecutor(Protocol):
         ...
 
     def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
-        """Hands out tasks of one kind and stage as one batch; what comes of them is in their order."""
+        """Hands out tasks of one kind and stage as one batch; the results are in their order."""
         ...
 
 
 class SerialPatchExecutor(ABC):
-    """Works off batches in this process, one at a time, while whoever hands them out prepares the next.
+    """Runs batches in this process, one at a time, while the caller prepares the next.
 
     A context manager: it ends when its last batch has.
     """
@@ -64,19 +64,19 @@ class SerialPatchExecutor(ABC):
 
     @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Finished:
-        """Works off a batch now."""
+        """Runs a batch now."""
 
 
 class LocalPatchExecutor(SerialPatchExecutor):
-    """Works with a model of this process.
+    """Runs batches with a model of this process.
 
-    On a GPU the next batch is prepared, noise and copies, while one is at work.
+    On a GPU the next batch is prepared, noise and copies, while one runs.
 
     Args:
         model: The model, on the device to use.
         full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
             one size only.
-        parts: A batch is cut into so many, which are worked on side by side, each with its share of torch's threads.
+        parts: A batch is cut into so many, which run side by side, each with its share of torch's threads.
             On a CPU two halves on a core each are done sooner than the whole on two cores.
         takes: How the patches of stages take their steps, where they do not take one after the other; see
             `cdm_core.stages.inference.compiled_steps`.
@@ -118,7 +118,7 @@ class LocalPatchExecutor(SerialPatchExecutor):
         return self._thread.submit(lambda: self.finish(prepared.result())[: len(tasks)])
 
     def run(self, tasks: Sequence[Task]) -> Finished:
-        """Works off a batch now."""
+        """Runs a batch now."""
         if self.full.get(stage_of(tasks[0])) or self.parts == 1 or len(tasks) == 1:
             if self.parts > 1:  # threads that are new take the number that was set last, in any thread
                 torch.set_num_threads(self._threads)

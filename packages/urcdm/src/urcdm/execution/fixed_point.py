@@ -1,4 +1,4 @@
-"""Noisy pictures and predictions in 16 bits a number, as whole multiples of 1/4096 between -8 and 8.
+"""Noisy images and predictions in 16 bits a number, as whole multiples of 1/4096 between -8 and 8.
 
 Half precision takes the same space, is coarser from 0.25 on, and is slow to convert on most processors.
 """
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ONE = 4096
-"""What 1 is stored as."""
+"""The stored value of 1."""
 _LEAST, _MOST = -(2**15), 2**15 - 1
 
 
 def pack(values: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Stores numbers; those beyond -8 or 8, which no picture with standard normal noise has, become these."""
+    """Stores numbers; those beyond -8 or 8, which do not occur with standard normal noise, are clipped."""
     return np.asarray(np.rint(values * np.float32(ONE)).clip(_LEAST, _MOST), np.int16)
 
 

@@ -1,4 +1,4 @@
-"""Batches of patches worked off by the GPUs and machines of a Ray cluster: the extra `urcdm[ray]`."""
+"""Runs batches of patches on the GPUs and machines of a Ray cluster: the extra `urcdm[ray]`."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 
 class RayPatchExecutor:
-    """Works off batches with workers of a Ray cluster, one GPU each, or one process each where there are no GPUs.
+    """Runs batches with workers of a Ray cluster, one GPU each, or one process each where there are no GPUs.
 
     Workers hold a model and no state: each batch comes with all that it takes. The batch of a lost worker is given to
     another, and a new one is started in its place. Every machine needs this package, and the model that `start` needs.
@@ -139,7 +139,7 @@ class RayPatchExecutor:
         kind = self._ray.remote(num_cpus=self._cpus_each, num_gpus=self.gpus_each, max_restarts=0)(_Worker)
         worker = kind.remote()
         if self._make is not None:
-            worker.start.remote(self._make)  # what it is told comes in this order
+            worker.start.remote(self._make)  # calls of a worker run in this order
         return worker
 
     def _get(self, reference: Any) -> Any:
@@ -156,7 +156,7 @@ class RayPatchExecutor:
 
 
 class _Worker:
-    """What runs in a worker's process."""
+    """The state of a worker's process."""
 
     def hello(self) -> None:
         """Tells that the process has started."""

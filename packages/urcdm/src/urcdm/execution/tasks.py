@@ -1,11 +1,11 @@
-"""Patches to sample, with everything that it takes: whoever samples them needs the model and nothing else."""
+"""Tasks: patches to sample with all inputs but the model."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from urcdm.layout.order import Cell
+from urcdm.layout.order import Position
 
 StageKey = tuple[int, int]
 """Number of the level and of the stage in its cascade, both from 0."""
@@ -18,10 +18,10 @@ class PatchTask:
     Args:
         level: Number of the level, from 0.
         stage: Number of the stage in the level's cascade, from 0.
-        cell: Row and column of the patch.
+        position: Row and column of the patch.
         seed: Of all its noise.
-        context: What it is conditioned on, (S, S, C), or None.
-        lowres: What it enlarges, (s, s, 3), or None.
+        context: Its context, (S, S, C), or None.
+        lowres: The low-resolution image that it enlarges, (s, s, 3), or None.
         known: Pixels to hold, (S, S, 3), or None.
         known_mask: How much each is held, (S, S) in [0, 1], or None.
         steps: Denoising steps; the stage's own if None.
@@ -30,7 +30,7 @@ class PatchTask:
 
     level: int
     stage: int
-    cell: Cell
+    position: Position
     seed: int
     context: NDArray[np.uint8] | None = None
     lowres: NDArray[np.uint8] | None = None
@@ -52,7 +52,7 @@ class DenoiseTask:
 
     Args:
         patch: Its conditions; nothing is held.
-        noisy: x_t at the patch's place, (S, S, 3), packed as in `urcdm.execution.fixed_point`.
+        noisy: x_t in the patch's window, (S, S, 3), packed as in `urcdm.execution.fixed_point`.
         t: Its time.
     """
 
@@ -70,6 +70,6 @@ def stage_of(task: Task) -> StageKey:
     return patch.level, patch.stage
 
 
-def patch_seed(seed: int, level: int, stage: int, cell: Cell) -> int:
-    """Returns the seed of a patch, a function of its place alone: neither batch nor order changes the slide."""
-    return int(np.random.SeedSequence([seed, level, stage, *cell]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def patch_seed(seed: int, level: int, stage: int, position: Position) -> int:
+    """Returns the seed of a patch, a function of its position alone: neither batch nor order changes the slide."""
+    return int(np.random.SeedSequence([seed, level, stage, *position]).generate_state(1, np.uint64)[0] >> np.uint64(1))

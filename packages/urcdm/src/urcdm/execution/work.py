@@ -10,49 +10,49 @@ from numpy.typing import NDArray
 
 from urcdm.execution.executors import Finished, PatchExecutor
 from urcdm.execution.tasks import Task
-from urcdm.layout.order import Cell, Front
+from urcdm.layout.order import Front, Position
 
 LEAST_MAKERS, MOST_MAKERS = 2, 16
 """Threads that make tasks, one fewer than there are cores: enlarging and blending images leaves the interpreter free
 most of the time. Each takes some 60 MB for patches of 1,024 px."""
 
 
-def work_off(
-    executor: PatchExecutor, front: Front, make: Callable[[Cell], Task], batch: int
-) -> Iterator[list[tuple[Cell, NDArray[Any]]]]:
-    """Works off the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
+def sample_patches(
+    executor: PatchExecutor, front: Front, make: Callable[[Position], Task], batch: int
+) -> Iterator[list[tuple[Position, NDArray[Any]]]]:
+    """Samples the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
 
-    Whoever is idle gets its share of what is ready; a batch is handed out in advance only if it is full, since patches
-    that become ready meanwhile would fill it. Tasks are made ahead by threads. What is yielded counts as finished when
-    the next batch is asked for.
+    An idle worker gets its share of the ready patches; a batch is handed out in advance only if it is full, since
+    patches that become ready meanwhile would fill it. Tasks are made ahead by threads. A batch that is yielded counts
+    as finished when the next one is requested.
 
     Args:
-        executor: Who works.
+        executor: Runs the batches.
         front: The patches, and which wait for which.
         make: Makes the task of a patch, in any of several threads; all that it waits for are finished then.
         batch: Most patches of a batch.
     """
-    pending: dict[Future[Finished], list[Cell]] = {}
-    made: deque[tuple[Cell, Future[Task]]] = deque()
+    pending: dict[Future[Finished], list[Position]] = {}
+    made: deque[tuple[Position, Future[Task]]] = deque()
     makers = ThreadPoolExecutor(count_makers(), thread_name_prefix="urcdm-make")
 
     def make_ahead(count: int) -> None:
-        made.extend((cell, makers.submit(make, cell)) for cell in front.take(count - len(made)))
+        made.extend((position, makers.submit(make, position)) for position in front.take(count - len(made)))
 
     try:
         while True:
             while count := _batch(executor.workers, len(pending), len(front) + len(made), batch):
                 make_ahead(count)
                 chosen = [made.popleft() for _ in range(count)]
-                pending[executor.submit([task.result() for _, task in chosen])] = [cell for cell, _ in chosen]
+                pending[executor.submit([task.result() for _, task in chosen])] = [position for position, _ in chosen]
             if not pending:
                 return
             make_ahead(batch * executor.workers)
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                cells = pending.pop(future)
-                yield list(zip(cells, future.result(), strict=True))
-                for cell in cells:
-                    front.finish(cell)
+                positions = pending.pop(future)
+                yield list(zip(positions, future.result(), strict=True))
+                for position in positions:
+                    front.finish(position)
     finally:
         makers.shutdown(cancel_futures=True)
         for future in pending:

@@ -27,11 +27,11 @@ Answer = TypeVar("Answer")
 
 
 class PatchWorkers(Protocol):
-    """Workers that are there, and sample patches once they are started."""
+    """Workers that are reserved, and sample patches once they are started."""
 
     @property
     def workers(self) -> int:
-        """How many there are."""
+        """The number of workers."""
         ...
 
     def call_once(self, function: Callable[[], Answer]) -> Answer:
@@ -58,7 +58,7 @@ class LocalWorkers(ExitStack):
 
 
 def device_name(device: torch.device) -> str:
-    """Returns what a device is called in a report."""
+    """Returns the name of a device for a report."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
@@ -69,7 +69,7 @@ class ModelSource:
     """The model of a run, for workers that load it themselves.
 
     Args:
-        source: Where it is, see `cdm_core.fetch_model`.
+        source: A folder, a zip or a repository, see `cdm_core.fetch_model`.
         load: Reads its folder.
         fingerprint: Its fingerprint, as it was loaded for the run.
     """
@@ -108,7 +108,7 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker needs to sample patches; made once, and sent to every worker.
+    """The setup of a worker, which is made once and sent to every worker.
 
     Args:
         get_model: Gives the model as it was loaded, in the worker's process.

@@ -1,1 +1,1 @@
-"""Canvases, patches and contexts: how they lie, and what waits for what."""
+"""The layout of a slide: canvases, patches, contexts, and the order of the patches."""

@@ -1,4 +1,4 @@
-"""What a patch sees of the level above: the picture around it and, sharp, the part that it is to enlarge."""
+"""The context of a patch: the parent level's image around it and, at full resolution, the part that it enlarges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from urcdm.config import Level, UrcdmConfig
 from urcdm.layout.geometry import Box, context_box
 
 ReadBox = Callable[[Box, int], NDArray[np.uint8]]
-"""Reads a box of the parent's picture, in its pixels, at a side in pixels: (side, side, 3); fill outside."""
+"""Reads a box of the parent's image, in its pixels, at a side in pixels: (side, side, 3); fill outside."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Context:
     """The conditions of one patch at one stage.
 
     Args:
-        images: (S, S, C) uint8 at the stage's resolution: the surroundings, then the centre if the model has it.
+        images: (S, S, C) uint8 at the stage's resolution: the parent around the patch, then its centre if used.
         centre: The part of the parent that the patch enlarges, (s, s, 3) uint8, where a stage starts from it.
     """
 
@@ -35,10 +35,10 @@ def read_context(
     stage_px: int,
     lowres_px: int | None,
 ) -> Context:
-    """Reads the context of a patch from its parent's picture; the same for training and for sampling.
+    """Reads the context of a patch from its parent's image; the same for training and for sampling.
 
     Args:
-        read: Reads the parent's picture.
+        read: Reads the parent's image.
         centre_px: Centre of the patch in the parent's pixels.
         config: The ultra-resolution cascade.
         parent: The level above.

@@ -1,7 +1,7 @@
-"""Where everything lies: the canvases of the levels, their patches, and the context of a patch. Exact throughout.
+"""Geometry of the levels' canvases, their patches and the contexts of patches, without rounding.
 
-A canvas is the picture of a whole slide at the scale of one level. Patches begin at whole pixels of every stage of
-their level; contexts are read at exact, fractional places of the parent's canvas.
+A canvas is the image of a whole slide at the scale of one level. Patches begin at whole pixels of every stage of
+their level; contexts are read at exact, fractional positions of the parent's canvas.
 """
 
 import math
@@ -23,7 +23,7 @@ class LevelGeometry:
     Args:
         level: The level.
         grid: Its patches, in pixels of the level.
-        origin_l0: Where the canvas begins on the slide, level-0 px (x, y); negative where the first level shows glass
+        origin_l0: The canvas's corner on the slide, level-0 px (x, y); negative where the first level shows background
             around a smaller slide.
     """
 

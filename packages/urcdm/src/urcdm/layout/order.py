@@ -1,4 +1,4 @@
-"""Which patches can be sampled now: each waits for the neighbours whose overlap it holds."""
+"""The order of the patches of a level: each waits for the neighbours whose overlap it holds."""
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wsi_tiling import Grid
 
-Cell = tuple[int, int]
+Position = tuple[int, int]
 """Row and column of a patch."""
 
 
@@ -24,72 +24,72 @@ class PatchGrid:
 
     Args:
         grid: Where the patches lie.
-        skipped: Patches that are not sampled, (rows, cols) bool; their pixels are there from the start.
+        skipped: Patches that are not sampled, (rows, cols) bool; their pixels are known from the start.
     """
 
     grid: Grid
     skipped: NDArray[np.bool_]
 
     @cached_property
-    def sampled(self) -> list[Cell]:
+    def sampled(self) -> list[Position]:
         """The patches that are sampled, row by row."""
-        return [cell for cell in self.grid if not self.skipped[cell]]
+        return [position for position in self.grid if not self.skipped[position]]
 
     @cached_property
     def corner(self) -> tuple[int, int]:
-        """Direction in which rows and columns are worked, each 1 or -1."""
+        """Direction of the order along rows and columns, each 1 or -1."""
         corners = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-        return max(corners, key=lambda corner: sum(not self.needs(cell, corner) for cell in self.sampled))
+        return max(corners, key=lambda corner: sum(not self.needs(position, corner) for position in self.sampled))
 
-    def needs(self, cell: Cell, corner: tuple[int, int] | None = None) -> list[Cell]:
+    def needs(self, position: Position, corner: tuple[int, int] | None = None) -> list[Position]:
         """The sampled patches that a patch waits for."""
-        (row, col), (down, right) = cell, corner or self.corner
+        (row, col), (down, right) = position, corner or self.corner
         before = [(row - down, col), (row, col - right), (row - down, col - right)]
         rows, cols = range(self.grid.rows), range(self.grid.cols)
         return [(r, c) for r, c in before if r in rows and c in cols and not self.skipped[r, c]]
 
-    def front(self, done: Collection[Cell] = ()) -> "Front":
+    def front(self, done: Collection[Position] = ()) -> "Front":
         """The patches that are still to be sampled, once those in `done` are."""
-        left = [cell for cell in self.sampled if cell not in done]
-        return Front({cell: [need for need in self.needs(cell) if need not in done] for cell in left})
+        left = [position for position in self.sampled if position not in done]
+        return Front({position: [need for need in self.needs(position) if need not in done] for position in left})
 
-    def held(self, cell: Cell) -> list[Cell]:
+    def held(self, position: Position) -> list[Position]:
         """The patches whose pixels a patch holds where they overlap: those it waits for, and all that are skipped."""
-        x, y = self.grid.origin(*cell)
+        x, y = self.grid.origin(*position)
         side = self.grid.patch_px
         rows = [r for r, other in enumerate(self.grid.ys) if abs(other - y) < side]
         cols = [c for c, other in enumerate(self.grid.xs) if abs(other - x) < side]
-        skipped = [(r, c) for r in rows for c in cols if self.skipped[r, c] and (r, c) != cell]
-        return self.needs(cell) + skipped
+        skipped = [(r, c) for r in rows for c in cols if self.skipped[r, c] and (r, c) != position]
+        return self.needs(position) + skipped
 
 
 class Front:
-    """Patches to hand out, each once all that it waits for are finished, in the order that they are given in.
+    """Patches to hand out in the given order, each as soon as all that it waits for are finished.
 
     Args:
         waits_for: For each patch that is to be handed out, those among them that it waits for.
     """
 
-    def __init__(self, waits_for: Mapping[Cell, Iterable[Cell]]) -> None:
-        self._missing = {cell: set(needs) for cell, needs in waits_for.items()}
-        self._followers: dict[Cell, list[Cell]] = {}
-        for cell, needs in self._missing.items():
+    def __init__(self, waits_for: Mapping[Position, Iterable[Position]]) -> None:
+        self._missing = {position: set(needs) for position, needs in waits_for.items()}
+        self._followers: dict[Position, list[Position]] = {}
+        for position, needs in self._missing.items():
             for need in needs:
-                self._followers.setdefault(need, []).append(cell)
-        self._place = {cell: place for place, cell in enumerate(self._missing)}
-        self._ready = [(self._place[cell], cell) for cell, needs in self._missing.items() if not needs]
+                self._followers.setdefault(need, []).append(position)
+        self._place = {position: place for place, position in enumerate(self._missing)}
+        self._ready = [(self._place[position], position) for position, needs in self._missing.items() if not needs]
 
     def __len__(self) -> int:
-        """How many are ready."""
+        """The number of patches that are ready."""
         return len(self._ready)
 
-    def take(self, most: int) -> list[Cell]:
-        """Hands out the first of those that are ready, at most so many."""
+    def take(self, most: int) -> list[Position]:
+        """Hands out the first patches that are ready, at most so many."""
         return [heapq.heappop(self._ready)[1] for _ in range(min(most, len(self._ready)))]
 
-    def finish(self, cell: Cell) -> None:
+    def finish(self, position: Position) -> None:
         """Notes that a patch is finished."""
-        for follower in self._followers.pop(cell, ()):
-            self._missing[follower].discard(cell)
+        for follower in self._followers.pop(position, ()):
+            self._missing[follower].discard(position)
             if not self._missing[follower]:
                 heapq.heappush(self._ready, (self._place[follower], follower))

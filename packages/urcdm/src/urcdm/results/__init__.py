@@ -1,1 +1,1 @@
-"""What a finished canvas gives: a slide, a preview, measures of quality."""
+"""Results of a finished run: the slide, a preview, quality measures, crops for a report."""

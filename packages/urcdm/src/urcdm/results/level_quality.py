@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from urcdm.errors import CanvasError
-from urcdm.layout.order import Cell
+from urcdm.layout.order import Position
 from urcdm.results.picture_quality import TISSUE_BELOW, CoherenceSum, StepSum
 from urcdm.sampling.level_run import LevelRun
 
@@ -17,18 +17,18 @@ MOST_PX = 2**26
 
 @dataclass(frozen=True)
 class LevelQuality:
-    """Figures of one level; None where there is nothing to measure.
+    """Quality of one level; None where there is nothing to measure.
 
     Args:
         level: Its name.
         sampled: Its patches, without those that are their parent's picture.
-        looked_at: How many of these the figures are of.
-        seam_columns: Seam figure of the columns where sampled patches begin or end beside others, see `urcdm.seam`.
+        looked_at: How many of these are measured.
+        seam_columns: Seam measure of the columns where sampled patches begin or end beside others, see `urcdm.seam`.
         seam_rows: The same of rows.
         coherence: With the level above, see `urcdm.coherence`.
         sharpness: See `urcdm.sharpness`.
-        glass_step: How far the colour of bare glass in sampled patches beside patches without tissue is from that of
-            the parent, which is what the latter show: the median in each patch and colour, its mean size over all; in
+        glass_step: Distance of the background's colour in sampled patches, beside patches without tissue, from that of
+            the parent, which the latter show: the median in each patch and colour, its mean size over all; in
             grey values. 0 is perfect.
     """
 
@@ -68,19 +68,18 @@ class _FinishedLevel:
         self.sampled = ~run.order.skipped
 
     def quality(self, most: int) -> LevelQuality:
-        cells = [(int(row), int(col)) for row, col in np.argwhere(self.sampled)]
-        looked_at = _some(cells, most)
+        positions = [(int(row), int(col)) for row, col in np.argwhere(self.sampled)]
+        looked_at = _some(positions, most)
         across_columns, across_rows, agreement = StepSum(), StepSum(), CoherenceSum()
-        for cell in looked_at:
-            self._add_steps(cell, across_columns, across_rows)
-            self._add_agreement(cell, agreement)
-        steps = [
-            self._glass_step(cell) for cell in _some([cell for cell in cells if self._is_beside_glass(cell)], most)
-        ]
+        for position in looked_at:
+            self._add_steps(position, across_columns, across_rows)
+            self._add_agreement(position, agreement)
+        beside_glass = [position for position in positions if self._is_beside_glass(position)]
+        steps = [self._glass_step(position) for position in _some(beside_glass, most)]
         measured = [step for step in steps if step is not None]
         return LevelQuality(
             level=self.run.geometry.level.name,
-            sampled=len(cells),
+            sampled=len(positions),
             looked_at=len(looked_at),
             seam_columns=across_columns.seam,
             seam_rows=across_rows.seam,
@@ -89,9 +88,9 @@ class _FinishedLevel:
             glass_step=sum(measured) / len(measured) if measured else None,
         )
 
-    def _add_steps(self, cell: Cell, across_columns: StepSum, across_rows: StepSum) -> None:
+    def _add_steps(self, position: Position, across_columns: StepSum, across_rows: StepSum) -> None:
         """Adds the part of the picture from where a patch begins to where the next do: each pixel is in one patch's."""
-        (row, col), mosaic = cell, self.picture.mosaic
+        (row, col), mosaic = position, self.picture.mosaic
         x0, x1 = _part(mosaic.xs, col, mosaic.size_px[0])
         y0, y1 = _part(mosaic.ys, row, mosaic.size_px[1])
         before_x, before_y = min(x0, 1), min(y0, 1)  # the first step leads there from the pixel before
@@ -103,12 +102,12 @@ class _FinishedLevel:
             met, left_out = _borders(origins, self.picture.image_px, sampled.tolist())
             steps.add(part, [at - begin for at in met], [at - begin for at in left_out])
 
-    def _add_agreement(self, cell: Cell, agreement: CoherenceSum) -> None:
+    def _add_agreement(self, position: Position, agreement: CoherenceSum) -> None:
         """Adds the whole pixels of the parent inside a patch, beside what the picture has there."""
         if self.run.parent is None:
             return
         above, geometry = self.run.parent.geometry, self.run.geometry
-        x0, y0, x1, y1 = (round(place, 6) for place in self.run.parent.box(geometry, cell))
+        x0, y0, x1, y1 = (round(edge, 6) for edge in self.run.parent.box(geometry, position))
         left, top, right, bottom = math.ceil(x0), math.ceil(y0), math.floor(x1), math.floor(y1)
         if left >= right or top >= bottom:
             return
@@ -116,13 +115,13 @@ class _FinishedLevel:
         field = geometry.to_px((x + left * scale, y + top * scale, x + right * scale, y + bottom * scale))
         agreement.add(self.picture.read(field, size), self.run.parent.canvas.read((left, top, right, bottom), size))
 
-    def _is_beside_glass(self, cell: Cell) -> bool:
-        row, col = cell
+    def _is_beside_glass(self, position: Position) -> bool:
+        row, col = position
         column, line = self.sampled[max(row - 1, 0) : row + 2, col], self.sampled[row, max(col - 1, 0) : col + 2]
         return not (column.all() and line.all())
 
-    def _glass_step(self, cell: Cell) -> float | None:
-        sampled, parent = self.picture.store.load(cell), self.run.enlarged_parent(cell, self.picture.image_px)
+    def _glass_step(self, position: Position) -> float | None:
+        sampled, parent = self.picture.store.load(position), self.run.enlarged_parent(position, self.picture.image_px)
         glass = np.minimum(sampled.mean(axis=2), parent.mean(axis=2)) >= TISSUE_BELOW
         if not glass.any():
             return None
@@ -130,11 +129,11 @@ class _FinishedLevel:
         return float(np.abs(np.median(sampled[glass].astype(np.int16) - parent[glass], axis=0)).mean())
 
 
-def _some(cells: list[Cell], most: int) -> list[Cell]:
+def _some(positions: list[Position], most: int) -> list[Position]:
     """All patches or, of more than `most`, so many at random; the same ones every time."""
-    if len(cells) <= most:
-        return cells
-    return [cells[i] for i in sorted(np.random.default_rng(0).choice(len(cells), most, replace=False))]
+    if len(positions) <= most:
+        return positions
+    return [positions[i] for i in sorted(np.random.default_rng(0).choice(len(positions), most, replace=False))]
 
 
 def _part(origins: Sequence[int], number: int, length: int) -> tuple[int, int]:
@@ -143,7 +142,7 @@ def _part(origins: Sequence[int], number: int, length: int) -> tuple[int, int]:
 
 
 def _borders(origins: Sequence[int], side: int, sampled: Sequence[bool]) -> tuple[set[int], set[int]]:
-    """Where patches along one axis begin and end beside their neighbours: both of them sampled, or not."""
+    """Positions along one axis at which patches begin or end beside neighbours: both sampled, or not both."""
     met: set[int] = set()
     left_out: set[int] = set()
     for first in range(len(origins) - 1):

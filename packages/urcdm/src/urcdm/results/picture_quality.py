@@ -95,9 +95,9 @@ class StepSum:
         for number, columns in ((1, borders_px), (2, left_out_px)):
             kind[[column - 1 for column in columns if 0 < column < image.shape[1]]] = number
         for number in (0, 1):
-            found = steps[:, kind == number][tissue[:, kind == number]]
-            self._sum[number] += found.sum(dtype=np.float64)
-            self._count[number] += found.size
+            in_tissue = steps[:, kind == number][tissue[:, kind == number]]
+            self._sum[number] += in_tissue.sum(dtype=np.float64)
+            self._count[number] += in_tissue.size
 
     @property
     def sharpness(self) -> float | None:
@@ -124,9 +124,9 @@ class CoherenceSum:
     def add(self, picture: NDArray[np.uint8], parent: NDArray[np.uint8]) -> None:
         """Adds a picture and its parent, both of the same field at the parent's scale, (h, w, 3) uint8."""
         tissue = np.minimum(picture.mean(axis=2), parent.mean(axis=2)) < TISSUE_BELOW
-        found, wanted = picture[tissue].astype(np.float64), parent[tissue].astype(np.float64)
+        values, wanted = picture[tissue].astype(np.float64), parent[tissue].astype(np.float64)
         self._count += len(wanted)
-        self._difference += float(((found - wanted) ** 2).sum())
+        self._difference += float(((values - wanted) ** 2).sum())
         self._sum += wanted.sum(axis=0)
         self._squares += (wanted**2).sum(axis=0)
 

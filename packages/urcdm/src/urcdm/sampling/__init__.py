@@ -1,1 +1,1 @@
-"""A slide from noise: levels, stages and patches in their order, or jointly."""
+"""Sampling of the levels and stages of a slide, patches in order or jointly."""

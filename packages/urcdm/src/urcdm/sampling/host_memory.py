@@ -1,4 +1,4 @@
-"""How much of the host's memory is free, and a cache for what is used in turns."""
+"""The free memory of the host, and a cache for values that are used in turns."""
 
 import os
 import re
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 def available_bytes() -> int:
     """Returns how much memory programs can still take, bytes: of the machine, and of the container that this one is in.
 
-    A quarter of all memory where neither says so.
+    A quarter of all memory where neither is known.
     """
     free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4]
     machine = re.search(r"MemAvailable:\s+(\d+) kB", _text(MEMINFO))
@@ -29,13 +29,13 @@ def available_bytes() -> int:
 
 
 class FillingCache(Generic[Key, Value]):
-    """Keeps what was made first, as much as has room, and makes all else anew whenever it is asked for.
+    """Keeps the first values, as many as fit, and makes all others anew on every use.
 
-    It is for what is used in turns: a cache of what was used last would always have dropped what comes next. Several
-    threads may use it.
+    It is for values that are used in turns: a least-recently-used cache would always have dropped the next one.
+    Several threads may use it.
 
     Args:
-        room: How much it keeps, bytes.
+        room: Size of all values that it keeps, bytes.
         make: Makes the value of a key, which nobody may change.
         size: Gives the bytes of a value.
     """

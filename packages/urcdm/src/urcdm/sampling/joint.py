@@ -1,13 +1,13 @@
 """Joint sampling: all patches of a stage take each step together, their predictions averaged where they overlap.
 
-One noisy picture covers the whole canvas. At every step each patch predicts x0 from its window of that picture; where
-windows overlap the predictions are blended; and the picture takes the step. It needs no order, and no patch has to fit
-what another has already drawn.
+One noisy image covers the whole canvas. At every step each patch predicts x0 from its window of that image, the
+predictions are blended where windows overlap, and the image takes the step. It needs no order, and no patch holds the
+pixels of another.
 
-The noisy picture is never made whole. Each patch keeps its own window of it, and its prediction; its next window
-follows from these and from its neighbours' predictions, and agrees with theirs wherever they overlap. They are kept in
-memory if they take no more than a quarter of what is free, and every two minutes a step of them goes to disk too, for a
-run that is resumed; else they are kept on disk.
+The noisy image is never made whole. Each patch keeps its window of it, and its prediction; its next window follows from
+these and from its neighbours' predictions, and agrees with theirs where they overlap. Windows and predictions are kept
+in memory if they take at most a quarter of the free memory, and every two minutes a step of them is saved to disk, for
+a run that is resumed; otherwise they are kept on disk.
 
 Source: Bar-Tal et al. 2023, 'MultiDiffusion', section 3, with predictions of x0 averaged in place of whole steps.
 """
@@ -27,8 +27,8 @@ from urcdm.errors import SettingsError
 from urcdm.execution.executors import PatchExecutor
 from urcdm.execution.fixed_point import pack, unpack
 from urcdm.execution.tasks import DenoiseTask, PatchTask
-from urcdm.execution.work import work_off
-from urcdm.layout.order import Cell, Front
+from urcdm.execution.work import sample_patches
+from urcdm.layout.order import Front, Position
 from urcdm.sampling.host_memory import FillingCache, available_bytes
 from urcdm.sampling.level_run import LevelRun
 from urcdm.sampling.place_noise import noise_key, place_noise
@@ -41,11 +41,11 @@ CONDITIONS_BYTES = 64 * 2**20
 SAVE_EVERY_S = 120
 """Steps that are kept in memory are saved so often that a run that is resumed repeats about as many seconds at most."""
 STRIP_COLS = 2
-"""Patches are worked off in strips of so many columns: a patch needs the predictions of the neighbours around it, which
-are still in memory then."""
+"""Patches are sampled in strips of so many columns: a patch needs the predictions of its neighbours, which are still in
+memory then."""
 CACHED_BYTES = {"x": 16 * 2**20, "mean": 16 * 2**20, "x0": 80 * 2**20}
-"""What of each store on disk is kept in memory as well; of the predictions three rows of a strip and its neighbours, of
-1,024 px."""
+"""Bytes of each store on disk that are kept in memory as well; of the predictions three rows of a strip and its
+neighbours, of 1,024 px."""
 
 
 class JointStage:
@@ -69,7 +69,7 @@ class JointStage:
         self.keeps_mean = sampling.method == "dpmpp_2m"
         self.times = sampling_times(self.steps, power=sampling.time_power)
         self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
-        self.cells = sorted(level.order.sampled, key=lambda cell: (cell[1] // STRIP_COLS, cell))
+        self.positions = sorted(level.order.sampled, key=lambda position: (position[1] // STRIP_COLS, position))
         free = available_bytes()
         self.in_memory = self._bytes_of_two_steps() <= STEPS_SHARE * free
         room = max(CONDITIONS_BYTES, int(CONDITIONS_SHARE * free))
@@ -95,12 +95,12 @@ class JointStage:
             if number == self.steps - 1:
                 break
             number, before, lasted_s = number + 1, now, time.monotonic() - begun_s
-        for cell in self.cells:
-            if cell not in self.picture.done:
-                clean = self._step(now, cell)[0].clip(-1, 1)
-                self.picture.write(cell, np.rint((clean + 1) * 127.5).astype(np.uint8))
+        for position in self.positions:
+            if position not in self.picture.done:
+                clean = self._step(now, position)[0].clip(-1, 1)
+                self.picture.write(position, np.rint((clean + 1) * 127.5).astype(np.uint8))
         self._drop(range(self.steps))
-        yield len(self.cells)
+        yield len(self.positions)
 
     def _resumed(self) -> int:
         """The step to go on at: the last saved one whose noisy picture is whole, since predictions follow from that.
@@ -109,60 +109,60 @@ class JointStage:
         not whole anywhere, as after a damaged file of it has been deleted, the stage begins anew.
         """
         begun = [step for step in range(self.steps) if self._is_begun(step)]
-        return max((step for step in begun if self._open(step, saves=True).noisy >= set(self.cells)), default=0)
+        return max((step for step in begun if self._open(step, saves=True).noisy >= set(self.positions)), default=0)
 
     def _predict(self, now: "_Step", before: "_Step | None", executor: PatchExecutor, batch: int) -> Iterator[int]:
         """Makes the predictions of a step that are not there yet."""
         noisy = now.noisy  # as the step begins
         predicted_already = now.x0.done & noisy
-        left = [cell for cell in self.cells if cell not in predicted_already]
+        left = [position for position in self.positions if position not in predicted_already]
 
-        def task(cell: Cell) -> DenoiseTask:
-            if cell not in noisy:
+        def task(position: Position) -> DenoiseTask:
+            if position not in noisy:
                 if before is None:
-                    x = place_noise(self._key(0), self.picture.mosaic.window(cell))
+                    x = place_noise(self._key(0), self.picture.mosaic.window(position))
                 else:
-                    x, mean = self._step(before, cell)
+                    x, mean = self._step(before, position)
                     if now.mean is not None:
-                        now.mean.write(cell, pack(mean))
-                now.x.write(cell, pack(x))
-            return DenoiseTask(self._conditions.get(cell), now.x.load(cell), self.times[now.number])
+                        now.mean.write(position, pack(mean))
+                now.x.write(position, pack(x))
+            return DenoiseTask(self._conditions.get(position), now.x.load(position), self.times[now.number])
 
-        for predicted in work_off(executor, Front(dict.fromkeys(left, ())), task, batch):
-            for cell, x0 in predicted:
-                now.x0.write(cell, x0)
+        for predicted in sample_patches(executor, Front(dict.fromkeys(left, ())), task, batch):
+            for position, x0 in predicted:
+                now.x0.write(position, x0)
             yield self._progress(now)
 
-    def _step(self, step: "_Step", cell: Cell) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _step(self, step: "_Step", position: Position) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Takes a step at a patch's place; gives the next x there and the mean of the predictions, (S, S, 3) each."""
         weights, mosaic = self.weights[step.number], self.picture.mosaic
-        window = mosaic.window(cell)
+        window = mosaic.window(position)
 
-        def predicted(other: Cell) -> NDArray[np.int16]:
+        def predicted(other: Position) -> NDArray[np.int16]:
             return self._known.get(other) if self.level.order.skipped[other] else step.x0.load(other)
 
-        mean = unpack(mosaic.blend(window, mosaic.cells_at(*window), predicted, np.float32))
-        direction = mean
+        mean = unpack(mosaic.blend(window, mosaic.positions_at(*window), predicted, np.float32))
+        x0 = mean
         if weights.other and step.mean is not None:
-            direction = mean + weights.other * (unpack(step.mean.load(cell)) - mean)
-        x = weights.x * unpack(step.x.load(cell))
-        x += weights.x0 * direction
+            x0 = mean + weights.other * (unpack(step.mean.load(position)) - mean)
+        x = weights.x * unpack(step.x.load(position))
+        x += weights.x0 * x0
         if weights.noise:
             x += weights.noise * place_noise(self._key(1 + step.number), window)
         return x, mean
 
-    def _read_known(self, cell: Cell) -> NDArray[np.int16]:
+    def _read_known(self, position: Position) -> NDArray[np.int16]:
         """A patch without tissue, in [-1, 1], packed as predictions are."""
-        return pack(self.picture.store.load(cell).astype(np.float32) / 127.5 - 1)
+        return pack(self.picture.store.load(position).astype(np.float32) / 127.5 - 1)
 
-    def _read_conditions(self, cell: Cell) -> PatchTask:
-        return self.level.conditions(self.stage, cell)
+    def _read_conditions(self, position: Position) -> PatchTask:
+        return self.level.conditions(self.stage, position)
 
     def _key(self, purpose: int) -> int:
         return noise_key(self.level.settings.seed, self.level.number, self.stage, purpose)
 
     def _progress(self, step: "_Step") -> int:
-        return (step.number * len(self.cells) + len(step.x0.done)) // self.steps
+        return (step.number * len(self.positions) + len(step.x0.done)) // self.steps
 
     def _name(self, step: int, what: str) -> str:
         return f"{self.level.geometry.level.name}-{self.picture.image_px}-step-{step}-{what}"
@@ -195,12 +195,12 @@ class JointStage:
 
     def _bytes_of_two_steps(self) -> int:
         """The memory that a step and the one before take."""
-        return len(self.cells) * 2 * len(self._kinds(1)) * 2 * 3 * self.picture.image_px**2
+        return len(self.positions) * 2 * len(self._kinds(1)) * 2 * 3 * self.picture.image_px**2
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What is kept of a step: each patch's window of the noisy picture, and its prediction.
+    """The stored state of a step: each patch's window of the noisy image, and its prediction.
 
     Args:
         number: Which step, from 0.
@@ -217,6 +217,6 @@ class _Step:
     saved: bool
 
     @property
-    def noisy(self) -> set[Cell]:
-        """The patches whose windows are there."""
+    def noisy(self) -> set[Position]:
+        """The patches whose windows are stored."""
         return self.x.done if self.mean is None else self.x.done & self.mean.done

@@ -10,7 +10,7 @@ from urcdm.canvas.canvas import Canvas, StageCanvas
 from urcdm.execution.tasks import PatchTask, patch_seed
 from urcdm.layout.context import read_context
 from urcdm.layout.geometry import Box, LevelGeometry
-from urcdm.layout.order import Cell, PatchGrid
+from urcdm.layout.order import PatchGrid, Position
 from urcdm.model import Urcdm
 from urcdm.settings import RunSettings
 from wsi_tiling import TissueRule, tissue_mask
@@ -30,9 +30,9 @@ class Parent:
     def __init__(self, canvas: StageCanvas, geometry: LevelGeometry) -> None:
         self.canvas, self.geometry = canvas, geometry
 
-    def box(self, child: LevelGeometry, cell: Cell) -> Box:
+    def box(self, child: LevelGeometry, position: Position) -> Box:
         """The field of a patch of the level below, in pixels of this canvas."""
-        return self.geometry.to_px(child.box_l0(*cell))
+        return self.geometry.to_px(child.box_l0(*position))
 
     def tissue(self, rule: TissueRule) -> tuple[NDArray[np.bool_], float]:
         """Marks the tissue in an image of this canvas, (H, W) bool; also gives the canvas pixels to one of it.
@@ -69,7 +69,7 @@ class LevelRun:
         return PatchGrid(self.geometry.grid, self._without_tissue())
 
     @cached_property
-    def skipped(self) -> list[Cell]:
+    def skipped(self) -> list[Position]:
         """The patches that are not sampled: they are the parent's image, enlarged."""
         return [(int(row), int(col)) for row, col in np.argwhere(self.order.skipped)]
 
@@ -91,17 +91,17 @@ class LevelRun:
         """The level, finished, as the parent of the next."""
         return Parent(self.picture, self.geometry)
 
-    def conditions(self, index: int, cell: Cell) -> PatchTask:
+    def conditions(self, index: int, position: Position) -> PatchTask:
         """The task of a patch as far as it depends on finished levels and stages: context and low-resolution image.
 
         Args:
             index: Number of the stage, from 0; the stage before it is finished.
-            cell: The patch.
+            position: The patch.
         """
         config = self.config.stages[index]
         context = lowres = None
         if self.parent is not None:
-            x0, y0, x1, y1 = self.parent.box(self.geometry, cell)
+            x0, y0, x1, y1 = self.parent.box(self.geometry, position)
             read = read_context(
                 self.parent.canvas.read,
                 ((x0 + x1) / 2, (y0 + y1) / 2),
@@ -113,15 +113,15 @@ class LevelRun:
             )
             context, lowres = read.images, read.centre
         if index:
-            lowres = self.stage(index - 1).patch_of(cell)
-        seed = patch_seed(self.settings.seed, self.number, index, cell)
-        return PatchTask(self.number, index, cell, seed, context, lowres)
+            lowres = self.stage(index - 1).patch_of(position)
+        seed = patch_seed(self.settings.seed, self.number, index, position)
+        return PatchTask(self.number, index, position, seed, context, lowres)
 
-    def enlarged_parent(self, cell: Cell, image_px: int) -> NDArray[np.uint8]:
+    def enlarged_parent(self, position: Position, image_px: int) -> NDArray[np.uint8]:
         """The parent's image of the field of a patch, (S, S, 3)."""
         if self.parent is None:
             raise ValueError("the first level has no parent")
-        return self.parent.canvas.read(self.parent.box(self.geometry, cell), image_px)
+        return self.parent.canvas.read(self.parent.box(self.geometry, position), image_px)
 
     def _without_tissue(self) -> NDArray[np.bool_]:
         """Marks the patches whose field on the parent's canvas shows no tissue, (rows, cols) bool."""

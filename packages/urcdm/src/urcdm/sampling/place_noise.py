@@ -1,7 +1,7 @@
-"""Noise that is a function of its place on the canvas: wherever a window is cut, it is the same.
+"""Noise that is a function of the position on the canvas: overlapping windows agree.
 
-A generator gives the same noise only to those who draw the same window. Where overlapping patches share one noisy
-canvas, each block of it has a place of its own in the sequence of a counter-based generator instead.
+A generator gives the same noise only for the same window. Where overlapping patches share one noisy canvas, each block
+of it has its own position in the sequence of a counter-based generator instead.
 """
 
 import numpy as np

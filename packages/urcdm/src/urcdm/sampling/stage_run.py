@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from cdm_core.config import LatentUnetConfig
 from urcdm.execution.executors import PatchExecutor
 from urcdm.execution.tasks import PatchTask
-from urcdm.execution.work import work_off
-from urcdm.layout.order import Cell
+from urcdm.execution.work import sample_patches
+from urcdm.layout.order import Position
 from urcdm.sampling.joint import JointStage
 from urcdm.sampling.level_run import LevelRun
 
@@ -31,7 +31,7 @@ class SampleEvent:
     skipped: int
 
 
-def sample_stage_of(level: LevelRun, index: int, executor: PatchExecutor, batch: int) -> Iterator[SampleEvent]:
+def sample_level_stage(level: LevelRun, index: int, executor: PatchExecutor, batch: int) -> Iterator[SampleEvent]:
     """Samples the patches of a stage that its canvas does not have yet.
 
     Args:
@@ -44,9 +44,9 @@ def sample_stage_of(level: LevelRun, index: int, executor: PatchExecutor, batch:
         Progress at the start, and after every batch.
     """
     config, picture, skipped = level.config.stages[index], level.stage(index), level.skipped
-    for cell in skipped:
-        if cell not in picture.done:
-            picture.write(cell, level.enlarged_parent(cell, config.image_px))
+    for position in skipped:
+        if position not in picture.done:
+            picture.write(position, level.enlarged_parent(position, config.image_px))
     patches = len(level.geometry.grid)
     done, total = len(picture.done) - len(skipped), patches - len(skipped)
     event = SampleEvent(level.geometry.level.name, config.image_px, done, total, len(skipped))
@@ -62,19 +62,19 @@ def _in_order(level: LevelRun, index: int, executor: PatchExecutor, batch: int) 
     """Samples patches as they become ready; yields how many are done."""
     picture, settings, skipped = level.stage(index), level.settings, len(level.skipped)
 
-    def task(cell: Cell) -> PatchTask:
+    def task(position: Position) -> PatchTask:
         known = known_mask = None
         if len(level.geometry.grid) > 1:
-            known, known_mask = picture.held(cell, level.order.held(cell))
+            known, known_mask = picture.held(position, level.order.held(position))
         return replace(
-            level.conditions(index, cell),
+            level.conditions(index, position),
             known=known,
             known_mask=known_mask,
             steps=settings.steps,
             resample=settings.resample,
         )
 
-    for finished in work_off(executor, level.order.front(picture.done), task, batch):
-        for cell, pixels in finished:
-            picture.write(cell, pixels)
+    for finished in sample_patches(executor, level.order.front(picture.done), task, batch):
+        for position, pixels in finished:
+            picture.write(position, pixels)
         yield len(picture.done) - skipped

@@ -1,4 +1,4 @@
-"""What training does to the parent's picture, since in sampling that was generated and ends where its canvas does."""
+"""Augmentation of the parent's image in training: in sampling it is generated, and ends at the edge of its canvas."""
 
 import numpy as np
 import torch
@@ -13,17 +13,17 @@ _DIRECTIONS = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 0
 def augmented_parent(
     around: NDArray[np.uint8], config: UrcdmConfig, parent: Level, level: Level, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Blurs the parent's picture round a patch, then fills it from some edge on, both at random.
+    """Blurs the parent's image around a patch, then fills it from one edge on, both at random.
 
-    All that a network sees of its parent is read from this one picture, so that the surroundings, the centre and what
-    is enlarged stay one picture, as in sampling. The same numbers are drawn whatever the settings.
+    A network's context, its centre and its low-resolution image are all read from this one image, as in sampling. The
+    same random numbers are used whatever the settings.
 
     Args:
         around: The parent's field round the patch's centre, at its size or smaller, (S, S, 3) uint8; stays as it is.
         config: The ultra-resolution cascade.
         parent: The level above.
         level: The patch's level.
-        rng: Where chance comes from.
+        rng: Random generator.
 
     Returns:
         (S, S, 3) uint8.
