@@ -46,8 +46,8 @@ def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 def tiny_plan(path: Path) -> Path:
     """The fields and pixels of the built-in plan, with networks that take no time."""
+    from urcdm.training.plan_file import read_plan
     from urcdm_app import builtin
-    from urcdm_app.plan import read_plan
 
     networks = []
     for network in read_plan(builtin.PLAN).networks:

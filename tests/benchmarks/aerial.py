@@ -34,8 +34,8 @@ from cdm_core.config_file import dump_config
 from urcdm import Level, NetworkPlan, PatchTask, TrainingPlan, Urcdm, UrcdmConfig, sharpness
 from urcdm.execution.batches import run_tasks
 from urcdm.layout.context import read_context
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
 from wsi_tiling import ArraySlide, TileTable, TissueRule, load_into_memory, open_slide, read_region
 
 Images = NDArray[np.uint8]

@@ -24,9 +24,9 @@ import urcdm.training.examples
 from cdm_core.training.prepared_examples import PreparedExamples
 from urcdm import LevelExamples, TrainingPlan
 from urcdm.presets import PLANS
+from urcdm.training.data import CACHE_MIB
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
-from urcdm_app.training.training_data import CACHE_MIB
 from wsi_tiling import Slide, TileTable, TissueRule, find_tiles, open_slide
 
 PLACES_L0 = 4096

@@ -33,8 +33,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from cdm_core.training.state import load_trained
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
 
 HERE = Path(__file__).parent
 NETWORKS = {"low-32": (0, 0), "low-128": (0, 1), "medium-128": (1, 0), "high-128": (2, 0)}

@@ -34,8 +34,8 @@ from cdm_core.training.examples import Examples
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import load_trained
 from urcdm import LevelExamples, Urcdm, outpainting, sharpness, stage_batch
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
 from wsi_tiling import Slide, TileTable, load_into_memory, open_slide
 from wsi_tiling.region import Image as Pixels
 

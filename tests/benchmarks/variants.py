@@ -39,8 +39,8 @@ from cdm_core.networks.widen import widen
 from urcdm import LevelExamples, LocalPatchExecutor, NetworkPlan, TrainingPlan, Urcdm, sharpness
 from urcdm.config import SHARED
 from urcdm.training.examples import InTurn
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
 from wsi_tiling import Slide, TileTable, load_into_memory, open_slide
 from wsi_tiling.region import Image as Pixels
 

@@ -100,7 +100,7 @@ def model(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from cdm_core import Cascade
     from urcdm import Urcdm
-    from urcdm_app.plan import read_plan
+    from urcdm.training.plan_file import read_plan
 
     tiny = read_plan(plan)
     folder = tmp_path_factory.mktemp("models") / "tiny"

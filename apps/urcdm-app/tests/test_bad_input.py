@@ -101,9 +101,9 @@ def test_validation_on_a_slide_to_train_on(run_app: RunApp, picture: Path, plan:
         arguments = ("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / folder)
         assert run_app(*arguments).code == 0
     arguments = ("train", "--plan", plan, "--tiles", tmp_path / "tiles", "--out", tmp_path / "run", "--validation")
-    refused(run_app(*arguments, tmp_path / "named"), "--validation", "disc is to train on too")
-    refused(run_app(*arguments, tmp_path / "linked"), "--validation", "link is to train on too")
-    refused(run_app(*arguments, tmp_path / "copied"), "--validation", "copy is to train on too")
+    refused(run_app(*arguments, tmp_path / "named"), "validation", "disc is to train on too")
+    refused(run_app(*arguments, tmp_path / "linked"), "validation", "link is to train on too")
+    refused(run_app(*arguments, tmp_path / "copied"), "validation", "copy is to train on too")
     assert not (tmp_path / "run").exists()
 
 

@@ -17,8 +17,8 @@ from cdm_core.memory import SamplingMemory, TrainingMemory
 from cdm_core.presets import preset
 from urcdm import Urcdm
 from urcdm.presets import PLANS
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
 
 RunApp = Callable[..., Any]
 

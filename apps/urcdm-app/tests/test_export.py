@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from urcdm import ShardExamples
-from urcdm_app.plan import read_plan
+from urcdm.training.plan_file import read_plan
 from wsi_tiling import ShardTiles
 
 RunApp = Callable[..., Any]

@@ -8,8 +8,8 @@ import torch
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig
 from urcdm import Urcdm
+from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from urcdm_app.plan import read_plan
 from urcdm_app.training.distill import check_networks
 
 RunApp = Callable[..., Any]

@@ -36,8 +36,8 @@ MINE = (
 
 @pytest.fixture(scope="module")
 def small_tiles(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from urcdm_app.plan import read_plan
-    from urcdm_app.tiling.tile import TABLE
+    from urcdm.training.data import TILE_TABLE
+    from urcdm.training.plan_file import read_plan
     from wsi_tiling import find_tiles, open_slide
 
     folder = tmp_path_factory.mktemp("small")
@@ -46,7 +46,7 @@ def small_tiles(plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     urcdm = read_plan(plan).urcdm
     with open_slide(folder / "slide.png", mpp=0.5) as slide:
         tables = [find_tiles([slide], field_l0=level.field_l0, rule=urcdm.tissue) for level in urcdm.levels]
-    type(tables[0]).concat(tables).save(folder / TABLE)
+    type(tables[0]).concat(tables).save(folder / TILE_TABLE)
     return folder
 
 

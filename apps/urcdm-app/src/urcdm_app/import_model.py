@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from urcdm import TrainingPlan, import_imagen
+from urcdm.training.plan_file import read_plan
 from urcdm_app.console import progress_bars, refuse_existing, say
 from urcdm_app.errors import UsageError
-from urcdm_app.plan import read_plan
 
 
 def run_import(

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from cdm_core import StageConfig, TrainingConfig
 from cdm_core.memory import MOST_IMAGES, StageMemory
+from urcdm.training.plan_file import read_plan
 from urcdm_app.console import console, progress_bars, say
-from urcdm_app.plan import read_plan
 
 GB = 10**9
 DEVICES_GB = (24, 40, 80, 141)

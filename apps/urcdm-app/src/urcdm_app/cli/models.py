@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from urcdm_app import builtin
 from urcdm_app.cli.app import app
 from urcdm_app.console import console
+from urcdm_app.errors import UsageError
 from urcdm_app.options.kinds import Overwrite
 
 
@@ -54,6 +56,15 @@ def plan(
 
     Example: **urcdm-app plan > mine.toml**
     """
-    from urcdm_app.plan import plan_text
+    import tomli_w
 
-    console.file.write(plan_text(name))
+    from cdm_core.config_file import dump_config
+    from urcdm.presets import PLANS
+
+    if name == "small":
+        text = builtin.PLAN.read_text(encoding="utf-8")
+    elif name in PLANS:
+        text = tomli_w.dumps(dump_config(PLANS[name]))
+    else:
+        raise UsageError(f"no plan '{name}'; there are small, {', '.join(PLANS)}")
+    console.file.write(text)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from run_folder import FolderLock, plain_name
+from urcdm.training.data import read_tiles
+from urcdm.training.plan_file import read_plan
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
 from urcdm_app.options.tiling import ExportOptions
-from urcdm_app.plan import read_plan
-from urcdm_app.tiling.tile import TABLE
 from urcdm_app.tiling.workers import make_executor
 from wsi_tiling import ShardSettings, TileTable, export_shards
 from wsi_tiling.shards.export import SHARDS_FILE
@@ -29,7 +29,7 @@ def run_export(options: ExportOptions) -> None:
     names = [each.name for each in levels]
     if options.level is not None and options.level not in names:
         raise UsageError(f"--level {options.level}: no such level; the plan has {', '.join(names)}")
-    table = TileTable.load(options.tiles / TABLE if options.tiles.is_dir() else options.tiles)
+    table = read_tiles(options.tiles)
     chosen = [number for number, name in enumerate(names) if options.level in (None, name)]
     parts: dict[int, TileTable] = {}
     for number in chosen:

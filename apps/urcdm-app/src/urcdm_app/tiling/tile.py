@@ -6,10 +6,11 @@ from typing import Literal
 
 from run_folder import RunFolder
 from urcdm import TrainingPlan
+from urcdm.training.data import TILE_TABLE
+from urcdm.training.plan_file import read_plan
 from urcdm_app.console import progress_bars, say
 from urcdm_app.errors import UsageError
 from urcdm_app.options.tiling import TileOptions
-from urcdm_app.plan import read_plan
 from urcdm_app.tiling.splitting import check_enough, patient_of, read_fractions, read_patients
 from urcdm_app.tiling.tile_report import SET_ASIDE, SUMMARY, counted, one_line, report, save_report
 from urcdm_app.tiling.workers import make_executor
@@ -28,7 +29,6 @@ from wsi_tiling import (
 )
 from wsi_tiling.running.slide_results import SlideResults, check_names
 
-TABLE = "tiles.parquet"
 OVERVIEW_PX = 1024
 
 
@@ -72,7 +72,7 @@ def run_tile(options: TileOptions) -> None:
                 f"{missing[0]}{others}, already tiled in {out}, not among the slides given now; give all slides of the "
                 "run with --resume, or choose another --out"
             )
-        run.claim(TABLE, SUMMARY, SET_ASIDE, *(_inside(out, path) for path in results.files(slides)))
+        run.claim(TILE_TABLE, SUMMARY, SET_ASIDE, *(_inside(out, path) for path in results.files(slides)))
         set_aside = _tile(slides, settings, out, executor)
         bad = {event.path for event in set_aside}
         table = saved_tiles(out, [path for path in slides if path not in bad])
@@ -84,9 +84,9 @@ def run_tile(options: TileOptions) -> None:
             table = split_by_group(table, fractions, options.seed)
             check_no_leak(table)
         save_report(out, table, plan, slides, set_aside)
-        table.save(out / TABLE)
+        table.save(out / TILE_TABLE)
     report(table, plan)
-    say(f"{out / TABLE} (tiles) and an overview picture for each of {len(slides) - len(set_aside)} slide(s)")
+    say(f"{out / TILE_TABLE} (tiles) and an overview picture for each of {len(slides) - len(set_aside)} slide(s)")
     if set_aside:
         say(f"{len(set_aside)} of {len(slides)} slides were set aside ({counted(set_aside)}): see {out / SET_ASIDE}")
 

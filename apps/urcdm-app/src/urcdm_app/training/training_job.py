@@ -18,11 +18,11 @@ from cdm_core.training.state import is_same_training
 from run_folder import RunFolder, whole_file
 from urcdm import TrainingPlan, Urcdm
 from urcdm.model import load_cascade
+from urcdm.training.data import TrainingData, open_training_data
 from urcdm.training.examples import InTurn
 from urcdm_app.console import resolve_device
 from urcdm_app.errors import UsageError
 from urcdm_app.options.training import JobOptions
-from urcdm_app.training.training_data import TrainingData, open_data
 from urcdm_app.training.training_folder import claim_training
 
 WORTH_SHOWING = 0.05
@@ -142,7 +142,7 @@ class TrainingJob(ABC, Generic[Options]):
 
     def open_data(self) -> TrainingData:
         """Opens what the networks learn from."""
-        return open_data(self.plan, self.options.tiles, self.options.validation)
+        return open_training_data(self.plan, self.options.tiles, self.options.validation)
 
     def data(self, name: str, source: TrainingData) -> NetworkData:
         """The examples of a network; those of all levels that share it."""

@@ -4,22 +4,18 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from cdm_core import ConfigError
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.interop.diffusers import latent_stage
-from urcdm import TrainingPlan
+from urcdm.config import TrainingPlan
 from urcdm.presets import PLANS
-from urcdm_app import builtin
-from urcdm_app.errors import UsageError
 
 
 def read_plan(path: Path) -> TrainingPlan:
-    """Reads a plan from a TOML file, or takes one of the study's by its name, which a file of that name comes before.
+    """Reads a plan from a TOML file, or returns one of the study's by its name, unless a file has that name.
 
     Raises:
-        ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
+        ConfigError: It is missing, not TOML, or has an unknown key or a wrong value.
     """
     if str(path) in PLANS and not path.is_file():
         return PLANS[str(path)]
@@ -37,10 +33,10 @@ def read_plan(path: Path) -> TrainingPlan:
 
 
 def _fill_latent_stage(network: dict[str, Any], path: str) -> None:
-    """Puts what a model in diffusers' form says of itself into the table of a network that starts from it.
+    """Completes the table of a network that starts from a model in diffusers' form, from that model's own settings.
 
-    The plan says no more than the size, what it is conditioned on, and how it is sampled and trained; or it says all,
-    as one that a run has written does.
+    The plan states only the size, the conditions, the sampling and the training; or it states everything, as a plan
+    that a run has written does.
     """
     stage = network.get("stage", {})
     unet = stage.get("unet", {})
@@ -55,16 +51,3 @@ def _fill_latent_stage(network: dict[str, Any], path: str) -> None:
         raise ConfigError(f"{path}: the network that starts from {network['diffusers']}: {fault}")
     full = dump_config(latent_stage(network["diffusers"], stage["image_px"], **unet))
     network["stage"] = {**full, "sampling": {**full["sampling"], **stage.get("sampling", {})}}
-
-
-def plan_text(name: str) -> str:
-    """Returns the text of a plan by name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if name == "small":
-        return builtin.PLAN.read_text(encoding="utf-8")
-    if name not in PLANS:
-        raise UsageError(f"no plan '{name}'; there are small, {', '.join(PLANS)}")
-    return tomli_w.dumps(dump_config(PLANS[name]))

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Protocol
 
 from cdm_core.training.examples import Examples
-from urcdm import LevelExamples, ShardExamples, TrainingPlan
-from urcdm_app.errors import UsageError
-from urcdm_app.tiling.tile import TABLE
+from urcdm.config import TrainingPlan
+from urcdm.errors import TilesError
+from urcdm.training.examples import LevelExamples
+from urcdm.training.shard_examples import ShardExamples
 from wsi_tiling import ShardTiles, Slide, TileTable, check_identities, load_into_memory, open_slide
 from wsi_tiling.shards.export import SHARDS_FILE
 
+TILE_TABLE = "tiles.parquet"
+"""The file with the tile table in a folder of tiles."""
 IN_MEMORY_PX = 2**26
 """Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
 CACHE_MIB = 512.0
@@ -36,28 +39,28 @@ class TrainingData(Protocol):
         ...
 
 
-def open_data(plan: TrainingPlan, tiles: Path, validation: Path | None) -> TrainingData:
-    """Opens what a folder holds: what `tile` or `export` wrote.
+def open_training_data(plan: TrainingPlan, tiles: Path, validation: Path | None) -> TrainingData:
+    """Opens a folder of tiles or of shards, which `urcdm-app tile` and `export` write, or a tile table.
 
     Rows of the split 'train' are to train on; those of the split 'validation' to measure the loss on, unless there is a
     folder for that, of which all counts.
 
     Raises:
-        UsageError: There is nothing to train on, or a slide is both to train and to validate on.
+        TilesError: There is nothing to train on, or a slide is both to train and to validate on.
         SlideError: The folder holds neither, or a slide or a shard cannot be read.
     """
-    if tiles.is_dir() and not (tiles / TABLE).exists() and _levels_in(plan, tiles):
+    if tiles.is_dir() and not (tiles / TILE_TABLE).exists() and _levels_in(plan, tiles):
         return _ShardData(plan, tiles, validation)
     return _SlideData(plan, tiles, validation)
 
 
 class _SlideData:
     def __init__(self, plan: TrainingPlan, tiles: Path, validation: Path | None) -> None:
-        whole = _read_table(tiles)
+        whole = read_tiles(tiles)
         table = _of_split(whole, TRAIN)
         if table is None:
-            raise UsageError(f"{tiles}: no tiles to train on, with '{TRAIN}' in the column split")
-        held_out = _of_split(whole, VALIDATION) if validation is None else _read_table(validation)
+            raise TilesError(f"{tiles}: no tiles to train on, with '{TRAIN}' in the column split")
+        held_out = _of_split(whole, VALIDATION) if validation is None else read_tiles(validation)
         if held_out is not None:
             _refuse_shared_slides(table, held_out)
         self.plan, self.table, self.held_out = plan, table, held_out
@@ -89,7 +92,7 @@ class _ShardData:
         held_out = {slide for tiles in opened for slide in _slides_of(tiles, VALIDATION)}
         if validation is not None:
             if not set(levels) <= set(_levels_in(plan, validation)):
-                raise UsageError(f"--validation {validation}: wanted shards of {', '.join(levels)}, as in --tiles")
+                raise TilesError(f"{validation}: wanted shards of {', '.join(levels)} for validation, as in {shards}")
             held_out = {slide for level in levels for slide in _slides_of(ShardTiles(validation / level))}
         self.slides = sorted({name for name, _ in slides})
         held_out_tiles = [] if validation is None else [ShardTiles(validation / level) for level in levels]
@@ -99,7 +102,7 @@ class _ShardData:
     def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
         name = self.plan.urcdm.levels[level].name
         if name not in _levels_in(self.plan, self.shards):
-            raise UsageError(f"{self.shards}: no shards of level '{name}'; export them, or train others with --only")
+            raise TilesError(f"{self.shards}: no shards of level '{name}'; export them, or train other networks")
         folder = self.shards / name
         if self.validation is not None:
             held_out: ShardTiles | None = ShardTiles(self.validation / name)
@@ -122,8 +125,9 @@ def _digest(*tables: TileTable | ShardTiles | None) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
-def _read_table(tiles: Path) -> TileTable:
-    return TileTable.load(tiles / TABLE if tiles.is_dir() else tiles)
+def read_tiles(tiles: Path) -> TileTable:
+    """Reads a tile table, or the one in a folder of tiles."""
+    return TileTable.load(tiles / TILE_TABLE if tiles.is_dir() else tiles)
 
 
 def _of_split(table: TileTable, split: str) -> TileTable | None:
@@ -145,7 +149,7 @@ def _shared(slides: set[tuple[str, str]], held_out: set[tuple[str, str]]) -> set
 
 
 def _refuse_shared_slides(table: TileTable, held_out: TileTable) -> None:
-    """Raises UsageError if a slide, by its name, its identity or its file, is in both tables."""
+    """Raises TilesError if a slide, by its name, its identity or its file, is in both tables."""
     names = _shared(_slides_of(table), _slides_of(held_out))
     files = {Path(path).resolve() for path in table.frame["path"].unique()}
     names |= {
@@ -158,7 +162,7 @@ def _refuse_shared_slides(table: TileTable, held_out: TileTable) -> None:
 
 def _refuse(names: set[str]) -> None:
     if names:
-        raise UsageError(f"--validation: {', '.join(sorted(names))} is to train on too; hold whole slides out")
+        raise TilesError(f"validation: {', '.join(sorted(names))} is to train on too; hold whole slides out")
 
 
 def _open_slides(table: TileTable) -> dict[str, Slide]:
