@@ -35,7 +35,8 @@ def write_report(run: SlideRun, outputs: Outputs, *, model_name: str, device: st
         CanvasError: The canvas cannot be read.
     """
     data = run.report_data(model_name=model_name, device=device)
-    data["versions"] = {"urcdm-app": version("urcdm-app"), **data["versions"]}
+    versions = data["versions"]
+    data["versions"] = {"python": versions["python"], "urcdm-app": version("urcdm-app"), **versions}
     data = {"slide": outputs.slide.name, "date": datetime.now(UTC).isoformat(timespec="seconds"), **data}
     with PIL.Image.open(outputs.preview) as preview:
         overview = np.asarray(preview.convert("RGB"))
