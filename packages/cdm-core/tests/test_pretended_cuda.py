@@ -1,5 +1,6 @@
 """Sampling and training on a pretended GPU: nothing mixes devices, and no step waits for the device."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -22,6 +23,7 @@ from cdm_core import (
     build_unet,
     sample_stage,
 )
+from cdm_core.config import Betas, LatentUnetConfig
 from cdm_core.distillation.finishing import Finisher, FinishingConfig
 from cdm_core.distillation.teacher import DistillationMethod, student_of
 from cdm_core.stages.denoiser import dynamic_threshold
@@ -51,6 +53,28 @@ def full(tiny_stage: Stage) -> StageConfig:
     """A stage that takes all that there is: a low-resolution image, images, an embedding."""
     unet = {**ATTENDING, "cond_images_channels": 2, "text_embed_dim": 4}
     return tiny_stage(unet, image_px=16, lowres_px=8, lowres_blur=0.5, sampling=FEW)
+
+
+@pytest.fixture(scope="module")
+def latent() -> StageConfig:
+    """A latent stage, of 2 px a latent, that takes images and an embedding."""
+    pytest.importorskip("diffusers", reason="latent stages need diffusers")
+    shared = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
+    unet = {
+        "cross_attention_dim": 8,
+        "attention_head_dim": 4,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    }
+    autoencoder = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    networks = LatentUnetConfig(
+        {**unet, **shared},
+        {**autoencoder, **shared},
+        Betas("scaled_linear", 0.00085, 0.012),
+        cond_images_channels=2,
+        text_embed_dim=4,
+    )
+    return StageConfig(16, networks, schedule="scaled_linear", sampling=replace(FEW, guidance=2.0, threshold="none"))
 
 
 def network(config: StageConfig, precision: str = "bf16") -> nn.Module:
@@ -92,11 +116,17 @@ def steps_of(events: Any, gpu: GpuRecord) -> None:
     gpu.waits, gpu.copies = waits, copies
 
 
-def check_steps(gpu: GpuRecord, dtype: torch.dtype = BF16) -> None:
+def check_steps(gpu: GpuRecord, *dtypes: torch.dtype) -> None:
+    """Checks that steps waited for nothing, and that attention calculated in these types, in bf16 by default."""
     assert not gpu.waits
     assert {(copy.to, copy.pinned, copy.blocking) for copy in gpu.copies} == {("cuda", True, False)}
     assert not gpu.races
-    assert {handed for each in gpu.attentions for handed in each.dtypes} <= {dtype}
+    assert {handed for each in gpu.attentions for handed in each.dtypes} <= set(dtypes or [BF16])
+
+
+def check_layouts(gpu: GpuRecord) -> None:
+    assert gpu.convolutions
+    assert not gpu.channels_first
 
 
 @pytest.mark.parametrize(("method", "eta"), [("ddpm", 0.0), ("ddim", 0.5), ("dpmpp_2m", 0.0), ("heun", 0.0)])
@@ -112,7 +142,7 @@ def test_no_solver_waits_also_while_inpainting(
     assert made.shape == (2, 3, 8, 8)
     assert not gpu.waits
     assert not gpu.races
-    assert not gpu.laid_out_anew
+    check_layouts(gpu)
 
 
 def test_sampling_with_all_conditions_waits_for_nothing(
@@ -124,7 +154,7 @@ def test_sampling_with_all_conditions_waits_for_nothing(
     sample_stage(unet, config, generators=generators(1, 2), steps=1, **given)
     assert not gpu.waits
     assert not gpu.races
-    assert not gpu.laid_out_anew
+    check_layouts(gpu)
     assert {each.dtypes for each in gpu.attentions} == {(BF16, BF16, BF16)}
     assert gpu.written[BF16] > 3 * gpu.written[torch.float32]  # and what is written between is narrow, too
 
@@ -151,7 +181,7 @@ def test_a_network_that_guides_itself_waits_for_nothing(
     gpu.clear()
     sample_stage(unet, config, generators=generators(1, 2), steps=1, **given)
     assert not gpu.waits
-    assert not gpu.laid_out_anew
+    check_layouts(gpu)
 
 
 def test_what_lies_on_the_host_is_moved_to_the_network(
@@ -162,6 +192,22 @@ def test_what_lies_on_the_host_is_moved_to_the_network(
     gpu.clear()
     sample_stage(unet, full, generators=generators(1, 2), known=known, known_mask=mask, steps=1, **given)
     assert not gpu.waits
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+def test_a_latent_stage_is_sampled_without_waiting_also_while_inpainting(
+    gpu: GpuRecord, latent: StageConfig, generators: Generators
+) -> None:
+    unet, given = network(latent), conditions(latent)
+    del given["lowres"]
+    known, mask = torch.rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16)
+    gpu.clear()
+    made = sample_stage(unet, latent, generators=generators(1, 2), known=known, known_mask=mask, resample=2, **given)
+    assert made.shape == (2, 3, 16, 16)
+    assert not gpu.waits
+    assert not gpu.races
+    assert {each.dtypes for each in gpu.attentions} == {(BF16, BF16, BF16)}
+    assert {each.dtype for each in gpu.convolutions} == {BF16}
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -197,7 +243,7 @@ def test_a_training_step_with_all_conditions_waits_for_nothing(
     config = replace(full, noise_before_resize=before)
     steps_of(train_stage(config, settings(crop_px=crop_px), Everything(), tmp_path), gpu)
     check_steps(gpu)
-    assert not gpu.laid_out_anew
+    check_layouts(gpu)
     assert gpu.attentions
 
 
@@ -205,24 +251,47 @@ def test_a_training_step_in_float32_waits_for_nothing(gpu: GpuRecord, tiny_stage
     config = tiny_stage({"dim_mults": (1,)})
     steps_of(train_stage(config, settings(precision="fp32", chunk_size="auto"), Everything(), tmp_path), gpu)
     check_steps(gpu, torch.float32)
-    assert not gpu.laid_out_anew
+    check_layouts(gpu)
     assert gpu.launches["_fused_adamw_"] == STEPS - 1
 
 
-@pytest.mark.parametrize("method", ["progressive", "consistency"])
+@pytest.mark.parametrize(("method", "channels"), [("progressive", 2), ("consistency", 0)])
 def test_a_step_of_distillation_waits_for_nothing(
-    gpu: GpuRecord, tiny_stage: Stage, tmp_path: Path, method: DistillationMethod
+    gpu: GpuRecord, tiny_stage: Stage, tmp_path: Path, method: DistillationMethod, channels: int
 ) -> None:
-    config = tiny_stage({"dim_mults": (1,), "text_embed_dim": 4}, sampling=replace(FEW, guidance=2.0))
+    unet = {"dim_mults": (1,), "text_embed_dim": 4, "cond_images_channels": channels}
+    config = tiny_stage(unet, sampling=replace(FEW, guidance=2.0))
     events = distill_stage(
         build_unet(config), config, settings(), Everything(), tmp_path, steps=(2,), method=method, guidance=(1.0, 4.0)
     )
     steps_of(events, gpu)
     check_steps(gpu)
+    check_layouts(gpu)
 
 
-def test_a_step_of_finishing_waits_for_nothing(gpu: GpuRecord, full: StageConfig, tmp_path: Path) -> None:
-    config, losses = student_of(full, 4), FinishingConfig(widths=(8, 8), starts_at=0, rises_for=1, r1_every=2)
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("teaches", [False, True])
+def test_a_step_of_a_latent_stage_waits_for_nothing(
+    gpu: GpuRecord, latent: StageConfig, tmp_path: Path, teaches: bool
+) -> None:
+    events: Iterator[Any]
+    if teaches:
+        options = {"steps": (2,), "guidance": (1.0, 4.0)}
+        events = distill_stage(build_unet(latent), latent, settings(), Everything(), tmp_path, **options)
+    else:
+        events = train_stage(latent, settings(), Everything(), tmp_path)
+    steps_of(events, gpu)
+    check_steps(gpu, BF16, torch.float32)  # the autoencoder's alone is in float32
+    assert sum(each.dtypes[0] == torch.float32 for each in gpu.attentions) == 2  # once a chunk
+    assert gpu.attentions
+
+
+@pytest.mark.parametrize("guidance", [None, (1.0, 4.0)])
+def test_a_step_of_finishing_waits_for_nothing(
+    gpu: GpuRecord, full: StageConfig, tmp_path: Path, guidance: tuple[float, float] | None
+) -> None:
+    config = student_of(full, 4, guidance=guidance)
+    losses = FinishingConfig(widths=(8, 8), starts_at=0, rises_for=1, r1_every=2)
     finisher = Finisher.of(config, losses, 0, torch.device("cpu"))
     seed = next(seed for seed in range(99) if all(finisher.place(step, seed) == 1 for step in range(1, STEPS)))
     gpu.clear()
@@ -230,7 +299,28 @@ def test_a_step_of_finishing_waits_for_nothing(gpu: GpuRecord, full: StageConfig
     events = train_stage(config, settings(seed=seed), Everything(), tmp_path, initial=student, finishing=losses)
     steps_of(events, gpu)
     check_steps(gpu)
+    check_layouts(gpu)
     assert gpu.launches["_fused_adam_"] == STEPS - 1
+
+
+def test_a_network_trained_before_gives_its_memory_back(
+    gpu: GpuRecord, tiny_stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Held:
+        """An object that holds itself, as compiled networks do."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    held = Held()
+    trained_before, gone = weakref.ref(held), []
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: gone.append(trained_before() is None))
+    del held
+    events = train_stage(tiny_stage({"dim_mults": (1,)}), settings(), Everything(), tmp_path)
+    next(events)
+    assert gone[0]
+    with mock.patch("cdm_core.training.guard.Guard.save_at_exit"):
+        events.close()  # type: ignore[attr-defined]
 
 
 def test_making_networks_leaves_the_generators_of_gpus_alone(gpu: GpuRecord, full: StageConfig, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from cdm_core.config import STRICT, LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import one_line_errors
 from cdm_core.devices.host_batch import copied_to
+from cdm_core.devices.layout import channels_last
 from cdm_core.diffusion.objective import predicted_x0
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.diffusion.solver import sampling_times, step_weights
@@ -244,7 +245,7 @@ class Finisher:
         config = self.config
         place = self.place(step, seed)
         t = torch.full((len(x0),), self.times[place], device=x0.device)
-        x_t = self.starts(x0, noise, own, place, conditions, predict).contiguous(memory_format=torch.channels_last)
+        x_t = channels_last(self.starts(x0, noise, own, place, conditions, predict))
         image = self._x0(x_t, t, conditions, predict, clamped=False)
         loss = torch.zeros(len(x0), device=x0.device)
         rise = min(max(step - config.starts_at, 0) / config.rises_for, 1.0)

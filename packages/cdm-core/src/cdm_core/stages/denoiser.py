@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core.config import LatentUnetConfig, StageConfig
+from cdm_core.devices.layout import channels_last, channels_last_on_gpu
 from cdm_core.diffusion.objective import predicted_x0
 from cdm_core.diffusion.schedule import Schedule
 
@@ -53,8 +54,7 @@ class Conditions:
         beside = [] if self.cond_images is None else [self.cond_images]
         size = (*beside, x_t)[0].shape[2:]
         weight = self.guidance.to(x_t.dtype).reshape(-1, 1, 1, 1).expand(-1, 1, *size)
-        images = torch.cat((*beside, weight), dim=1)
-        return images.contiguous(memory_format=torch.channels_last)
+        return channels_last(torch.cat((*beside, channels_last_on_gpu(weight)), dim=1))
 
     def rows(self, rows: Tensor) -> "Conditions":
         """Returns the conditions of some of the images, whose numbers are given, (b,)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values, is_on_host
 from cdm_core.config import LatentUnetConfig, StageConfig
 from cdm_core.devices.host_batch import copied_to
+from cdm_core.devices.layout import channels_last
 from cdm_core.diffusion.sampler import TakeSteps, draw_noise, sample
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.stages.denoiser import Conditions, Denoiser
@@ -110,7 +111,7 @@ def sample_stage(
     )
     x = sample(
         denoiser,
-        _channels_last(noise.start),
+        channels_last(noise.start),
         schedule=denoiser.schedule,
         steps=config.sampling.steps if steps is None else steps,
         method=config.sampling.method,
@@ -118,7 +119,7 @@ def sample_stage(
         time_power=config.sampling.time_power,
         until=until,
         generators=generators,
-        known=None if known is None else _channels_last(to_sampled(unet, config, known * 2 - 1)),
+        known=None if known is None else channels_last(to_sampled(unet, config, known * 2 - 1)),
         known_mask=None if known_mask is None else _mask_of(config.sample_shape, known_mask),
         resample=resample,
         jump=jump,
@@ -179,24 +180,19 @@ def stage_denoiser(
     _check_conditions(config, count, lowres, cond_images, embedding, noised=lowres_noise is None)
     device = next(unet.parameters()).device
     lowres, cond_images, embedding = _on(device, lowres), _on(device, cond_images), _on(device, embedding)
-    conditions = Conditions(None if cond_images is None else _channels_last(cond_images))
+    conditions = Conditions(None if cond_images is None else channels_last(cond_images))
     if lowres is not None:
         t = torch.full((count,), config.sampling.lowres_noise, device=device)
         if lowres_noise is None:
             noised, log_snr = enlarge(config, lowres * 2 - 1), Schedule(config.lowres_schedule).log_snr(t)
         else:
             noised, log_snr = noised_lowres(config, lowres * 2 - 1, t, lowres_noise)
-        conditions = replace(conditions, lowres=_channels_last(noised), lowres_log_snr=log_snr)
+        conditions = replace(conditions, lowres=channels_last(noised), lowres_log_snr=log_snr)
     if config.unet.text_embed_dim is not None:
         given = torch.full((count,), embedding is not None, device=device)
         absent = torch.zeros(count, config.unet.text_embed_dim, device=device)
         conditions = replace(conditions, embedding=absent if embedding is None else embedding, embedding_given=given)
     return Denoiser(unet, config, conditions)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    """Lays images out as the network has its own: it copies none, and a compiled one sees the same at every step."""
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _check_conditions(

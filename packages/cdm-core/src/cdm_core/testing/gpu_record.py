@@ -113,6 +113,11 @@ class GpuRecord:
         """The convolutions whose input has another memory format than their weight."""
         return [each for each in self.convolutions if each.is_laid_out_anew]
 
+    @property
+    def channels_first(self) -> list[Convolution]:
+        """The convolutions whose input has its channels first; what they make has, too."""
+        return [each for each in self.convolutions if each.input_layout is torch.contiguous_format]
+
     def wait(self, reason: str) -> None:
         """Notes that the host waits for the device."""
         self.waits[f"{reason} at {place()}"] += 1

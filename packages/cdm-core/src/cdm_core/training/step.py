@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.devices.batch_size import is_out_of_memory
+from cdm_core.devices.layout import channels_last, channels_last_on_gpu
 from cdm_core.diffusion.objective import LossWeight, loss_weight, training_target
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.distillation.finishing import Finisher
@@ -52,7 +53,7 @@ def chunk_loss(
     if teacher is not None:
         place, t = teacher.place(t)
     log_snr = schedule.log_snr(t)
-    x_t = schedule.add_noise(x0, t, noise).contiguous(memory_format=torch.channels_last)
+    x_t = channels_last(schedule.add_noise(x0, t, noise))
     guidance = inputs.guidance
     told = inputs.conditions
     if guidance is not None:
@@ -99,8 +100,8 @@ def finishing_loss(
         conditions = replace(conditions, guidance=told_guidance(config, inputs.guidance))
     draws = batch["draw"]
     return finisher(
-        inputs.x0,
-        inputs.noise,
+        channels_last_on_gpu(inputs.x0),
+        channels_last_on_gpu(inputs.noise),
         draws % 2 == 1,
         int(draws[0]) // training.batch_size,
         training.seed,
@@ -169,8 +170,8 @@ def _inputs(
     if config.lowres_px is not None:
         lowres, lowres_log_snr = _lowres_input(config, moved, lowres_noise, crops, x0.shape[-1])
     conditions = Conditions(
-        _as_weights(moved.get("cond_images")),
-        _as_weights(lowres),
+        _laid_out(moved.get("cond_images")),
+        _laid_out(lowres),
         lowres_log_snr,
         moved.get("embedding"),
         moved.get("embedding_given"),
@@ -178,14 +179,8 @@ def _inputs(
     return _Inputs(x0, t, noise, conditions, guidance)
 
 
-def _as_weights(images: Tensor | None) -> Tensor | None:
-    """Lays images on a GPU out in memory as x_t and the weights are; else each step would, for all of its inputs.
-
-    On a CPU they stay as they are: its kernels round otherwise for another layout, and runs could not be resumed.
-    """
-    if images is None or images.device.type == "cpu":
-        return images
-    return images.contiguous(memory_format=torch.channels_last)
+def _laid_out(images: Tensor | None) -> Tensor | None:
+    return None if images is None else channels_last_on_gpu(images)
 
 
 def _predictor(network: nn.Module, precision: str) -> Callable[[Tensor, Tensor, Conditions], Tensor]:
