@@ -1,6 +1,5 @@
 """Parts that all commands share: the console, progress bars, the device, existing files."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ errors = Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """Prints a line as it is, however long, so that a path in it can be copied."""
+    """Prints a line without wrapping, so that a path in it can be copied."""
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -60,15 +59,7 @@ def resolve_device(name: str) -> "torch.device":
 
 
 def refuse_existing(paths: list[Path], *, overwrite: bool) -> None:
-    """Raises UsageError if one of the paths is there already, unless it may be overwritten."""
+    """Raises UsageError if one of the paths exists, unless it may be overwritten."""
     for path in paths:
         if path.exists() and not overwrite:
             raise UsageError(f"{path} exists; give another --out, or --overwrite to replace it")
-
-
-def remove(path: Path) -> None:
-    """Removes a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

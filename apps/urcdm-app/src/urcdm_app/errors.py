@@ -1,4 +1,4 @@
-"""From an error to the one line that a user reads."""
+"""Errors of this app, and the one line that a user reads of an error."""
 
 import run_folder
 
@@ -6,7 +6,7 @@ PACKAGES = ("cdm_core", "image_files", "urcdm", "urcdm_app", "wsi_tiling")
 
 
 class UsageError(ValueError):
-    """A request that cannot be carried out; the message names the cause, and what to do."""
+    """A request that cannot be carried out; the message states the cause, and what to do."""
 
 
 class NetworksFailedError(RuntimeError):

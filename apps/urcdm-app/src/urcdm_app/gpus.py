@@ -25,7 +25,7 @@ def chosen_places(gpus: str, device: str, processes: int) -> list[str | None]:
         processes: How many processes a launcher started.
 
     Raises:
-        UsageError: It is neither, or there are not so many; or a launcher shares the steps out.
+        UsageError: It is neither, or there are fewer GPUs; or a launcher distributes the steps.
     """
     if processes > 1:
         raise UsageError(
@@ -45,7 +45,7 @@ def chosen_places(gpus: str, device: str, processes: int) -> list[str | None]:
 
 
 def unused_gpus(device: str, advice: str = "") -> str | None:
-    """Returns the line for a run that uses one of several GPUs because nobody chose, or None.
+    """Returns the line for a run that uses one of several GPUs by default, or None.
 
     Args:
         device: `--device`.

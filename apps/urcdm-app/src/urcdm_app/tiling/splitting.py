@@ -1,4 +1,4 @@
-"""Patients and splits, as they are given on the command line."""
+"""Patients and splits of the command line."""
 
 import re
 from collections.abc import Mapping

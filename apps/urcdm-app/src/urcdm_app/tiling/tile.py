@@ -1,4 +1,4 @@
-"""`urcdm-app tile`: where the tissue of slides is, as a table of tiles to train on."""
+"""`urcdm-app tile`: segments the tissue of slides and makes a table of tiles to train on."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +33,7 @@ OVERVIEW_PX = 1024
 
 
 def run_tile(options: TileOptions) -> None:
-    """Finds tiles.
+    """Tiles slides.
 
     Raises:
         UsageError: The patients or the splits do not fit, a slide of the run to resume is not given, no slide can be

@@ -74,7 +74,7 @@ def save_report(
 
 
 def one_line(text: str) -> str:
-    """A text that names files as one line that can be printed, whatever letters and line ends the names have."""
+    """Makes one printable line of a text that names files, whatever letters and line ends the names have."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
 
 
@@ -84,7 +84,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def counted(set_aside: list[SlideSetAside]) -> str:
-    """How many slides there are of each kind of trouble, as in '2 unreadable, 1 another scale'."""
+    """The number of slides with each kind of trouble, as in '2 unreadable, 1 another scale'."""
     counts = Counter(event.trouble for event in set_aside)
     return ", ".join(f"{count} {trouble}" for trouble, count in counts.most_common())
 

@@ -40,22 +40,22 @@ def read_px(level_px: int, stage_px: int) -> int:
 
 
 class LevelExamples:
-    """Random patches at one level, for `cdm_core.train_stage`, where sampling would draw them.
+    """Random patches at one level, for `cdm_core.train_stage`, at positions where sampling would place them.
 
-    A draw takes a tile of the table, moves it by up to half a field (an eighth for the first level, which shows whole
-    slides), and turns and mirrors it with its context. Above the first level the tiles beside those of the table count
-    too, and a place where sampling would not draw a patch, for want of tissue on the parent's picture, is drawn anew.
-    So places at the rim of the tissue are as likely as any other, although the table leaves out tiles with little of
-    it. Outside a slide all has the configuration's fill colour. Pictures are read at the size that the stage needs, see
-    `read_px`. The n-th draw is always the same.
+    An example is a tile of the table, moved at random by up to half a field (an eighth for the first level, which shows
+    whole slides), and turned and mirrored with its context. Above the first level the neighbours of the table's tiles
+    are included, and a position that sampling would skip, because the parent shows too little tissue, is replaced by
+    another. So positions at the edge of the tissue are as likely as any other, although the table drops tiles with
+    little of it. Outside a slide all pixels have the configuration's fill colour. Images are read at the size that the
+    stage needs, see `read_px`. The n-th example is always the same.
 
     Args:
         plan: The model to train.
         level: Number of the level, from 0.
         stage: Number of the stage in its cascade, from 0.
-        tiles: Tiles with the level's field; other rows are left out.
+        tiles: Tiles with the level's field; other rows are ignored.
         slides: Slides by the name in the table's column `slide`.
-        seed: Of the draws.
+        seed: Seed of the examples.
 
     Raises:
         TilesError: The table has no tiles of the level's field, or names a slide that is not given.

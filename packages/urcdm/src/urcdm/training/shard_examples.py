@@ -12,8 +12,9 @@ from wsi_tiling import ShardTiles
 class ShardExamples:
     """Tiles at one level from shards, for `cdm_core.train_stage`: fast, and without the slides.
 
-    A draw takes a tile where it lies in the table, and turns and mirrors it with its context; `LevelExamples`, which
-    reads slides, also moves it. So cut tiles for shards with overlap or half shifts. The n-th draw is always the same.
+    An example is a tile at its position in the table, turned and mirrored with its context; `LevelExamples`, which
+    reads slides, also moves it. So cut tiles for shards with overlap or half shifts. The n-th example is always the
+    same.
 
     Args:
         plan: The model to train.
@@ -21,7 +22,7 @@ class ShardExamples:
         stage: Number of the stage in its cascade, from 0.
         tiles: Tiles of the level's field and size; above the first level, with the parent level's field and size as
             their first context.
-        seed: Of the draws.
+        seed: Seed of the examples.
 
     Raises:
         TilesError: The shards hold something else.
@@ -33,8 +34,8 @@ class ShardExamples:
         own, parent = self.make.level, self.make.parent
         fields = set(tiles.frame["field_l0"])
         if fields != {own.field_l0}:
-            found = ", ".join(f"{field:g}" for field in sorted(fields))
-            raise TilesError(f"wanted shards of {own.field_l0:g} level-0 px for level '{own.name}', got {found}")
+            got = ", ".join(f"{field:g}" for field in sorted(fields))
+            raise TilesError(f"wanted shards of {own.field_l0:g} level-0 px for level '{own.name}', got {got}")
         if parent is not None and tiles.contexts_l0[:1] != (parent.field_l0,):
             raise TilesError(
                 f"wanted shards with a context of {parent.field_l0:g} level-0 px for level '{own.name}', got "
