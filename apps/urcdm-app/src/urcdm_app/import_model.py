@@ -11,23 +11,24 @@ from urcdm import TrainingPlan, import_imagen
 from urcdm.training.plan_file import read_plan
 from urcdm_app.console import progress_bars, refuse_existing, say
 from urcdm_app.errors import UsageError
+from urcdm_app.options.importing import ImportOptions
 
 
-def run_import(
-    *, checkpoints: Sequence[str], plan_path: Path, out: Path, raw: bool, half: bool, overwrite: bool
-) -> None:
-    """Makes a model folder; see `urcdm_app.cli.models.import_` for the arguments.
+def run_import(options: ImportOptions) -> None:
+    """Makes a model folder.
 
     Raises:
         UsageError: Networks of the plan are without a file, others are named, or something is in the way.
     """
-    plan = read_plan(plan_path)
-    files = files_by_level(plan, checkpoints)
-    refuse_existing([out], overwrite=overwrite)
+    out, plan = options.out, read_plan(options.plan)
+    files = files_by_level(plan, options.checkpoints)
+    refuse_existing([out], overwrite=options.overwrite)
     provenance = {
         "imported_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
-        "plan": str(plan_path),
-        "weights": f"{'as trained' if raw else 'running mean (EMA)'}, {'half' if half else 'single'} precision",
+        "plan": str(options.plan),
+        "weights": ", ".join(
+            ("as trained" if options.raw else "running mean (EMA)", f"{'half' if options.half else 'single'} precision")
+        ),
         "date": datetime.date.today().isoformat(),
     }
     with progress_bars() as bars:
@@ -36,10 +37,10 @@ def run_import(
             plan,
             files,
             out,
-            weights="raw" if raw else "ema",
-            dtype=torch.float16 if half else torch.float32,
+            weights="raw" if options.raw else "ema",
+            dtype=torch.float16 if options.half else torch.float32,
             provenance=provenance,
-            overwrite=overwrite,
+            overwrite=options.overwrite,
         ):
             bars.update(task, advance=1, note=name)
     say(f"{out} (model); sample from it with: urcdm-app sample --model {out}")

@@ -25,12 +25,15 @@ For your own slides: **tile** finds the tissue, **train** trains a model on it, 
 )
 
 
-def command(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[[Options], None]]:
+def command(
+    kind: type[Options], name: str | None = None
+) -> Callable[[Callable[[Options], None]], Callable[[Options], None]]:
     """Registers a function of one frozen object as a command; each field of the object is an option of it.
 
     Args:
         kind: The class of the object, a dataclass whose fields are annotated for typer. Its fields' order is the
             order of the help text.
+        name: The name of the command; the function's if None.
     """
     hints = get_type_hints(kind, include_extras=True)
 
@@ -48,7 +51,7 @@ def command(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callab
             )
             for field in fields(kind)  # type: ignore[arg-type]
         )
-        app.command()(run)
+        app.command(name)(run)
         return function
 
     return register

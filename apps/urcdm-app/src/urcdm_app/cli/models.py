@@ -1,37 +1,18 @@
 """Commands about models as they are: import, plan."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from urcdm_app import builtin
-from urcdm_app.cli.app import app
+from urcdm_app.cli.app import app, command
 from urcdm_app.console import console
 from urcdm_app.errors import UsageError
-from urcdm_app.options.kinds import Overwrite
+from urcdm_app.options.importing import ImportOptions
 
 
-@app.command("import")
-def import_(
-    checkpoints: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NETWORK=FILE",
-            help="The checkpoint of each network, such as 'high-64=a.pt', or of all of a level, such as 'high=b.pt'.",
-            show_default=False,
-        ),
-    ],
-    plan: Annotated[
-        Path, typer.Option(help="What the networks are: 'study', 'study-code' or 'airs', or a training plan (TOML).")
-    ] = Path("study"),
-    out: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("model"),
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Take the weights as trained, not their running means (EMA).")
-    ] = False,
-    half: Annotated[bool, typer.Option("--half", help="Store in half precision, in half the room.")] = False,
-    overwrite: Overwrite = False,
-) -> None:
+@command(ImportOptions, "import")
+def import_(options: ImportOptions) -> None:
     """Import checkpoints of imagen-pytorch (.pt), such as the nine of the study, into a model folder.
 
     Networks are named by level and size: low-64, low-256 and so on. Where a file has several, each takes its own.
@@ -42,7 +23,7 @@ def import_(
     """
     from urcdm_app.import_model import run_import
 
-    run_import(checkpoints=checkpoints, plan_path=plan, out=out, raw=raw, half=half, overwrite=overwrite)
+    run_import(options)
 
 
 @app.command()
