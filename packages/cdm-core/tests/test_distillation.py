@@ -28,6 +28,8 @@ from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]

@@ -19,6 +19,8 @@ from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import load_trained
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 STUDENT = SamplingConfig(4, "ddim")

@@ -18,6 +18,8 @@ from cdm_core.diffusion.sampler import draw_noise
 from cdm_core.diffusion.schedule import ScheduleName
 from cdm_core.networks.imagen_offline import imagen_module
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]

@@ -13,6 +13,8 @@ from cdm_core.training.loop import make_trainable
 from cdm_core.training.prepared_examples import PreparedExamples
 from cdm_core.training.step import chunk_loss
 
+pytestmark = pytest.mark.once
+
 UNET = UnetConfig(
     dim=8,
     dim_mults=(1,),

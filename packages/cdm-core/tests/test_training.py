@@ -14,6 +14,8 @@ from cdm_core.stages.stage import sample_stage
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import load_trained
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 Drawn = dict[str, Tensor]
 

@@ -13,6 +13,8 @@ from cdm_core.training.loop import train_stage
 from cdm_core.training.run import Run
 from cdm_core.training.state import load_trained
 
+pytestmark = pytest.mark.once
+
 
 def events_of(log: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [line for line in log if line.get("event") == name]

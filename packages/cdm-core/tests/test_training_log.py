@@ -20,6 +20,8 @@ from cdm_core.stages.lowres import noised_lowres
 from cdm_core.training.loop import check_training
 from cdm_core.training.prepared_examples import PreparedExamples
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 
 

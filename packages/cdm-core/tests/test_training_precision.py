@@ -12,6 +12,8 @@ from cdm_core.training.loop import COMPILING_PAYS_STEPS
 from cdm_core.training.state import saved_precision
 from cdm_core.training.step import Gradients
 
+pytestmark = pytest.mark.once
+
 
 def test_auto_is_float32_on_a_cpu_and_written_down(upper: StageConfig, tmp_path: Path, runs: Any) -> None:
     assert runs.settings().precision == "auto"

@@ -17,6 +17,8 @@ from cdm_core.distillation.finishing import FinishingConfig
 from cdm_core.training.loop import check_training
 from cdm_core.training.state import TrainingState
 
+pytestmark = pytest.mark.once
+
 SCRIPT = """
 import json
 import os

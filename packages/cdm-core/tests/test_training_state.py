@@ -14,6 +14,8 @@ from cdm_core.config_file import dump_config
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import _pull, is_same_training, load_trained, update_ema
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 
 

@@ -16,6 +16,8 @@ from cdm_core.training.loop import train_stage
 from cdm_core.training.prepared_examples import PreparedExamples
 from cdm_core.training.tally import Reading, Tally
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 
 

@@ -9,6 +9,8 @@ import cdm_core.training.prepared_examples
 from cdm_core import StageConfig, TrainingError
 from cdm_core.training.prepared_examples import MOST_WORKERS, PreparedExamples, count_workers, prepared_batches
 
+pytestmark = pytest.mark.once
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 

@@ -57,6 +57,8 @@ from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_table import read_scores, read_table
 from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
 
+pytestmark = pytest.mark.once
+
 SIDE = 64
 
 

@@ -33,6 +33,8 @@ from maskcond import (
     train_mask_cascade,
 )
 
+pytestmark = pytest.mark.once
+
 Make = Callable[..., Cascade]
 CONDITIONS = Conditions((Category("tissue", ("Colon", "Liver")),))
 SHORT = TrainingConfig(2, 2, learning_rate=1e-3, log_every=1, sample_every=100)

@@ -16,6 +16,8 @@ from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import SmallUnet, SmallUnetSettings
 from maskcond.segmentation.small_unet.tiles import predict_tiled
 
+pytestmark = pytest.mark.once
+
 Make = Callable[..., Cascade]
 LABELS = np.random.default_rng(0).integers(2, size=(3, 32, 32)).astype(np.uint8)
 IMAGE = np.random.default_rng(1).integers(256, size=(40, 40, 3)).astype(np.uint8)

@@ -12,6 +12,8 @@ from urcdm.results.level_quality import LevelQuality
 from wsi_tiling import TissueRule
 from wsi_tiling.region import read_region
 
+pytestmark = pytest.mark.once
+
 MakeModel = Callable[..., Urcdm]
 SIDE = 256
 SETTINGS = RunSettings((SIDE, SIDE))

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from urcdm import CanvasError, LocalPatchExecutor, RunSettings, SlideRun, Urcdm
 
+pytestmark = pytest.mark.once
+
 SIZE_L0 = (48, 32)
 MakeModel = Callable[..., Urcdm]
 

@@ -18,6 +18,8 @@ from urcdm import Level, PatchTask, RunSettings, SerialPatchExecutor, SlideRun, 
 from urcdm.layout.geometry import LevelGeometry, plan_geometry
 from wsi_tiling import TissueRule
 
+pytestmark = pytest.mark.once
+
 GREY_A_PIXEL = 12.0
 QUARTERS = (Level("low", 256, 16), Level("medium", 64, 16), Level("high", 16, 16))
 UNEVEN = (Level("low", 400, 16), Level("medium", 65, 16), Level("high", 12, 16))  # as in the study: no whole zoom

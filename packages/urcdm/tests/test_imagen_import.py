@@ -15,6 +15,8 @@ from cdm_core.networks.weights import check_tensors
 from urcdm import NetworkPlan, TrainingPlan, Urcdm, import_imagen
 from urcdm.presets import PLANS
 
+pytestmark = pytest.mark.once
+
 Files = dict[str, list[Path]]
 
 

@@ -31,6 +31,8 @@ from urcdm.sampling.level_run import LevelRun
 from urcdm.sampling.place_noise import noise_key, place_noise
 from wsi_tiling import TissueRule
 
+pytestmark = pytest.mark.once
+
 SIZE_L0 = (96, 64)
 SMALL_L0 = (32, 24)
 """3 x 2 patches of the last level, and one of the others."""

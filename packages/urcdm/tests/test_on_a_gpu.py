@@ -14,6 +14,8 @@ from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
 from urcdm import DenoiseTask, LocalPatchExecutor, PatchTask, PreparedBatch, Urcdm
 from urcdm.execution.conditions import KeptConditions
 
+pytestmark = pytest.mark.once
+
 MakeModel = Callable[..., Urcdm]
 
 

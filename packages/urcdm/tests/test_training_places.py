@@ -24,6 +24,8 @@ from urcdm.layout.geometry import LevelGeometry
 from wsi_tiling import ArraySlide, TissueRule, find_tiles, tissue_mask
 from wsi_tiling.region import Image
 
+pytestmark = pytest.mark.once
+
 MakeModel = Callable[..., Urcdm]
 SIZE_L0 = (176, 128)
 HIGH, DRAWS = 2, 400

@@ -16,6 +16,8 @@ from PIL import Image as PilImage
 from wsi_tiling import PyramidWriter, SlideError, open_slide
 from wsi_tiling.region import Image
 
+pytestmark = pytest.mark.once
+
 FUZZING = Path(__file__).with_name("fuzzing.py")
 each_copies = pytest.mark.parametrize("copies", [20, pytest.param(60, marks=pytest.mark.thorough)])
 

@@ -14,6 +14,8 @@ from wsi_tiling.reading.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
 from wsi_tiling.region import Image
 
+pytestmark = pytest.mark.once
+
 OPENERS: dict[str, tuple[Callable[[Path], Slide], float | None]] = {
     "openslide": (lambda path: OpenSlideSlide(path, mpp=None, background=None, cache_mib=1), 20.0),
     "tiff": (lambda path: TiffSlide(path, mpp=None, background=None, cache_mib=1), None),

@@ -12,6 +12,8 @@ import pytest
 from wsi_tiling import Executor, InProcessExecutor, ProcessesExecutor, RayExecutor, SlideError
 from wsi_tiling.running.executors import Done, Failed
 
+pytestmark = pytest.mark.once
+
 
 class FakeRay(ModuleType):
     """As much of Ray as the executor uses. Tasks run when they are waited for, the last one given first."""

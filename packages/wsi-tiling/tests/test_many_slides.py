@@ -32,6 +32,8 @@ from wsi_tiling.reading.slide_identity import slide_identity
 from wsi_tiling.running.executors import Done, Failed
 from wsi_tiling.running.slide_results import SlideResults
 
+pytestmark = pytest.mark.once
+
 RULE = TissueRule()
 FIELDS = (TileField(256, min_tissue=0), TileField(64, overlap=0.25))
 SETTINGS = TileSettings(FIELDS, RULE, unstated_mpp=0.5, wanted_mpp=0.5)

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from wsi_tiling import SlideError, TileTable, check_no_leak, split_by_group
 
+pytestmark = pytest.mark.once
+
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 sizes = st.lists(st.integers(1, 60), min_size=3, max_size=40)
 seeds = st.integers(0, 2**32 - 1)
