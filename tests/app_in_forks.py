@@ -19,7 +19,8 @@ import torch
 
 import urcdm
 import wsi_tiling.writing.pyramid
-from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig
+from cdm_core import Cascade, CascadeConfig, SamplingConfig
+from cdm_core.testing.tiny import tiny_stage
 from urcdm import Level, Urcdm, UrcdmConfig
 from urcdm_app.cli import main
 from wsi_tiling import TissueRule
@@ -27,30 +28,13 @@ from wsi_tiling import TissueRule
 REPORTS = os.dup(1)
 
 
-def tiny_stage(image_px: int, lowres_px: int | None, cond_images_channels: int) -> StageConfig:
-    unet = UnetConfig(
-        dim=8,
-        dim_mults=(1,),
-        cond_dim=8,
-        layer_attns=False,
-        layer_cross_attns=False,
-        attn_heads=2,
-        attn_dim_head=8,
-        attend_at_middle=False,
-        init_cross_embed=False,
-        init_conv_kernel_size=3,
-        cond_images_channels=cond_images_channels,
-    )
-    sampling = SamplingConfig(steps=3, method="dpmpp_2m", lowres_noise=0.1)
-    return StageConfig(image_px=image_px, unet=unet, lowres_px=lowres_px, sampling=sampling)
-
-
 def make_model(folder: Path) -> None:
     """Makes a model with random weights: fields of 128 and 32 px, images of 16 px."""
     config = UrcdmConfig((Level("low", 128, 16), Level("high", 32, 16)), mpp=0.5, tissue=TissueRule.everything())
     torch.manual_seed(0)
-    low = CascadeConfig((tiny_stage(8, None, 0), tiny_stage(16, 8, 0)))
-    high = CascadeConfig((tiny_stage(16, 4, 6),))
+    sampling = SamplingConfig(steps=3, method="dpmpp_2m", lowres_noise=0.1)
+    low = CascadeConfig((tiny_stage(8, sampling=sampling), tiny_stage(16, 8, sampling)))
+    high = CascadeConfig((tiny_stage(16, 4, sampling, cond_images_channels=6),))
     Urcdm(config, [Cascade(low), Cascade(high)]).save(folder)
 
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.detection import panoptic_quality
 
 from maskcond import connected_components, pq
 
 
 @pytest.mark.parametrize("shift", [0, 2, 5])
 def test_panoptic_quality_is_that_of_torchmetrics(shift: int) -> None:
+    from torchmetrics.functional.detection import panoptic_quality  # takes longer to import than all else here
+
     generator = np.random.default_rng(5)
     rows, cols = np.indices((160, 200))
     truth = np.zeros((160, 200), np.int32)

@@ -1,14 +1,11 @@
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
-from cdm_core import SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core import SamplingConfig, TrainingConfig
+from cdm_core.testing.tiny import tiny_stage
 from maskcond import (
     KUMAR,
     KUMAR_BORDER,
@@ -35,35 +32,6 @@ from maskcond.enrichment.config import (
     config_text,
 )
 from maskcond.segmentation import SmallUnetSettings
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-RunApp = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunApp:
-    """Runs the command line in this process."""
-    from enrich_app.cli import main
-
-    torch.set_num_threads(1)
-
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["enrich-app", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(ended.value.code or 0), out, err)
-
-    return run
 
 
 def write_tissue(folder: Path, name: str, seed: int, side_px: int = 64) -> None:
@@ -98,30 +66,18 @@ def kumar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_config(kumar: Path) -> EnrichmentConfig:
     """Networks of 16 and 32 px and few steps."""
-    unet = UnetConfig(
-        dim=8,
-        dim_mults=(1,),
-        cond_dim=8,
-        layer_attns=False,
-        layer_cross_attns=False,
-        attn_heads=2,
-        attn_dim_head=8,
-        attend_at_middle=False,
-        init_cross_embed=False,
-        init_conv_kernel_size=3,
-    )
     sampling = SamplingConfig(2, "dpmpp_2m", lowres_noise=0.1)
     training = TrainingConfig(5, 4, learning_rate=5e-3, ema_decay=0.5)
     networks = (
-        MaskNetworkPlan(StageConfig(16, unet, sampling=sampling), training),
-        MaskNetworkPlan(StageConfig(32, unet, lowres_px=16, sampling=sampling), training),
+        MaskNetworkPlan(tiny_stage(16, sampling=sampling), training),
+        MaskNetworkPlan(tiny_stage(32, 16, sampling), training),
     )
     plan = MaskPlan(MaskInput.of(KUMAR, KUMAR_CONDITIONS), networks, Augmentation(crop_px=32))
     first = SmallUnetSettings((8, 16), 20, 4, learning_rate=1e-2, augmentation=Augmentation(crop_px=32))
     more = SmallUnetSettings((8, 16), 5, 4, augmentation=Augmentation(crop_px=32))
     masks = MaskDiffusionPlan(
         MaskPictures(KUMAR_BORDER.classes),
-        (MaskDiffusionNetwork(StageConfig(32, unet, sampling=sampling), training),),
+        (MaskDiffusionNetwork(tiny_stage(32, sampling=sampling), training),),
         Augmentation(crop_px=32),
     )
     return EnrichmentConfig(

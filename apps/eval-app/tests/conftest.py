@@ -1,7 +1,4 @@
-import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +6,6 @@ import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-RunApp = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunApp:
-    """Runs the command line in this process."""
-    from eval_app.cli import main
-
-    def run(*arguments: str | Path | int) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["eval-app", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(ended.value.code or 0), out, err)
-
-    return run
 
 
 class MeanColours(torch.nn.Module):

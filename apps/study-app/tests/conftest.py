@@ -1,7 +1,6 @@
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -36,47 +35,6 @@ PASSWORD = "correct horse battery"  # noqa: S105 - of the tests
 PIXELS = 16
 NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 _CHEAP = "argon2_time = 1\nargon2_memory_kib = 8\nargon2_lanes = 1\n"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-RunApp = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunApp:
-    """Runs the command line in this process; `piped` is what comes in."""
-    from study_app.cli import main
-
-    def run(*arguments: str | Path | int, piped: str = "") -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["study-app", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", _Piped(piped))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(ended.value.code or 0), out, err)
-
-    return run
-
-
-@dataclass
-class _Piped:
-    """Standard input that is no terminal."""
-
-    text: str
-
-    def isatty(self) -> bool:
-        return False
-
-    def readline(self) -> str:
-        return self.text
 
 
 @dataclass

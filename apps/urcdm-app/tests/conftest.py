@@ -1,6 +1,4 @@
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,33 +39,6 @@ cond_images_channels = {channels}
 """
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: its exit code, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-RunApp = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunApp:
-    """Runs the command line in this process."""
-    from urcdm_app.cli import main
-
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["urcdm-app", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Outcome(int(ended.value.code or 0), out, err)
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan of three tiny networks that train in a moment."""
@@ -91,6 +62,20 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("picture") / "disc.png"
     Image.fromarray(pixels).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiles(plan: Path, picture: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The picture's tiles for the tiny plan, as `urcdm-app tile` leaves them; for all tests, which only read them."""
+    from urcdm_app.cli import main
+
+    folder = tmp_path_factory.mktemp("tiled") / "tiles"
+    arguments = ["tile", picture, "--mpp", "0.5", "--plan", plan, "--out", folder]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["urcdm-app", *map(str, arguments)])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -108,10 +108,8 @@ def test_validation_on_a_slide_to_train_on(run_app: RunApp, picture: Path, plan:
 
 
 def test_training_on_from_a_model_of_other_networks(
-    run_app: RunApp, picture: Path, plan: Path, model: Path, tmp_path: Path
+    run_app: RunApp, tiles: Path, plan: Path, model: Path, tmp_path: Path
 ) -> None:
-    tiles = tmp_path / "tiles"
-    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
     wider = tmp_path / "wider.toml"
     wider.write_text(plan.read_text().replace("dim = 8", "dim = 16"))
     outcome = run_app("train", "--tiles", tiles, "--plan", wider, "--from", model, "--out", tmp_path / "run")
@@ -197,10 +195,9 @@ def test_an_unfinished_run_is_neither_dropped_nor_mixed_with_another(
 
 
 def test_a_folder_with_a_model_that_is_no_run_is_left_alone(
-    run_app: RunApp, picture: Path, plan: Path, tmp_path: Path
+    run_app: RunApp, tiles: Path, plan: Path, tmp_path: Path
 ) -> None:
-    tiles, run = tmp_path / "tiles", tmp_path / "run"
-    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+    run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
     (run / "model" / "model.toml").write_text("mine")
     for way in ((), ("--overwrite",), ("--resume",)):

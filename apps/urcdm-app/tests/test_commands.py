@@ -45,9 +45,10 @@ def test_tile_train_and_sample_work_one_after_the_other(
     assert sorted(p.name for p in out.parent.iterdir()) == ["new.html", "new.json", "new.png", "new.tiff"]
 
 
-def test_training_goes_on_where_it_stopped(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> None:
-    tiles, run = tmp_path / "tiles", tmp_path / "run"
-    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+def test_training_goes_on_where_it_stopped(
+    run_app: RunApp, plan: Path, picture: Path, tiles: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
     arguments = ("train", "--tiles", tiles, "--plan", plan, "--out", run, "--device", "cpu")
     first = run_app(*arguments, "--only", "low-16")
     assert first.code == 0
@@ -69,10 +70,9 @@ def test_training_goes_on_where_it_stopped(run_app: RunApp, plan: Path, picture:
 
 
 def test_a_model_is_trained_on_from_another(
-    run_app: RunApp, plan: Path, model: Path, picture: Path, tmp_path: Path
+    run_app: RunApp, plan: Path, model: Path, tiles: Path, tmp_path: Path
 ) -> None:
-    tiles, run, grown = tmp_path / "tiles", tmp_path / "run", tmp_path / "grown.toml"
-    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
+    run, grown = tmp_path / "run", tmp_path / "grown.toml"
     grown.write_text(plan.read_text() + "init_conv_to_final_conv_residual = true\n")  # of the last network
     trained = run_app("train", "--tiles", tiles, "--plan", grown, "--out", run, "--from", model, "--device", "cpu")
     assert trained.code == 0, trained.err
@@ -84,15 +84,16 @@ def test_a_model_is_trained_on_from_another(
     assert weights["final_res_block.block1.project.weight"].shape[1] == 2 * 8
 
 
-def test_the_loss_on_held_out_slides_is_measured(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> None:
+def test_the_loss_on_held_out_slides_is_measured(
+    run_app: RunApp, plan: Path, picture: Path, tiles: Path, tmp_path: Path
+) -> None:
     held_out = tmp_path / "held-out.png"
     with Image.open(picture) as image:
         image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(held_out)
-    for path, folder in ((picture, "tiles"), (held_out, "validation")):
-        tiled = run_app("tile", path, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / folder)
-        assert tiled.code == 0, tiled.err
+    tiled = run_app("tile", held_out, "--mpp", "0.5", "--plan", plan, "--out", tmp_path / "validation")
+    assert tiled.code == 0, tiled.err
     run = tmp_path / "run"
-    arguments = ("train", "--plan", plan, "--tiles", tmp_path / "tiles", "--validation", tmp_path / "validation")
+    arguments = ("train", "--plan", plan, "--tiles", tiles, "--validation", tmp_path / "validation")
     trained = run_app(*arguments, "--out", run, "--device", "cpu", "--only", "medium-16")
     assert trained.code == 0, trained.err
     assert "validation 0." in trained.out or "validation 1." in trained.out

@@ -9,14 +9,6 @@ from urcdm import Urcdm
 RunApp = Callable[..., Any]
 
 
-@pytest.fixture
-def tiles(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "tiles"
-    tiled = run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", folder)
-    assert tiled.code == 0, tiled.err
-    return folder
-
-
 def test_a_model_of_few_steps_is_made_of_one_of_more(
     run_app: RunApp, plan: Path, model: Path, tiles: Path, tmp_path: Path
 ) -> None:
@@ -39,9 +31,8 @@ def test_a_model_of_few_steps_is_made_of_one_of_more(
     consistent = run_app(*words, "--method", "consistency", "--only", "high-16", "--device", "cpu")
     assert consistent.code == 0, consistent.err
     assert Urcdm.load(tmp_path / "other" / "model").cascades[2].config == students.cascades[2].config
-    drawn = run_app(
-        "sample", "--model", tmp_path / "run" / "model", "--out", tmp_path / "slide.tiff", "--device", "cpu"
-    )
+    out = ("--out", tmp_path / "slide.tiff", "--size", "48", "--device", "cpu")
+    drawn = run_app("sample", "--model", tmp_path / "run" / "model", *out)
     assert drawn.code == 0, drawn.err
 
 

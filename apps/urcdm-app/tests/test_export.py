@@ -14,13 +14,6 @@ from wsi_tiling import ShardTiles
 RunApp = Callable[..., Any]
 
 
-@pytest.fixture
-def tiles(run_app: RunApp, picture: Path, plan: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "tiles"
-    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", folder).code == 0
-    return folder
-
-
 def test_every_level_is_exported_as_its_networks_take_it(
     run_app: RunApp, tiles: Path, plan: Path, tmp_path: Path
 ) -> None:

@@ -16,14 +16,6 @@ RunApp = Callable[..., Any]
 
 
 @pytest.fixture
-def tiles(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "tiles"
-    tiled = run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", folder)
-    assert tiled.code == 0, tiled.err
-    return folder
-
-
-@pytest.fixture
 def students(model: Path, tmp_path: Path) -> Path:
     """The tiny model, whose last two networks are sampled as students are."""
     teacher = Urcdm.load(model)

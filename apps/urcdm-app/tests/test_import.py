@@ -134,29 +134,15 @@ def test_only_a_model_is_replaced_and_only_when_asked(
     assert "imported_by" in Urcdm.load(old).provenance
 
 
-def test_every_command_takes_a_zip(run_app: RunApp, model: Path, picture: Path, plan: Path, tmp_path: Path) -> None:
+def test_every_command_takes_a_zip(run_app: RunApp, model: Path, tiles: Path, plan: Path, tmp_path: Path) -> None:
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", model.parent, model.name)
     slides = [slide_of(run_app, each, tmp_path / f"{i}.tiff") for i, each in enumerate((model, packed))]
     np.testing.assert_array_equal(*slides)
     with tifffile.TiffFile(tmp_path / "1.tiff") as file:
         assert "from model 'packed.zip'" in file.pages[0].description
     assert f"source: {packed}" in run_app("info", packed).out
-    tiles = tmp_path / "tiles"
-    assert run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", tiles).code == 0
-    arguments = (
-        "train",
-        "--tiles",
-        tiles,
-        "--plan",
-        plan,
-        "--out",
-        tmp_path / "run",
-        "--device",
-        "cpu",
-        "--steps",
-        "1",
-    )
-    trained = run_app(*arguments, "--from", packed)
+    arguments = ("train", "--tiles", tiles, "--plan", plan, "--out", tmp_path / "run", "--device", "cpu")
+    trained = run_app(*arguments, "--steps", "1", "--from", packed)
     assert trained.code == 0, trained.err
 
 

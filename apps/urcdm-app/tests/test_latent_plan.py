@@ -80,7 +80,7 @@ def test_it_is_trained_resumed_and_drawn(run_app: RunApp, latent_plan: Path, pic
     assert isinstance(stage.unet, LatentUnetConfig)
     assert (stage.objective, stage.sampling.steps, stage.sampling.threshold) == ("noise", 2, "none")
     slide = tmp_path / "slide.tiff"
-    drawn = run_app("sample", "--model", tmp_path / "run" / "model", "--out", slide, "--device", "cpu")
+    drawn = run_app("sample", "--model", tmp_path / "run" / "model", "--out", slide, "--size", "48", "--device", "cpu")
     assert drawn.code == 0, drawn.err
     assert slide.exists()
 

@@ -162,14 +162,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server(process)
 
 
-@pytest.fixture
-def tiles(run_app: RunApp, plan: Path, picture: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "tiles"
-    tiled = run_app("tile", picture, "--mpp", "0.5", "--plan", plan, "--out", folder)
-    assert tiled.code == 0, tiled.err
-    return folder
-
-
 def losses(folder: Path) -> list[float]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]

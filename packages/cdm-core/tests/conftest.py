@@ -8,20 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig, UnetConfig, build_unet
+from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
+from cdm_core.testing import tiny
+from cdm_core.testing.tiny import tiny_unet
 from cdm_core.training.examples import Examples
-
-TINY: dict[str, Any] = {
-    "dim": 8,
-    "dim_mults": (1, 2),
-    "cond_dim": 8,
-    "layer_attns": False,
-    "layer_cross_attns": False,
-    "attn_heads": 2,
-    "attn_dim_head": 8,
-    "attend_at_middle": False,
-    "init_cross_embed": False,
-}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,7 +29,8 @@ def tiny_stage() -> Callable[..., StageConfig]:
 
     def make(unet: dict[str, Any] | None = None, **stage: Any) -> StageConfig:
         values = {"image_px": 8, "sampling": SamplingConfig(4, "ddpm"), **stage}
-        return StageConfig(unet=UnetConfig(**{**TINY, **(unet or {})}), **values)
+        network = tiny_unet(**{"dim_mults": (1, 2), "init_conv_kernel_size": 7, **(unet or {})})
+        return StageConfig(unet=network, **values)
 
     return make
 
@@ -49,13 +40,7 @@ def random_unet() -> Callable[..., nn.Module]:
     """Makes a network that predicts something: a fresh one starts with zeros in its last convolution."""
 
     def make(config: StageConfig, seed: int = 0) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            unet = build_unet(config)
-            for parameter in unet.parameters():
-                if not parameter.any():
-                    nn.init.normal_(parameter, std=0.1)
-        return unet.eval().requires_grad_(False)
+        return tiny.random_unet(config, seed).eval().requires_grad_(False)
 
     return make
 
@@ -70,11 +55,24 @@ def generators() -> Callable[..., list[torch.Generator]]:
     return make
 
 
+@pytest.fixture(scope="session")
+def make_cascade(
+    tiny_stage: Callable[..., StageConfig], random_unet: Callable[..., nn.Module]
+) -> Callable[[], Cascade]:
+    """Makes a cascade of 8 px, then 16 px, with random weights, always the same."""
+
+    def make() -> Cascade:
+        stages = tiny_stage(), tiny_stage(image_px=16, lowres_px=8, objective="noise", schedule="linear")
+        unets = [random_unet(stage, seed=i) for i, stage in enumerate(stages)]
+        return Cascade(CascadeConfig(stages), unets, {"steps": 7})
+
+    return make
+
+
 @pytest.fixture
-def cascade(tiny_stage: Callable[..., StageConfig], random_unet: Callable[..., nn.Module]) -> Cascade:
-    """8 px, then 16 px, with random weights."""
-    config = CascadeConfig((tiny_stage(), tiny_stage(image_px=16, lowres_px=8, objective="noise", schedule="linear")))
-    return Cascade(config, [random_unet(stage, seed=i) for i, stage in enumerate(config.stages)], {"steps": 7})
+def cascade(make_cascade: Callable[[], Cascade]) -> Cascade:
+    """A cascade of `make_cascade`, which a test may change."""
+    return make_cascade()
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,10 @@ from cdm_core.networks.build import build_unet
 from cdm_core.networks.family import INSTALL, family_of_version, installed_version
 from cdm_core.networks.imagen_offline import imagen_module
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*GradScaler:FutureWarning", "ignore:.*lr_scheduler.step:UserWarning")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.filterwarnings("ignore:.*GradScaler:FutureWarning", "ignore:.*lr_scheduler.step:UserWarning"),
+]
 
 Generators = Callable[..., list[torch.Generator]]
 

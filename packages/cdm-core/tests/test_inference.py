@@ -21,6 +21,8 @@ from cdm_core.stages.inference import (
     prepare_for_sampling,
 )
 
+pytestmark = pytest.mark.once
+
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]
@@ -116,8 +118,9 @@ def tiniest(tiny_stage: Stage) -> StageConfig:
     return tiny_stage(unet, image_px=16, lowres_px=8, sampling=SamplingConfig(4, "dpmpp_2m"))
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no compiler")
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("whole", [False, True])
 def test_a_compiled_stage_draws_the_same_images(
     tiniest: StageConfig, random_unet: Unet, generators: Generators, whole: bool
 ) -> None:
@@ -130,6 +133,17 @@ def test_a_compiled_stage_draws_the_same_images(
     assert (found - wanted).abs().max() > 0  # it was compiled: sums are taken in another order
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
     assert list(unet.state_dict()) == names
+
+
+def test_a_stage_whose_network_is_captured_as_a_graph_draws_the_same_images(
+    tiniest: StageConfig, generators: Generators, compilations: list[int]
+) -> None:
+    unet = TwoLayers()
+    wanted, names = drawn(unet, tiniest, generators), list(unet.state_dict())
+    prepare_for_sampling(unet, compiled=True)
+    torch.testing.assert_close(drawn(unet, tiniest, generators), wanted, atol=1e-5, rtol=0)
+    assert list(unet.state_dict()) == names
+    assert len(compilations) == 1
 
 
 @pytest.fixture

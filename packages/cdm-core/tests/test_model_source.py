@@ -4,6 +4,7 @@ import atexit
 import hashlib
 import http.server
 import json
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,13 +20,20 @@ from cdm_core import Cascade, CheckpointError, fetch_model
 Generators = Callable[..., list[torch.Generator]]
 
 
-@pytest.fixture
-def folder(cascade: Cascade, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def saved(make_cascade: Callable[[], Cascade], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, with a file beside it that is no part of it."""
-    cascade.save(tmp_path / "tiny")
-    (tmp_path / "tiny" / "README.md").write_text("mine")
-    (tmp_path / "tiny" / "code.py").write_text("raise SystemExit")
-    return tmp_path / "tiny"
+    folder = tmp_path_factory.mktemp("saved") / "tiny"
+    make_cascade().save(folder)
+    (folder / "README.md").write_text("mine")
+    (folder / "code.py").write_text("raise SystemExit")
+    return folder
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy of the model, which a test may change."""
+    return shutil.copytree(saved, tmp_path / "tiny")
 
 
 def zipped(folder: Path, path: Path, top: str = "", **more: bytes) -> Path:

@@ -46,35 +46,14 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def tiny_cascade(one_thread: None) -> "Callable[..., Cascade]":
     """Makes a cascade of 8 px, then 16 px, of random weights; keywords are `UnetConfig`'s."""
-    import torch  # takes seconds to import, which tests of masks need not wait for
-    from torch import nn
-
-    from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, UnetConfig, build_unet
+    # takes seconds to import, which tests of masks need not wait for
+    from cdm_core import Cascade, CascadeConfig
+    from cdm_core.testing.tiny import random_unet, tiny_stage
 
     def make(**unet: Any) -> Cascade:
-        values = {
-            "dim": 8,
-            "dim_mults": (1,),
-            "cond_dim": 8,
-            "layer_attns": False,
-            "layer_cross_attns": False,
-            "attn_heads": 2,
-            "attn_dim_head": 8,
-            "init_cross_embed": False,
-            **unet,
-        }
-        sampling = SamplingConfig(3, "dpmpp_2m")
-        base = StageConfig(8, UnetConfig(**values), sampling=sampling)
-        upper = StageConfig(16, UnetConfig(**values), lowres_px=8, sampling=sampling)
-        unets = []
-        for stage in (base, upper):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(stage.image_px)
-                network = build_unet(stage)
-                for parameter in network.parameters():
-                    if not parameter.any():  # a fresh network ends in zeros
-                        nn.init.normal_(parameter, std=0.1)
-            unets.append(network)
-        return Cascade(CascadeConfig((base, upper)), unets, {"data": "noise"})
+        shape = {"attend_at_middle": True, "init_conv_kernel_size": 7, **unet}
+        stages = tiny_stage(8, **shape), tiny_stage(16, 8, **shape)
+        unets = [random_unet(stage, seed=stage.image_px) for stage in stages]
+        return Cascade(CascadeConfig(stages), unets, {"data": "noise"})
 
     return make
