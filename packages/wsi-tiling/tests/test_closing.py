@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from wsi_tiling import PyramidWriter, SlideError, open_slide
-from wsi_tiling.reading.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.slide import ArraySlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
 from wsi_tiling.region import Image

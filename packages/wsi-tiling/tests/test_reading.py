@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 
 from wsi_tiling import ArraySlide, PyramidWriter, Slide, open_slide, read_region
-from wsi_tiling.reading.openslide_slide import OpenSlideSlide
+from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
 from wsi_tiling.region import Image, block_mean
 

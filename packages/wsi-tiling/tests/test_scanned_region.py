@@ -20,7 +20,7 @@ from wsi_tiling import (
     random_crops,
     whole_slide_fields,
 )
-from wsi_tiling.reading.openslide_slide import _stated_bounds
+from wsi_tiling.reading.formats.openslide_slide import _stated_bounds
 from wsi_tiling.region import Image
 
 NM, CANVAS = 500, (1500, 2400)

@@ -10,7 +10,7 @@ from cdm_core.model_folder import MODEL_FILE
 from urcdm import Urcdm
 from urcdm_app.console import console, say
 from wsi_tiling import open_slide
-from wsi_tiling.reading.slide_files import SLIDE_SUFFIXES
+from wsi_tiling.reading.openers import SLIDE_SUFFIXES
 
 
 def run_info(source: str) -> None:

@@ -8,7 +8,7 @@ from eval_app.errors import UsageError
 from image_files import list_images
 from pfid import Images, folder_images, region_images
 from wsi_tiling import SlideError, open_slide, slide_files
-from wsi_tiling.reading.slide_files import SLIDE_SUFFIXES
+from wsi_tiling.reading.openers import SLIDE_SUFFIXES
 
 PICTURE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"))
 """A folder with none but these is one of pictures; files of other kinds, TIFF among them, are slides."""

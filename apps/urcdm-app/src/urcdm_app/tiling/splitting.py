@@ -6,7 +6,7 @@ from pathlib import Path
 
 from run_folder import CsvRow, TableError, plain_name, read_table
 from urcdm_app.errors import UsageError
-from wsi_tiling.reading.slide_files import SLIDE_SUFFIXES
+from wsi_tiling.reading.openers import SLIDE_SUFFIXES
 
 
 def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:

@@ -11,16 +11,9 @@ from typing import Literal, TypeAlias
 from run_folder import Walk
 from wsi_tiling.derived_pictures import is_derived_png
 from wsi_tiling.errors import SlideError
+from wsi_tiling.reading.openers import SLIDE_SUFFIXES
 from wsi_tiling.reading.slide_identity import slide_identity
 
-SLIDE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("svs", "tif", "tiff", "btf", "tf2", "tf8", "ndpi", "vms", "vmu", "scn", "mrxs", "svslide", "bif", "czi"),
-        *("png", "jpg", "jpeg"),
-    )
-)
-"""What `find_slides` takes from folders, besides DICOM files, of which it takes one a slide."""
 StrPath: TypeAlias = str | os.PathLike[str]
 DICOM_SUFFIX = ".dcm"
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")

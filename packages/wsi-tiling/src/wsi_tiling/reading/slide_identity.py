@@ -9,11 +9,9 @@ import openslide
 
 from run_folder import content_digest, first_line
 from wsi_tiling.errors import SlideError
-from wsi_tiling.reading.tiff.file import check_structure, is_tiff
+from wsi_tiling.reading.formats.slide_format import SlideFile
 
 _QUICKHASH = "openslide.quickhash-1"
-_HAMAMATSU = "hamamatsu"
-"""NDPI files bend the rules of TIFF: their structure is not checked here."""
 
 
 def slide_identity(path: str | os.PathLike[str]) -> str:
@@ -62,11 +60,10 @@ def _identity(path: Path, size: int, mtime_ns: int, inode: int) -> str:
 
 def _openslide_identity(path: Path) -> str | None:
     try:
-        vendor = openslide.OpenSlide.detect_format(path)
-        if vendor is None:
+        file = SlideFile.inspect(path)
+        if file.vendor is None:
             return None
-        if vendor != _HAMAMATSU and is_tiff(path):
-            check_structure(path)
+        file.check_for_openslide()
         with openslide.OpenSlide(path) as slide:
             quickhash = slide.properties.get(_QUICKHASH)
             width, height = slide.dimensions

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from wsi_tiling.errors import SlideError, first_line
 from wsi_tiling.reading.file_slide import FileSlide
+from wsi_tiling.reading.formats.slide_format import OpenOptions, SlideFile, SlideFormat
 from wsi_tiling.reading.mpp import StatedMpp, believable_mpp
 from wsi_tiling.reading.slide import Bounds, checked_mpp
 from wsi_tiling.reading.tiff.file import MAX_SEGMENT_PX
 from wsi_tiling.region import Colour
 
+_SUFFIXES = frozenset({".tif", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi"})
 _OPAQUE = 0xFF000000
 _BOUNDS = (
     openslide.PROPERTY_NAME_BOUNDS_X,
@@ -110,3 +112,20 @@ def _without_opacity(region: PIL.Image.Image) -> NDArray[np.uint8]:
         return pixels
     # Pillow drops the fourth byte several times as fast as a slice of the array does.
     return np.frombuffer(region.tobytes("raw", "RGB"), np.uint8).reshape(*pixels.shape[:2], 3)
+
+
+def open_with_openslide(file: SlideFile, options: OpenOptions) -> OpenSlideSlide:
+    """Opens a slide with OpenSlide, once its structure, if it is a TIFF file, has been checked.
+
+    Raises:
+        SlideError: The file is damaged, or OpenSlide cannot open it.
+    """
+    file.check_for_openslide()
+    return OpenSlideSlide(file.path, mpp=options.mpp, background=options.background, cache_mib=options.cache_mib)
+
+
+def _matches(file: SlideFile) -> bool:
+    return file.vendor is not None
+
+
+OPENSLIDE = SlideFormat(_SUFFIXES, _matches, open_with_openslide)

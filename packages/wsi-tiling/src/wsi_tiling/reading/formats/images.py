@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from image_files import ImageFileError, describe, read_rgb
 from wsi_tiling.errors import SlideError
-from wsi_tiling.reading.slide import DEFAULT_BACKGROUND
+from wsi_tiling.reading.formats.slide_format import OpenOptions, SlideFile, SlideFormat
+from wsi_tiling.reading.slide import DEFAULT_BACKGROUND, ArraySlide, Slide
 from wsi_tiling.region import Image
 
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 MAX_PICTURE_PX = 2**27
 """Pictures are read into memory: larger ones (more than 384 MiB), such as decompression bombs, are refused."""
 
@@ -47,3 +49,15 @@ def check_size(path: Path, width: int, height: int) -> None:
             f"{path}: wanted a picture of at most {limit} million px, got {width} x {height} px: convert it to a tiled "
             "pyramid first"
         )
+
+
+def _matches(file: SlideFile) -> bool:
+    # A damaged slide may still hold a picture, a thumbnail even, so the name has to say that it is an image.
+    return file.vendor is None and file.suffix in _SUFFIXES
+
+
+def _open(file: SlideFile, options: OpenOptions) -> Slide:
+    return ArraySlide(read_picture(file.path), mpp=options.mpp, background=options.background, path=file.path)
+
+
+IMAGE = SlideFormat(_SUFFIXES, _matches, _open)
