@@ -140,7 +140,7 @@ def test_a_demonstration_of_the_real_slide(run_app: Any, draw_slide: Any, tmp_pa
         image = session.scalars(select(Image).where(Image.study_id == study.id, Image.is_real)).one()
     assert (image.tissue_share or 0) > 0.6  # 0.3 of all of it
     grid = TileGrid(study.size_px)
-    number = grid.number(grid.last_level, 1, 1) or 0
+    number = grid.number(grid.pyramid.max_level, 1, 1) or 0
     tile = read_tile(settings.images / image.file, number, study.tile_bytes or 0)
     with open_slide(REAL_SLIDE) as slide:
         corner = int(image.x or 0) + 254, int(image.y or 0) + 254

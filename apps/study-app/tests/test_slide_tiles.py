@@ -40,15 +40,19 @@ def test_a_grid_covers_every_level_once(side: int) -> None:
     for number, (level, (left, top, right, bottom)) in enumerate(boxes):
         column, row = -(-left // TILE_PX), -(-top // TILE_PX)
         assert grid.number(level, column, row) == number
-        length = size // grid.downsample(level)
+        length = size // grid.pyramid.downsample(level)
         assert (left, top) == (max(0, column * TILE_PX - OVERLAP_PX), max(0, row * TILE_PX - OVERLAP_PX))
         assert right == min(length, (column + 1) * TILE_PX + OVERLAP_PX)
         assert bottom == min(length, (row + 1) * TILE_PX + OVERLAP_PX)
-    assert size % grid.downsample(grid.first_level) == 0
-    assert grid.columns(grid.first_level) == 1
-    last = grid.columns(grid.last_level) - 1
-    assert grid.number(grid.last_level, last, last) == grid.count - 1
-    for outside in ((grid.last_level + 1, 0, 0), (grid.last_level, last + 1, 0), (grid.last_level, 0, -1)):
+    assert size % grid.pyramid.downsample(grid.pyramid.min_level) == 0
+    assert grid.columns(grid.pyramid.min_level) == 1
+    last = grid.columns(grid.pyramid.max_level) - 1
+    assert grid.number(grid.pyramid.max_level, last, last) == grid.count - 1
+    for outside in (
+        (grid.pyramid.max_level + 1, 0, 0),
+        (grid.pyramid.max_level, last + 1, 0),
+        (grid.pyramid.max_level, 0, -1),
+    ):
         assert grid.number(*outside) is None
 
 
@@ -132,7 +136,7 @@ def test_both_slides_have_one_field_one_scale_and_tiles_of_one_kind(
         for number, (level, (left, top, right, bottom)) in enumerate(grid.boxes()):
             tile = read_tile(settings.images / image.file, number, study.tile_bytes or 0)
             assert len(tile) == study.tile_bytes
-            pixels, factor = decoded(tile), grid.downsample(level)
+            pixels, factor = decoded(tile), grid.pyramid.downsample(level)
             assert pixels.shape == (bottom - top, right - left, 3)
             place = (
                 (image.x or 0) * mpp + (left + right) / 2 * factor * UM,

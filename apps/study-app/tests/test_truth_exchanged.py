@@ -23,7 +23,7 @@ CSRF = re.compile(r"I[\w-]{55}\.[\w-]{6}\.[\w-]{27}")
 TOKEN = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])")
 """Of a showing or a picture."""
 COOKIE = re.compile(r"(?<=study_session=)[^;]*|(?<=Expires=)[^;]*")
-LOADED = re.compile(r'"(?:/static|\.)/([\w.-]+)"')
+LOADED = re.compile(r'"(?:/static|\.)/([\w./-]+)"')
 """Files that a page or a script names."""
 MakeSite = Callable[..., Flask]
 

@@ -19,7 +19,7 @@ CHANGING = {"Date", "Set-Cookie"}
 
 
 def tiles(address: str, grid: TileGrid) -> Iterator[str]:
-    for level in range(grid.first_level, grid.last_level + 1):
+    for level in range(grid.pyramid.min_level, grid.pyramid.max_level + 1):
         for row in range(grid.columns(level)):
             for column in range(grid.columns(level)):
                 yield f"{address}/{level}/{column}_{row}"
@@ -84,7 +84,7 @@ def test_tiles_show_the_slide_that_is_on_that_side(make_slides: Any, browser: An
             names = [image.name for image in (sides if showing.real_side is Side.LEFT else sides[::-1]) if image]
             places = [session.scalars(select(Image.x).where(Image.name == each)).one() or 0 for each in names]
         for address, slide, x in zip(current["pictures"], names, places, strict=True):
-            pixels = np.asarray(PIL.Image.open(io.BytesIO(reader.get(f"{address}/{grid.last_level}/0_0").data)))
+            pixels = np.asarray(PIL.Image.open(io.BytesIO(reader.get(f"{address}/{grid.pyramid.max_level}/0_0").data)))
             glass = int((pixels[128].min(axis=1) > 200).sum())
             assert glass == pytest.approx(max(0, 30 * "abcd".index(slide[0]) - x), abs=2)
 

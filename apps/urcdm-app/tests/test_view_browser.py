@@ -15,8 +15,8 @@ from PIL import Image
 
 from urcdm_app.view.server import create_app, listen, make_viewer_server
 from urcdm_app.view.shown import ShownSlide, open_to_show
-from urcdm_app.view.tiles import DeepZoom
 from wsi_tiling import ArraySlide, PyramidWriter, SlideError
+from wsi_tiling.viewer.deep_zoom import DeepZoom
 
 pytestmark = pytest.mark.browser
 

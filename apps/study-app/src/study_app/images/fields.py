@@ -92,7 +92,7 @@ def cut_tiles(slide: ScaledSlide, field: Field, grid: TileGrid, scratch: Path) -
                     writer.write((left, top), slide.read(corner, (float(sides[0]), float(sides[1])), sides))
         with open_slide(path) as pyramid:
             for level, (left, top, right, bottom) in grid.boxes():
-                factor, sides = grid.downsample(level), (right - left, bottom - top)
+                factor, sides = grid.pyramid.downsample(level), (right - left, bottom - top)
                 field_l0 = float(sides[0] * factor), float(sides[1] * factor)
                 yield encode(pyramid.read((left * factor, top * factor), field_l0, sides))
     finally:

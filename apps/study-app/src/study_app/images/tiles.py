@@ -8,19 +8,18 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TypeAlias
 
 from study_app.errors import UsageError
 from study_app.images.encoding import BLOCK
+from wsi_tiling.viewer.deep_zoom import DeepZoom
 
 TILE_PX = 256
 OVERLAP_PX = 2
 """Pixels that a tile takes of each neighbour: what a viewer needs to interpolate where they meet."""
 TILES_SUFFIX = ".tiles"
-_SMALLEST_LEVEL = 8
-"""One tile."""
 _PLACE = struct.Struct("<2Q")
 
 Box: TypeAlias = tuple[int, int, int, int]
@@ -38,8 +37,6 @@ class TileGrid:
 
     Raises:
         UsageError: It is none.
-
-    Source: Microsoft, 'Deep Zoom file format overview'.
     """
 
     size_px: int
@@ -48,54 +45,44 @@ class TileGrid:
         if self.size_px < 1 or whole_size(self.size_px) != self.size_px:
             raise UsageError(f"a field of {self.size_px} px cannot be halved level by level")
 
-    @property
-    def last_level(self) -> int:
-        """The level at full size."""
-        return (self.size_px - 1).bit_length()
+    @cached_property
+    def pyramid(self) -> DeepZoom:
+        """The levels and their tiles."""
+        return DeepZoom((self.size_px, self.size_px), TILE_PX, OVERLAP_PX)
 
     @property
-    def first_level(self) -> int:
-        """The smallest level."""
-        return min(_SMALLEST_LEVEL, self.last_level)
-
-    def downsample(self, level: int) -> int:
-        """Pixels at full size that one pixel of a level stands for, across or down."""
-        return 1 << (self.last_level - level)
+    def levels(self) -> range:
+        """The levels, from the smallest, which is one tile, to full size."""
+        return range(self.pyramid.min_level, self.pyramid.max_level + 1)
 
     def columns(self, level: int) -> int:
         """Columns of a level, which has as many rows."""
-        return -(-self.size_px // self.downsample(level) // TILE_PX)
+        return self.pyramid.grid(level)[0]
 
     @cached_property
     def count(self) -> int:
         """How many tiles there are."""
-        return sum(self.columns(level) ** 2 for level in self._levels)
+        return sum(self.columns(level) ** 2 for level in self.levels)
 
     def number(self, level: int, column: int, row: int) -> int | None:
         """The place of a tile among all, level by level and row by row; None if there is no such tile."""
-        if level not in self._levels:
+        if level not in self.levels or self.pyramid.box(level, column, row) is None:
             return None
-        columns = self.columns(level)
-        if not (0 <= column < columns and 0 <= row < columns):
-            return None
-        return sum(self.columns(lower) ** 2 for lower in range(self.first_level, level)) + row * columns + column
+        before = sum(self.columns(lower) ** 2 for lower in range(self.levels.start, level))
+        return before + row * self.columns(level) + column
 
     def boxes(self) -> Iterator[tuple[int, Box]]:
         """All tiles in their order: the level, and what the tile shows of it."""
-        for level in self._levels:
-            side = self.size_px // self.downsample(level)
-            starts = range(0, side, TILE_PX)
-            spans = [(max(0, start - OVERLAP_PX), min(side, start + TILE_PX + OVERLAP_PX)) for start in starts]
-            yield from ((level, (left, top, right, bottom)) for top, bottom in spans for left, right in spans)
-
-    @property
-    def _levels(self) -> range:
-        return range(self.first_level, self.last_level + 1)
+        for level in self.levels:
+            for row, column in product(range(self.columns(level)), repeat=2):
+                if (box := self.pyramid.box(level, column, row)) is not None:
+                    yield level, box
 
 
 def whole_size(size_px: int) -> int:
     """The largest side of a field, this or less, of which every level has whole pixels."""
-    factor = 1 << max(0, (size_px - 1).bit_length() - _SMALLEST_LEVEL)
+    pyramid = DeepZoom((size_px, size_px), TILE_PX, OVERLAP_PX)
+    factor = pyramid.downsample(pyramid.min_level)
     return size_px // factor * factor
 
 

@@ -16,6 +16,7 @@ from study_app.web.headers import keep_safe
 from study_app.web.limits import limit_sign_in
 from study_app.web.site import EXTENSION, Site
 from study_app.web.visitors import know_visitors
+from wsi_tiling.viewer.site_files import viewer_files
 
 MOST_BYTES = 64 * 1024
 """Of a request: forms and answers are small."""
@@ -60,6 +61,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = lambda: da
     keep_safe(app, https=settings.https)
     for part in (sign_in, reader, media, slides, results, admin):
         app.register_blueprint(part.blueprint)
+    app.register_blueprint(viewer_files)
     limit_sign_in(app, settings)
     if settings.proxies:
         count = settings.proxies

@@ -11,8 +11,9 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from urcdm_app.errors import UsageError
 from urcdm_app.view.shown import ShownSlide
-from urcdm_app.view.tiles import encode_png, read_tile
 from wsi_tiling import SlideError
+from wsi_tiling.viewer.deep_zoom import encode_png, read_tile
+from wsi_tiling.viewer.site_files import viewer_files
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
@@ -35,6 +36,7 @@ def create_app(slides: Sequence[ShownSlide]) -> Flask:
     Addresses name slides by their keys, never by a path, so no request reaches another file.
     """
     app = Flask(__name__)
+    app.register_blueprint(viewer_files)
     # A page elsewhere that lets its own name point here (DNS rebinding) would send that name.
     app.config["TRUSTED_HOSTS"] = [HOST, "localhost"]
     by_key = {shown.key: shown for shown in slides}

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from urcdm_app.view.description import read_description, read_objective_power
-from urcdm_app.view.tiles import DeepZoom
 from wsi_tiling import Slide, open_slide
+from wsi_tiling.viewer.deep_zoom import DeepZoom
 
 _UM_PX_AT_ONE_FOLD = 10.0
 """Scanners' rule of thumb: with an objective of 20x a pixel is 0.5 micrometres, with 40x a quarter."""
@@ -45,17 +45,12 @@ class ShownSlide:
 
     def facts(self) -> dict[str, str | float | None]:
         """What the scripts of the page have to know."""
-        width, height = self.slide.size_l0
         return {
             "key": self.key,
             "name": self.name,
-            "width": width,
-            "height": height,
             "mpp": self.slide.mpp,
             "magnification": self.magnification,
-            "tilePx": self.pyramid.tile_px,
-            "overlapPx": self.pyramid.overlap_px,
-            "maxLevel": self.pyramid.max_level,
+            **self.pyramid.facts(),
         }
 
 

@@ -1,10 +1,9 @@
 // The page of whole slides, side by side.
 
-import { Link } from "./link.js";
 import { Reading } from "./reading.js";
 import { SlidePane } from "./slide-pane.js";
-
-const KEYS = { "+": "in", "=": "in", "-": "out", _: "out", 0: "whole", Home: "whole" };
+import { bindControls } from "./viewer/controls.js";
+import { Link } from "./viewer/link.js";
 
 // Shows items, as `Reading` has it show them.
 class Slides {
@@ -51,32 +50,5 @@ const stage = document.querySelector("#answer");
 const grid = JSON.parse(stage.querySelector("#grid").dataset.grid);
 const panes = [...stage.querySelectorAll(".slide")].map((section) => new SlidePane(section, grid));
 const link = new Link(panes);
-const linked = document.querySelector("#linked");
-
-const actions = {
-  in: () => link.leader.zoomIn(),
-  out: () => link.leader.zoomOut(),
-  whole: () => link.fit(),
-};
-
-for (const pane of panes) {
-  for (const button of pane.section.querySelectorAll("[data-do]")) {
-    button.addEventListener("click", () => {
-      link.lead(pane);
-      actions[button.dataset.do]();
-    });
-  }
-}
-
-linked.addEventListener("change", () => link.setLinked(linked.checked));
-
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key.toLowerCase() === "l") linked.click();
-  const action = actions[KEYS[event.key]];
-  if (!action) return;
-  event.preventDefault();
-  action();
-});
-
+bindControls(link, document.querySelector("#linked"));
 new Reading(new Slides(stage, link)).start();

@@ -1,6 +1,6 @@
 // A bar with a round length, in micrometres or millimetres.
 
-const LONGEST_PX = 130;
+const LONGEST_PX = 120;
 
 // The longest of 1, 2, 5, 10, 20, 50, ... that is at most `limit`.
 export function roundLength(limit) {

@@ -6,8 +6,11 @@ from functools import cached_property
 
 import PIL.Image
 
-from wsi_tiling import Slide
+from wsi_tiling.reading.slide import Slide
 from wsi_tiling.region import Image
+
+_SMALLEST_LEVEL = 8
+"""256 px at most: a viewer needs no smaller one."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class DeepZoom:
         """The level at full size."""
         return (max(self.size_px) - 1).bit_length()
 
+    @property
+    def min_level(self) -> int:
+        """The smallest level that a viewer asks for."""
+        return min(_SMALLEST_LEVEL, self.max_level)
+
     def downsample(self, level: int) -> int:
         """Pixels at full size that one pixel of a level stands for, across or down."""
         return 1 << (self.max_level - level)
@@ -42,6 +50,23 @@ class DeepZoom:
         """Width and height of a level: parts of a pixel at its end count as one."""
         factor = self.downsample(level)
         return -(-self.size_px[0] // factor), -(-self.size_px[1] // factor)
+
+    def grid(self, level: int) -> tuple[int, int]:
+        """Columns and rows of tiles of a level."""
+        width, height = self.level_px(level)
+        return -(-width // self.tile_px), -(-height // self.tile_px)
+
+    def facts(self) -> dict[str, int]:
+        """The facts that `pane.js` makes a source of tiles from."""
+        width, height = self.size_px
+        return {
+            "width": width,
+            "height": height,
+            "tilePx": self.tile_px,
+            "overlapPx": self.overlap_px,
+            "minLevel": self.min_level,
+            "maxLevel": self.max_level,
+        }
 
     def box(self, level: int, column: int, row: int) -> tuple[int, int, int, int] | None:
         """Left, top, right and bottom of a tile in pixels of its level; None if there is no such tile."""

@@ -14,8 +14,7 @@ export class Link {
   constructor(panes) {
     this.panes = panes;
     this.linked = true;
-    // How far each pane lies from the place that they share: not at all, unless they were linked again when apart.
-    this.apart = new Map(panes.map((pane) => [pane, new OpenSeadragon.Point(0, 0)]));
+    this.meet();
     this.lead(panes[0]);
     for (const pane of panes) {
       pane.section.addEventListener("focusin", () => this.lead(pane));
@@ -24,7 +23,7 @@ export class Link {
         if (pane === this.leader) this.follow();
       });
       pane.viewer.addHandler("after-resize", () => {
-        this.limitZoom(pane);
+        pane.limitZoom(panes);
         this.follow();
       });
     }
@@ -43,7 +42,7 @@ export class Link {
     }
   }
 
-  // Links the panes at the places where they are, or lets each go its own way.
+  // Links the panes at the positions where they are, or lets each go its own way.
   setLinked(linked) {
     if (linked && !this.linked) {
       for (const pane of this.panes) this.apart.set(pane, pane.centre.minus(this.leader.centre));
@@ -52,25 +51,15 @@ export class Link {
     this.follow();
   }
 
-  // Shows whole slides: all of them at one scale and place if they are linked, else the leader's.
+  // Shows whole slides: all of them at one scale and position if they are linked, else the leader's.
   fit(immediately = false) {
-    if (this.linked) {
-      for (const pane of this.panes) this.apart.set(pane, new OpenSeadragon.Point(0, 0));
-    }
-    this.leader.fit(this.linked ? this.whole : this.leader.extent, immediately);
+    if (this.linked) this.meet();
+    this.leader.fit(this.linked ? this.panes : [this.leader], immediately);
     if (immediately) this.follow();
   }
 
-  // The extent of all slides, laid over each other.
-  get whole() {
-    const extents = this.panes.map((pane) => pane.extent);
-    return {
-      width: Math.max(...extents.map((extent) => extent.width)),
-      height: Math.max(...extents.map((extent) => extent.height)),
-    };
-  }
-
-  limitZoom(pane) {
-    pane.limitZoom(this.whole, Math.min(...this.panes.map(({ width, slide }) => width / slide.width)));
+  // Puts all panes at the position that they share; linked again when apart, they keep their distance from it.
+  meet() {
+    this.apart = new Map(this.panes.map((pane) => [pane, new OpenSeadragon.Point(0, 0)]));
   }
 }
