@@ -9,6 +9,7 @@ import pytest
 from wsi_tiling import (
     RECOMMENDED,
     STUDY,
+    Image,
     Slide,
     TissueRule,
     check_no_leak,
@@ -22,7 +23,6 @@ from wsi_tiling import (
     tissue_mask,
     whole_slide_fields,
 )
-from wsi_tiling.region import Image
 from wsi_tiling.tissue.pen import ink_flags, pen_mask
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -19,9 +19,8 @@ import numpy as np
 from PIL import Image
 
 from urcdm import sharpness
-from wsi_tiling import open_slide
-from wsi_tiling.reading.slide import Slide
-from wsi_tiling.region import Image as Pixels
+from wsi_tiling import Image as Pixels
+from wsi_tiling import Slide, open_slide
 
 PANEL_PX = 512
 GAP_PX = 8

@@ -36,8 +36,8 @@ from cdm_core.training.state import load_trained
 from urcdm import LevelExamples, Urcdm, outpainting, sharpness, stage_batch
 from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
+from wsi_tiling import Image as Pixels
 from wsi_tiling import Slide, TileTable, load_into_memory, open_slide
-from wsi_tiling.region import Image as Pixels
 
 SIDE_PX = 1024
 WAYS = {

@@ -26,8 +26,7 @@ import numpy as np
 import openslide
 from scipy import ndimage
 
-from wsi_tiling import PyramidWriter
-from wsi_tiling.region import Image
+from wsi_tiling import Image, PyramidWriter
 
 TILE_PX = 256
 PATCH_PX = 1024

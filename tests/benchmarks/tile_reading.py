@@ -24,10 +24,9 @@ from typing import Any
 import numpy as np
 import openslide
 
-from wsi_tiling import PyramidWriter, Slide, open_slide
+from wsi_tiling import Image, PyramidWriter, Slide, open_slide
 from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.openers import DEFAULT_CACHE_MIB
-from wsi_tiling.region import Image
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "slides" / "CMU-1-Small-Region.svs"
 TILE_PX = 256

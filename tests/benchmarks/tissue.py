@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsi_tiling import RECOMMENDED, STRICT, STUDY, TissueRule, find_tiles, open_slide, overview, tissue_mask
-from wsi_tiling.reading.slide import Slide
-from wsi_tiling.region import Image as Pixels
+from wsi_tiling import RECOMMENDED, STRICT, STUDY, Slide, TissueRule, find_tiles, open_slide, overview, tissue_mask
+from wsi_tiling import Image as Pixels
 
 RULES = {
     "study": replace(STUDY, erode_px=0, dilate_px=0),

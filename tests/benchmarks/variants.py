@@ -41,8 +41,8 @@ from urcdm.config import SHARED
 from urcdm.training.examples import InTurn
 from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
+from wsi_tiling import Image as Pixels
 from wsi_tiling import Slide, TileTable, load_into_memory, open_slide
-from wsi_tiling.region import Image as Pixels
 
 CROP_PX = 320
 MEDIUM, HIGH = 1, 2

@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from eval_app.errors import UsageError
 from eval_app.measuring.segmentation import means, read_groups
 from maskcond import aji, dice
+from run_folder import UsageError
 
 RunApp = Callable[..., Any]
 SPLITS = {"a": "seen", "b": "seen", "c": "unseen"}

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from run_folder import UsageError
 from study_app.accounts import (
     Passwords,
     SignInRules,
@@ -16,7 +17,6 @@ from study_app.accounts import (
     user_named,
 )
 from study_app.database import Database, User
-from study_app.errors import UsageError
 from study_app.settings import Settings
 
 RULES = SignInRules(idle=timedelta(hours=1), longest=timedelta(hours=8))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from run_folder import UsageError
 from study_app.database import Answer, Database, Item, Showing, Sitting, StudyKind
-from study_app.errors import UsageError
 from study_app.settings import Settings
 from study_app.studies import (
     Conflict,

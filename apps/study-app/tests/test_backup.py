@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from run_folder import UsageError
 from study_app.backup import back_up
 from study_app.database import Database
-from study_app.errors import UsageError
 from study_app.installing import open_database
 from study_app.settings import DATABASE_FILE, SETTINGS_FILE, Settings, load_settings
 from study_app.web import create_app

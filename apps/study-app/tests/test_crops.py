@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select
 
 import pfid
+from run_folder import UsageError
 from study_app.database import CropPair, CropPlan, Database, Image, Item, StudyKind
-from study_app.errors import UsageError
 from study_app.images.crops import CropRequest, import_crops
 from study_app.images.importing import ImportRequest, import_images
 from study_app.images.scaled import SlideSources

@@ -8,8 +8,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
+from run_folder import UsageError
 from study_app.database import Base, Database, User, upgrade
-from study_app.errors import UsageError
 
 HASH = "-"
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from run_folder import UsageError
 from study_app.database import Database, Image, StudyKind
-from study_app.errors import UsageError
 from study_app.images.encoding import BLOCK, encode, pad_alike, to_square
 from study_app.images.importing import ImportRequest, import_images, side_notes
 from study_app.images.pictures import prepare

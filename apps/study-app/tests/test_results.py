@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from run_folder import UsageError
 from study_app.database import Database, StudyKind
-from study_app.errors import UsageError
 from study_app.exporting import export_study
 from study_app.studies import answer, answers_of, classifications, pause, reader_of, reader_state, study_named, undo
 from study_stats import read_classifications, realism, response_times

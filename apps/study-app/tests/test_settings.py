@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.settings import SECRET_FILE, SETTINGS_FILE, Settings, load_settings
 
 

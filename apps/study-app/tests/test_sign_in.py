@@ -5,9 +5,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from run_folder import UsageError
 from study_app.accounts import Passwords, live_sign_in, set_password, user_named
 from study_app.database import Database, Sitting, User
-from study_app.errors import UsageError
 from study_app.settings import Settings
 from study_app.web import create_app
 

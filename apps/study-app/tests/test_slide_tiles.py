@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from run_folder import UsageError
 from study_app.database import Database, Image, Study
-from study_app.errors import UsageError
 from study_app.images.encoding import BLOCK
 from study_app.images.fields import place_field
 from study_app.images.importing import Imported

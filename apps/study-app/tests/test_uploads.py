@@ -11,8 +11,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
+from run_folder import UsageError
 from study_app.database import Database, Image
-from study_app.errors import UsageError
 from study_app.images.server_folders import server_folder, server_folders
 from study_app.images.uploads import unpack_pictures
 from study_app.settings import Settings

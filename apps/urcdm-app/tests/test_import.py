@@ -11,9 +11,9 @@ import tifffile
 import torch
 
 from cdm_core import save_imagen_checkpoint
+from run_folder import UsageError
 from urcdm import Urcdm
 from urcdm.presets import PLANS
-from urcdm_app.errors import UsageError
 from urcdm_app.import_model import files_by_level
 
 RunApp = Callable[..., Any]

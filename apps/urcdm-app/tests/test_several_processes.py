@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from run_folder import FolderLock
+from run_folder import FolderLock, UsageError
 from urcdm import Urcdm
-from urcdm_app.errors import UsageError
 from urcdm_app.gpus import chosen_places, unused_gpus
 
 RunApp = Callable[..., Any]
@@ -35,7 +34,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from cdm_core.networks.imagen_offline import imagen_module
 from urcdm_app.training import distill, finish, job_run, network_processes, train, training_job
 from urcdm_app.cli import main
-from urcdm_app.errors import UsageError
+from run_folder import UsageError
 
 network_processes.START_METHOD = "fork"  # so that processes do not each import everything anew
 imagen_module()

@@ -9,8 +9,8 @@ import openslide
 import pytest
 import torch
 
+from run_folder import UsageError
 from urcdm.execution import batch_choice
-from urcdm_app.errors import UsageError
 from urcdm_app.sampling.sample import describe_device
 
 RunApp = Callable[..., Any]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from urcdm_app.errors import UsageError
+from run_folder import UsageError
 from urcdm_app.tiling.splitting import read_patients
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"

@@ -16,7 +16,7 @@ from PIL import Image
 from urcdm_app.view.server import create_app, listen, make_viewer_server
 from urcdm_app.view.shown import ShownSlide, open_to_show
 from wsi_tiling import ArraySlide, PyramidWriter, SlideError
-from wsi_tiling.viewer.deep_zoom import DeepZoom
+from wsi_tiling.viewer import DeepZoom
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
-from urcdm_app.errors import UsageError
+from run_folder import UsageError
 from urcdm_app.view.server import DEFAULT_PORT, create_app, listen
 from urcdm_app.view.shown import ShownSlide, open_to_show
 from wsi_tiling import ArraySlide, SlideError

@@ -5,7 +5,7 @@ import pytest
 
 from urcdm import Level, UrcdmConfig
 from urcdm.training.augment import augmented_parent
-from wsi_tiling.region import Image
+from wsi_tiling import Image
 
 PARENT, LEVEL = Level("low", 256, 64), Level("high", 64, 64)
 """The patch is the 16 px in the middle of the parent's 64 px: 24 px are left on each side."""

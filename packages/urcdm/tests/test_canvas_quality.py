@@ -9,8 +9,7 @@ from scipy.ndimage import gaussian_filter
 from urcdm import CanvasError, RunSettings, SlideRun, Urcdm
 from urcdm.canvas.canvas import StageCanvas
 from urcdm.results.level_quality import LevelQuality
-from wsi_tiling import TissueRule
-from wsi_tiling.region import read_region
+from wsi_tiling import TissueRule, read_region
 
 pytestmark = pytest.mark.once
 

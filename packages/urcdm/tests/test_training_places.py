@@ -21,8 +21,7 @@ from urcdm import (
     Urcdm,
 )
 from urcdm.layout.geometry import LevelGeometry
-from wsi_tiling import ArraySlide, TissueRule, find_tiles, tissue_mask
-from wsi_tiling.region import Image
+from wsi_tiling import ArraySlide, Image, TissueRule, find_tiles, tissue_mask
 
 pytestmark = pytest.mark.once
 

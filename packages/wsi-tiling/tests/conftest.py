@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsi_tiling.region import Image
+from wsi_tiling import Image
 
 REAL_DATA = Path(__file__).parents[4] / "shared" / "data"
 

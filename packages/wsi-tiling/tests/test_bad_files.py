@@ -13,8 +13,7 @@ import pytest
 import tifffile
 from PIL import Image as PilImage
 
-from wsi_tiling import PyramidWriter, SlideError, open_slide
-from wsi_tiling.region import Image
+from wsi_tiling import Image, PyramidWriter, SlideError, open_slide
 
 pytestmark = pytest.mark.once
 

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsi_tiling import PyramidWriter, SlideError, open_slide
+from wsi_tiling import ArraySlide, Image, PyramidWriter, SlideError, open_slide
 from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
-from wsi_tiling.reading.slide import ArraySlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
-from wsi_tiling.region import Image
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
 OPTIONS = {"photometric": "rgb", "metadata": None}

@@ -2,8 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_tiling import ArraySlide, read_concentric
-from wsi_tiling.region import Image
+from wsi_tiling import ArraySlide, Image, read_concentric
 
 
 def test_fields_share_their_centre(picture: Image) -> None:

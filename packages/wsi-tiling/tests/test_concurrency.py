@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsi_tiling import PyramidWriter, Slide, SlideError
+from wsi_tiling import Image, PyramidWriter, Slide, SlideError
 from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
-from wsi_tiling.region import Image
 
 pytestmark = pytest.mark.once
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_tiling import ArraySlide
-from wsi_tiling.viewer.deep_zoom import DeepZoom, encode_png, read_tile
+from wsi_tiling.viewer import DeepZoom, encode_png, read_tile
 
 SIDES = st.integers(1, 150)
 
@@ -68,7 +68,7 @@ def test_coding_a_tile_keeps_every_pixel() -> None:
 
 def test_a_site_serves_the_viewers_scripts_beside_its_own() -> None:
     flask = pytest.importorskip("flask")
-    from wsi_tiling.viewer.site_files import viewer_files
+    from wsi_tiling.viewer import viewer_files
 
     app = flask.Flask("site")
     app.register_blueprint(viewer_files)

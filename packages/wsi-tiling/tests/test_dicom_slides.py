@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from wsi_tiling import (
+    Image,
     SlideSetAside,
     TileField,
     TileSettings,
@@ -18,7 +19,6 @@ from wsi_tiling import (
     slide_files,
     tile_slides,
 )
-from wsi_tiling.region import Image
 
 Value: TypeAlias = "str | bytes | int | float | list[Element]"
 Element: TypeAlias = tuple[int, str, Value]

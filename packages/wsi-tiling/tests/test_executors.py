@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wsi_tiling import Executor, InProcessExecutor, ProcessesExecutor, RayExecutor, SlideError
+from wsi_tiling import LocalTaskExecutor, ProcessTaskExecutor, RayTaskExecutor, SlideError, TaskExecutor
 from wsi_tiling.running.executors import Done, Failed
 
 pytestmark = pytest.mark.once
@@ -74,19 +74,19 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 
 
 @pytest.fixture(params=["here", "processes", "ray"])
-def executor(request: pytest.FixtureRequest) -> Executor:
+def executor(request: pytest.FixtureRequest) -> TaskExecutor:
     if request.param == "ray":
         request.getfixturevalue("ray")
-        return RayExecutor()
-    return ProcessesExecutor(2) if request.param == "processes" else InProcessExecutor()
+        return RayTaskExecutor()
+    return ProcessTaskExecutor(2) if request.param == "processes" else LocalTaskExecutor()
 
 
-def outcomes(executor: Executor, tasks: list[Callable[[], Any]]) -> list[Done[Any] | Failed]:
+def outcomes(executor: TaskExecutor, tasks: list[Callable[[], Any]]) -> list[Done[Any] | Failed]:
     """What came of tasks, in their order."""
     return sorted(executor.run(operator.call, tasks), key=lambda outcome: outcome.number)
 
 
-def test_every_task_is_tried_whatever_becomes_of_the_others(executor: Executor) -> None:
+def test_every_task_is_tried_whatever_becomes_of_the_others(executor: TaskExecutor) -> None:
     tasks = [partial(int, "3"), partial(int, "x"), partial(open, "/nowhere"), partial(sum, [1, 2])]
     one, fault, refused, last = outcomes(executor, tasks)
     assert (one, last) == (Done(0, 3), Done(3, 3))
@@ -100,7 +100,7 @@ def test_every_task_is_tried_whatever_becomes_of_the_others(executor: Executor) 
 def test_a_process_that_dies_or_hangs_costs_its_own_task_only() -> None:
     # The first tells the time that a process takes to start, which is not counted.
     tasks = [partial(int, "1"), partial(os._exit, 7), partial(time.sleep, 600), partial(os.abort), partial(int, "2")]
-    one, exited, hung, aborted, last = outcomes(ProcessesExecutor(2, timeout_s=2), tasks)
+    one, exited, hung, aborted, last = outcomes(ProcessTaskExecutor(2, timeout_s=2), tasks)
     assert (one, last) == (Done(0, 1), Done(4, 2))
     assert isinstance(exited, Failed)
     assert (exited.kind, "exit code 7" in exited.reason) == ("died", True)
@@ -119,7 +119,7 @@ def test_processes_end_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
             started.append(self.process)
 
     monkeypatch.setattr(module, "_Worker", Noted)
-    run = ProcessesExecutor(2).run(operator.call, [partial(int, "1"), partial(time.sleep, 600), partial(int, "2")])
+    run = ProcessTaskExecutor(2).run(operator.call, [partial(int, "1"), partial(time.sleep, 600), partial(int, "2")])
     assert isinstance(run, Iterator)
     assert isinstance(next(run), Done)
     run.close()
@@ -136,23 +136,23 @@ def test_workers_that_cannot_start_are_no_fault_of_the_tasks() -> None:
             return task
 
     with pytest.raises(SlideError, match="__main__"):
-        list(ProcessesExecutor(1).run(Local(), [1]))
+        list(ProcessTaskExecutor(1).run(Local(), [1]))
 
 
 def test_ray_gets_no_more_tasks_than_it_has_cpus_and_is_let_go_again(ray: FakeRay) -> None:
     numbers = [partial(int, str(number)) for number in range(7)]
-    assert outcomes(RayExecutor(), numbers) == [Done(number, number) for number in range(7)]
+    assert outcomes(RayTaskExecutor(), numbers) == [Done(number, number) for number in range(7)]
     assert (ray.most, ray.connected) == (2, False)
-    outcomes(RayExecutor(at_once=5), numbers)
+    outcomes(RayTaskExecutor(at_once=5), numbers)
     assert ray.most == 5
     ray.init(None, log_to_driver=False)
-    outcomes(RayExecutor(), numbers)
+    outcomes(RayTaskExecutor(), numbers)
     assert ray.connected
 
 
 def test_what_ray_loses_or_does_not_end_is_told(ray: FakeRay) -> None:
     tasks = [partial(time.sleep, 600), partial(os._exit, 7), partial(int, "1"), partial(int, "2")]
-    hung, died, *rest = outcomes(RayExecutor(timeout_s=0.1), tasks)
+    hung, died, *rest = outcomes(RayTaskExecutor(timeout_s=0.1), tasks)
     assert hung == Failed(0, "too slow", "took longer than 0.1 s")
     assert died == Failed(1, "died", "Ray lost it: the worker died")
     assert rest == [Done(2, 1), Done(3, 2)]
@@ -161,21 +161,21 @@ def test_what_ray_loses_or_does_not_end_is_told(ray: FakeRay) -> None:
 
 def test_without_ray_or_its_cluster_there_is_one_line(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SlideError, match=r"no Ray cluster at 'nowhere': nobody there$"):
-        list(RayExecutor("nowhere").run(operator.call, []))
+        list(RayTaskExecutor("nowhere").run(operator.call, []))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SlideError, match=r"pip install 'wsi-tiling\[ray\]'"):
-        list(RayExecutor().run(operator.call, []))
+        list(RayTaskExecutor().run(operator.call, []))
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        partial(ProcessesExecutor, 0),
-        partial(ProcessesExecutor, 1, timeout_s=0),
-        partial(RayExecutor, at_once=0),
-        partial(RayExecutor, timeout_s=-1),
+        partial(ProcessTaskExecutor, 0),
+        partial(ProcessTaskExecutor, 1, timeout_s=0),
+        partial(RayTaskExecutor, at_once=0),
+        partial(RayTaskExecutor, timeout_s=-1),
     ],
 )
-def test_senseless_executors_are_refused(make: Callable[[], Executor]) -> None:
+def test_senseless_executors_are_refused(make: Callable[[], TaskExecutor]) -> None:
     with pytest.raises(SlideError, match="wanted"):
         make()

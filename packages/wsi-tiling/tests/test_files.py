@@ -7,8 +7,7 @@ import tifffile
 from PIL import Image as PilImage
 from PIL import ImageOps
 
-from wsi_tiling import ArraySlide, PyramidWriter, SlideError, open_slide
-from wsi_tiling.region import Image
+from wsi_tiling import ArraySlide, Image, PyramidWriter, SlideError, open_slide
 
 
 def whole(path: Path) -> Image:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from run_folder import LockedError
 from wsi_tiling import (
-    ProcessesExecutor,
+    ProcessTaskExecutor,
     SlideError,
+    SlideResults,
     SlideSetAside,
     SlideTiled,
     TileField,
@@ -24,13 +25,12 @@ from wsi_tiling import (
     open_slide,
     saved_but_not_given,
     saved_tiles,
+    slide_identity,
     tile_slides,
     whole_slide_fields,
 )
 from wsi_tiling.derived_pictures import is_derived_png
-from wsi_tiling.reading.slide_identity import slide_identity
 from wsi_tiling.running.executors import Done, Failed
-from wsi_tiling.running.slide_results import SlideResults
 
 pytestmark = pytest.mark.once
 
@@ -109,7 +109,7 @@ def test_workers_change_nothing_and_bad_slides_are_set_aside(slides: list[Path],
     half.write_bytes(slides[0].read_bytes()[:300])
     paths = [text, *slides, half]
     alone = [event for event in tile_slides(paths, SETTINGS, tmp_path / "one") if isinstance(event, SlideTiled)]
-    events = list(tile_slides(paths, SETTINGS, tmp_path / "two", executor=ProcessesExecutor(2)))
+    events = list(tile_slides(paths, SETTINGS, tmp_path / "two", executor=ProcessTaskExecutor(2)))
     tiled = [event for event in events if isinstance(event, SlideTiled)]
     assert sorted(names(tiled)) == sorted(names(alone)) == ["a", "b", "c"]
     one, two = (saved_tiles(tmp_path / name, paths).frame for name in ("one", "two"))

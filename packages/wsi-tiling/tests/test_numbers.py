@@ -13,8 +13,10 @@ from wsi_tiling import (
     Grid,
     PyramidWriter,
     SlideError,
+    TileTable,
     TissueRule,
     find_tiles,
+    open_slide,
     overview,
     random_crops,
     read_concentric,
@@ -23,8 +25,6 @@ from wsi_tiling import (
     whole_slide_fields,
 )
 from wsi_tiling.checks import exact
-from wsi_tiling.reading.openers import open_slide
-from wsi_tiling.tables.table import TileTable
 
 IMAGE = np.full((64, 80, 3), (170, 90, 160), np.uint8)
 RULE = TissueRule.everything()

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from wsi_tiling import RECOMMENDED, TissueRule, tissue_mask
-from wsi_tiling.region import Image
+from wsi_tiling import RECOMMENDED, Image, TissueRule, tissue_mask
 from wsi_tiling.tissue.pen import INK, ink_flags, pen_mask
 
 GLASS, PURPLE, PINK = (242, 243, 242), (110, 60, 150), (230, 150, 190)

@@ -14,8 +14,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wsi_tiling import PyramidWriter, SlideError, open_slide
-from wsi_tiling.region import Image
+from wsi_tiling import Image, PyramidWriter, SlideError, open_slide
 from wsi_tiling.writing.tile_store import EncodedTiles, RawTiles
 
 

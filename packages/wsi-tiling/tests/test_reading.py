@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
-from wsi_tiling import ArraySlide, PyramidWriter, Slide, open_slide, read_region
+from wsi_tiling import ArraySlide, Image, PyramidWriter, Slide, open_slide, read_region
 from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
-from wsi_tiling.region import Image, block_mean
+from wsi_tiling.region import block_mean
 
 BACKGROUND = (20, 200, 90)
 FORMS = ("array", "png", "strips", "tiff", "ome", "openslide")

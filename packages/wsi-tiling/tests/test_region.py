@@ -4,8 +4,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
-from wsi_tiling import read_region
-from wsi_tiling.region import Image, block_mean
+from wsi_tiling import Image, read_region
+from wsi_tiling.region import block_mean
 
 FILL = (10, 200, 90)
 sides = st.integers(1, 40)

@@ -10,6 +10,7 @@ import tifffile
 from wsi_tiling import (
     RECOMMENDED,
     ArraySlide,
+    Image,
     Slide,
     TileTable,
     TissueRule,
@@ -21,7 +22,6 @@ from wsi_tiling import (
     whole_slide_fields,
 )
 from wsi_tiling.reading.formats.openslide_slide import _stated_bounds
-from wsi_tiling.region import Image
 
 NM, CANVAS = 500, (1500, 2400)
 LEFT, TOP, WIDTH, HEIGHT = SCANNED = (300, 1900, 512, 384)

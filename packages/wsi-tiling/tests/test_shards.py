@@ -18,10 +18,11 @@ from PIL import Image
 
 from run_folder import LockedError
 from wsi_tiling import (
-    InProcessExecutor,
-    ProcessesExecutor,
+    LocalTaskExecutor,
+    ProcessTaskExecutor,
     ShardSettings,
     ShardTiles,
+    Slide,
     SlideError,
     TileTable,
     TissueRule,
@@ -32,7 +33,6 @@ from wsi_tiling import (
     read_labels,
     read_shards,
 )
-from wsi_tiling.reading.slide import Slide
 from wsi_tiling.running.executors import Done, Failed
 
 SETTINGS = ShardSettings(32, contexts=((128, 32), (256, 16)), tiles_per_shard=10, seed=5)
@@ -126,7 +126,7 @@ def test_shards_are_tars_as_webdataset_reads_them(table: TileTable, labels: dict
 
 
 def test_a_shard_mixes_slides_the_same_way_each_time(table: TileTable, tmp_path: Path) -> None:
-    for folder, executor in (("one", InProcessExecutor()), ("two", ProcessesExecutor(2))):
+    for folder, executor in (("one", LocalTaskExecutor()), ("two", ProcessTaskExecutor(2))):
         list(export_shards(table, tmp_path / folder, SETTINGS, executor=executor))
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
@@ -319,12 +319,12 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_shards_that_workers_did_not_write_are_told_and_written_next_time(table: TileTable, tmp_path: Path) -> None:
-    class Dies(InProcessExecutor):
+    class Dies(LocalTaskExecutor):
         def run(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Done[Any] | Failed]:
             yield Failed(0, "died", "its process ended unasked, by SIGKILL")
             yield from (Done(number, work(task)) for number, task in enumerate(tasks) if number)
 
-    class FullDisk(InProcessExecutor):
+    class FullDisk(LocalTaskExecutor):
         def run(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Done[Any] | Failed]:
             yield Failed(0, "refused", "full", errno=28)
 

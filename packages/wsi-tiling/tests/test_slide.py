@@ -10,8 +10,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wsi_tiling import ArraySlide, PyramidWriter, Slide, SlideError, load_into_memory, open_slide, read_region
-from wsi_tiling.region import Image
+from wsi_tiling import ArraySlide, Image, PyramidWriter, Slide, SlideError, load_into_memory, open_slide, read_region
 
 
 @pytest.fixture(scope="module")

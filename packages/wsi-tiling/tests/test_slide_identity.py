@@ -6,9 +6,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from wsi_tiling import SlideError, find_tiles, open_slide, slide_identity
-from wsi_tiling.region import Image as Pixels
-from wsi_tiling.tissue.rule import TissueRule
+from wsi_tiling import Image as Pixels
+from wsi_tiling import SlideError, TissueRule, find_tiles, open_slide, slide_identity
 
 
 def test_copies_have_one_identity_and_other_slides_another(tiled_tiff: Path, picture: Pixels, tmp_path: Path) -> None:

@@ -9,12 +9,22 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
-from wsi_tiling import SlideError, SlideSetAside, TileField, TileSettings, TissueRule, open_slide, tile_slides
+from wsi_tiling import (
+    ArraySlide,
+    Image,
+    Slide,
+    SlideError,
+    SlideSetAside,
+    TileField,
+    TileSettings,
+    TissueRule,
+    open_slide,
+    tile_slides,
+)
 from wsi_tiling.reading.formats.openslide_slide import _stated_mpp as stated_by_openslide
 from wsi_tiling.reading.mpp import believable_mpp
-from wsi_tiling.reading.slide import ArraySlide, Slide
 from wsi_tiling.reading.tiff.ome import read_imagej, read_ome
-from wsi_tiling.region import Image, block_mean
+from wsi_tiling.region import block_mean
 
 TILED = {"tile": (64, 64), "photometric": "rgb"}
 GREY = {"tile": (64, 64), "photometric": "minisblack"}

@@ -11,11 +11,10 @@ import pytest
 import tifffile
 from PIL import Image as PilImage
 
-from wsi_tiling import ArraySlide, PyramidWriter, SlideError, open_slide
+from wsi_tiling import ArraySlide, Image, PyramidWriter, SlideError, TileCache, open_slide
 from wsi_tiling.reading.formats.openslide_slide import OpenSlideSlide
 from wsi_tiling.reading.tiff.slide import TiffSlide
-from wsi_tiling.reading.tile_cache import TileCache
-from wsi_tiling.region import Image, block_mean
+from wsi_tiling.region import block_mean
 
 OME = {
     "axes": "YXS",

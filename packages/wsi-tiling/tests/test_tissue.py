@@ -12,6 +12,7 @@ from wsi_tiling import (
     STRICT,
     STUDY,
     ArraySlide,
+    Image,
     SlideError,
     TissueRule,
     find_tiles,
@@ -19,7 +20,6 @@ from wsi_tiling import (
     resolve_rule,
     tissue_mask,
 )
-from wsi_tiling.region import Image
 
 GLASS, PURPLE, PINK, GREEN_PEN = (242, 243, 242), (110, 60, 150), (230, 150, 190), (40, 160, 130)
 

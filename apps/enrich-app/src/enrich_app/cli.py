@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from enrich_app.console import errors
-from enrich_app.errors import user_message
-
-INTERRUPTED = 130
-"""The exit code that typer gives to Ctrl-C."""
+from enrich_app.errors import PACKAGES
+from run_folder.cli.running import run_cli
 
 app = typer.Typer(
     name="enrich-app",
@@ -90,17 +87,5 @@ def report(
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend is told in one line, with exit code 1."""
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            goes_on = "; the same command goes on" if sys.argv[1:2] == ["run"] else ""
-            errors.print(f"stopped{goes_on}", style="yellow")
-        raise
-    except Exception as error:
-        message = user_message(error)
-        if message is None:
-            raise
-        errors.print(f"enrich-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+    """Runs the command line; an error that the user can mend becomes one line, with exit code 1."""
+    run_cli(app, "enrich-app", PACKAGES, kept=lambda: "; the same command goes on" if sys.argv[1:2] == ["run"] else "")

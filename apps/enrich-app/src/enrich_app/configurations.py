@@ -2,8 +2,8 @@
 
 from importlib.resources import files
 
-from enrich_app.console import console
-from enrich_app.errors import UsageError
+from run_folder import UsageError
+from run_folder.cli.console import console
 
 NAMES = ("kumar-small", "kumar")
 

@@ -4,10 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
-from enrich_app.console import say
-from enrich_app.errors import UsageError
 from enrich_app.report_pictures import (
     drawn_masks_picture,
     file_source,
@@ -32,7 +28,9 @@ from maskcond.enrichment.real_images import open_real_images
 from maskcond.enrichment.run_paths import FILTERED_PAIRS, SAMPLED_IMAGES, SYNTHETIC_PAIRS, TABLE
 from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_table import read_table
-from run_folder import FolderLock, whole_file
+from run_folder import FolderLock, UsageError, refuse_existing, whole_file
+from run_folder.cli.console import say
+from run_folder.cli.pages import render_page
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,7 @@ def run_report(*, folder: Path, out: Path, overwrite: bool) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html")
     with FolderLock(out, beside=True):
-        if out.exists() and not overwrite:
-            raise UsageError(f"{out} exists; give another --out, or --overwrite to replace it")
+        refuse_existing([out], overwrite=overwrite)
         write_report(folder, out)
     say(str(out))
 
@@ -81,40 +78,34 @@ def write_report(folder: Path, out: Path) -> None:
     provenance = json.loads((folder / SYNTHETIC_PAIRS / PROVENANCE_FILE).read_text(encoding="utf-8"))
     real = open_real_images(config.data, _classes(config))
     side_px = len(read_image(next((folder / SAMPLED_IMAGES / "images").glob("*.png"))))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("enrich_app"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     strategies = list(config.segmentation.strategies)
-    page = environment.get_template("report.html").render(
-        run=folder.resolve().name,
-        rows=rows,
-        names=NAMES,
-        strategies=strategies,
-        about=STRATEGIES,
-        confidence=confidence,
-        config=config,
-        config_text=config_text(config),
-        training=len(real.of("train")),
-        tests={split: len(real.of(split)) for split in real.splits},
-        found=found,
-        drawn=drawn,
-        reasons=_reasons,
-        masks=len({pair["mask"] for pair in provenance["pairs"]}),
-        pairs=len(provenance["pairs"]),
-        models=provenance["models"],
-        steps=_steps(folder),
-        plot=plot_strategies(rows),
-        real_picture=real_pairs_picture(real, config.data.scale, side_px),
-        sampled_picture=sampled_pairs_picture(folder, config, found.kept),
-        drawn_picture=drawn_masks_picture(folder, config, drawn),
-        dropped_picture=file_source(folder / FILTERED_PAIRS / DROPPED_FILE),
-        drawn_dropped_picture=file_source(folder / FILTERED_PAIRS / DRAWN_DROPPED_FILE) if drawn else None,
-        predictions_picture=predictions_picture(folder, real, config.data.scale, strategies),
-    )
+    values = {
+        "run": folder.resolve().name,
+        "rows": rows,
+        "names": NAMES,
+        "strategies": strategies,
+        "about": STRATEGIES,
+        "confidence": confidence,
+        "config": config,
+        "config_text": config_text(config),
+        "training": len(real.of("train")),
+        "tests": {split: len(real.of(split)) for split in real.splits},
+        "found": found,
+        "drawn": drawn,
+        "reasons": _reasons,
+        "masks": len({pair["mask"] for pair in provenance["pairs"]}),
+        "pairs": len(provenance["pairs"]),
+        "models": provenance["models"],
+        "steps": _steps(folder),
+        "plot": plot_strategies(rows),
+        "real_picture": real_pairs_picture(real, config.data.scale, side_px),
+        "sampled_picture": sampled_pairs_picture(folder, config, found.kept),
+        "drawn_picture": drawn_masks_picture(folder, config, drawn),
+        "dropped_picture": file_source(folder / FILTERED_PAIRS / DROPPED_FILE),
+        "drawn_dropped_picture": file_source(folder / FILTERED_PAIRS / DRAWN_DROPPED_FILE) if drawn else None,
+        "predictions_picture": predictions_picture(folder, real, config.data.scale, strategies),
+    }
+    page = render_page("enrich_app", "report.html", values)
     with whole_file(out) as partial:
         partial.write_text(page, encoding="utf-8")
 

@@ -1,7 +1,5 @@
 """The pictures of a report: real pairs, sampled ones, and predictions on test images."""
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +7,6 @@ from typing import TypeVar
 import numpy as np
 import PIL.Image
 
-from enrich_app.errors import UsageError
 from maskcond import Image, read_image, read_numbers
 from maskcond.annotations.annotated_images import TRAIN
 from maskcond.enrichment import EnrichmentConfig
@@ -20,6 +17,8 @@ from maskcond.enrichment.pairs.synthetic_pairs import variant_name
 from maskcond.enrichment.real_images import RealImages
 from maskcond.enrichment.run_paths import PREDICTED_MASKS, SAMPLED_IMAGES, SAMPLED_MASKS, VARIANTS, evaluation_step
 from maskcond.masks.arrays import Numbers
+from run_folder import UsageError
+from run_folder.cli.pages import jpeg_uri
 
 T = TypeVar("T")
 
@@ -77,9 +76,7 @@ def predictions_picture(folder: Path, real: RealImages, scale: float, strategies
 
 def picture_source(pixels: Image) -> str:
     """A picture as part of a page."""
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return jpeg_uri(PIL.Image.fromarray(pixels))
 
 
 def file_source(path: Path) -> str | None:

@@ -1,7 +1,5 @@
 """The plot of a report: Dice and AJI of the strategies, with intervals over images and over seeds."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +8,7 @@ import matplotlib.figure
 
 from enrich_app.table_text import NAMES
 from maskcond.enrichment.strategy_table import TableRow
+from run_folder.cli.pages import svg_uri
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -51,9 +50,7 @@ def plot_strategies(rows: Sequence[TableRow]) -> str:
             axes.set_axisbelow(True)
             axes.set_xlabel(f"{NAMES[name]}, %")
         drawing.legend(frameon=False, loc="outside upper center", ncols=len(splits))
-        buffer = io.BytesIO()
-        drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return svg_uri(drawing)
 
 
 def _percent(interval: tuple[float, float]) -> list[float]:

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 
 from cdm_core.devices.arithmetic import set_fp32
-from enrich_app.console import progress_bars, resolve_device, say, say_columns
-from enrich_app.errors import UsageError
 from enrich_app.report import write_report
 from enrich_app.table_text import show_table
 from maskcond.enrichment import (
@@ -17,6 +15,9 @@ from maskcond.enrichment import (
     free_bytes,
     read_enrichment_config,
 )
+from run_folder import UsageError
+from run_folder.cli.console import progress_bars, say, say_columns
+from run_folder.cli.devices import resolve_device
 
 REPORT = "report.html"
 
@@ -34,7 +35,7 @@ def run_enrichment(*, config_path: Path, folder: Path, device: str, overwrite: b
     for note in run.real.notes:
         say(note)
     kept, current = 0, None
-    with progress_bars() as bars:
+    with progress_bars(notes=True) as bars:
         for event in run.carry_out(overwrite=overwrite, files=(REPORT,)):
             if event.kept:
                 kept += 1
@@ -93,7 +94,10 @@ def _refuse_launcher() -> None:
 
 def _open(config_path: Path, folder: Path, device: str) -> EnrichmentRun:
     """Opens a run; on a GPU, this process calculates in IEEE float32 from then on, as on a CPU, but in training."""
-    config, chosen = read_enrichment_config(config_path), resolve_device(device)
+    config = read_enrichment_config(config_path)
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: wanted auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")
+    chosen = resolve_device(device)
     if chosen.type == "cuda":
         set_fp32("ieee")
     return EnrichmentRun(config, folder, TrainedModels(config, chosen))

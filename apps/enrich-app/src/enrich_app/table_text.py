@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from enrich_app.console import say, say_columns
 from maskcond.enrichment.strategy_table import TableFigure, read_table
+from run_folder.cli.console import say, say_columns
 
 NAMES = {"dice": "Dice", "aji": "AJI", "aji_plus": "AJI+", "pq": "PQ"}
 

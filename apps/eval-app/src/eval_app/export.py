@@ -11,12 +11,11 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from eval_app.console import progress_bars, say
-from eval_app.errors import UsageError
 from eval_app.measuring.sides import holds_slides
 from eval_app.outputs import check_ending, own_files
 from pfid import Images, folder_images
-from run_folder import whole_file
+from run_folder import UsageError, whole_file
+from run_folder.cli.console import progress_bars, say
 from wsi_tiling import RECOMMENDED, TileTable, find_tiles, open_slide, slide_files
 
 _COMPRESSION = 1

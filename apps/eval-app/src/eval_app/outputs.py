@@ -4,17 +4,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from eval_app.errors import UsageError
-from run_folder import FolderLock, RunFolder
+from run_folder import FolderLock, RunFolder, UsageError, refuse_existing
 
 
-def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Raises UsageError if one of the paths exists, unless it may be replaced."""
-    for path in paths:
+def _refuse_existing(files: list[Path], *, overwrite: bool) -> None:
+    """Raises UsageError if one of the files is a folder, or exists and may not be replaced."""
+    for path in files:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; give the name of a file")
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists; give another name, or --overwrite to replace it")
+    refuse_existing(files, overwrite=overwrite)
 
 
 def check_ending(option: str, path: Path, *endings: str) -> None:
@@ -38,11 +36,11 @@ def own_files(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] 
     """
     files = list(paths)
     _refuse_shared(files, inputs)
-    refuse_existing(files, overwrite=overwrite)
+    _refuse_existing(files, overwrite=overwrite)
     with ExitStack() as locks:
         for path in files:
             locks.enter_context(FolderLock(path, beside=True))
-        refuse_existing(files, overwrite=overwrite)
+        _refuse_existing(files, overwrite=overwrite)
         yield
 
 

@@ -1,6 +1,7 @@
 """An installation in one file, while it runs."""
 
 import io
+import os
 import sqlite3
 import tarfile
 import tomllib
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 import tomli_w
 from sqlalchemy.engine import make_url
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.outputs import whole_file
 from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTINGS_FILE, Settings, read_text
 
@@ -26,7 +27,7 @@ def back_up(settings: Settings, path: Path) -> None:
         UsageError: The file is there already or would lie among the images, or the database is none of SQLite's, is
             missing or damaged.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise UsageError(f"{path} exists; give another name")
     url = make_url(settings.database)
     if url.get_backend_name() != "sqlite" or not url.database:

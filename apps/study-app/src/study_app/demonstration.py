@@ -10,11 +10,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from run_folder import RunFolder
+from run_folder import RunFolder, UsageError
+from run_folder.cli.console import say
 from study_app.accounts import Passwords, add_user
-from study_app.console import say
 from study_app.database import StudyKind
-from study_app.errors import UsageError
 from study_app.images.crops import CropRequest
 from study_app.images.scaled import SlideSide, SlideSources
 from study_app.images.slides import SlideRequest

@@ -5,10 +5,6 @@ import run_folder
 PACKAGES = ("image_files", "pfid", "study_app", "study_stats", "wsi_tiling")
 
 
-class UsageError(ValueError):
-    """A request that cannot be carried out; the message names the cause, and what to do."""
-
-
 def user_message(error: BaseException) -> str | None:
     """Returns the line for an error that a user can mend, or None for a fault of the program."""
     return run_folder.user_message(error, PACKAGES)

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from run_folder import UsageError, refuse_existing
 from study_app.database import Answer, Image, Item, Showing, Study, User
-from study_app.errors import UsageError
-from study_app.outputs import refuse_existing, whole_file
+from study_app.outputs import whole_file
 from study_app.studies import answers_of, study_progress
 
 
@@ -24,7 +24,7 @@ def export_study(session: Session, study: Study, path: Path, *, overwrite: bool 
     Raises:
         UsageError: The file is there already, or its name ends otherwise.
     """
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing([path], overwrite=overwrite)
     if path.suffix == ".csv":
         from study_stats import write_classifications
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from study_app.console import progress_bars, say
+from run_folder import UsageError
+from run_folder.cli.console import progress_bars, say
 from study_app.database import Database, Study, StudyKind
-from study_app.errors import UsageError
 from study_app.images.crops import CropRequest, import_crops
 from study_app.images.importing import Imported, ImportRequest, check_sizes, import_images, side_notes
 from study_app.images.slides import SlideRequest, import_slides

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import tomli_w
 
+from run_folder import UsageError
 from study_app.accounts import Passwords, add_user, check_password
 from study_app.database import Database, upgrade
-from study_app.errors import UsageError
 from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTINGS_FILE, Settings, load_settings
 
 _FIRST_LINES = """\

@@ -1,4 +1,4 @@
-"""Files that are written: refused where something is there already, and under their names only when they are whole."""
+"""Files that appear under their names when they are whole and on the disk."""
 
 import os
 from collections.abc import Iterator
@@ -6,13 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import run_folder
-from study_app.errors import UsageError
-
-
-def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
-    """Raises UsageError if a path is there already, unless it may be overwritten."""
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists; give another name, or --overwrite to replace it")
 
 
 @contextmanager

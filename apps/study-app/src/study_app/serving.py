@@ -10,7 +10,7 @@ from types import FrameType
 from flask import Flask
 from waitress.server import create_server
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.settings import Settings
 
 

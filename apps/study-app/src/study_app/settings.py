@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 SETTINGS_FILE = "study.toml"
 SECRET_FILE = "secret.key"  # noqa: S105 - the name of the file

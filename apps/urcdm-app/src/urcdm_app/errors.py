@@ -5,10 +5,6 @@ import run_folder
 PACKAGES = ("cdm_core", "image_files", "urcdm", "urcdm_app", "wsi_tiling")
 
 
-class UsageError(ValueError):
-    """A request that cannot be carried out; the message states the cause, and what to do."""
-
-
 class NetworksFailedError(RuntimeError):
     """Networks whose training failed while others went on; the message names them."""
 

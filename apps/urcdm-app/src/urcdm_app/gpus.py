@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from urcdm_app.errors import UsageError
+from run_folder import UsageError
 
 
 def visible_gpus() -> list[str]:

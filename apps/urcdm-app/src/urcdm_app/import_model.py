@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from run_folder import UsageError, refuse_existing
+from run_folder.cli.console import progress_bars, say
 from urcdm import TrainingPlan, import_imagen
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import progress_bars, refuse_existing, say
-from urcdm_app.errors import UsageError
 from urcdm_app.options.importing import ImportOptions
 
 
@@ -31,7 +31,7 @@ def run_import(options: ImportOptions) -> None:
         ),
         "date": datetime.date.today().isoformat(),
     }
-    with progress_bars() as bars:
+    with progress_bars(notes=True) as bars:
         task = bars.add_task("networks", total=len(plan.networks), note="")
         for name in import_imagen(
             plan,

@@ -7,10 +7,9 @@ from rich.table import Table
 
 from cdm_core import fetch_model
 from cdm_core.model_folder import MODEL_FILE
+from run_folder.cli.console import console, say
 from urcdm import Urcdm
-from urcdm_app.console import console, say
-from wsi_tiling import open_slide
-from wsi_tiling.reading.openers import SLIDE_SUFFIXES
+from wsi_tiling import SLIDE_SUFFIXES, open_slide
 
 
 def run_info(source: str) -> None:

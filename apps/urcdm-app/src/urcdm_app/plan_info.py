@@ -8,8 +8,8 @@ from rich.table import Table
 
 from cdm_core import StageConfig, TrainingConfig
 from cdm_core.memory import MOST_IMAGES, StageMemory
+from run_folder.cli.console import console, progress_bars, say
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import console, progress_bars, say
 
 GB = 10**9
 DEVICES_GB = (24, 40, 80, 141)
@@ -31,7 +31,7 @@ def run_plan_info(path: Path) -> None:
     for name in ("network", "weights", "chunk", "states", "kept", "peak", fits, "sampling"):
         table.add_column(name, no_wrap=True)
     alike: list[tuple[StageConfig, TrainingConfig, list[str]]] = []
-    with progress_bars() as bars:
+    with progress_bars(notes=True) as bars:
         task = bars.add_task("estimating memory", total=len(plan.networks), note="")
         for network in plan.networks:
             key = network.stage, replace(network.training, steps=1, seed=0)

@@ -4,9 +4,11 @@ No dependency but Python's own library, so that every package can stand on it.
 """
 
 from run_folder.contents import content_digest
-from run_folder.errors import DISK_FULL, first_line, is_disk_full, user_message
+from run_folder.errors import DISK_FULL, UsageError, first_line, is_disk_full, user_message
+from run_folder.existing import refuse_existing
 from run_folder.files import file_sha256, is_partial, whole_file
 from run_folder.folder import RunFolder, RunFolderError, differences
+from run_folder.lazy import lazy_exports
 from run_folder.locks import FolderLock, LockedError
 from run_folder.tables import CsvRow, CsvTable, TableError, plain_name, read_table
 from run_folder.walk import Obstacle, Walk
@@ -21,6 +23,7 @@ __all__ = [
     "RunFolder",
     "RunFolderError",
     "TableError",
+    "UsageError",
     "Walk",
     "content_digest",
     "differences",
@@ -28,8 +31,10 @@ __all__ = [
     "first_line",
     "is_disk_full",
     "is_partial",
+    "lazy_exports",
     "plain_name",
     "read_table",
+    "refuse_existing",
     "user_message",
     "whole_file",
 ]

@@ -6,6 +6,10 @@ from collections.abc import Collection
 DISK_FULL = "the disk is full; free some space and run again"
 
 
+class UsageError(ValueError):
+    """A request that cannot be carried out; the message names the cause, and what to do."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; the name of its class if the message is empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

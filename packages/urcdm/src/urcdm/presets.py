@@ -2,8 +2,7 @@
 
 from cdm_core.presets import preset
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
-from wsi_tiling import TissueRule
-from wsi_tiling.tissue.rule import STUDY
+from wsi_tiling import STUDY, TissueRule
 
 STUDY_KIDNEY = UrcdmConfig(
     levels=(Level("low", 40_000, 1024), Level("medium", 6_500, 1024), Level("high", 1_024, 1024)),

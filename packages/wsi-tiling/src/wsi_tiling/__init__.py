@@ -6,21 +6,22 @@ level 0, the largest of a slide; those that end in `_px` are in pixels of the pi
 What needs pandas, tables above all, is imported when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from run_folder import lazy_exports
 from wsi_tiling.derived_pictures import derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.grid import Grid
 from wsi_tiling.reading.concentric import read_concentric
 from wsi_tiling.reading.labels import open_labels, read_labels
-from wsi_tiling.reading.openers import open_slide
+from wsi_tiling.reading.openers import SLIDE_SUFFIXES, open_slide
 from wsi_tiling.reading.slide import ArraySlide, Slide, load_into_memory
 from wsi_tiling.reading.slide_files import PassedOver, SlideSearch, find_slides, slide_files
 from wsi_tiling.reading.slide_identity import check_identities, slide_identity
-from wsi_tiling.region import read_region
-from wsi_tiling.running.executors import Executor, InProcessExecutor, ProcessesExecutor
-from wsi_tiling.running.on_ray import RayExecutor
+from wsi_tiling.reading.tile_cache import TileCache
+from wsi_tiling.region import Colour, Image, read_region, resample
+from wsi_tiling.running.executors import LocalTaskExecutor, ProcessTaskExecutor, TaskExecutor
+from wsi_tiling.running.on_ray import RayTaskExecutor, connect_to_ray
 from wsi_tiling.tissue.rule import RECOMMENDED, STRICT, STUDY, TissueRule, resolve_rule, shows_tissue, tissue_mask
 from wsi_tiling.writing.pyramid import PyramidWriter
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
         saved_tiles,
         tile_slides,
     )
-    from wsi_tiling.shards.export import ShardWritten, export_shards
+    from wsi_tiling.running.slide_results import SlideResults, check_names
+    from wsi_tiling.shards.export import SHARDS_FILE, ShardWritten, export_shards
     from wsi_tiling.shards.reader import ShardTiles, read_shards
     from wsi_tiling.shards.writer import ShardSettings
     from wsi_tiling.tables.crops import dihedral, dihedral_inverse, random_crops
@@ -46,30 +48,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECOMMENDED",
+    "SHARDS_FILE",
+    "SLIDE_SUFFIXES",
     "STRICT",
     "STUDY",
     "ArraySlide",
-    "Executor",
+    "Colour",
     "Grid",
-    "InProcessExecutor",
+    "Image",
+    "LocalTaskExecutor",
     "PassedOver",
-    "ProcessesExecutor",
+    "ProcessTaskExecutor",
     "PyramidWriter",
-    "RayExecutor",
+    "RayTaskExecutor",
     "ShardSettings",
     "ShardTiles",
     "ShardWritten",
     "Slide",
     "SlideError",
+    "SlideResults",
     "SlideSearch",
     "SlideSetAside",
     "SlideTiled",
+    "TaskExecutor",
+    "TileCache",
     "TileField",
     "TileSettings",
     "TileTable",
     "TissueRule",
     "check_identities",
+    "check_names",
     "check_no_leak",
+    "connect_to_ray",
     "derived_png",
     "dihedral",
     "dihedral_inverse",
@@ -85,6 +95,7 @@ __all__ = [
     "read_labels",
     "read_region",
     "read_shards",
+    "resample",
     "resolve_rule",
     "saved_but_not_given",
     "saved_tiles",
@@ -97,33 +108,32 @@ __all__ = [
     "whole_slide_fields",
 ]
 
-_WITH_PANDAS = {
-    "whole_slide_fields": "tables.fields",
-    "dihedral": "tables.crops",
-    "dihedral_inverse": "tables.crops",
-    "random_crops": "tables.crops",
-    "SlideSetAside": "running.many_slides",
-    "SlideTiled": "running.many_slides",
-    "TileField": "running.many_slides",
-    "TileSettings": "running.many_slides",
-    "saved_but_not_given": "running.many_slides",
-    "saved_tiles": "running.many_slides",
-    "tile_slides": "running.many_slides",
-    "overview": "tables.overviews",
-    "ShardSettings": "shards.writer",
-    "ShardTiles": "shards.reader",
-    "read_shards": "shards.reader",
-    "ShardWritten": "shards.export",
-    "export_shards": "shards.export",
-    "check_no_leak": "tables.splits",
-    "split_by_group": "tables.splits",
-    "TileTable": "tables.table",
-    "find_tiles": "tables.tiles",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WITH_PANDAS:
-        raise AttributeError(f"module 'wsi_tiling' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(f"wsi_tiling.{_WITH_PANDAS[name]}"), name)
-    return found
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "whole_slide_fields": "tables.fields",
+        "dihedral": "tables.crops",
+        "dihedral_inverse": "tables.crops",
+        "random_crops": "tables.crops",
+        "SlideSetAside": "running.many_slides",
+        "SlideTiled": "running.many_slides",
+        "TileField": "running.many_slides",
+        "TileSettings": "running.many_slides",
+        "saved_but_not_given": "running.many_slides",
+        "saved_tiles": "running.many_slides",
+        "tile_slides": "running.many_slides",
+        "overview": "tables.overviews",
+        "ShardSettings": "shards.writer",
+        "ShardTiles": "shards.reader",
+        "read_shards": "shards.reader",
+        "SHARDS_FILE": "shards.export",
+        "SlideResults": "running.slide_results",
+        "check_names": "running.slide_results",
+        "ShardWritten": "shards.export",
+        "export_shards": "shards.export",
+        "check_no_leak": "tables.splits",
+        "split_by_group": "tables.splits",
+        "TileTable": "tables.table",
+        "find_tiles": "tables.tiles",
+    },
+)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_app.console import say
-from eval_app.errors import UsageError
 from pfid import CallableExtractor, Extractor
-from pfid.features.extractors import file_sha256
+from run_folder import UsageError, file_sha256
+from run_folder.cli.console import say
 
 if TYPE_CHECKING:
     import torch

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from eval_app.console import progress_bars, resolve_device, say, show_figures
-from eval_app.errors import UsageError
 from eval_app.measuring.extractors import ExtractorChoice
 from eval_app.measuring.sides import check_enough, whole_images
 from eval_app.measuring.whole import measured_features
 from eval_app.outputs import check_ending, own_files
-from eval_app.reporting.results import MeasuredSide, Result, side_name
+from eval_app.reporting.results import MeasuredSide, Result, show_figures, side_name
 from pfid import Features, FeatureStatistics, Images, feature_figures, fid, metrics_left_out, note_compression
+from run_folder import UsageError
+from run_folder.cli.console import progress_bars, say
+from run_folder.cli.devices import resolve_device
 
 
 def run_fid(

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import PIL.Image
 
-from eval_app.console import progress_bars, resolve_device, say, show_figures
-from eval_app.errors import UsageError
 from eval_app.measuring.extractors import ExtractorChoice
 from eval_app.measuring.sides import of_names, whole_images
 from eval_app.measuring.whole import measured_features
 from eval_app.outputs import results_folder
-from eval_app.reporting.results import FILE_NAMES, MeasuredSide, Neighbour, Result, side_name
+from eval_app.reporting.results import FILE_NAMES, MeasuredSide, Neighbour, Result, show_figures, side_name
 from pfid import Figure, Images, closest_pairs_picture, least_real_images, memorisation
-from run_folder import whole_file
+from run_folder import UsageError, whole_file
+from run_folder.cli.console import progress_bars, say
+from run_folder.cli.devices import resolve_device
 
 PICTURE = "pairs.png"
 CAPTION = "Generated images, each on the left of the training image nearest to it; the nearest pairs come first."

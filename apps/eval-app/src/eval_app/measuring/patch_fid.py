@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import PIL.Image
 
-from eval_app.console import progress_bars, resolve_device, say, show_figures
-from eval_app.errors import UsageError
 from eval_app.measuring.contact_sheet import contact_sheet
 from eval_app.measuring.extractors import ExtractorChoice
 from eval_app.measuring.sides import check_enough, crop_sides
 from eval_app.outputs import refuse_inside
-from eval_app.reporting.results import FILE_NAMES, MeasuredSide, Result, side_name
+from eval_app.reporting.results import FILE_NAMES, MeasuredSide, Result, show_figures, side_name
 from pfid import (
     CropFeatures,
     CropPlan,
@@ -25,7 +23,9 @@ from pfid import (
     patch_figures,
     plan_crops,
 )
-from run_folder import RunFolder, whole_file
+from run_folder import RunFolder, UsageError, whole_file
+from run_folder.cli.console import progress_bars, say
+from run_folder.cli.devices import resolve_device
 
 if TYPE_CHECKING:
     import torch

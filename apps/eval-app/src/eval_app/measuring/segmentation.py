@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from eval_app.console import console, progress_bars, say
-from eval_app.errors import UsageError
 from eval_app.outputs import check_ending, own_files
 from image_files import ImageFileError, list_images, paths_by_stem
 from maskcond import MaskError, check_instances, dice, read_numbers, score
 from maskcond.masks.arrays import Numbers
-from run_folder import plain_name, read_table, whole_file
+from run_folder import UsageError, plain_name, read_table, whole_file
+from run_folder.cli.console import console, progress_bars, say
 
 SUFFIXES = (".png", ".tif", ".tiff")
 ALL = "all"

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from eval_app.errors import UsageError
 from image_files import list_images
 from pfid import Images, folder_images, region_images
-from wsi_tiling import SlideError, open_slide, slide_files
-from wsi_tiling.reading.openers import SLIDE_SUFFIXES
+from run_folder import UsageError
+from wsi_tiling import SLIDE_SUFFIXES, SlideError, open_slide, slide_files
 
 PICTURE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"))
 """A folder with none but these is one of pictures; files of other kinds, TIFF among them, are slides."""

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import PIL.Image
 
-from eval_app.console import progress_bars, resolve_device, say, show_figures
 from eval_app.measuring.sides import whole_images
 from eval_app.outputs import results_folder
-from eval_app.reporting.results import FILE_NAMES, ImageScore, MeasuredSide, Result, side_name
+from eval_app.reporting.results import FILE_NAMES, ImageScore, MeasuredSide, Result, show_figures, side_name
 from pfid import Figure, Images, Progress, classifier_two_sample_test, telling_images_picture
 from run_folder import whole_file
+from run_folder.cli.console import progress_bars, say
+from run_folder.cli.devices import resolve_device
 
 if TYPE_CHECKING:
     from pfid import ClassifierConfig, ClassifierTest

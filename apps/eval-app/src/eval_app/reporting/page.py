@@ -1,22 +1,19 @@
 """`eval-app report`: one page of results that stands alone, and its figures as JSON."""
 
-import base64
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import PIL.Image
 
-from eval_app.console import say
-from eval_app.errors import UsageError
 from eval_app.outputs import check_ending, own_files
 from eval_app.reporting.plots import plot_magnifications, plot_values
 from eval_app.reporting.results import Result, result_file
 from pfid import Figure, FigureError
-from run_folder import whole_file
+from run_folder import UsageError, whole_file
+from run_folder.cli.console import say
+from run_folder.cli.pages import jpeg_uri, render_page
 
 JPEG_QUALITY = 90
 _TITLES = {
@@ -127,13 +124,6 @@ def _reason(first: Result, other: Result) -> str | None:
 
 
 def _page(tables: list[Table], results: list[Result], pictures: list[str | None]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eval_app"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown: list[dict[str, Any]] = [
         {
             "table": table,
@@ -144,10 +134,14 @@ def _page(tables: list[Table], results: list[Result], pictures: list[str | None]
         }
         for table in tables
     ]
-    return environment.get_template("report.html").render(
-        shown=shown,
-        pictured=[(result, picture) for result, picture in zip(results, pictures, strict=True) if picture],
-        results=results,
+    return render_page(
+        "eval_app",
+        "report.html",
+        {
+            "shown": shown,
+            "pictured": [(result, picture) for result, picture in zip(results, pictures, strict=True) if picture],
+            "results": results,
+        },
     )
 
 
@@ -158,10 +152,8 @@ def _picture(file: Path, result: Result) -> str | None:
     path = file.parent / Path(result.picture).name
     try:
         with PIL.Image.open(path) as picture:
-            buffer = io.BytesIO()
-            picture.convert("RGB").save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=0)
+            return jpeg_uri(picture)
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: it belongs to {file}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read as a picture: {error}") from None
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

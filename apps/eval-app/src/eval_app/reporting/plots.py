@@ -1,7 +1,5 @@
 """The plots of a report, as pictures that are part of the page."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from itertools import cycle
 from typing import Any
@@ -11,6 +9,7 @@ import matplotlib.figure
 import numpy as np
 
 from pfid import Figure, ScaleFigure
+from run_folder.cli.pages import svg_uri
 
 _COLOURS = ("#1f5fa8", "#c2571a", "#3c8a4e", "#8a4fa3", "#a3862f", "#4a8f98")
 _STYLE: dict[Any, Any] = {
@@ -50,7 +49,7 @@ def plot_values(named: Sequence[tuple[str, Figure]]) -> str | None:
         axes.grid(axis="x", color="#d5d9de")
         axes.set_axisbelow(True)
         axes.set_xlabel(named[0][1].name)
-        return _source(drawing)
+        return svg_uri(drawing)
 
 
 def plot_magnifications(named: Sequence[tuple[str, Sequence[ScaleFigure]]]) -> str | None:
@@ -82,15 +81,9 @@ def plot_magnifications(named: Sequence[tuple[str, Sequence[ScaleFigure]]]) -> s
         axes.set_xlabel("scale of the crops, as a share of the real images' resolution")
         axes.set_ylabel("patch-FID of these crops")
         axes.legend(frameon=False)
-        return _source(drawing)
+        return svg_uri(drawing)
 
 
 def _beyond(values: Iterable[float]) -> float:
     """Where an axis ends: a little beyond the largest value."""
     return 1.1 * max(values) or 1.0
-
-
-def _source(drawing: Any) -> str:
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from eval_app.errors import UsageError
 from pfid import Figure, FigureError, Images, ScaleFigure
-from run_folder import whole_file
+from run_folder import UsageError, whole_file
+from run_folder.cli.console import say
 
 Kind: TypeAlias = Literal["fid", "pfid", "memorise", "two-sample"]
 FILE_NAMES = {"pfid": "pfid.json", "memorise": "memorise.json", "two-sample": "two-sample.json"}
@@ -176,3 +176,10 @@ def _figure(told: dict[str, Any]) -> Figure:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def show_figures(figures: Sequence[Figure]) -> None:
+    """Prints figures of one measurement: all about the first, then the values of the others."""
+    say(str(figures[0]))
+    for figure in figures[1:]:
+        say(f"{figure.name} {figure.value:.5g}")

@@ -5,7 +5,7 @@ import secrets
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.settings import Settings
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"

@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from run_folder import UsageError
 from study_app.accounts.passwords import Passwords, check_password
 from study_app.accounts.sign_ins import end_sign_ins
 from study_app.database import User
-from study_app.errors import UsageError
 
 _TOTAL = "total"
 """A row of tables of results."""

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from run_folder.cli.console import say
 from study_app.cli.app import app
 from study_app.cli.options import Folder, PasswordFile, read_password
-from study_app.console import say
 from study_app.settings import load_settings
 
 
@@ -29,7 +29,7 @@ def init(
 
     Example: **study-app init reading --admin anna**
     """
-    from study_app.errors import UsageError
+    from run_folder import UsageError
     from study_app.installing import install
 
     if folder.exists():

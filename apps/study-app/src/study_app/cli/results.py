@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from run_folder.cli.console import say
 from study_app.cli.app import app
 from study_app.cli.options import Folder, Overwrite, StudyName
-from study_app.console import say
 from study_app.settings import load_settings
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 _WAIT_S = 30
 _POOL = {"pool_size": 20, "max_overflow": 20}

@@ -6,8 +6,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
+from run_folder import UsageError
 from study_app.database.engine import Database
-from study_app.errors import UsageError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 import pfid
 from pfid.crops.plan import Side
+from run_folder import UsageError
 from study_app.database import CropPair, CropPlan, Database, Image, Study, StudyKind
-from study_app.errors import UsageError
 from study_app.images.importing import Imported, check_share
 from study_app.images.pictures import NewPicture, prepare
 from study_app.images.scaled import ScaledSlide, SlideSide, SlideSources

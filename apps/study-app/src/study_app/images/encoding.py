@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 MEDIA_TYPE = "image/jpeg"
 SUFFIX = ".jpg"

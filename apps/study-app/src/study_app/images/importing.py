@@ -7,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from pfid import Images, folder_images, open_picture
+from run_folder import UsageError
 from study_app.database import CropPlan, Database, StudyKind
-from study_app.errors import UsageError
 from study_app.images.pictures import prepare
 from study_app.images.storing import Outcome, importing_alone, store
 from study_app.studies import study_named

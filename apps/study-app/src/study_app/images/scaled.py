@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pfid
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.images.importing import REAL, check_version
 from wsi_tiling import Slide, open_slide
 

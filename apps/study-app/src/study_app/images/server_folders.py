@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 DEPTH = 3
 MOST = 500

@@ -6,8 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from run_folder import UsageError
 from study_app.database import Database, Study, StudyKind
-from study_app.errors import UsageError
 from study_app.images.fields import cut_tiles, place_field
 from study_app.images.importing import REAL, Imported
 from study_app.images.pictures import NewPicture

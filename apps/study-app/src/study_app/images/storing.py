@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from run_folder import UsageError
 from study_app.database import CropPair, CropPlan, Database, Image, Study, StudyState
-from study_app.errors import UsageError
 from study_app.images.encoding import SUFFIX, encode
 from study_app.images.pictures import NewPicture
 from study_app.images.tiles import TILES_SUFFIX

@@ -12,9 +12,9 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import TypeAlias
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.images.encoding import BLOCK
-from wsi_tiling.viewer.deep_zoom import DeepZoom
+from wsi_tiling.viewer import DeepZoom
 
 TILE_PX = 256
 OVERLAP_PX = 2

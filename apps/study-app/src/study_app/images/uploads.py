@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from pfid.images.folders import SUFFIXES
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 MOST_FILES = 20_000
 _PIECE = 1 << 20

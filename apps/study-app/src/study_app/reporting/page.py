@@ -5,8 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from run_folder.cli.pages import render_page
 from study_app.reporting.figures_text import FILTERS
 from study_app.reporting.findings import Finding
 from study_app.reporting.pictures import thumbnail_source
@@ -24,22 +23,20 @@ def report_page(report: StudyReport, images: Path) -> str:
         report: The report.
         images: The folder of the images of all studies.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("study_app", "web/templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(FILTERS)
-    return environment.get_template("report.html").render(
-        report=report,
-        facts=report.record.facts,
-        version_of=version,
-        readers_plot=lambda found: readers_plot(found.result),
-        times_plot=lambda found: times_plot(found.result),
-        learning=learning_plot(report.record.answers),
-        gallery=lambda found: gallery(found, report.record.files, lambda file: thumbnail_source(images / file)),
+    return render_page(
+        "study_app",
+        "report.html",
+        {
+            "report": report,
+            "facts": report.record.facts,
+            "version_of": version,
+            "readers_plot": lambda found: readers_plot(found.result),
+            "times_plot": lambda found: times_plot(found.result),
+            "learning": learning_plot(report.record.answers),
+            "gallery": lambda found: gallery(found, report.record.files, lambda file: thumbnail_source(images / file)),
+        },
+        folder="web/templates",
+        filters=FILTERS,
     )
 
 

@@ -1,6 +1,5 @@
 """Small pictures of a study's images, for those who run it."""
 
-import base64
 import io
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import PIL.Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from run_folder.cli.pages import data_uri
 from study_app.database import Image, Study
 from study_app.images.tiles import TILES_SUFFIX, read_tile
 
@@ -40,4 +40,4 @@ def thumbnail(path: Path, size_px: int = THUMBNAIL_PX) -> bytes:
 
 def thumbnail_source(path: Path) -> str:
     """A thumbnail as the source of an image in a page."""
-    return f"data:{MEDIA_TYPE};base64," + base64.b64encode(thumbnail(path)).decode("ascii")
+    return data_uri(thumbnail(path), MEDIA_TYPE)

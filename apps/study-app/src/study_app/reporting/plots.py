@@ -1,12 +1,11 @@
 """The plots of a report, as pictures that are part of the page."""
 
-import base64
-import io
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from run_folder.cli.pages import svg_uri
 from study_app.reporting.findings import AnyAnswers
 from study_stats import StudyError, plot_learning, plot_readers, plot_times
 
@@ -35,7 +34,5 @@ def times_plot(result: Any) -> str | None:
 
 
 def _source(drawing: Figure) -> str:
-    buffer = io.BytesIO()
     with mpl.rc_context(_STYLE):
-        drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return svg_uri(drawing)

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from study_app.errors import UsageError
-from study_app.outputs import refuse_existing, whole_file
+from run_folder import UsageError, refuse_existing
+from study_app.outputs import whole_file
 from study_app.reporting.page import report_page
 from study_app.reporting.study_report import StudyReport, report_document
 
@@ -18,8 +18,7 @@ def report_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html")
     files = (out, out.with_suffix(".json"))
-    for path in files:
-        refuse_existing(path, overwrite=overwrite)
+    refuse_existing(files, overwrite=overwrite)
     return files
 
 

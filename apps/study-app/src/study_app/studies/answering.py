@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from run_folder import UsageError
 from study_app.database import Answer, Choice, Showing, StudyKind, StudyReader, StudyState
-from study_app.errors import UsageError
 from study_app.studies.errors import Conflict
 from study_app.studies.showing import last_answer, new_token, unanswered
 from study_app.studies.sittings import last_seen, sit

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
+from run_folder import UsageError
 from study_app.database import Answer, Choice, Image, Item, Showing, Study, StudyKind, User
-from study_app.errors import UsageError
 
 if TYPE_CHECKING:
     from study_stats import Classifications, SingleClassifications

@@ -1,6 +1,6 @@
 """What can go wrong with a study besides bad input."""
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 
 class NoStudyError(UsageError):

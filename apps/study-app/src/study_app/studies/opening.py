@@ -6,8 +6,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from run_folder import UsageError
 from study_app.database import CropPair, CropPlan, Image, Item, Study, StudyKind, StudyState
-from study_app.errors import UsageError
 from study_app.images.encoding import pad_alike
 from study_app.images.tiles import TileGrid, tile_length
 from study_app.studies.pairing import draw_order, draw_pairs

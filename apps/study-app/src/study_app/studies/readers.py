@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
+from run_folder import UsageError
 from study_app.database import Answer, Item, Showing, Sitting, Study, StudyReader, StudyState, User
-from study_app.errors import UsageError
 from study_app.studies.errors import NoStudyError
 
 

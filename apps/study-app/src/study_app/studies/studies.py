@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from run_folder import UsageError
 from study_app.database import Study, StudyKind, StudyState
 from study_app.database.models import MARGIN
-from study_app.errors import UsageError
 from study_app.studies.errors import NoStudyError
 
 QUESTIONS = {

@@ -16,7 +16,7 @@ from study_app.web.headers import keep_safe
 from study_app.web.limits import limit_sign_in
 from study_app.web.site import EXTENSION, Site
 from study_app.web.visitors import know_visitors
-from wsi_tiling.viewer.site_files import viewer_files
+from wsi_tiling.viewer import viewer_files
 
 MOST_BYTES = 64 * 1024
 """Of a request: forms and answers are small."""

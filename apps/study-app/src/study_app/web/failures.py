@@ -6,7 +6,7 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.studies import NoStudyError
 from study_app.web.site import wants_json
 

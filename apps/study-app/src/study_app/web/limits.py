@@ -11,7 +11,7 @@ from flask_limiter import Limiter
 from limits import parse_many
 from limits.errors import ConfigurationError
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.settings import Settings
 
 _ENDPOINT = "sign_in.enter"

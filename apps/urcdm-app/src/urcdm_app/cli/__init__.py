@@ -5,16 +5,13 @@ import sys
 
 import typer.main
 
-from run_folder import is_disk_full
+from run_folder import DISK_FULL, is_disk_full
+from run_folder.cli.running import run_cli
 from urcdm_app.cli import models, slides, training
 from urcdm_app.cli.app import app
-from urcdm_app.console import errors
-from urcdm_app.errors import user_message
+from urcdm_app.errors import PACKAGES
 
 __all__ = ["app", "main", "models", "slides", "training"]
-
-INTERRUPTED = 130
-"""The exit code that typer gives to Ctrl-C."""
 
 
 def main() -> None:
@@ -22,21 +19,18 @@ def main() -> None:
     # Else Ray, under `uv run`, makes each worker an environment of its own, which takes minutes and lacks extras. Ray
     # reads this when it is imported.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == INTERRUPTED and os.environ.get("RANK", "0") == "0":  # of several processes, the main one
-            kept = "; what is done is kept, go on with --resume" if _resumes() else ""
-            errors.print(f"stopped{kept}", style="yellow")
-        raise
-    except Exception as error:
-        message = _misspelt(error) or user_message(error)
-        if message is None:
-            raise
-        if is_disk_full(error) and _resumes():
-            message += " with --resume"
-        errors.print(f"urcdm-app: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+    run_cli(app, "urcdm-app", PACKAGES, kept=_kept, message=_message)
+
+
+def _kept() -> str:
+    return "; what is done is kept, go on with --resume" if _resumes() else ""
+
+
+def _message(error: Exception) -> str | None:
+    """The line for an error that this application has its own words for."""
+    if is_disk_full(error) and _resumes():
+        return f"{DISK_FULL} with --resume"
+    return _misspelt(error)
 
 
 def _misspelt(error: Exception) -> str | None:

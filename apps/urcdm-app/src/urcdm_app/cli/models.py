@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from run_folder import UsageError
+from run_folder.cli.console import console
 from urcdm_app import builtin
 from urcdm_app.cli.app import app, command
-from urcdm_app.console import console
-from urcdm_app.errors import UsageError
 from urcdm_app.options.importing import ImportOptions
 
 

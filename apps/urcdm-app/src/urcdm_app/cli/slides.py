@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from run_folder import UsageError
 from urcdm_app import builtin
 from urcdm_app.cli.app import app, command
-from urcdm_app.errors import UsageError
 from urcdm_app.options.kinds import MODEL_KINDS
 from urcdm_app.options.sampling import OutpaintOptions, SampleOptions
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import urcdm
 from cdm_core import Cascade
-from urcdm_app.errors import UsageError
+from run_folder import UsageError
 from urcdm_app.options.sampling import OutpaintOptions
 from urcdm_app.sampling.sample import run_sample
 

@@ -5,8 +5,8 @@ import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from run_folder import UsageError
 from urcdm import RunRecord
-from urcdm_app.errors import UsageError
 
 
 @dataclass(frozen=True)

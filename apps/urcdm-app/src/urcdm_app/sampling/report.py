@@ -1,7 +1,5 @@
 """The report of a run: a page that stands alone, and its data as JSON."""
 
-import base64
-import io
 import json
 import string
 from datetime import UTC, datetime
@@ -9,17 +7,15 @@ from importlib.metadata import version
 from itertools import zip_longest
 from typing import Any
 
-import jinja2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
 from run_folder import whole_file
+from run_folder.cli.pages import jpeg_uri, render_page
 from urcdm import ReportCrop, SlideRun
 from urcdm.layout.geometry import Box
 from urcdm_app.sampling.outputs import Outputs
-
-JPEG_QUALITY = 90
 
 
 def write_report(run: SlideRun, outputs: Outputs, *, model_name: str, device: str) -> None:
@@ -56,16 +52,8 @@ def _page(run: SlideRun, data: dict[str, Any], overview: NDArray[np.uint8]) -> s
         }
         for name, crops in zip(string.ascii_uppercase, run.crops(overview), strict=False)
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("urcdm_app"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = _duration
-    template = environment.get_template("report.html")
-    return template.render(**data, mpp=run.model.config.mpp, places=places, thumbnail=_data_uri(overview))
+    values = {**data, "mpp": run.model.config.mpp, "places": places, "thumbnail": _data_uri(overview)}
+    return render_page("urcdm_app", "report.html", values, filters={"duration": _duration})
 
 
 def _shown(crop: ReportCrop, below: ReportCrop | None, mpp: float) -> dict[str, Any]:
@@ -82,10 +70,7 @@ def _shown(crop: ReportCrop, below: ReportCrop | None, mpp: float) -> dict[str, 
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:
-    """An image as part of a page: a JPEG without subsampled colours."""
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(image).save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return jpeg_uri(PIL.Image.fromarray(image))
 
 
 def _share(box: Box, whole: Box) -> dict[str, float]:

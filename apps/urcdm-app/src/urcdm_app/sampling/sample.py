@@ -11,10 +11,10 @@ from rich.progress import TaskID
 import urcdm
 from cdm_core import ConfigError, fetch_model
 from cdm_core.stages.inference import Precision, best_precision, precision_named
-from run_folder import FolderLock
+from run_folder import FolderLock, UsageError
+from run_folder.cli.console import progress_bars, say
+from run_folder.cli.devices import resolve_device
 from urcdm import CompilationError, LocalWorkers, ModelSource, RayPatchExecutor, SlideRun, Urcdm, WorkerSetup
-from urcdm_app.console import progress_bars, resolve_device, say
-from urcdm_app.errors import UsageError
 from urcdm_app.gpus import unused_gpus
 from urcdm_app.options.sampling import OutpaintOptions, SampleOptions
 from urcdm_app.sampling.outputs import Outputs
@@ -123,7 +123,7 @@ def _get_model(
 def _sample(run: SlideRun, executor: urcdm.PatchExecutor, batch: dict[urcdm.StageKey, int]) -> None:
     stages: dict[tuple[str, int], TaskID] = {}
     try:
-        with progress_bars() as bars:
+        with progress_bars(notes=True) as bars:
             for event in run.sample(executor, batch):
                 key = event.level, event.image_px
                 if key not in stages:
@@ -137,7 +137,7 @@ def _sample(run: SlideRun, executor: urcdm.PatchExecutor, batch: dict[urcdm.Stag
 def _write(run: SlideRun, outputs: Outputs, options: Options) -> None:
     replaces, description = options.overwrite or outputs.slide.name in run.record.files, _description(options)
     run.claim(outputs.paths)
-    with progress_bars() as bars:
+    with progress_bars(notes=True) as bars:
         writing = bars.add_task("writing", note="")
         for event in run.write(outputs.slide, description=description, overwrite=replaces):
             bars.update(writing, completed=event.done, total=event.total)

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from run_folder import FolderLock, plain_name
+from run_folder import FolderLock, UsageError, plain_name
+from run_folder.cli.console import progress_bars, say
 from urcdm.training.data import read_tiles
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import progress_bars, say
-from urcdm_app.errors import UsageError
 from urcdm_app.options.tiling import ExportOptions
 from urcdm_app.tiling.workers import make_executor
-from wsi_tiling import ShardSettings, TileTable, export_shards
-from wsi_tiling.shards.export import SHARDS_FILE
+from wsi_tiling import SHARDS_FILE, ShardSettings, TileTable, export_shards
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
@@ -43,7 +41,7 @@ def run_export(options: ExportOptions) -> None:
     executor = make_executor(options.workers, None, options.ray)
 
     left_out = 0
-    with FolderLock(out), progress_bars() as bars:
+    with FolderLock(out), progress_bars(notes=True) as bars:
         for number in chosen:
             begun = out / names[number] / SHARDS_FILE
             if begun.exists() and not (options.resume or options.overwrite):

@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from run_folder import CsvRow, TableError, plain_name, read_table
-from urcdm_app.errors import UsageError
-from wsi_tiling.reading.openers import SLIDE_SUFFIXES
+from run_folder import CsvRow, TableError, UsageError, plain_name, read_table
+from wsi_tiling import SLIDE_SUFFIXES
 
 
 def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:

@@ -4,22 +4,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from run_folder import RunFolder
+from run_folder import RunFolder, UsageError
+from run_folder.cli.console import progress_bars, say
 from urcdm import TrainingPlan
 from urcdm.training.data import TILE_TABLE
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import progress_bars, say
-from urcdm_app.errors import UsageError
 from urcdm_app.options.tiling import TileOptions
 from urcdm_app.tiling.splitting import check_enough, patient_of, read_fractions, read_patients
 from urcdm_app.tiling.tile_report import SET_ASIDE, SUMMARY, counted, one_line, report, save_report
 from urcdm_app.tiling.workers import make_executor
 from wsi_tiling import (
-    Executor,
+    SlideResults,
     SlideSetAside,
+    TaskExecutor,
     TileField,
     TileSettings,
     TileTable,
+    check_names,
     check_no_leak,
     find_slides,
     saved_but_not_given,
@@ -27,7 +28,6 @@ from wsi_tiling import (
     split_by_group,
     tile_slides,
 )
-from wsi_tiling.running.slide_results import SlideResults, check_names
 
 OVERVIEW_PX = 1024
 
@@ -91,14 +91,14 @@ def run_tile(options: TileOptions) -> None:
         say(f"{len(set_aside)} of {len(slides)} slides were set aside ({counted(set_aside)}): see {out / SET_ASIDE}")
 
 
-def _tile(slides: list[Path], settings: TileSettings, out: Path, executor: Executor) -> list[SlideSetAside]:
+def _tile(slides: list[Path], settings: TileSettings, out: Path, executor: TaskExecutor) -> list[SlideSetAside]:
     """Tiles the slides; returns those that were set aside.
 
     Raises:
         UsageError: All were.
     """
     set_aside: list[SlideSetAside] = []
-    with progress_bars() as bars:
+    with progress_bars(notes=True) as bars:
         task = bars.add_task("slides", total=len(slides), note="comparing the slides")
         for event in tile_slides(slides, settings, out, executor=executor):
             if isinstance(event, SlideSetAside):

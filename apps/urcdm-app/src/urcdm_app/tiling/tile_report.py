@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from run_folder import whole_file
+from run_folder.cli.console import console
 from urcdm import TrainingPlan
-from urcdm_app.console import console
 from wsi_tiling import SlideSetAside, TileTable
 
 SUMMARY = "summary.json"

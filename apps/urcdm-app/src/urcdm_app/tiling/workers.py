@@ -1,9 +1,9 @@
 """The executor of slides that the command line names."""
 
-from wsi_tiling import Executor, InProcessExecutor, ProcessesExecutor, RayExecutor
+from wsi_tiling import LocalTaskExecutor, ProcessTaskExecutor, RayTaskExecutor, TaskExecutor
 
 
-def make_executor(workers: int | None, timeout_s: float | None, ray: str | None) -> Executor:
+def make_executor(workers: int | None, timeout_s: float | None, ray: str | None) -> TaskExecutor:
     """Makes what `--workers`, `--timeout` and `--ray` ask for.
 
     Args:
@@ -15,7 +15,7 @@ def make_executor(workers: int | None, timeout_s: float | None, ray: str | None)
         SlideError: A number is out of range.
     """
     if ray is not None:
-        return RayExecutor(ray, at_once=workers, timeout_s=timeout_s)
+        return RayTaskExecutor(ray, at_once=workers, timeout_s=timeout_s)
     if (workers is None or workers == 1) and timeout_s is None:
-        return InProcessExecutor()
-    return ProcessesExecutor(workers or 1, timeout_s)
+        return LocalTaskExecutor()
+    return ProcessTaskExecutor(workers or 1, timeout_s)

@@ -15,10 +15,10 @@ from cdm_core.config_file import dump_config
 from cdm_core.distillation.teacher import student_of, students_of
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
+from run_folder import UsageError
+from run_folder.cli.console import say
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import say
-from urcdm_app.errors import UsageError
 from urcdm_app.options.training import DistillOptions
 from urcdm_app.training.train import with_changes
 from urcdm_app.training.training_job import (

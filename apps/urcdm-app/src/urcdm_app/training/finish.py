@@ -15,10 +15,10 @@ from cdm_core.config_file import dump_config
 from cdm_core.distillation.finishing import FinishingPlan
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import load_trained
+from run_folder import UsageError
+from run_folder.cli.console import say
 from urcdm import NetworkPlan, TrainingPlan
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import say
-from urcdm_app.errors import UsageError
 from urcdm_app.options.training import FinishOptions
 from urcdm_app.training.distill import check_networks, with_networks
 from urcdm_app.training.training_job import (

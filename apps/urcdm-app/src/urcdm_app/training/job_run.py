@@ -11,7 +11,7 @@ from cdm_core import TrainingError
 from cdm_core.devices.processes import Processes, is_lost_peer
 from cdm_core.training.loop import check_training
 from run_folder import FolderLock, RunFolder, first_line
-from urcdm_app.console import progress_bars, say
+from run_folder.cli.console import progress_bars, say
 from urcdm_app.errors import NetworksFailedError
 from urcdm_app.gpus import chosen_places, unused_gpus
 from urcdm_app.training.network_processes import train_in_processes
@@ -75,7 +75,7 @@ def _run(kind: type[TrainingJob[Options]], options: Options, processes: Processe
                 "the lines above name, and go on with --resume"
             )
     else:
-        with progress_bars(shown=processes.is_main) as bars:
+        with progress_bars(notes=True, shown=processes.is_main) as bars:
             for name in job.chosen:
                 task = bars.add_task(name, total=job.steps(name), note="")
                 for event in job.train(name, data[name], resume=options.resume):

@@ -17,8 +17,8 @@ import torch
 from rich.progress import Progress, TaskID
 
 from run_folder import FolderLock, LockedError, first_line
+from run_folder.cli.console import errors, progress_bars
 from urcdm import TrainingPlan
-from urcdm_app.console import errors, progress_bars
 from urcdm_app.errors import user_message
 from urcdm_app.options.training import JobOptions
 from urcdm_app.training.training_job import JobEvent, TrainingJob, closed
@@ -54,7 +54,7 @@ def train_in_processes(job: TrainingJob[Any], places: Sequence[str | None]) -> l
     Returns:
         Names of the networks that failed.
     """
-    with progress_bars() as bars:
+    with progress_bars(notes=True) as bars:
         crew = _Crew(job, places, bars)
         try:
             crew.work()

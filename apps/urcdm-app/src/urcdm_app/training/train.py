@@ -17,10 +17,10 @@ from cdm_core.interop.diffusers import latent_network
 from cdm_core.networks.widen import with_final_residual
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import is_same_training, load_trained
+from run_folder import UsageError
+from run_folder.cli.console import say
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
 from urcdm.training.plan_file import read_plan
-from urcdm_app.console import say
-from urcdm_app.errors import UsageError
 from urcdm_app.options.training import TrainOptions
 from urcdm_app.training.training_job import (
     JobEvent,

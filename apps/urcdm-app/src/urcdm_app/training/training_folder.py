@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from run_folder import RunFolder, whole_file
+from run_folder import RunFolder, UsageError, whole_file
 from urcdm.training.data import TrainingData
-from urcdm_app.errors import UsageError
 
 DATA_FILE = "data.json"
 _MODEL_FILES = ("model/model.toml", "model/*/model.toml", "model/*/*.safetensors")

@@ -15,13 +15,12 @@ from cdm_core import Cascade, StageConfig, TrainingConfig, fetch_model
 from cdm_core.training.examples import Examples
 from cdm_core.training.loop import TrainingEvent
 from cdm_core.training.state import is_same_training
-from run_folder import RunFolder, whole_file
+from run_folder import RunFolder, UsageError, whole_file
+from run_folder.cli.devices import resolve_device
 from urcdm import TrainingPlan, Urcdm
 from urcdm.model import load_cascade
 from urcdm.training.data import TrainingData, open_training_data
 from urcdm.training.examples import InTurn
-from urcdm_app.console import resolve_device
-from urcdm_app.errors import UsageError
 from urcdm_app.options.training import JobOptions
 from urcdm_app.training.training_folder import claim_training
 

@@ -5,7 +5,7 @@ import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
-from urcdm_app.console import say
+from run_folder.cli.console import say
 from urcdm_app.view.server import DEFAULT_PORT, HOST, create_app, listen, make_viewer_server
 from urcdm_app.view.shown import open_to_show
 

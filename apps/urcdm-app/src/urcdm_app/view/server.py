@@ -9,11 +9,10 @@ from typing import Any
 from flask import Flask, Response, abort, render_template
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from urcdm_app.errors import UsageError
+from run_folder import UsageError
 from urcdm_app.view.shown import ShownSlide
 from wsi_tiling import SlideError
-from wsi_tiling.viewer.deep_zoom import encode_png, read_tile
-from wsi_tiling.viewer.site_files import viewer_files
+from wsi_tiling.viewer import encode_png, read_tile, viewer_files
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8765

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from urcdm_app.view.description import read_description, read_objective_power
 from wsi_tiling import Slide, open_slide
-from wsi_tiling.viewer.deep_zoom import DeepZoom
+from wsi_tiling.viewer import DeepZoom
 
 _UM_PX_AT_ONE_FOLD = 10.0
 """Scanners' rule of thumb: with an objective of 20x a pixel is 0.5 micrometres, with 40x a quarter."""

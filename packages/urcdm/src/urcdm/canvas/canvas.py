@@ -21,9 +21,7 @@ from urcdm.config import UrcdmConfig
 from urcdm.errors import CanvasError
 from urcdm.layout.geometry import Box
 from urcdm.layout.order import Position
-from wsi_tiling import Grid
-from wsi_tiling.reading.tile_cache import TileCache
-from wsi_tiling.region import resample
+from wsi_tiling import Grid, TileCache, resample
 
 FORMAT = 4
 BLOCK_PX = 512

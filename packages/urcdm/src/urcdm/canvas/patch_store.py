@@ -12,7 +12,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from run_folder import DISK_FULL, first_line, is_disk_full
 from urcdm.errors import CanvasError
 from urcdm.layout.order import Position
-from wsi_tiling.reading.tile_cache import TileCache
+from wsi_tiling import TileCache
 
 CACHED_BYTES = 32 * 2**20
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)

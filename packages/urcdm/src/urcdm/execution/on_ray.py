@@ -7,11 +7,11 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from run_folder import first_line
 from urcdm.errors import WorkerError
 from urcdm.execution.executors import Finished, SerialPatchExecutor
 from urcdm.execution.tasks import Task
-from wsi_tiling.errors import first_line
-from wsi_tiling.running.on_ray import connect
+from wsi_tiling import connect_to_ray
 
 STARTING_S = 300
 MOST_LOST = 3
@@ -42,7 +42,7 @@ class RayPatchExecutor:
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
-        self._ray, self._connects = connect(address)
+        self._ray, self._connects = connect_to_ray(address)
         resources = self._ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         self.gpus_each, self.workers = int(gpus > 0), workers or max(1, gpus)

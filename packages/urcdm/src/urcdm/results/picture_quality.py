@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_tiling.region import read_region
+from wsi_tiling import read_region
 
 TISSUE_BELOW = 200
 

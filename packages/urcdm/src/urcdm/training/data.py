@@ -9,8 +9,7 @@ from urcdm.config import TrainingPlan
 from urcdm.errors import TilesError
 from urcdm.training.examples import LevelExamples
 from urcdm.training.shard_examples import ShardExamples
-from wsi_tiling import ShardTiles, Slide, TileTable, check_identities, load_into_memory, open_slide
-from wsi_tiling.shards.export import SHARDS_FILE
+from wsi_tiling import SHARDS_FILE, ShardTiles, Slide, TileTable, check_identities, load_into_memory, open_slide
 
 TILE_TABLE = "tiles.parquet"
 """The file with the tile table in a folder of tiles."""

@@ -55,7 +55,7 @@ class Failed:
     errno: int | None = None
 
 
-class Executor(Protocol):
+class TaskExecutor(Protocol):
     """Works off tasks."""
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
@@ -63,7 +63,7 @@ class Executor(Protocol):
         ...
 
 
-class InProcessExecutor:
+class LocalTaskExecutor:
     """Works off tasks one after the other, in this process."""
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
@@ -71,7 +71,7 @@ class InProcessExecutor:
         return (attempt(work, number, task) for number, task in enumerate(tasks))
 
 
-class ProcessesExecutor:
+class ProcessTaskExecutor:
     """Works off tasks in processes of this machine.
 
     Work, tasks and results are pickled. A process that dies or takes too long is replaced. When the iterator is closed,

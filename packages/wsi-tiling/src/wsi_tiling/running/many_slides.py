@@ -13,7 +13,7 @@ from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.openers import open_slide
 from wsi_tiling.reading.slide import Slide, checked_mpp
 from wsi_tiling.reading.slide_identity import slide_identity
-from wsi_tiling.running.executors import Executor, Failed, InProcessExecutor
+from wsi_tiling.running.executors import Failed, LocalTaskExecutor, TaskExecutor
 from wsi_tiling.running.notes import as_json
 from wsi_tiling.running.slide_results import SlideResults, check_names, stamp
 from wsi_tiling.tables.fields import whole_slide_fields
@@ -126,7 +126,7 @@ class SlideSetAside:
 
 
 def tile_slides(
-    paths: Sequence[Path], settings: TileSettings, out: Path, *, executor: Executor | None = None
+    paths: Sequence[Path], settings: TileSettings, out: Path, *, executor: TaskExecutor | None = None
 ) -> Iterator[SlideTiled | SlideSetAside]:
     """Finds the tiles of many slides.
 
@@ -154,7 +154,7 @@ def tile_slides(
         OSError: A file cannot be written.
     """
     check_names(paths)
-    executor = executor or InProcessExecutor()
+    executor = executor or LocalTaskExecutor()
     wanted = as_json(asdict(settings))
     results = SlideResults(Path(out), overviews=settings.overview_px > 0)
     results.check_free(paths)
@@ -224,7 +224,7 @@ class _Twins:
 
 
 def _identified(
-    paths: Sequence[Path], results: SlideResults, executor: Executor, compare: bool
+    paths: Sequence[Path], results: SlideResults, executor: TaskExecutor, compare: bool
 ) -> Iterator[tuple[Path, str | SlideSetAside]]:
     """Yields the identity of each file, '' where it is not known, in their order; or why a file is set aside.
 

@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line
+from wsi_tiling.errors import SlideError
 from wsi_tiling.running.executors import Done, Failed, Result, Task, attempt, checked_timeout
 
 ANSWER_S = 10
 """A cluster that takes longer to answer is taken for none."""
 
 
-class RayExecutor:
+class RayTaskExecutor:
     """Works off tasks on a Ray cluster.
 
     Every machine needs this package, and the slides under the same paths. Results come back here, so what is written is
@@ -43,7 +44,7 @@ class RayExecutor:
         Raises:
             SlideError: Ray is not installed, or there is no cluster at the address.
         """
-        ray, connects = connect(self.address)
+        ray, connects = connect_to_ray(self.address)
         try:
             yield from self._run(ray, work, tasks)
         finally:
@@ -83,7 +84,7 @@ def _outcome(ray: Any, task: Any, number: int) -> Any:
         return Failed(number, "died", f"Ray lost it: {first_line(error)}")
 
 
-def connect(address: str | None) -> tuple[Any, bool]:
+def connect_to_ray(address: str | None) -> tuple[Any, bool]:
     """Connects to a Ray cluster, unless the program has already; returns the module, and whether this connected.
 
     Raises:

@@ -19,7 +19,7 @@ import pandas as pd
 from run_folder import FolderLock, differences
 from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.slide_identity import check_identities
-from wsi_tiling.running.executors import Executor, Failed, InProcessExecutor
+from wsi_tiling.running.executors import Failed, LocalTaskExecutor, TaskExecutor
 from wsi_tiling.running.notes import as_json, frame_note, load_json, save_json
 from wsi_tiling.shards.writer import ABOUT, Masks, ShardPlan, ShardSettings, WriteShard, index_path
 from wsi_tiling.tables.table import TileTable
@@ -56,7 +56,7 @@ def export_shards(
     settings: ShardSettings,
     *,
     masks: Masks | None = None,
-    executor: Executor | None = None,
+    executor: TaskExecutor | None = None,
     overwrite: bool = False,
 ) -> Iterator[ShardWritten]:
     """Writes tiles as shards, each split to its own.
@@ -95,11 +95,11 @@ def export_shards(
     }
     with FolderLock(out):
         _prepare(out, plans, wanted, overwrite)
-        yield from _export(out, plans, WriteShard(out, settings, masks), wanted, executor or InProcessExecutor())
+        yield from _export(out, plans, WriteShard(out, settings, masks), wanted, executor or LocalTaskExecutor())
 
 
 def _export(
-    out: Path, plans: list[ShardPlan], write: WriteShard, wanted: Mapping[str, Any], executor: Executor
+    out: Path, plans: list[ShardPlan], write: WriteShard, wanted: Mapping[str, Any], executor: TaskExecutor
 ) -> Iterator[ShardWritten]:
     """Writes the shards that are not whole yet; see `export_shards`."""
     if not (out / SHARDS_FILE).exists():

@@ -16,8 +16,9 @@ from typing import Self, TypeAlias
 
 import numpy as np
 
+from run_folder import first_line
 from wsi_tiling.checks import check_colour, check_number, check_size, is_whole
-from wsi_tiling.errors import SlideError, first_line
+from wsi_tiling.errors import SlideError
 from wsi_tiling.glass import DEFAULT_BACKGROUND
 from wsi_tiling.reading.slide import checked_mpp
 from wsi_tiling.region import Colour, Image, check_image
@@ -61,7 +62,7 @@ class PyramidWriter:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | os.PathLike[str],
         size_px: tuple[int, int],
         *,
         mpp: float | None,
@@ -89,7 +90,7 @@ class PyramidWriter:
             raise SlideError(f"{path}: wanted a JPEG quality of 1 to 100, or None, got {quality}")
         if "\0" in description:
             raise SlideError(f"{path}: wanted a description without zero characters, got {description!r}")
-        if self.path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise SlideError(f"{path} exists: choose another name or pass overwrite=True")
         if not self.path.parent.is_dir():
             raise SlideError(f"{path}: there is no folder {self.path.parent}")
@@ -237,7 +238,7 @@ class PyramidWriter:
         try:
             big = self._file_bytes() > _LARGEST_CLASSIC_BYTES
             write_tiff(partial, self._form, self._encoded_level, self._thumbnail, big=big)
-            if self.path.exists() and not self._overwrite:
+            if os.path.lexists(self.path) and not self._overwrite:
                 raise SlideError(f"{self.path} exists: it was made by another in the meantime")
             os.replace(partial, self.path)  # noqa: PTH105 - named for what it does
         finally:

@@ -5,7 +5,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 from study_app.reporting.figures_text import FILTERS
 from study_app.studies import NoStudyError
 from study_app.web.admin.recent import EXTENSION, Recent

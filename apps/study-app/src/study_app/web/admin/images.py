@@ -10,8 +10,8 @@ from flask_login import current_user
 from sqlalchemy import select
 from werkzeug.datastructures import FileStorage
 
+from run_folder import UsageError
 from study_app.database import Image, Study
-from study_app.errors import UsageError
 from study_app.images.server_folders import server_folder, server_folders
 from study_app.images.uploads import unpack_pictures
 from study_app.reporting.facts import reader_labels, study_facts

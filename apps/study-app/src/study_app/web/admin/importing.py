@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, current_app, stream_template
 
+from run_folder import UsageError
 from study_app.database import Study
-from study_app.errors import UsageError, user_message
+from study_app.errors import user_message
 
 if TYPE_CHECKING:
     from study_app.images.importing import Imported

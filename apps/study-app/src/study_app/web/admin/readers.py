@@ -5,9 +5,9 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from run_folder import UsageError
 from study_app.accounts import add_user, is_user, new_password, set_active, set_password, user_named
 from study_app.database import SignIn, Study, StudyReader, User
-from study_app.errors import UsageError
 from study_app.studies import add_reader, remove_reader, study_named
 from study_app.web.admin.blueprint import blueprint
 from study_app.web.admin.sent import text

@@ -2,7 +2,7 @@
 
 from flask import request
 
-from study_app.errors import UsageError
+from run_folder import UsageError
 
 
 def text(field: str) -> str:

@@ -3,8 +3,8 @@
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
 
+from run_folder import UsageError
 from study_app.database import StudyKind
-from study_app.errors import UsageError
 from study_app.images.server_folders import server_folders
 from study_app.studies import NewStudy, create_study
 from study_app.web.admin.blueprint import blueprint

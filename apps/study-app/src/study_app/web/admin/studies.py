@@ -4,8 +4,8 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from run_folder import UsageError
 from study_app.database import Study, StudyKind, User
-from study_app.errors import UsageError
 from study_app.reporting.facts import StudyFacts, reader_labels, study_facts
 from study_app.studies import NewStudy, change_study, close_study, create_study, open_study, study_named
 from study_app.web.admin.blueprint import blueprint

@@ -8,7 +8,8 @@ import openslide
 import PIL.Image
 from numpy.typing import NDArray
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line
+from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.file_slide import FileSlide
 from wsi_tiling.reading.formats.slide_format import OpenOptions, SlideFile, SlideFormat
 from wsi_tiling.reading.mpp import StatedMpp, believable_mpp

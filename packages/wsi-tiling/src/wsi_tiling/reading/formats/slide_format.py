@@ -6,7 +6,8 @@ from pathlib import Path
 
 import openslide
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line
+from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.slide import Slide
 from wsi_tiling.reading.tiff.file import check_structure, is_tiff
 from wsi_tiling.region import Colour

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_tiling.errors import SlideError, first_line
+from run_folder import first_line
+from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.file_slide import FileSlide
 from wsi_tiling.reading.slide import checked_mpp
 from wsi_tiling.reading.tiff.decode import decode_segment, to_colour

@@ -1,0 +1,1 @@
+"""Parts of command-line applications: console, errors in one line, devices, pages. Needs `run-folder[cli]`."""
