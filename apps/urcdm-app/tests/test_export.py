@@ -55,7 +55,7 @@ def test_every_level_is_exported_as_its_networks_take_it(
         (("--level", "higher"), ("--level higher", "low, medium, high")),
         (("--tiles", "none"), ("none", "no such file")),
         (("--masks", "none"), ("--masks none", "no such folder")),
-        (("--masks", "."), ("'disc' has no label picture",)),
+        (("--masks", "."), ("'disc' has no label image",)),
         (("--masks", "twice"), ("two label pictures for 'disc'",)),
     ],
 )

@@ -287,7 +287,7 @@ def test_what_is_passed_over_is_printed_and_slides_inside_the_results_are_taken(
     assert tiled.code == 0, tiled.err
     for line in (
         "passed over 1 file that is not a slide",
-        "passed over 1 picture made of",
+        "passed over 1 image made of",
         "passed over 1 link to nothing",
     ):
         assert line in tiled.out

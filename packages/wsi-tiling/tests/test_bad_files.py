@@ -128,7 +128,7 @@ def test_a_picture_that_claims_too_much_is_refused_unread(tmp_path: Path, side: 
     (tmp_path / "bomb.png").write_bytes(png_of_zeros(side, side))
     (tmp_path / "bomb.jpg").write_bytes(jpeg_that_claims(side, side))
     for name in ("bomb.png", "bomb.jpg"):
-        with pytest.raises(SlideError, match=rf"{name}: wanted a picture of at most 134 million px"):
+        with pytest.raises(SlideError, match=rf"{name}: wanted an image of at most 134 million px"):
             open_slide(tmp_path / name)
 
 

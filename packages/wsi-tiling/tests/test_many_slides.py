@@ -29,7 +29,7 @@ from wsi_tiling import (
     tile_slides,
     whole_slide_fields,
 )
-from wsi_tiling.derived_pictures import is_derived_png
+from wsi_tiling.derived_images import is_derived_png
 from wsi_tiling.running.executors import Done, Failed
 
 pytestmark = pytest.mark.once

@@ -351,7 +351,7 @@ def test_tiles_off_the_grid_are_refused(tmp_path: Path, xy: tuple[int, int], sha
     with PyramidWriter(tmp_path / "slide.tif", (700, 500), mpp=0.5) as writer:
         with pytest.raises(SlideError, match="do not fit the grid"):
             writer.write(xy, np.zeros((*shape, 3), np.uint8))
-        with pytest.raises(SlideError, match="wanted a picture"):
+        with pytest.raises(SlideError, match="wanted an image"):
             writer.write((0, 0), np.zeros((256, 256), np.uint8))
 
 

@@ -117,5 +117,5 @@ def test_a_senseless_box_is_refused(
 
 def test_a_picture_of_the_wrong_kind_is_refused(picture: Image) -> None:
     for wrong in (picture[..., 0], picture.astype(float), picture[:0]):
-        with pytest.raises(ValueError, match="wanted a picture"):
+        with pytest.raises(ValueError, match="wanted an image"):
             read_region(wrong, (0, 0, 5, 5), 5, FILL)

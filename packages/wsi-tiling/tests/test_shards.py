@@ -307,7 +307,7 @@ def test_what_does_not_fit_is_refused(
 
     refused("empty table", TileTable(table.frame[:0]))
     refused("split 'a/b'", TileTable(table.frame.assign(split="a/b")))
-    refused("slide 'one' has no label picture", masks={})
+    refused("slide 'one' has no label image", masks={})
     refused("none.png", masks=labels | {"one": tmp_path / "none.png"})
     assert not out.exists()
     refused("uint8 or uint16", masks=lambda name, xy_l0, field_l0, size_px: np.zeros((3, 3), np.uint8))
@@ -393,7 +393,7 @@ def test_shards_that_cannot_be_read_are_told(table: TileTable, tmp_path: Path) -
     with pytest.raises(SlideError, match="no tiles in split 'validation'"):
         ShardTiles(out, "validation")
     list(export_shards(table, tmp_path / "others", replace(SETTINGS, contexts=())))
-    with pytest.raises(SlideError, match="same kinds of pictures"):
+    with pytest.raises(SlideError, match="same kinds of images"):
         ShardTiles([out / "test-000000.tar", tmp_path / "others" / "test-000000.tar"])
     shard = out / "test-000000.tar"
     tiles, data = ShardTiles([shard]), bytearray(shard.read_bytes())

@@ -137,7 +137,7 @@ def test_a_senseless_field_is_refused(picture: Image, field: float) -> None:
 
 
 def test_a_picture_of_the_wrong_kind_is_refused(picture: Image) -> None:
-    with pytest.raises(SlideError, match="wanted a picture"):
+    with pytest.raises(SlideError, match="wanted an image"):
         ArraySlide(picture[..., 0])
 
 

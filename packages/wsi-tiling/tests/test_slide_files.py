@@ -7,7 +7,7 @@ from PIL import Image
 
 from wsi_tiling import Image as Pixels
 from wsi_tiling import SlideError, SlideSearch, derived_png, find_slides, slide_files
-from wsi_tiling.derived_pictures import is_derived_png
+from wsi_tiling.derived_images import is_derived_png
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

@@ -212,7 +212,7 @@ def test_a_large_striped_picture_is_read_by_strips_in_little_memory(tmp_path: Pa
 
 
 def test_one_uncompressed_strip_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsi_tiling.reading.formats.plain_tiff.MAX_PICTURE_PX", 1000)
+    monkeypatch.setattr("wsi_tiling.reading.formats.plain_tiff.MAX_IMAGE_PX", 1000)
     y, x = np.mgrid[:3000, :2000]
     picture = np.stack([x % 251, y % 241, (x + y) % 239], axis=-1).astype(np.uint8)
     tifffile.imwrite(tmp_path / "strip.tif", picture, photometric="rgb", rowsperstrip=3000)

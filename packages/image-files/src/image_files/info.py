@@ -1,4 +1,4 @@
-"""What the header of an image file says."""
+"""The header of an image file: size, channels, depth."""
 
 from dataclasses import dataclass
 from enum import StrEnum

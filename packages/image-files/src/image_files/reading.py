@@ -21,7 +21,7 @@ def describe(path: str | PathLike[str], *, allow_16_bits: bool = False, most_px:
     """Reads the header of an image: its upright size and how it differs from plain 8-bit RGB. No pixel is decoded.
 
     Args:
-        path: The image; its kind is told by its content, not its name.
+        path: The image; its kind is read from its content, not from its name.
         allow_16_bits: As of `read_rgb`.
         most_px: As of `read_rgb`.
 
@@ -48,7 +48,7 @@ def read_rgb(
     with further pictures behind, the first is read.
 
     Args:
-        path: The image; its kind is told by its content, not its name.
+        path: The image; its kind is read from its content, not from its name.
         background: The colour that transparent pixels are laid on.
         allow_16_bits: Brings 16 bits a channel to 8, with 65,535 as white, instead of refusing them.
         most_px: Most pixels; larger images are refused before a pixel is decoded.
@@ -78,7 +78,7 @@ def read_numbers(path: str | PathLike[str], *, most_px: int = MAX_PX, memory_map
     they are whole.
 
     Args:
-        path: The image; its kind is told by its content, not its name.
+        path: The image; its kind is read from its content, not from its name.
         most_px: Most pixels; larger images are refused before a pixel is decoded.
         memory_map: Maps a TIFF file into memory instead of reading it, where the numbers lie in it as they are.
 

@@ -151,7 +151,7 @@ def _bits(page: "TiffPage") -> int:
 
 
 def _alpha(page: "TiffPage") -> int | None:
-    """What the one channel beside grey or RGB means; None if there is none."""
+    """The meaning of the one channel beside grey or RGB; None if there is none."""
     colours = 3 if page.photometric in (_RGB, _YCBCR) else 1
     if page.samplesperpixel != colours + 1:
         return None
@@ -201,7 +201,7 @@ def _has_further(tiff: "TiffFile") -> bool:
 
 
 def _stated_images(description: str) -> int:
-    """How many pictures ImageJ says that there are: large stacks have one directory for all."""
+    """The number of images that ImageJ states: large stacks have one directory for all."""
     stated = (
         re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE) if description.startswith("ImageJ=") else None
     )

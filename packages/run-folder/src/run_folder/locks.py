@@ -151,7 +151,7 @@ def _holder() -> dict[str, Any]:
 
 
 def _read_holder(stream: IO[str]) -> dict[str, Any] | None:
-    """Who took the lock, as its file says; None if it names nobody."""
+    """The process that holds the lock, from the lock's file; None if the file names none."""
     try:
         stream.seek(0)
         holder = json.load(stream)

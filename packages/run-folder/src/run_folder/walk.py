@@ -80,7 +80,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _key(folder: Path) -> tuple[int, int] | None:
-    """What a folder is known by, whatever link leads to it; None if it cannot be looked at."""
+    """The device and inode of a folder, the same for every link to it; None if it cannot be read."""
     try:
         status = folder.stat()
     except OSError:

@@ -1,7 +1,7 @@
 """Whole-slide images in, training tiles out; tiles in, whole-slide images out.
 
-Pictures are (H, W, 3) uint8 RGB. Points are (x, y), sizes (width, height). Names that end in `_l0` are in pixels of
-level 0, the largest of a slide; those that end in `_px` are in pixels of the picture at hand.
+Images are (H, W, 3) uint8 RGB. Points are (x, y), sizes (width, height). Names that end in `_l0` are in pixels of
+level 0, the largest of a slide; those that end in `_px` are in pixels of the image at hand.
 
 What needs pandas, tables above all, is imported when it is first asked for.
 """
@@ -9,7 +9,7 @@ What needs pandas, tables above all, is imported when it is first asked for.
 from typing import TYPE_CHECKING
 
 from run_folder import lazy_exports
-from wsi_tiling.derived_pictures import derived_png
+from wsi_tiling.derived_images import derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.grid import Grid
 from wsi_tiling.reading.concentric import read_concentric

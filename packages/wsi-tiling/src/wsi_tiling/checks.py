@@ -56,7 +56,7 @@ def is_whole(value: Any, *, least: int, most: float = math.inf) -> bool:
 
 
 def check_size(size_px: Any) -> None:
-    """Checks the width and height of a picture, pixels.
+    """Checks the width and height of an image, pixels.
 
     Raises:
         SlideError: One is not a whole number of at least 1.

@@ -2,4 +2,4 @@
 
 
 class SlideError(ValueError):
-    """A slide, a picture or a tile table cannot be used. The message, one line, says why and what to do."""
+    """A slide, an image or a tile table cannot be used. The message, one line, says why and what to do."""

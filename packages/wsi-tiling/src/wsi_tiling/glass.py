@@ -54,7 +54,7 @@ def measured_glass(pixels: NDArray[np.uint8]) -> Colour | None:
 
 
 def glass_of(image: Image) -> Colour:
-    """The colour of bare glass in a picture, (H, W, 3); the default where it shows none."""
+    """The colour of bare glass in an image, (H, W, 3); the default where it shows none."""
     step = max(1, round((image.shape[0] * image.shape[1] / _SAMPLE_PX) ** 0.5))
     return measured_glass(image[::step, ::step].reshape(-1, 3)) or DEFAULT_BACKGROUND
 

@@ -1,7 +1,7 @@
-"""Exact, antialiased resampling of any box of a picture, inside it or out.
+"""Exact, antialiased resampling of any box of an image, inside it or out.
 
-A picture lies in an endless plane of one fill colour. An output pixel is the picture's colour, weighted with the share
-of the pixel that the picture covers, plus the fill colour for the rest: the fill never bleeds into pixels that lie
+An image lies in an endless plane of one fill colour. An output pixel is the image's colour, weighted with the share
+of the pixel that the image covers, plus the fill colour for the rest: the fill never bleeds into pixels that lie
 wholly inside. Every output pixel depends on its own place and on the scale alone, so boxes that adjoin give, side by
 side, the same pixels as one box over both.
 
@@ -41,21 +41,21 @@ _BLOCKS_LEFT = 4
 def read_region(
     image: Image, box: tuple[float, float, float, float], size_px: int | tuple[int, int], fill: Colour
 ) -> Image:
-    """Resamples a box of a picture; what lies outside the picture takes the fill colour.
+    """Resamples a box of an image; what lies outside the image takes the fill colour.
 
     A box of whole pixels read at its own size comes back as it is.
 
     Args:
-        image: The picture, (H, W, 3) uint8.
-        box: x0, y0, x1, y1 in pixels of the picture, fractions allowed; may lie anywhere.
+        image: The image, (H, W, 3) uint8.
+        box: x0, y0, x1, y1 in pixels of the image, fractions allowed; may lie anywhere.
         size_px: Side, or width and height, of the result.
-        fill: Colour outside the picture.
+        fill: Colour outside the image.
 
     Returns:
         (height, width, 3) uint8.
 
     Raises:
-        ValueError: The picture is not (H, W, 3) uint8, the box is empty or not finite, or a size is not positive.
+        ValueError: The image is not (H, W, 3) uint8, the box is empty or not finite, or a size is not positive.
     """
     check_image(image)
     check_size(as_pair(size_px))
@@ -70,9 +70,9 @@ def read_region(
 
 
 def check_image(image: Image) -> None:
-    """Raises ValueError unless the picture is (H, W, 3) uint8 and not empty."""
+    """Raises ValueError unless the image is (H, W, 3) uint8 and not empty."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f"wanted a picture (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
+        raise ValueError(f"wanted an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
 
 
 def as_pair(value: Number | tuple[Number, Number]) -> tuple[Number, Number]:
@@ -101,7 +101,7 @@ def resample(
     Args:
         read_window: Reads whole pixels of the source.
         source_px: Width and height of the source.
-        extent: True width and height of the picture, in source pixels: for a reduced level they may not be whole.
+        extent: True width and height of the image, in source pixels: for a reduced level they may not be whole.
         box: x0, y0, x1, y1 in source pixels.
         size_px: Width and height of the result.
         fill: Colour outside the extent.
@@ -152,7 +152,7 @@ def resample(
 
 
 def _over_fill(image: Image, down: NDArray[np.float64], across: NDArray[np.float64], fill: Colour) -> Image:
-    """Mixes the fill colour, in place, into the rows and columns that a picture covers in part: those at its edges."""
+    """Mixes the fill colour, in place, into the rows and columns that an image covers in part: those at its edges."""
     rows, cols = np.flatnonzero(down < 1), np.flatnonzero(across < 1)
     if not len(rows) and not len(cols):
         return image
@@ -172,7 +172,7 @@ def _whole(begin: float, end: float, count: int, source: int, extent: float) -> 
 
 @dataclass(frozen=True)
 class _Axis:
-    """What one axis of a box needs: output pixels first:last touch the picture, source pixels start:stop feed them."""
+    """One axis of a box: output pixels first:last touch the image, source pixels start:stop contribute to them."""
 
     first: int
     last: int
@@ -184,11 +184,11 @@ class _Axis:
     high: float
     """Where output pixel `last - 1` ends, in blocks from `start`."""
     cover: NDArray[np.float64]
-    """Share of each touching output pixel that the picture covers."""
+    """Share of each touching output pixel that the image covers."""
 
     @classmethod
     def plan(cls, begin: float, end: float, count: int, source: int, extent: float) -> "_Axis | None":
-        """Plans one axis; None if the box misses the picture."""
+        """Plans one axis; None if the box misses the image."""
         scale = (end - begin) / count
         first = min(max(math.floor(-begin / scale), 0), count)
         last = min(max(math.ceil((extent - begin) / scale), 0), count)

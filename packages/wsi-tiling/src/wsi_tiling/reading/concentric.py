@@ -13,13 +13,13 @@ def read_concentric(
     fields_l0: Sequence[float | tuple[float, float]],
     size_px: int | tuple[int, int],
 ) -> list[Image]:
-    """Reads fields of several sizes round one centre, each into a picture of the same size.
+    """Reads fields of several sizes round one centre, each into an image of the same size.
 
     Args:
         slide: Slide to read.
         centre_l0: Common centre (x, y), level-0 pixels.
         fields_l0: Side, or width and height, of each field, level-0 pixels.
-        size_px: Side, or width and height, of each picture.
+        size_px: Side, or width and height, of each image.
 
     Returns:
         One (height, width, 3) uint8 for each field, in their order; background where a field leaves the slide.

@@ -1,4 +1,4 @@
-"""What slides in files have in common: each process opens the file for itself, and threads share what it opened."""
+"""Slides in files: each process opens the file on its own, and its threads share it."""
 
 import os
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""Label pictures: whole numbers a pixel, such as masks of tissue classes or numbered nuclei. Never interpolated."""
+"""Label images: whole numbers a pixel, such as masks of tissue classes or numbered nuclei. Never interpolated."""
 
 import os
 from typing import TypeAlias
@@ -13,11 +13,11 @@ from wsi_tiling.region import as_pair
 Labels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """(H, W) of uint8 or uint16."""
 MAX_LABELS_PX = 2**31
-"""Label pictures are read into memory: larger ones are refused."""
+"""Label images are read into memory: larger ones are refused."""
 
 
 def open_labels(path: str | os.PathLike[str]) -> Labels:
-    """Reads a label picture upright: PNG or TIFF, one channel of up to 16 bits, or a palette, whose indices are labels.
+    """Reads a label image upright: PNG or TIFF, one channel of up to 16 bits, or a palette, whose indices are labels.
 
     Numbers come as they are stored, in whatever byte order, and whatever is black or white. Where they lie in a TIFF
     file uncompressed, the file is mapped into memory.
@@ -40,7 +40,7 @@ def open_labels(path: str | os.PathLike[str]) -> Labels:
 def read_labels(
     labels: Labels, xy_l0: tuple[float, float], field_l0: float | tuple[float, float], size_px: int | tuple[int, int]
 ) -> Labels:
-    """Reads a field of a label picture at any size: each pixel takes the label at its centre.
+    """Reads a field of a label image at any size: each pixel takes the label at its centre.
 
     Args:
         labels: (H, W), of the same size as level 0 of the slide.
@@ -49,7 +49,7 @@ def read_labels(
         size_px: Side, or width and height, of the result.
 
     Returns:
-        (height, width) of the labels' kind, 0 outside the picture.
+        (height, width) of the labels' kind, 0 outside the image.
     """
     (width, height), (columns, rows) = as_pair(field_l0), as_pair(size_px)
     xs = np.floor(xy_l0[0] + (np.arange(columns) + 0.5) * width / columns).astype(np.int64)

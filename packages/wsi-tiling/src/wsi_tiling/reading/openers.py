@@ -44,8 +44,8 @@ def open_slide(
         cache_mib: Memory, MiB, that each process may give to this slide's decoded tiles.
 
     Raises:
-        SlideError: The file is missing, damaged, too large a picture, of no known kind or of more than 8 bits a
-            channel; it holds planes or stains instead of one picture; or an argument is out of range.
+        SlideError: The file is missing, damaged, too large an image, of no known kind or of more than 8 bits a
+            channel; it holds planes or stains instead of one image; or an argument is out of range.
     """
     options = OpenOptions(checked_mpp(mpp), background, cache_mib)
     file = SlideFile.inspect(Path(path))

@@ -1,4 +1,4 @@
-"""What every slide can do, and slides held in memory."""
+"""The base class of slides, and slides held in memory."""
 
 import math
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ Bounds: TypeAlias = tuple[int, int, int, int]
 
 
 class Slide(ABC):
-    """A picture with a pyramid of reduced levels, read by position and field of view.
+    """An image with a pyramid of reduced levels, read by position and field of view.
 
     Positions (x, y) and sizes (width, height) whose names end in `_l0` are in pixels of level 0, the largest; fractions
     are exact. Slides are context managers and can be pickled; copies in other processes read on their own.
@@ -100,16 +100,16 @@ class Slide(ABC):
         field_l0: float | tuple[float, float],
         size_px: int | tuple[int, int],
     ) -> Image:
-        """Reads a field of view into a picture of any size, antialiased.
+        """Reads a field of view into an image of any size, antialiased.
 
         Whole pixels of a level at their own size come back as they are. Anything else is taken from the coarsest level
-        that is at least twice as fine as the picture (or from level 0): interpolating a level at its own scale would
-        blur the picture, the more the further it lies between the level's pixels.
+        that is at least twice as fine as the image (or from level 0): interpolating a level at its own scale would
+        blur the image, the more the further it lies between the level's pixels.
 
         Args:
             xy_l0: Upper left corner of the field (x, y), level-0 pixels; may lie anywhere.
             field_l0: Side, or width and height, of the field, level-0 pixels.
-            size_px: Side, or width and height, of the picture.
+            size_px: Side, or width and height, of the image.
 
         Returns:
             (height, width, 3) uint8, background where the slide has no pixels.
@@ -221,7 +221,7 @@ class Slide(ABC):
         level = len(self.levels) - 1
         left, top, width, height = self._bounds_of(level)
         side_x, side_y = min(width, 128), min(height, 128)
-        # eight across and down, or as many as cover a small picture
+        # eight across and down, or as many as cover a small image
         xs = [left + int(x) for x in np.linspace(0, width - side_x, min(8, -(-width // side_x)))]
         ys = [top + int(y) for y in np.linspace(0, height - side_y, min(8, -(-height // side_y)))]
         windows = (self._pixels(level, x, y, side_x, side_y) for y in ys for x in xs)
@@ -229,16 +229,16 @@ class Slide(ABC):
 
 
 class ArraySlide(Slide):
-    """A picture in memory. Its reduced levels, each half the one before, are made when first read.
+    """An image in memory. Its reduced levels, each half the one before, are made when first read.
 
     Args:
         image: Level 0, (H, W, 3) uint8; kept, not copied.
         mpp: Micrometres a pixel, if known.
-        background: Colour outside the picture; estimated from it if not given.
+        background: Colour outside the image; estimated from it if not given.
         path: Where it came from, for messages and tables.
 
     Raises:
-        SlideError: The picture is not (H, W, 3) uint8, mpp is not positive, or the background is no colour.
+        SlideError: The image is not (H, W, 3) uint8, mpp is not positive, or the background is no colour.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from run_folder import Walk
-from wsi_tiling.derived_pictures import is_derived_png
+from wsi_tiling.derived_images import is_derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.openers import SLIDE_SUFFIXES
 from wsi_tiling.reading.slide_identity import slide_identity
@@ -31,8 +31,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "output": ("folder for the results", "folders for the results"),
     "folder": ("folder that matches the pattern", "folders that match the pattern"),
     "dicom": ("DICOM file that is part of another's slide or no slide", "DICOM files that are parts of others' slides"),
-    "vms": ("picture that is part of a Hamamatsu slide", "pictures that are parts of Hamamatsu slides"),
-    "derived": ("picture made of a slide (overview, preview)", "pictures made of slides (overviews, previews)"),
+    "vms": ("image that is part of a Hamamatsu slide", "images that are parts of Hamamatsu slides"),
+    "derived": ("image made of a slide (overview, preview)", "images made of slides (overviews, previews)"),
 }
 
 
@@ -77,7 +77,7 @@ def find_slides(places: Iterable[StrPath], without: Sequence[StrPath] = ()) -> S
     """Lists the slides in files, folders and patterns, and counts what it passes over.
 
     Folders and patterns follow links to folders, each folder once. Hidden files and folders, parts of Hamamatsu slides
-    (the pictures that a .vms file names), and overviews and previews that this project made are not taken.
+    (the images that a .vms file names), and overviews and previews that this project made are not taken.
 
     Args:
         places: Files, whatever their suffix, existing or not; folders, of which all slides by `SLIDE_SUFFIXES` are
@@ -171,7 +171,7 @@ def _fits(names: Sequence[str], pattern: Sequence[str], *, begins: bool = False)
 
 
 def _without_parts(wanted: list[Path], files: Iterable[Path], counts: _Counts) -> list[Path]:
-    """Leaves out pictures that are parts of Hamamatsu slides or made of slides."""
+    """Leaves out images that are parts of Hamamatsu slides or made of slides."""
     parts = {part for path in files if path.suffix.lower() in _INDEX_SUFFIXES for part in _named_files(path)}
     kept = []
     for path in wanted:

@@ -1,6 +1,6 @@
-"""Where many tasks are worked off: in this process, or in processes beside it.
+"""Executors that run many tasks: in this process, or in other processes of this machine.
 
-A task that fails is told of and does not stop the others, not even if it takes its process with it.
+A task that fails becomes a result and does not stop the others, not even if its process dies.
 """
 
 import multiprocessing
@@ -25,11 +25,11 @@ FailureKind: TypeAlias = Literal["refused", "fault", "died", "too slow"]
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """A task that is done.
+    """The result of a task.
 
     Args:
-        number: Its place in the list of tasks.
-        value: What came of it.
+        number: The position of the task in the list.
+        value: What the task returned.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Failed:
     """A task that failed.
 
     Args:
-        number: Its place in the list of tasks.
+        number: The position of the task in the list.
         kind: 'refused', by a SlideError or by the system; a 'fault' of the program; its process 'died'; 'too slow'.
         reason: Why, in one line.
         trace: Where in the program, for a fault.
@@ -56,23 +56,23 @@ class Failed:
 
 
 class TaskExecutor(Protocol):
-    """Works off tasks."""
+    """Runs tasks."""
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
-        """Yields what came of each task, in the order in which they end."""
+        """Yields the result of each task, in the order in which they end."""
         ...
 
 
 class LocalTaskExecutor:
-    """Works off tasks one after the other, in this process."""
+    """Runs tasks one after the other, in this process."""
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
-        """Yields what came of each task, in their order."""
+        """Yields the result of each task, in their order."""
         return (attempt(work, number, task) for number, task in enumerate(tasks))
 
 
 class ProcessTaskExecutor:
-    """Works off tasks in processes of this machine.
+    """Runs tasks in processes of this machine.
 
     Work, tasks and results are pickled. A process that dies or takes too long is replaced. When the iterator is closed,
     be it by an error or by Ctrl-C, its processes are ended. A script that uses this has to guard what it does by
@@ -91,25 +91,25 @@ class ProcessTaskExecutor:
         self.workers, self.timeout_s = workers, checked_timeout(timeout_s)
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
-        """Yields what came of each task, in the order in which they end.
+        """Yields the result of each task, in the order in which they end.
 
         Raises:
             SlideError: The processes cannot be started.
         """
-        crew = _Crew(work, self.timeout_s)
+        pool = _ProcessPool(work, self.timeout_s)
         # One thread waits for each process.
         with ThreadPoolExecutor(self.workers) as threads:
             try:
-                futures = [threads.submit(crew.do, number, task) for number, task in enumerate(tasks)]
+                futures = [threads.submit(pool.do, number, task) for number, task in enumerate(tasks)]
                 for future in as_completed(futures):
                     yield future.result()
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
-                crew.stop()
+                pool.stop()
 
 
-class _Crew:
-    """Processes that all do one kind of work. Each is used by one thread at a time."""
+class _ProcessPool:
+    """Processes that all run one function. Each is used by one thread at a time."""
 
     def __init__(self, work: Callable[[Any], Any], timeout_s: float | None) -> None:
         self._work, self._timeout_s = work, timeout_s
@@ -119,7 +119,7 @@ class _Crew:
         self._starting = threading.Lock()
 
     def do(self, number: int, task: Any) -> Any:
-        """Has a process try a task."""
+        """Runs a task in a process."""
         try:
             worker = self._idle.pop()
         except IndexError:
@@ -130,7 +130,7 @@ class _Crew:
         return outcome
 
     def stop(self) -> None:
-        """Ends all processes, at work or not."""
+        """Ends all processes, busy or idle."""
         with self._starting:
             self._stopped = True
         for worker in self._all:
@@ -147,7 +147,7 @@ class _Crew:
 
 
 class _Worker:
-    """A process that tries one task after the other."""
+    """A process that runs one task after the other."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -183,7 +183,7 @@ class _Worker:
 
 
 def attempt(work: Callable[[Task], Result], number: int, task: Task) -> Done[Result] | Failed:
-    """Tries a task; whatever is raised becomes a failure, but for what ends the process."""
+    """Runs a task; every exception becomes a failure, except those that end the process."""
     try:
         return Done(number, work(task))
     except SlideError as error:
@@ -206,7 +206,7 @@ def checked_timeout(timeout_s: float | None) -> float | None:
 
 
 def _serve(pipe: "Connection[Any, Any]", work: Callable[[Any], Any]) -> None:
-    """What a worker process does until the pipe is closed."""
+    """Runs the tasks from a pipe until it is closed: the main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     try:
         pipe.send("ready")

@@ -1,4 +1,4 @@
-"""Tiles of thousands of slides: what is done is saved at once, and a bad slide does not stop the others."""
+"""Tiles of thousands of slides: the tiles of each are saved at once, and a bad slide does not stop the others."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from run_folder import FolderLock, differences
 from wsi_tiling.checks import check_number
-from wsi_tiling.derived_pictures import derived_png
+from wsi_tiling.derived_images import derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.reading.openers import open_slide
 from wsi_tiling.reading.slide import Slide, checked_mpp
@@ -62,14 +62,14 @@ class TileField:
 
 @dataclass(frozen=True)
 class TileSettings:
-    """How slides are tiled.
+    """The settings by which slides are tiled.
 
     Args:
         fields: The tiles to lay over each slide, at one magnification or several.
         rule: What counts as tissue.
         unstated_mpp: Micrometres a level-0 pixel of slides that do not state their scale; those that do keep it.
         wanted_mpp: What the scale has to be, to a tenth: others are set aside. Any, an unknown one too, if not given.
-        overview_px: Longer side of the picture of each slide, 0 for no pictures.
+        overview_px: Longer side of the image of each slide, 0 for no images.
 
     Raises:
         SlideError: There are no fields, two are alike, or a scale is not positive.
@@ -202,7 +202,7 @@ def saved_but_not_given(out: str | os.PathLike[str], paths: Sequence[Path]) -> l
 
 
 def overview_path(out: str | os.PathLike[str], path: Path) -> Path:
-    """Where `tile_slides` saves the overview of a slide."""
+    """The file of a slide's overview by `tile_slides`."""
     return SlideResults(Path(out), overviews=True).overview_path(path)
 
 

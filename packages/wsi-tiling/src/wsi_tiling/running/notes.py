@@ -1,4 +1,4 @@
-"""Notes in files: what a run was asked for, so that a later one goes on only with the same."""
+"""Records in files: the settings of a run, so that a later run resumes it only with the same settings."""
 
 import io
 import json
@@ -67,5 +67,5 @@ def load_json(path: Path) -> dict[str, Any] | None:
 
 
 def as_json(values: Any) -> Any:
-    """What JSON makes of settings: tuples become lists."""
+    """Settings as JSON reads them back: tuples become lists."""
     return json.loads(json.dumps(values, default=float))

@@ -1,4 +1,4 @@
-"""Tasks worked off by the machines of a Ray cluster: the extra `wsi-tiling[ray]`."""
+"""An executor that runs tasks on a Ray cluster. Needs the extra `wsi-tiling[ray]`."""
 
 import importlib
 import logging
@@ -13,15 +13,15 @@ from wsi_tiling.errors import SlideError
 from wsi_tiling.running.executors import Done, Failed, Result, Task, attempt, checked_timeout
 
 ANSWER_S = 10
-"""A cluster that takes longer to answer is taken for none."""
+"""Seconds that a cluster has to answer."""
 
 
 class RayTaskExecutor:
-    """Works off tasks on a Ray cluster.
+    """Runs tasks on a Ray cluster.
 
     Every machine needs this package, and the slides under the same paths. Results come back here, so what is written is
-    written on this machine. A program that has connected to Ray keeps its connection; otherwise this connects, and lets
-    go at the end.
+    written on this machine. A program that has connected to Ray keeps its connection; otherwise this connects, and
+    disconnects at the end.
 
     Args:
         address: The cluster's address, or 'auto' for the one that this machine belongs to; None starts Ray on this
@@ -39,7 +39,7 @@ class RayTaskExecutor:
         self.address, self.at_once, self.timeout_s = address, at_once, checked_timeout(timeout_s)
 
     def run(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Done[Result] | Failed]:
-        """Yields what came of each task, in the order in which they end.
+        """Yields the result of each task, in the order in which they end.
 
         Raises:
             SlideError: Ray is not installed, or there is no cluster at the address.

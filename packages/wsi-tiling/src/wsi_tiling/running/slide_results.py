@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from run_folder import first_line, is_partial, whole_file
-from wsi_tiling.derived_pictures import is_derived_png
+from wsi_tiling.derived_images import is_derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.running.notes import frame_note, load_json, save_frame, save_json
 from wsi_tiling.tables.table import TileTable
@@ -67,7 +67,7 @@ class SlideResults:
         """Makes sure that what is to be saved replaces nothing but what an earlier run saved.
 
         Raises:
-            SlideError: A folder or a picture of somebody else, or one of the slides, is in the way.
+            SlideError: A folder or an image of somebody else, or one of the slides, is in the way.
         """
         left = (path for path in self.tables.iterdir() if not is_partial(path.name)) if self.tables.exists() else ()
         if self.settings() is None and any(left):
@@ -154,7 +154,7 @@ def check_names(slides: Iterable[Path]) -> None:
 
 
 def stamp(slide: Path) -> dict[str, Any]:
-    """What shows whether a slide's file has changed."""
+    """The facts that show whether a slide's file has changed."""
     status = slide.stat()
     return {"path": str(slide), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
@@ -165,7 +165,7 @@ def printable(path: Path) -> str:
 
 
 def _key(path: Path) -> tuple[int, int] | None:
-    """What a file is known by, whatever its names; None if there is none."""
+    """The device and inode of a file, the same for all its names; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

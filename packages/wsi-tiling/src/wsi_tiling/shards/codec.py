@@ -1,4 +1,4 @@
-"""Pictures and labels as PNG and JPEG files in memory."""
+"""Images and labels as PNG and JPEG files in memory."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SUFFIXES = {"png": "png", "jpeg": "jpg"}
 
 
 def encode_image(image: Image, picture_format: str, quality: int, compress: bool) -> bytes:
-    """Codes a picture; JPEG without subsampling of colours, which tell tissue from tissue."""
+    """Codes an image; JPEG without subsampling of colours, which distinguish kinds of tissue."""
     if picture_format == "png":
         # Tissue is noise to deflate: more effort makes no smaller files, and other filters are slower to undo.
         level, by = (1, imagecodecs.PNG.FILTER.UP) if compress else (0, imagecodecs.PNG.FILTER.NONE)

@@ -68,7 +68,7 @@ def export_shards(
         table: The tiles.
         out: Folder for the shards. One run at a time works in it.
         settings: What they hold.
-        masks: What to put beside the pictures, if anything; executors pickle it.
+        masks: What to put beside the images, if anything; executors pickle it.
         executor: Where shards are written, several at once; in this process, one after the other, if not given.
         overwrite: Remove the shards that `shards.json` of this folder lists, and no other file, and start again.
             Without it, shards of other tiles or settings, or of slides that have changed since, are refused.
@@ -78,7 +78,7 @@ def export_shards(
 
     Raises:
         SlideError: The folder holds other shards or files of their names; there are no tiles; the name of a split is no
-            file name; a slide, a label picture or a mask is missing or does not fit, or a slide has changed
+            file name; a slide, a label image or a mask is missing or does not fit, or a slide has changed
             since its tiles were found; or workers died: run again to
             continue.
         LockedError: Another run works in the folder.
@@ -159,16 +159,16 @@ def _check_sources(table: TileTable, masks: Masks | None) -> None:
         without = sorted(set(slides["slide"]) - masks.keys())
         missing = [str(masks[name]) for name in slides["slide"] if name in masks and not Path(masks[name]).is_file()]
         if without or missing:
-            what = f"slide '{without[0]}' has no label picture" if without else f"{missing[0]}: no such label picture"
+            what = f"slide '{without[0]}' has no label image" if without else f"{missing[0]}: no such label image"
             raise SlideError(f"{what}, one of {len(without) + len(missing)}; {len(slides)} slides have tiles")
     check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
 
 
 def _stamps(table: TileTable, masks: Masks | None) -> dict[str, list[int]]:
-    """Size and time of change of each slide and label picture, by what it is and the slide's name."""
+    """Size and time of change of each slide and label image, by what it is and the slide's name."""
     slides = table.frame[["slide", "path"]].drop_duplicates()
     files = {f"slide '{name}'": Path(path) for name, path in slides.itertuples(index=False)}
-    if isinstance(masks, Mapping):
+    if isinstance(masks, Mapping):  # these names are in the records of shards: they stay as they are
         files |= {f"the label picture of slide '{name}'": Path(masks[name]) for name in slides["slide"]}
     return {name: [status.st_size, status.st_mtime_ns] for name, path in files.items() for status in [path.stat()]}
 

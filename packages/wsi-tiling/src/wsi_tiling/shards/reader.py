@@ -47,7 +47,7 @@ class ShardTiles:
         first, self.contexts_l0 = indexes[0]
         for path, (index, contexts_l0) in zip(self.paths, indexes, strict=True):
             if list(index) != list(first) or contexts_l0 != self.contexts_l0:
-                raise SlideError(f"{path} does not hold the same kinds of pictures as {self.paths[0]}")
+                raise SlideError(f"{path} does not hold the same kinds of images as {self.paths[0]}")
         kept = [
             index[index["split"] == split] if split is not None else index
             for index in (index.assign(shard=number) for number, (index, _) in enumerate(indexes))
@@ -182,7 +182,7 @@ def _with_identity(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _members(frame: pd.DataFrame) -> list[str]:
-    """The members whose places an index tells."""
+    """The members that an index locates."""
     return [str(name) for name in frame if size_column(str(name)) in frame]
 
 

@@ -27,7 +27,7 @@ ReadMask: TypeAlias = Callable[[str, tuple[int, int], float, int], Labels]
 """Called with a slide's name, a tile's corner and side in level-0 pixels, and the side of the mask in pixels; gives
 (side, side) of uint8 or uint16."""
 Masks: TypeAlias = ReadMask | Mapping[str, str | Path]
-"""How masks are read; or the paths of label pictures, of the size of the slides, by the slides' names."""
+"""How masks are read; or the paths of label images, of the size of the slides, by the slides' names."""
 
 ABOUT = ["patient", "slide", "slide_id", "x_l0", "y_l0", "field_l0", "tissue", "split"]
 """The columns of a tile table that shards keep."""
@@ -37,11 +37,11 @@ _IN_MEMORY_PX = 2**26
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """What shards hold.
+    """The contents and coding of shards.
 
     Args:
-        size_px: Side of the picture of a tile.
-        contexts: Side of the field, in level-0 pixels, and of the picture of each context: concentric with the tile.
+        size_px: Side of the image of a tile.
+        contexts: Side of the field, in level-0 pixels, and of the image of each context: concentric with the tile.
         format: 'png' keeps every pixel; 'jpeg', without subsampling of colours, takes a quarter of the room. Masks are
             PNG either way.
         quality: Of JPEG, 1 to 100.
@@ -65,7 +65,7 @@ class ShardSettings:
     def __post_init__(self) -> None:
         sides = [self.size_px, *(size for _, size in self.contexts)]
         for side in sides:
-            check_whole("pictures of at least 1 px a side", side, least=1)
+            check_whole("images of at least 1 px a side", side, least=1)
         for field, _ in self.contexts:
             check_number("contexts of positive fields", field, above=0)
         if self.format not in SUFFIXES:
@@ -92,7 +92,7 @@ class ShardPlan:
     rows: pd.DataFrame
 
     def key(self, row: int) -> str:
-        """What the names of a tile's files begin with."""
+        """The beginning of the names of a tile's files."""
         return f"{self.split}-{self.first + row:08d}"
 
 
@@ -103,7 +103,7 @@ class WriteShard:
     Args:
         out: Their folder.
         settings: What they hold.
-        masks: What is put beside the pictures.
+        masks: What is put beside the images.
     """
 
     out: Path
@@ -114,7 +114,7 @@ class WriteShard:
         """Writes a shard and, when it is whole, its index.
 
         Raises:
-            SlideError: A slide or label picture cannot be opened, or a mask does not fit.
+            SlideError: A slide or label image cannot be opened, or a mask does not fit.
             OSError: A file cannot be written.
         """
         # Slides are read place by place, but tiles written in their drawn order: in between they lie on the disk.
@@ -206,7 +206,7 @@ class WriteShard:
         to_read = len(tiles) * sum(min(field, width) * min(field, height) for field in fields)
         try:
             return load_into_memory(slide) if to_read > 2 * width * height else slide
-        except SlideError:  # damaged somewhere: the tiles tell where
+        except SlideError:  # damaged somewhere: reading the tiles shows where
             return slide
 
     def _mask_reader(self, name: str, slide: Slide) -> ReadMask | None:
@@ -231,7 +231,7 @@ class WriteShard:
 
 
 def index_path(shard: Path) -> Path:
-    """Where the index of a shard lies."""
+    """The file of a shard's index."""
     return shard.with_suffix(".parquet")
 
 

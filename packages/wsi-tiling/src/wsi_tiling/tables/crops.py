@@ -27,7 +27,7 @@ def random_crops(
     patient_of: PatientOf | None = None,
     split: str = "train",
 ) -> TileTable:
-    """Draws square crops at random whole places inside a slide's scanned region or a picture; they may overlap.
+    """Draws square crops at random whole places inside a slide's scanned region or an image; they may overlap.
 
     Args:
         slide: The slide; it must know its path.
@@ -71,7 +71,7 @@ def random_crops(
 
 
 def dihedral(image: NDArray[Pixels], k: int) -> NDArray[Pixels]:
-    """Turns and mirrors a picture or a mask in one of eight ways.
+    """Turns and mirrors an image or a mask in one of eight ways.
 
     Args:
         image: (H, W) or (H, W, C).

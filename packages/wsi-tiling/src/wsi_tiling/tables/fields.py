@@ -57,7 +57,7 @@ def whole_slide_fields(
 
 
 def _begins(origin: int, length: int, field: Fraction, cover: bool) -> list[int]:
-    """Where fields begin along one side of a region, to the nearest whole pixel below."""
+    """The positions of fields along one side of a region, rounded down to whole pixels."""
     spare = length - field
     if spare <= 0 or not cover:
         return [origin + math.floor(spare / 2)]

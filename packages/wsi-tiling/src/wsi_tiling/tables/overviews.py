@@ -1,4 +1,4 @@
-"""Pictures of slides with their tissue and their tiles, for people to look at."""
+"""Images of slides with their tissue and their tiles, for people to look at."""
 
 from dataclasses import replace
 
@@ -35,14 +35,14 @@ def overview(slide: Slide, table: TileTable, rule: TissueRule, size_px: int) -> 
     Of a slide whose canvas is larger than what was scanned, the scanned region is drawn, as `Slide.bounds_l0` has it.
     What does not show at this size is left out: specks and holes in the tissue, the frames of many tiles a few pixels
     wide. Few tiles of that size are framed larger than they are, to be found. Where the tiles have several fields, a
-    line below the picture tells their colours and numbers.
+    line below the image gives their colours and numbers.
 
     Args:
-        slide: The slide; read once, into a picture of this size.
+        slide: The slide; read once, into an image of this size.
         table: Tiles, of this slide and others.
         rule: What to outline, as `find_tiles` sees it: not eroded, not dilated. The rule that takes everything
             outlines nothing.
-        size_px: Longer side of the picture; a slide with fewer pixels is enlarged.
+        size_px: Longer side of the image; a slide with fewer pixels is enlarged.
 
     Returns:
         (H, W, 3) uint8.
@@ -50,7 +50,7 @@ def overview(slide: Slide, table: TileTable, rule: TissueRule, size_px: int) -> 
     Raises:
         SlideError: The slide cannot be read.
     """
-    check_whole("a picture of at least 1 px", size_px, least=1)
+    check_whole("an image of at least 1 px", size_px, least=1)
     left, top, width, height = slide.bounds_l0
     scale = max(width, height) / size_px
     picture = slide.read((left, top), (width, height), (max(1, round(width / scale)), max(1, round(height / scale))))
@@ -79,13 +79,13 @@ def _outline(mask: NDArray[np.bool_], line: int) -> NDArray[np.bool_]:
 
 
 def _boxes(tiles: pd.DataFrame, scale: float) -> NDArray[np.float64]:
-    """x0, y0, x1, y1 of each tile in the picture, (N, 4)."""
+    """x0, y0, x1, y1 of each tile in the image, (N, 4)."""
     corner = tiles[["x_l0", "y_l0"]].to_numpy(np.float64)
     return np.concatenate([corner, corner + tiles[["field_l0"]].to_numpy()], axis=1) / scale
 
 
 def _blend(drawn: Image, layer: PilImage.Image, colour: Colour) -> None:
-    """Lays a colour on a picture, as much of it as the layer (L) says."""
+    """Lays a colour on an image, as much of it as the layer (L) says."""
     for top in range(0, len(drawn), 1024):
         share = np.asarray(layer)[top : top + 1024, :, None] / np.float32(255)
         band = drawn[top : top + 1024]

@@ -116,7 +116,7 @@ def _check_numbers(frame: pd.DataFrame) -> None:
 
 
 def identity(slide: Slide, patient_of: PatientOf | None) -> dict[str, str]:
-    """What a slide's rows share: `patient`, `slide`, `path` and `slide_id`, which is '' if there is no such file.
+    """The values that a slide's rows share: `patient`, `slide`, `path` and `slide_id`, '' if there is no such file.
 
     Args:
         slide: The slide.

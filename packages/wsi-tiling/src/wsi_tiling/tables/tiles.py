@@ -1,4 +1,4 @@
-"""Where on slides there is tissue to train on."""
+"""Tiles on the tissue of slides."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ def find_tiles(
         overlap: Share of a tile that overlaps the next, in [0, 1), instead of a stride: the same for all fields.
         half_shifts: Adds the grid moved by half a field in x, in y and in both, as far as it stays on the slide.
         min_tissue: Least share of tissue of a tile that is kept.
-        patient_of: Patients by slide name, or a function that tells one by the name; that name itself if not given.
+        patient_of: Patients by slide name, or a function of the name; that name itself if not given.
         split: What to write in the column `split`.
 
     Returns:
@@ -82,7 +82,7 @@ def _stride(field: float, stride_l0: float | None, overlap: float | None, fields
 
 
 def _begins(origin: int, length: int, field: Fraction, stride: Fraction, half_shifts: bool) -> list[int]:
-    """Where tiles begin along one side of a region, to the nearest whole pixel below."""
+    """The positions of tiles along one side of a region, rounded down to whole pixels."""
     count = 1 + max(0, int((length - field) // stride))
     first = (length - field - (count - 1) * stride) / 2
     begins = [math.floor(first + index * stride) for index in range(count)]

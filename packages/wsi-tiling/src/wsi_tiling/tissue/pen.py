@@ -1,4 +1,4 @@
-"""Ink of marker pens, told from stained tissue by how it darkens red, green and blue.
+"""Ink of marker pens, distinguished from stained tissue by how it darkens red, green and blue.
 
 Haematoxylin and eosin both take away more green than anything else (Ruifrok and Johnston 2001: optical densities of
 0.65, 0.70, 0.29 and 0.07, 0.99, 0.11 in red, green, blue). Blue and green ink take away more red than green. Red ink
@@ -32,7 +32,7 @@ PEN_REACH_L0 = _WARM_RIM_L0 + _STROKE_L0
 
 
 def ink_flags(image: Image, glass: Colour = DEFAULT_BACKGROUND) -> Flags:
-    """Marks the pixels of a picture that have the colours of ink: cool, warm, and the rims of both.
+    """Marks the pixels of an image that have the colours of ink: cool, warm, and the rims of both.
 
     Black ink goes with the cool colours, the dark core of red ink with the warm ones. The limits leave room: where a
     stroke of 48 px would lie in the 30 KUMAR images, at most 15 % of the pixels are cool and 38 % warm, against 100 %

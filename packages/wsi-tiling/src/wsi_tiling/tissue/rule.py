@@ -1,4 +1,4 @@
-"""Where there is tissue: a rule on hue and saturation, without pen marks, specks and small holes.
+"""The tissue mask: a rule on hue and saturation, without pen marks, specks and small holes.
 
 Both are those of the light that passes, as a share of what passes bare glass: tinted glass is as neutral as white. The
 almost black of areas that were never scanned has hues of chance, so below a share of brightness nothing is tissue; nor
@@ -24,7 +24,7 @@ from wsi_tiling.tissue.components import without_small_parts
 from wsi_tiling.tissue.pen import INK, PEN_REACH_L0, Flags, ink_flags, pen_mask
 
 OTSU_PX = 1024
-"""Longer side of the picture of a slide on which Otsu's limit is found."""
+"""Longer side of the image of a slide on which Otsu's limit is found."""
 DARKEST = 0.15
 """Pixels darker than this share of the glass, in their brightest channel, are not tissue."""
 _COLOUR = 1
@@ -38,7 +38,7 @@ class TissueRule:
     Hue and saturation are relative to the glass, which has none. Blue, purple and red, the colours of most stains, have
     hues above 0.5. Pixels darker than `DARKEST` are not tissue. Limits below 0 accept everything. Cleaning takes place
     in this order: pen marks out, small holes filled, specks out, erode, dilate. Specks and holes at the edge of a
-    picture stay: they may go on outside.
+    image stay: they may go on outside.
 
     Args:
         min_hue: Hue, in [0, 1], that tissue exceeds.
@@ -46,7 +46,7 @@ class TissueRule:
         erode_px: Side of the square that erodes the mask, against specks; odd, or 0 for none.
         dilate_px: Side of the square that dilates it afterwards, for a rim of glass round tissue; odd, or 0 for none.
         kind: 'limits' takes min_saturation as it is; 'otsu' as the least that Otsu's limit can be, which is found on
-            the picture or the slide as a whole, see `resolve_rule`.
+            the image or the slide as a whole, see `resolve_rule`.
         reject_pen: Leave out blue, green, red and black ink, see `wsi_tiling.tissue.pen`.
         min_area_l0: Least area of a connected patch of tissue, level-0 pixels squared; 0 keeps every speck.
         max_hole_l0: Largest area of a hole in the tissue that is filled, level-0 pixels squared.
@@ -78,11 +78,11 @@ class TissueRule:
 
     @classmethod
     def everything(cls) -> "TissueRule":
-        """The rule for pictures without a background: all of it counts."""
+        """The rule for images without a background: all of it counts."""
         return cls(min_hue=-1.0, min_saturation=-1.0)
 
     def shrunk(self, factor: float) -> "TissueRule":
-        """The same rule for a picture that is smaller by a factor: it erodes and dilates by fewer pixels."""
+        """The same rule for an image that is smaller by a factor: it erodes and dilates by fewer pixels."""
         erode_px, dilate_px = (
             side and 2 * round((side / factor - 1) / 2) + 1 for side in (self.erode_px, self.dilate_px)
         )
@@ -115,7 +115,7 @@ class TissueRule:
 
 
 STUDY = TissueRule(0.5, 0.02, erode_px=5, dilate_px=51)
-"""The limits of the study that this project follows, made for pictures of some 6 level-0 pixels a pixel."""
+"""The limits of the study that this project follows, made for images of some 6 level-0 pixels a pixel."""
 STRICT = TissueRule(0.8, 0.05, erode_px=5, dilate_px=51)
 """Its stricter limits: pink and purple only."""
 RECOMMENDED = TissueRule(0.5, 0.04, reject_pen=True, min_area_l0=2500, max_hole_l0=2500)
@@ -125,23 +125,23 @@ RECOMMENDED = TissueRule(0.5, 0.04, reject_pen=True, min_area_l0=2500, max_hole_
 def tissue_mask(
     image: Image, rule: TissueRule, scale_l0: float = 1.0, background: Colour | None = None
 ) -> NDArray[np.bool_]:
-    """Marks the tissue in a picture.
+    """Marks the tissue in an image.
 
-    At the picture's edge, tissue is taken to go on as it does inside: erosion does not eat into it from there.
+    At the image's edge, tissue is taken to go on as it does inside: erosion does not eat into it from there.
 
     Args:
-        image: Picture, (H, W, 3) uint8 RGB.
-        rule: What counts as tissue; the sides by which it erodes and dilates are pixels of this picture. Otsu's limit
-            is found on this picture: resolve the rule before if it is to be one limit for many pictures.
-        scale_l0: Level-0 pixels a pixel of the picture: the measure of pen strokes, specks and holes.
-        background: Colour of bare glass: `Slide.glass` for a part of a slide. Measured on the picture if not given,
+        image: Image, (H, W, 3) uint8 RGB.
+        rule: What counts as tissue; the sides by which it erodes and dilates are pixels of this image. Otsu's limit
+            is found on this image: resolve the rule before if it is to be one limit for many images.
+        scale_l0: Level-0 pixels a pixel of the image: the measure of pen strokes, specks and holes.
+        background: Colour of bare glass: `Slide.glass` for a part of a slide. Measured on the image if not given,
             and taken as white where it shows none.
 
     Returns:
         (H, W) bool, true on tissue.
 
     Raises:
-        ValueError: The picture is not (H, W, 3) uint8, the scale is not positive, or the background is no colour.
+        ValueError: The image is not (H, W, 3) uint8, the scale is not positive, or the background is no colour.
     """
     check_image(image)
     glass = _glass(image, rule, background)
@@ -155,10 +155,10 @@ def shows_tissue(
     scale_l0: float = 1.0,
     background: Colour | None = None,
 ) -> bool:
-    """Returns whether a part of a picture has tissue: any pixel of `tissue_mask(...)[box]`, but faster.
+    """Returns whether a part of an image has tissue: any pixel of `tissue_mask(...)[box]`, but faster.
 
     Args:
-        image: Picture, (H, W, 3) uint8 RGB.
+        image: Image, (H, W, 3) uint8 RGB.
         rule: See `tissue_mask`.
         box: Rows and columns of the part, with their begin and end.
         scale_l0: See `tissue_mask`.
@@ -175,7 +175,7 @@ def shows_tissue(
     reach = (rule.erode_px + rule.dilate_px) // 2  # of colours, what lies further away has no say
     rows, columns = (slice(max(side.start - reach, 0), side.stop + reach) for side in box)
     mask = colour_mask(image[rows, columns], rule, glass)
-    if rule.reject_pen and mask.any():  # of ink, all of the picture has
+    if rule.reject_pen and mask.any():  # of ink, all of the image has
         mask &= ~pen_mask(_flags(image, lambda band: ink_flags(band, glass)), scale_l0)[rows, columns]
     mask = _eroded_and_dilated(mask, rule)
     inner = (
@@ -193,7 +193,7 @@ def _eroded_and_dilated(mask: NDArray[np.bool_], rule: TissueRule) -> NDArray[np
 
 
 def resolve_rule(rule: TissueRule, source: Slide | Image, background: Colour | None = None) -> TissueRule:
-    """Finds Otsu's limit of saturation on a whole slide or picture; a rule of plain limits comes back as it is.
+    """Finds Otsu's limit of saturation on a whole slide or image; a rule of plain limits comes back as it is.
 
     Otsu's limit splits the saturations into two classes as far apart as can be. It is never below the rule's
     min_saturation, and it is that where there are no two classes to split: where there is one colour only, or where the
@@ -202,15 +202,15 @@ def resolve_rule(rule: TissueRule, source: Slide | Image, background: Colour | N
 
     Args:
         rule: The rule.
-        source: A slide, looked at in a picture of 1,024 px at most, or a picture, (H, W, 3) uint8 RGB.
-        background: Colour of bare glass; that of the slide, or measured on the picture, if not given.
+        source: A slide, looked at in an image of 1,024 px at most, or an image, (H, W, 3) uint8 RGB.
+        background: Colour of bare glass; that of the slide, or measured on the image, if not given.
 
     Returns:
-        A rule of the kind 'limits', to use for all of the slide or picture.
+        A rule of the kind 'limits', to use for all of the slide or image.
 
     Raises:
         SlideError: The slide cannot be read.
-        ValueError: The picture is not (H, W, 3) uint8.
+        ValueError: The image is not (H, W, 3) uint8.
 
     Source: Otsu 1979, 'A threshold selection method from gray-level histograms'.
     """
@@ -236,7 +236,7 @@ def resolve_rule(rule: TissueRule, source: Slide | Image, background: Colour | N
 
 
 def thumbnail(slide: Slide, size_px: int) -> Image:
-    """Reads the scanned region of a slide into a picture whose longer side is `size_px`, or its own size if less.
+    """Reads the scanned region of a slide into an image whose longer side is `size_px`, or its own size if less.
 
     Raises:
         SlideError: The slide cannot be read.
@@ -267,7 +267,7 @@ def classify(image: Image, rule: TissueRule, glass: Colour) -> Flags:
 
 
 def _flags(image: Image, of_band: Callable[[Image], Flags]) -> Flags:
-    """Flags, (H, W) uint8, of a picture, made in bands of bounded size."""
+    """Flags, (H, W) uint8, of an image, made in bands of bounded size."""
     flags = np.empty(image.shape[:2], np.uint8)
     top = 0
     for band in _bands(image):
@@ -311,7 +311,7 @@ def _bands(image: Image) -> Iterator[Image]:
 
 
 def _glass(image: Image, rule: TissueRule, background: Colour | None) -> Colour:
-    """The background itself, or that of the picture."""
+    """The background itself, or that of the image."""
     if background is not None:
         check_colour(background)
         return background

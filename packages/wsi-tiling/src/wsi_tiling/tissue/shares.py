@@ -1,4 +1,4 @@
-"""How much of a tile is tissue."""
+"""The share of tissue of tiles."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from wsi_tiling.tissue.pen import PEN_REACH_L0, Flags
 from wsi_tiling.tissue.rule import TissueRule, classify, clean, colour_mask
 
 PX_PER_TILE = 32
-"""Tissue is looked for in pictures in which a tile has this many pixels a side."""
+"""Tissue is looked for in images in which a tile has this many pixels a side."""
 _TILES_PER_BAND = 2**12
 _MARGINS_PER_BAND = 8
 
@@ -83,7 +83,7 @@ def share(mask: NDArray[np.bool_], xy_l0: tuple[int, int], field_l0: float) -> f
 
 
 def _pixel(distance_l0: int, field_l0: float) -> int:
-    """A distance in pixels of the picture, to the nearest."""
+    """A distance in pixels of the image, to the nearest."""
     return round(distance_l0 * PX_PER_TILE / field_l0)
 
 
@@ -99,7 +99,7 @@ def _bands(rows: Sequence[int], least_px: int) -> Iterator[tuple[int, int]]:
 def _mask_rows(
     slide: Slide, xy_l0: tuple[int, int], width: int, rows: tuple[int, int], field_l0: float, rule: TissueRule
 ) -> NDArray[np.bool_]:
-    """The tissue in some rows of the picture, `width` pixels wide, whose first pixel lies at `xy_l0`."""
+    """The tissue in some rows of the image, `width` pixels wide, whose first pixel lies at `xy_l0`."""
     scale, (first, stop) = field_l0 / PX_PER_TILE, rows
     flags: Flags = np.empty((stop - first, width), np.uint8)
     step = PX_PER_TILE * max(1, _TILES_PER_BAND * PX_PER_TILE // width)

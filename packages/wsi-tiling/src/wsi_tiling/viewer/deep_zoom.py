@@ -1,4 +1,4 @@
-"""A slide cut into tiles as Deep Zoom cuts pictures, which is what OpenSeadragon asks for."""
+"""A slide cut into tiles as Deep Zoom cuts images, which is what OpenSeadragon asks for."""
 
 import io
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SMALLEST_LEVEL = 8
 
 @dataclass(frozen=True)
 class DeepZoom:
-    """The tiles of a picture at every power of two, from one pixel (level 0) to full size (`max_level`).
+    """The tiles of an image at every power of two, from one pixel (level 0) to full size (`max_level`).
 
     Tiles take `overlap_px` of their neighbours' pixels along each common border: what the browser needs to interpolate
     there, at any scale from a half up.
@@ -23,7 +23,7 @@ class DeepZoom:
     Source: Microsoft, 'Deep Zoom file format overview'.
 
     Args:
-        size_px: Width and height of the picture.
+        size_px: Width and height of the image.
         tile_px: Side of a tile without its overlaps.
         overlap_px: Pixels shared with each neighbour.
     """

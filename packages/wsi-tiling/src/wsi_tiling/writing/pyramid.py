@@ -32,7 +32,7 @@ _CODING_BYTES = 64 * 2**20
 _MAX_THREADS = 8
 _LARGEST_CLASSIC_BYTES = 2**32 - 2**25
 _PLACE_BYTES = 16
-"""At most as much of the file tells where one tile is, and how long."""
+"""Bytes, at most, that record the offset and length of one tile."""
 _Coding: TypeAlias = tuple[TileKey, Image, Future[tuple[bytes, Image]]]
 
 
@@ -51,7 +51,7 @@ class PyramidWriter:
         objective: Power of the objective, such as 20; None if unknown. If given, the file is laid out as Aperio's are.
         tile_px: Side of the file's tiles, a multiple of 16.
         quality: JPEG quality, 1 to 100; None stores the pixels exactly.
-        description: Text for the file's image description. OpenSlide tells it as `openslide.comment`, alone or, with
+        description: Text for the file's image description. OpenSlide shows it as `openslide.comment`, alone or, with
             an objective, inside Aperio's description.
         background: Colour of tiles that are never written.
         overwrite: Whether a file of that name may be replaced.
@@ -110,7 +110,7 @@ class PyramidWriter:
         self._missing: dict[TileKey, int] = {}
 
     def __enter__(self) -> Self:
-        with self._told_errors():
+        with self._slide_errors():
             for left in self.path.parent.glob(f".{_mark(self.path)}.{'[0-9a-f]' * 8}.partial"):
                 left.unlink(missing_ok=True)  # by a process that was killed while it put this file together
             self._encoded = EncodedTiles(self.path.parent)
@@ -126,7 +126,7 @@ class PyramidWriter:
         encoded, unfinished, threads = self._stores()
         try:
             if kind is None:
-                with self._told_errors():
+                with self._slide_errors():
                     self._finish()
         finally:
             self._encoded = self._unfinished = self._threads = None
@@ -164,7 +164,7 @@ class PyramidWriter:
             if key in self._begun:
                 raise SlideError(f"{self.path}: the tile at {(key[1] * side, key[2] * side)} was written already")
         self._begun.update(keys)
-        with self._told_errors():
+        with self._slide_errors():
             for key, (left, top) in zip(keys, places, strict=True):
                 # A copy: the caller may change its array while a thread encodes.
                 pixels, part = self._array(), tile[top : top + side, left : left + side]
@@ -213,7 +213,7 @@ class PyramidWriter:
                 self._code(parent, pixels)
 
     def _children(self, key: TileKey) -> int:
-        """How many tiles of the level before make up a tile."""
+        """The number of tiles of the level before that make up a tile."""
         level, col, row = key
         cols, rows = self._grid(level - 1)
         return min(2, cols - 2 * col) * min(2, rows - 2 * row)
@@ -245,7 +245,7 @@ class PyramidWriter:
             partial.unlink(missing_ok=True)
 
     def _file_bytes(self) -> int:
-        """What the file takes at most, but for a few tags and the small picture. Tiles never written take room, too."""
+        """The most bytes of the file, apart from a few tags and the small image. Tiles never written count, too."""
         encoded = self._stores()[0]
         places = sum(math.prod(self._grid(level)) for level in range(len(self._form.sizes)))
         blank_bytes = len(self._codec.encode(self._blank))
@@ -276,7 +276,7 @@ class PyramidWriter:
         return self._encoded, self._unfinished, self._threads
 
     @contextmanager
-    def _told_errors(self) -> Iterator[None]:
+    def _slide_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

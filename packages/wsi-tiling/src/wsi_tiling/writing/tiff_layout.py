@@ -1,9 +1,9 @@
-"""How the pages of a slide's TIFF file are laid out, so that each reader finds the levels, the scale and the power.
+"""The pages of a slide's TIFF file, laid out so that every reader finds the levels, the scale and the power.
 
 Two layouts are in use. The plain one is a chain of tiled pages, reduced ones marked as such, with the scale in the
-resolution tags; OpenSlide ('generic-tiff'), tifffile, libvips and QuPath read it. It cannot tell the objective power.
-Where that is to be told, the layout is that of Aperio's SVS files: the description of the first page begins with
-Aperio's name and holds `AppMag` and `MPP`, page 1 is a small picture in strips, and no page is marked as reduced.
+resolution tags; OpenSlide ('generic-tiff'), tifffile, libvips and QuPath read it. It cannot hold the objective power.
+For a slide with an objective power, the layout is Aperio's (SVS): the description of the first page begins with
+Aperio's name and holds `AppMag` and `MPP`, page 1 is a small image in strips, and no page is marked as reduced.
 OpenSlide ('aperio'), tifffile ('svs') and Bio-Formats know a slide by that, whatever the file's name ends in.
 """
 
@@ -22,7 +22,7 @@ THUMBNAIL_PX = 1024
 
 @dataclass(frozen=True)
 class SlideForm:
-    """What a slide's file is to be.
+    """The form of a slide's file.
 
     Attributes:
         sizes: Width and height of each level, largest first, each half the one before.
@@ -42,7 +42,7 @@ class SlideForm:
 
     @property
     def thumbnail_level(self) -> int:
-        """The largest level that can be the small picture, the last one if none is small enough."""
+        """The largest level that can be the small image, the last one if none is small enough."""
         fitting = (level for level, size in enumerate(self.sizes) if max(size) <= THUMBNAIL_PX)
         return next(fitting, len(self.sizes) - 1)
 
@@ -56,7 +56,7 @@ def write_tiff(
         path: The file to make.
         form: What it is to be.
         tiles: Called with a level; its encoded tiles, row by row.
-        thumbnail: The picture of `form.thumbnail_level`; called if the layout has a small picture.
+        thumbnail: The image of `form.thumbnail_level`; called if the layout has a small image.
         big: Whether to write BigTIFF.
 
     Raises:

@@ -11,7 +11,7 @@ from wsi_tiling.region import Image
 
 @dataclass(frozen=True)
 class TileCodec:
-    """How tiles are coded.
+    """Encodes and decodes tiles.
 
     Args:
         tile_px: Side of a tile.
@@ -49,7 +49,7 @@ def fill_up(tile: Image, width: int, height: int) -> None:
 
 
 def halved(image: Image) -> Image:
-    """Averages blocks of 2 x 2 pixels of a picture with even sides, as `block_mean` does but in half the time."""
+    """Averages blocks of 2 x 2 pixels of an image with even sides, as `block_mean` does but in half the time."""
     height, width = image.shape[:2]
     # Rows are added first, as they lie in memory; then columns, colour by colour.
     rows = image.reshape(height // 2, 2, width * 3)

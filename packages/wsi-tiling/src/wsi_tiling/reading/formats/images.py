@@ -13,11 +13,11 @@ from wsi_tiling.reading.slide import DEFAULT_BACKGROUND, ArraySlide, Slide
 from wsi_tiling.region import Image
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-MAX_PICTURE_PX = 2**27
-"""Pictures are read into memory: larger ones (more than 384 MiB), such as decompression bombs, are refused."""
+MAX_IMAGE_PX = 2**27
+"""Images are read into memory: larger ones (more than 384 MiB), such as decompression bombs, are refused."""
 
 
-def read_picture(path: Path) -> Image:
+def read_image(path: Path) -> Image:
     """Reads a PNG or JPEG file upright; what is transparent is laid on the default background.
 
     Raises:
@@ -25,7 +25,7 @@ def read_picture(path: Path) -> Image:
     """
     try:
         check_size(path, *describe(path, most_px=sys.maxsize).size_px)
-        return read_rgb(path, background=DEFAULT_BACKGROUND, most_px=MAX_PICTURE_PX)
+        return read_rgb(path, background=DEFAULT_BACKGROUND, most_px=MAX_IMAGE_PX)
     except ImageFileError as error:
         raise SlideError(str(error)) from error
 
@@ -42,22 +42,22 @@ def opaque_rgb(pixels: NDArray[np.uint8]) -> Image:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Raises SlideError if a picture is too large to be held in memory."""
-    if width * height > MAX_PICTURE_PX:
-        limit = MAX_PICTURE_PX // 10**6
+    """Raises SlideError if an image is too large to be held in memory."""
+    if width * height > MAX_IMAGE_PX:
+        limit = MAX_IMAGE_PX // 10**6
         raise SlideError(
-            f"{path}: wanted a picture of at most {limit} million px, got {width} x {height} px: convert it to a tiled "
+            f"{path}: wanted an image of at most {limit} million px, got {width} x {height} px: convert it to a tiled "
             "pyramid first"
         )
 
 
 def _matches(file: SlideFile) -> bool:
-    # A damaged slide may still hold a picture, a thumbnail even, so the name has to say that it is an image.
+    # A damaged slide may still hold an image, a thumbnail even, so the name has to say that it is an image.
     return file.vendor is None and file.suffix in _SUFFIXES
 
 
 def _open(file: SlideFile, options: OpenOptions) -> Slide:
-    return ArraySlide(read_picture(file.path), mpp=options.mpp, background=options.background, path=file.path)
+    return ArraySlide(read_image(file.path), mpp=options.mpp, background=options.background, path=file.path)
 
 
 IMAGE = SlideFormat(_SUFFIXES, _matches, _open)

@@ -39,7 +39,7 @@ class OpenSlideSlide(FileSlide[openslide.OpenSlide]):
         self._set_scale(mpp, self._mpp_of_file)
 
     def _read_layout(self, opened: openslide.OpenSlide) -> None:
-        # A handle that an error has spoilt does not tell even these any more.
+        # A handle that an error has spoilt does not give even these any more.
         properties = opened.properties
         self.levels = opened.level_dimensions
         self._factors = opened.level_downsamples

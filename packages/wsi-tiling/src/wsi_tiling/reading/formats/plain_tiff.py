@@ -1,7 +1,7 @@
 """TIFF, BigTIFF and OME-TIFF files that no scanner's rules apply to, read tile by tile or strip by strip."""
 
 from wsi_tiling.errors import SlideError
-from wsi_tiling.reading.formats.images import MAX_PICTURE_PX, check_size, opaque_rgb
+from wsi_tiling.reading.formats.images import MAX_IMAGE_PX, check_size, opaque_rgb
 from wsi_tiling.reading.formats.openslide_slide import open_with_openslide
 from wsi_tiling.reading.formats.slide_format import OpenOptions, SlideFile, SlideFormat
 from wsi_tiling.reading.slide import ArraySlide, Slide
@@ -14,7 +14,7 @@ _VENDOR = "generic-tiff"
 
 
 def _matches(file: SlideFile) -> bool:
-    # A damaged slide may still hold a picture, a thumbnail even, so the name has to say that it is a plain TIFF file.
+    # A damaged slide may still hold an image, a thumbnail even, so the name has to say that it is a plain TIFF file.
     return file.is_tiff and (file.vendor == _VENDOR or (file.vendor is None and file.suffix in _SUFFIXES))
 
 
@@ -27,7 +27,7 @@ def _open(file: SlideFile, options: OpenOptions) -> Slide:
         slide = open_with_openslide(file, options)
         if slide.size_l0 != unsupported.size_px:
             slide.close()
-            raise  # OpenSlide takes another of the file's pictures for the slide
+            raise  # OpenSlide takes another of the file's images for the slide
         return slide
 
 
@@ -40,7 +40,7 @@ def _open_here(file: SlideFile, options: OpenOptions) -> Slide:
         for level in slide.layouts
     )
     is_one_strip_image = len(slide.layouts) == 1 and not slide.layouts[0].tiled
-    if is_one_strip_image and (is_large or width * height <= MAX_PICTURE_PX):
+    if is_one_strip_image and (is_large or width * height <= MAX_IMAGE_PX):
         with slide:
             check_size(file.path, width, height)
             image = opaque_rgb(slide._pixels(0, 0, 0, width, height))

@@ -1,4 +1,4 @@
-"""What a format has to provide, and the facts of a file by which formats recognise it."""
+"""The interface of a format, and the facts by which formats recognise a file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

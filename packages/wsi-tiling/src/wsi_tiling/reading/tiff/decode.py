@@ -29,7 +29,7 @@ def decode_segment(level: TiffLevel, data: bytes, rows: int) -> NDArray[np.uint8
     """Decodes a tile or strip.
 
     Args:
-        level: The layout of the picture it belongs to.
+        level: The layout of the image it belongs to.
         data: Its bytes.
         rows: Rows that it has to hold; it may hold more, up to those of a full one.
 
@@ -70,7 +70,7 @@ def decode_segment(level: TiffLevel, data: bytes, rows: int) -> NDArray[np.uint8
 
 
 def to_colour(level: TiffLevel, samples: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Turns the samples of a picture, (H, W, samples), into RGB or, with 4 channels, RGB and opacity."""
+    """Turns the samples of an image, (H, W, samples), into RGB or, with 4 channels, RGB and opacity."""
     if level.photometric in (RGB, YCBCR):
         colours = samples[..., :3]
     elif level.palette is not None:

@@ -217,7 +217,7 @@ class Directory:
             return data.decode("cp1252", "replace")
 
     def segments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the image's tiles or strips begin, and their lengths in bytes.
+        """The offsets of the image's tiles or strips, and their lengths in bytes.
 
         Raises:
             SlideError: They are not all in the file, or too large to be true.

@@ -1,4 +1,4 @@
-"""How one picture of a TIFF file is laid out, and what its samples mean."""
+"""The layout of one image of a TIFF file, and the meaning of its samples."""
 
 import math
 from dataclasses import dataclass, fields
@@ -31,7 +31,7 @@ class UnsupportedTiffError(SlideError):
     """A TIFF file of a kind that this package does not decode itself. OpenSlide may.
 
     Attributes:
-        size_px: Width and height of the picture in question.
+        size_px: Width and height of the image in question.
     """
 
     def __init__(self, message: str, size_px: tuple[int, int]) -> None:
@@ -41,7 +41,7 @@ class UnsupportedTiffError(SlideError):
 
 @dataclass(frozen=True)
 class Turn:
-    """How stored pixels become upright: columns and rows change places, then they are mirrored.
+    """The steps that make stored pixels upright: columns and rows change places, then they are mirrored.
 
     Attributes:
         transposed: Whether rows are stored as columns.
@@ -54,13 +54,13 @@ class Turn:
     mirrored_y: bool = False
 
     def upright_size(self, stored_px: tuple[int, int]) -> tuple[int, int]:
-        """Width and height of an upright picture."""
+        """Width and height of an upright image."""
         return (stored_px[1], stored_px[0]) if self.transposed else stored_px
 
     def stored_window(
         self, window: tuple[int, int, int, int], upright_px: tuple[int, int]
     ) -> tuple[int, int, int, int]:
-        """Where a window (x, y, width, height) of an upright picture is stored."""
+        """The stored window of a window (x, y, width, height) of the upright image."""
         x, y, width, height = window
         x = upright_px[0] - x - width if self.mirrored_x else x
         y = upright_px[1] - y - height if self.mirrored_y else y
@@ -91,21 +91,21 @@ class Opacity:
 
 @dataclass(frozen=True, eq=False)
 class TiffLevel:
-    """One picture of a TIFF file: its layout, and where its tiles or strips are.
+    """One image of a TIFF file: its layout, and where its tiles or strips are.
 
     Attributes:
         size_px: Width and height, as stored.
-        segment_px: Width and height of a tile; of a strip, those of the picture and of a full strip.
+        segment_px: Width and height of a tile; of a strip, those of the image and of a full strip.
         tiled: Whether it is in tiles, which are whole at the edges, or in strips, the last of which may be short.
         samples: Numbers a pixel.
         separate: Whether each sample has its own tiles, those of the first sample first.
         photometric: What the samples mean, as TIFF numbers it.
         compression: As TIFF numbers it.
         predictor: 2 where each sample is stored as the difference from the one before.
-        alpha: The sample that tells opacity, None if there is none.
+        alpha: The sample that holds opacity, None if there is none.
         turn: How to turn it upright.
         notes: What its samples were taken for, where the file does not say.
-        palette: (256, 3) colours of a PALETTE picture.
+        palette: (256, 3) colours of a PALETTE image.
         jpeg_tables: What the JPEG streams of the tiles share.
         starts: First byte of each tile or strip, row by row.
         lengths: Their lengths in bytes; 0 for one that is left out.
@@ -140,7 +140,7 @@ class TiffLevel:
 
     @classmethod
     def of(cls, directory: Directory) -> Self:
-        """Reads the layout of a directory's picture.
+        """Reads the layout of a directory's image.
 
         Raises:
             SlideError: It is damaged, does not have 8 bits a sample, or has samples of unknown meaning.
@@ -210,7 +210,7 @@ def _palette(directory: Directory) -> NDArray[np.uint8]:
 
 
 def turn_of(directory: Directory) -> Turn:
-    """How a picture has to be turned to be upright.
+    """The steps that make an image upright.
 
     Raises:
         SlideError: The file says something that makes no sense.
@@ -222,7 +222,7 @@ def turn_of(directory: Directory) -> Turn:
 
 
 def _opacity(directory: Directory, samples: int, photometric: int) -> tuple[Opacity | None, tuple[str, ...]]:
-    """The sample that tells opacity, and a note where the file does not say what its further samples are."""
+    """The sample that holds opacity, and a note where the file does not say what its further samples are."""
     colours = _COLOURS.get(photometric, samples)
     spare = samples - colours
     if spare <= 0:
@@ -234,7 +234,7 @@ def _opacity(directory: Directory, samples: int, photometric: int) -> tuple[Opac
     if unknown and colours == 1:
         raise SlideError(
             f"{directory.file.path}: it is marked as grey or as a palette, but has {samples} samples a pixel, and it "
-            "does not say what they are: save it as an RGB picture"
+            "does not say what they are: save it as an RGB image"
         )
     if unknown == spare == 1:  # as OpenSlide, Pillow and libvips have it
         return Opacity(colours, "straight"), (

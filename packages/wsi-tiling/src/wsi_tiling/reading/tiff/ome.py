@@ -1,4 +1,4 @@
-"""What the descriptions of OME-TIFF and ImageJ files say of the pictures in them."""
+"""Descriptions of images in OME-TIFF and ImageJ files."""
 
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -12,8 +12,8 @@ _RED_GREEN_BLUE = (0xFF0000FF, 0x00FF00FF, 0x0000FFFF)
 
 
 @dataclass(frozen=True)
-class OmePicture:
-    """One picture of an OME-TIFF file.
+class OmeImage:
+    """One image of an OME-TIFF file.
 
     Attributes:
         name: Its name, empty if it has none.
@@ -38,10 +38,10 @@ class OmePicture:
 
 @dataclass(frozen=True)
 class ImageJStack:
-    """What ImageJ says of a file's pictures.
+    """ImageJ's description of a file's images.
 
     Attributes:
-        channels: Colours or stains, one picture each.
+        channels: Colours or stains, one image each.
         planes: Planes in depth times planes in time.
     """
 
@@ -49,7 +49,7 @@ class ImageJStack:
     planes: int
 
 
-def read_ome(description: str) -> tuple[OmePicture, ...]:
+def read_ome(description: str) -> tuple[OmeImage, ...]:
     """Reads the description of a TIFF file, in its order; empty if it is not that of an OME-TIFF file.
 
     The description is text already, so the encoding that it declares plays no part.
@@ -75,7 +75,7 @@ def read_ome(description: str) -> tuple[OmePicture, ...]:
 
 
 def read_imagej(description: str) -> ImageJStack | None:
-    """Reads the description of a TIFF file that ImageJ wrote; None if it is another's, or of one picture."""
+    """Reads the description of a TIFF file that ImageJ wrote; None if it is another's, or of one image."""
     if not description.startswith("ImageJ="):
         return None
     values = dict(line.split("=", 1) for line in description.splitlines() if "=" in line)
@@ -87,14 +87,14 @@ def read_imagej(description: str) -> ImageJStack | None:
     return ImageJStack(channels, planes) if channels > 1 or planes > 1 else None
 
 
-def _picture(name: str, pixels: ElementTree.Element) -> OmePicture:
+def _picture(name: str, pixels: ElementTree.Element) -> OmeImage:
     channels = [element for element in pixels if _name(element) == "Channel"]
     places = [element for element in pixels if _name(element) == "TiffData"]
     sizes = {axis: int(pixels.get(f"Size{axis}", 1)) for axis in "CZT"}
     stated = [float(pixels.get(f"PhysicalSize{axis}", 0)) for axis in "XY"]
     units = [_MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"), 0.0) for axis in "XY"]
     colours = [int(channel.get("Color", 0)) % 2**32 for channel in channels if "Color" in channel.attrib]
-    return OmePicture(
+    return OmeImage(
         name=name,
         size_px=(int(pixels.get("SizeX", 0)), int(pixels.get("SizeY", 0))),
         first_directory=min((int(place.get("IFD", 0)) for place in places), default=0),

@@ -13,8 +13,8 @@ from wsi_tiling.reading.file_slide import FileSlide
 from wsi_tiling.reading.slide import checked_mpp
 from wsi_tiling.reading.tiff.decode import decode_segment, to_colour
 from wsi_tiling.reading.tiff.file import TiffFile
+from wsi_tiling.reading.tiff.images import read_layout
 from wsi_tiling.reading.tiff.levels import UNCOMPRESSED, UPRIGHT, TiffLevel
-from wsi_tiling.reading.tiff.pictures import read_layout
 from wsi_tiling.reading.tile_cache import TileCache
 from wsi_tiling.region import Colour
 

@@ -1,6 +1,6 @@
-"""Which pictures of a TIFF file make up the slide: the largest and its reduced levels. The others are noted.
+"""Which images of a TIFF file make up the slide: the largest and its reduced levels. The others are noted.
 
-A file may hold a label, an overview, masks or other scans besides; nothing but their order and their sizes tells which
+A file may hold a label, an overview, masks or other scans besides; only their order and their sizes show which
 is which. Planes in depth or time, and channels that are stains, are refused: one of them is not the slide.
 """
 
@@ -15,7 +15,7 @@ from wsi_tiling.reading.mpp import StatedMpp, believable_mpp
 from wsi_tiling.reading.tiff import file as tags
 from wsi_tiling.reading.tiff.file import Directory, TiffFile
 from wsi_tiling.reading.tiff.levels import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, YCBCR, TiffLevel, turn_of
-from wsi_tiling.reading.tiff.ome import OmePicture, read_imagej, read_ome
+from wsi_tiling.reading.tiff.ome import OmeImage, read_imagej, read_ome
 
 _REDUCED, _MASK = 1, 4
 _MAX_LEVELS = 64
@@ -39,11 +39,11 @@ class TiffLayout:
 
 
 def read_layout(file: TiffFile) -> TiffLayout:
-    """Reads which pictures of a file make up the slide.
+    """Reads which images of a file make up the slide.
 
-    The slide is the largest picture of the main chain. Its reduced levels are looked for below it (SubIFDs, as OME-TIFF
+    The slide is the largest image of the main chain. Its reduced levels are looked for below it (SubIFDs, as OME-TIFF
     has them) and in the chain: those marked as reduced, and unmarked tiled ones whose sides are 1/2, 1/4, ... of its
-    own; they have its colours. An OME-TIFF file may hold red, green and blue as three grey pictures.
+    own; they have its colours. An OME-TIFF file may hold red, green and blue as three grey images.
 
     Raises:
         SlideError: The file is damaged, or holds something else than one plane of 8-bit grey or colour.
@@ -69,7 +69,7 @@ def read_layout(file: TiffFile) -> TiffLayout:
     others = [directory for directory in chain if all(directory is not mine for mine in used)]
     _check_stack(file, first, others)
     if number:
-        notes = (f"the slide is picture {number + 1} of {len(chain)} in the file, the largest", *notes)
+        notes = (f"the slide is image {number + 1} of {len(chain)} in the file, the largest", *notes)
     return TiffLayout(
         levels=tuple(levels),
         mpp=believable_mpp(ome.mpp) if ome is not None and ome.mpp else _stated_mpp(base),
@@ -78,7 +78,7 @@ def read_layout(file: TiffFile) -> TiffLayout:
 
 
 def _largest(chain: Sequence[Directory]) -> int:
-    """The number of the largest picture that is no mask; of two of a size, of the one that is not marked as reduced."""
+    """The number of the largest image that is no mask; of two of a size, of the one that is not marked as reduced."""
 
     def rank(number: int) -> tuple[bool, int, bool, int]:
         directory = chain[number]
@@ -89,7 +89,7 @@ def _largest(chain: Sequence[Directory]) -> int:
 
 
 def _pyramid(first: TiffLevel, base: Directory, chain: Sequence[Directory]) -> tuple[list[TiffLevel], list[Directory]]:
-    """The levels of a picture, one of each size, largest first, and their directories."""
+    """The levels of an image, one of each size, largest first, and their directories."""
     reduced = [
         other
         for other in chain
@@ -110,7 +110,7 @@ def _below(directory: Directory) -> list[Directory]:
 
 
 def _halves(directory: Directory, first: TiffLevel) -> bool:
-    """Whether a tiled picture's sides are 1/2, 1/4, ... of the first's."""
+    """Whether a tiled image's sides are 1/2, 1/4, ... of the first's."""
     if tags.TILE_WIDTH not in directory or min(directory.size_px) < 1:
         return False
     factor = 2 ** max(1, round(math.log2(first.size_px[0] / directory.size_px[0])))
@@ -119,7 +119,7 @@ def _halves(directory: Directory, first: TiffLevel) -> bool:
 
 
 def _fits(directory: Directory, first: TiffLevel) -> bool:
-    """Whether a picture has the shape of the first, smaller, and is no mask."""
+    """Whether an image has the shape of the first, smaller, and is no mask."""
     (width, height), (whole_x, whole_y) = directory.size_px, first.size_px
     if directory.number(tags.SUBFILE_TYPE) & _MASK or not (0 < width <= whole_x and 0 < height <= whole_y):
         return False
@@ -128,7 +128,7 @@ def _fits(directory: Directory, first: TiffLevel) -> bool:
 
 
 def _alike(directory: Directory, base: Directory) -> bool:
-    """Whether a picture has the colours and the orientation of the slide: a mask of its shape has not."""
+    """Whether an image has the colours and the orientation of the slide: a mask of its shape has not."""
     return _colours(directory) == _colours(base)
 
 
@@ -143,8 +143,8 @@ def _colours(directory: Directory) -> tuple[object, ...]:
     )
 
 
-def _ome(file: TiffFile, description: str, number: int, base: Directory) -> tuple[OmePicture | None, tuple[str, ...]]:
-    """What the file's OME description says of the picture with a number, and a note if it is about others only."""
+def _ome(file: TiffFile, description: str, number: int, base: Directory) -> tuple[OmeImage | None, tuple[str, ...]]:
+    """The file's OME description of the image with a number, and a note if it describes others only."""
     try:
         pictures = read_ome(description)
     except ValueError as error:
@@ -155,7 +155,7 @@ def _ome(file: TiffFile, description: str, number: int, base: Directory) -> tupl
         return max(before, key=lambda picture: picture.first_directory), ()
     if pictures:
         sizes = ", ".join("{} x {} px".format(*picture.size_px) for picture in pictures[:_MOST_NAMED])
-        return None, (f"the OME description is of other pictures ({sizes}): it is not used",)
+        return None, (f"the OME description is of other images ({sizes}): it is not used",)
     return None, ()
 
 
@@ -168,12 +168,12 @@ def _check_imagej(file: TiffFile, description: str) -> None:
         raise SlideError(f"{file.path}: wanted one plane, got {stack.planes} in depth or time: save one of them alone")
     raise SlideError(
         f"{file.path}: wanted red, green and blue, got {stack.channels} channels of ImageJ: "
-        "save it as a colour picture first (Image > Type > RGB Color)"
+        "save it as a colour image first (Image > Type > RGB Color)"
     )
 
 
 def _check_stack(file: TiffFile, first: TiffLevel, others: Sequence[Directory]) -> None:
-    """Raises SlideError if other grey pictures of the same size make the slide one channel or plane of several."""
+    """Raises SlideError if other grey images of the same size make the slide one channel or plane of several."""
     if first.samples > 1 or first.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO):
         return
     same = [
@@ -185,20 +185,20 @@ def _check_stack(file: TiffFile, first: TiffLevel, others: Sequence[Directory]) 
     ]
     if same:
         raise SlideError(
-            f"{file.path}: wanted one picture, got {len(same) + 1} grey ones of {first.size_px[0]} x "
-            f"{first.size_px[1]} px, channels or planes: save it as a colour picture, or one of them alone"
+            f"{file.path}: wanted one image, got {len(same) + 1} grey ones of {first.size_px[0]} x "
+            f"{first.size_px[1]} px, channels or planes: save it as a colour image, or one of them alone"
         )
 
 
-def _stains(file: TiffFile, ome: OmePicture) -> SlideError:
+def _stains(file: TiffFile, ome: OmeImage) -> SlideError:
     return SlideError(
         f"{file.path}: wanted red, green and blue, got {ome.samples} channels {', '.join(ome.names)}: "
-        "save it as a colour picture first"
+        "save it as a colour image first"
     )
 
 
-def _joined(file: TiffFile, ome: OmePicture, pictures: Sequence[Directory]) -> tuple[list[TiffLevel], tuple[str, ...]]:
-    """Levels whose red, green and blue are grey pictures of their own, and a note if nothing says that they are."""
+def _joined(file: TiffFile, ome: OmeImage, pictures: Sequence[Directory]) -> tuple[list[TiffLevel], tuple[str, ...]]:
+    """Levels whose red, green and blue are grey images of their own, and a note if nothing says that they are."""
     named = ome.names in (("red", "green", "blue"), ("r", "g", "b"))
     if ome.samples != 3 or not (named or not any(ome.names)) or ome.coloured or len(pictures) < 3:
         raise _stains(file, ome)
@@ -217,7 +217,7 @@ def _join(planes: list[TiffLevel]) -> TiffLevel:
 
 
 def _left_out(others: Sequence[Directory]) -> tuple[str, ...]:
-    """A note of the pictures that are not in the slide; none if there are none."""
+    """A note of the images that are not in the slide; none if there are none."""
     if not others:
         return ()
     named = ", ".join(
@@ -225,7 +225,7 @@ def _left_out(others: Sequence[Directory]) -> tuple[str, ...]:
         for other in others[:_MOST_NAMED]
     )
     more = ", ..." if len(others) > _MOST_NAMED else ""
-    pictures = "1 other picture" if len(others) == 1 else f"{len(others)} other pictures"
+    pictures = "1 other image" if len(others) == 1 else f"{len(others)} other images"
     return (f"{pictures} in the file left out: {named}{more}",)
 
 

@@ -60,8 +60,8 @@ def test_the_largest_of_several_ome_pictures_is_the_slide_with_its_own_scale(pat
         assert slide.mpp == 0.25
         np.testing.assert_array_equal(whole(slide), scan)
         assert slide.notes == (
-            "the slide is picture 2 of 2 in the file, the largest",
-            "1 other picture in the file left out: 60 x 40 px",
+            "the slide is image 2 of 2 in the file, the largest",
+            "1 other image in the file left out: 60 x 40 px",
         )
 
 
@@ -106,7 +106,7 @@ def test_an_ome_description_of_another_picture_is_not_used(path: Path, scan: Ima
     tifffile.imwrite(path, scan[:100], description=text.encode(), metadata=None, **TILED)
     with open_slide(path) as slide:
         assert slide.mpp is None
-        assert slide.notes == ("the OME description is of other pictures (200 x 150 px): it is not used",)
+        assert slide.notes == ("the OME description is of other images (200 x 150 px): it is not used",)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_grey_with_samples_of_unknown_meaning_is_refused(
 
 def test_grey_pictures_of_one_size_are_channels_or_planes(path: Path, scan: Image) -> None:
     tifffile.imwrite(path, np.moveaxis(scan, 2, 0).copy(), **GREY)
-    with pytest.raises(SlideError, match="wanted one picture, got 3 grey ones of 200 x 150 px"):
+    with pytest.raises(SlideError, match="wanted one image, got 3 grey ones of 200 x 150 px"):
         open_slide(path)
 
 
@@ -202,7 +202,7 @@ def test_a_mask_of_half_the_size_is_no_level(path: Path, scan: Image) -> None:
         assert slide.levels == ((200, 150), (100, 75))
         np.testing.assert_array_equal(slide._pixels(1, 0, 0, 100, 75), block_mean(scan, (2, 2)))
         assert slide.notes == (
-            "4 other pictures in the file left out: 100 x 75 px, 100 x 75 px, 100 x 75 px (a mask), 100 x 75 px",
+            "4 other images in the file left out: 100 x 75 px, 100 x 75 px, 100 x 75 px (a mask), 100 x 75 px",
         )
 
 
@@ -381,4 +381,4 @@ def test_facts_pass_to_a_slide_held_in_memory(path: Path, scan: Image) -> None:
     slide = open_slide(path)
     assert isinstance(slide, ArraySlide)
     assert slide.mpp == 0.5
-    assert slide.notes == ("1 other picture in the file left out: 60 x 40 px",)
+    assert slide.notes == ("1 other image in the file left out: 60 x 40 px",)

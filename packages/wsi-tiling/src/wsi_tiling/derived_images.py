@@ -1,4 +1,4 @@
-"""PNG pictures that are made of slides, marked so that no run takes them for slides."""
+"""PNG images that are made of slides, marked so that no run takes them for slides."""
 
 import io
 import os
