@@ -1,5 +1,6 @@
 """The images of a folder and of the folders below it, with a word on everything that is passed over."""
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -92,7 +93,7 @@ def list_images(
     return ImageList(folder, tuple(sorted(names)), tuple(filter(None, notes)))
 
 
-def paths_by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+def paths_by_stem(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
     """Files by their names without folder and ending, in their order.
 
     Names are in Unicode form NFC: macOS spells 'é' as two characters, other systems as one.
@@ -101,7 +102,7 @@ def paths_by_stem(paths: Iterable[Path]) -> dict[str, Path]:
         ImageFileError: Two have one name but for folder, ending or Unicode form; it names both.
     """
     by_stem: dict[str, Path] = {}
-    for path in paths:
+    for path in map(Path, paths):
         other = by_stem.setdefault(unicodedata.normalize("NFC", path.stem), path)
         if other is not path:
             raise ImageFileError(f"two files are called {path.stem}: {other} and {path}; rename or remove one")

@@ -24,7 +24,7 @@ class Walk:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | os.PathLike[str],
         note: Callable[[Obstacle, Path], None],
         without: Sequence[str | os.PathLike[str]] = (),
         *,
@@ -33,9 +33,9 @@ class Walk:
     ) -> None:
         self._note, self._enters, self._hidden = note, enters, hidden
         self._without = {key for other in without if (key := _key(Path(other))) is not None}
-        self._real, self._linked = deque([folder]), deque[Path]()
+        self._real, self._linked = deque([Path(folder)]), deque[Path]()
         self._entered: set[tuple[int, int]] = set()
-        self._root = folder
+        self._root = Path(folder)
 
     def files(self) -> Iterator[Path]:
         """Yields the files, links to files among them, folder by folder."""

@@ -1,6 +1,7 @@
 """The base class of slides, and slides held in memory."""
 
 import math
+import os
 from abc import ABC, abstractmethod
 from functools import cached_property, partial
 from pathlib import Path
@@ -246,7 +247,7 @@ class ArraySlide(Slide):
         image: Image,
         mpp: float | None = None,
         background: Colour | None = None,
-        path: str | Path | None = None,
+        path: str | os.PathLike[str] | None = None,
     ) -> None:
         try:
             check_image(image)

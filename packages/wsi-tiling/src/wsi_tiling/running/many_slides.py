@@ -126,7 +126,11 @@ class SlideSetAside:
 
 
 def tile_slides(
-    paths: Sequence[Path], settings: TileSettings, out: Path, *, executor: TaskExecutor | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    settings: TileSettings,
+    out: str | os.PathLike[str],
+    *,
+    executor: TaskExecutor | None = None,
 ) -> Iterator[SlideTiled | SlideSetAside]:
     """Finds the tiles of many slides.
 
@@ -153,27 +157,28 @@ def tile_slides(
         LockedError: Another run works in the folder.
         OSError: A file cannot be written.
     """
-    check_names(paths)
+    slides = [Path(path) for path in paths]
+    check_names(slides)
     executor = executor or LocalTaskExecutor()
     wanted = as_json(asdict(settings))
     results = SlideResults(Path(out), overviews=settings.overview_px > 0)
-    results.check_free(paths)
+    results.check_free(slides)
     with FolderLock(results.tables, beside=True):
         saved = results.settings()
         if saved is not None and (changed := list(differences(saved, wanted))):
             raise SlideError(f"{out} holds tiles cut with other settings, {'; '.join(changed)}: give another folder")
-        identities = {path: results.saved_identity(path) for path in paths} if saved is not None else {}
+        identities = {path: results.saved_identity(path) for path in slides} if saved is not None else {}
         done = {path: identity for path, identity in identities.items() if identity is not None}
-        twins = _Twins()
+        duplicates = _Duplicates()
         for path, identity in done.items():
-            if (twice := twins.twice(path, identity)) is not None:
+            if (twice := duplicates.twice(path, identity)) is not None:
                 yield twice
             else:
                 yield SlideTiled(path, TileTable.load(results.table_path(path)), reused=True)
         to_do: list[Path] = []
-        left = [path for path in paths if path not in done]
+        left = [path for path in slides if path not in done]
         for path, identified in _identified(left, results, executor, bool(done)):
-            set_aside = identified if isinstance(identified, SlideSetAside) else twins.twice(path, identified)
+            set_aside = identified if isinstance(identified, SlideSetAside) else duplicates.twice(path, identified)
             if set_aside is not None:
                 yield set_aside
             else:
@@ -188,25 +193,25 @@ def tile_slides(
                 yield _saved(results, path, outcome.value, wanted)
 
 
-def saved_tiles(out: str | os.PathLike[str], paths: Sequence[Path]) -> TileTable:
+def saved_tiles(out: str | os.PathLike[str], paths: Sequence[str | os.PathLike[str]]) -> TileTable:
     """Reads what `tile_slides` saved of slides, in the order of their paths; what is missing is left out."""
     results = SlideResults(Path(out), overviews=False)
     # A name that is too long for a table is no reason to fail: there is none.
-    files = (path for path in map(results.table_path, paths) if os.path.lexists(path))
+    files = (path for path in map(results.table_path, map(Path, paths)) if os.path.lexists(path))
     return TileTable.concat(map(TileTable.load, files))
 
 
-def saved_but_not_given(out: str | os.PathLike[str], paths: Sequence[Path]) -> list[Path]:
+def saved_but_not_given(out: str | os.PathLike[str], paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Lists slides whose tiles `tile_slides` saved in a folder and that are not among `paths`, by their names."""
-    return SlideResults(Path(out), overviews=False).missing_from(paths)
+    return SlideResults(Path(out), overviews=False).missing_from(map(Path, paths))
 
 
-def overview_path(out: str | os.PathLike[str], path: Path) -> Path:
+def overview_path(out: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     """The file of a slide's overview by `tile_slides`."""
-    return SlideResults(Path(out), overviews=True).overview_path(path)
+    return SlideResults(Path(out), overviews=True).overview_path(Path(path))
 
 
-class _Twins:
+class _Duplicates:
     """Finds files of one slide."""
 
     def __init__(self) -> None:
@@ -244,7 +249,7 @@ def _identified(
             path = to_do[outcome.number]
             if not isinstance(outcome, Failed):
                 outcomes[path] = outcome.value
-            elif outcome.kind in ("died", "too slow"):  # others may be told better when the slide is opened
+            elif outcome.kind in ("died", "too slow"):  # other failures get a better reason when the slide is opened
                 outcomes[path] = _failed(path, outcome)
     yield from outcomes.items()
 

@@ -136,14 +136,14 @@ class SlideResults:
         return [Path(note.get("path", path.stem)) for path, note in notes]
 
 
-def check_names(slides: Iterable[Path]) -> None:
+def check_names(slides: Iterable[str | os.PathLike[str]]) -> None:
     """Makes sure that no two slides have one name.
 
     Raises:
         SlideError: Two have, and are not the same file.
     """
     first: dict[str, Path] = {}
-    for slide in slides:
+    for slide in map(Path, slides):
         # Letters with accents have two encodings that nobody can tell apart by eye.
         other = first.setdefault(unicodedata.normalize("NFC", slide.stem), slide)
         if other != slide and os.path.realpath(other) != os.path.realpath(slide):

@@ -52,7 +52,7 @@ class ShardWritten:
 
 def export_shards(
     table: TileTable,
-    out: Path,
+    out: str | os.PathLike[str],
     settings: ShardSettings,
     *,
     masks: Masks | None = None,

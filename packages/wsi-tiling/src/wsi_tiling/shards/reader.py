@@ -39,8 +39,12 @@ class ShardTiles:
             kind than the others.
     """
 
-    def __init__(self, shards: str | Path | Sequence[str | Path], split: str | None = None) -> None:
-        self.paths = _shard_paths(Path(shards)) if isinstance(shards, str | Path) else [Path(path) for path in shards]
+    def __init__(
+        self, shards: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], split: str | None = None
+    ) -> None:
+        self.paths = (
+            _shard_paths(Path(shards)) if isinstance(shards, str | os.PathLike) else [Path(path) for path in shards]
+        )
         if not self.paths:
             raise SlideError(f"wanted shards to read, got none in {shards}")
         indexes = [_index(path) for path in self.paths]
@@ -105,7 +109,7 @@ class ShardTiles:
 
 
 def read_shards(
-    shards: str | Path | Sequence[str | Path],
+    shards: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     split: str | None = None,
     *,
     part: tuple[int, int] = (0, 1),

@@ -1,5 +1,6 @@
 """Tables of tiles, kept as parquet."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class TileTable:
         frames = [table.frame for table in tables]
         return cls(pd.concat(frames) if frames else pd.DataFrame(columns=list(COLUMNS)))
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the table as parquet, whole or not at all.
 
         Raises:
@@ -89,7 +90,7 @@ class TileTable:
             raise SlideError(f"{path} cannot be written: {error.strerror or first_line(error)}") from error
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Reads a table that `save` wrote.
 
         Raises:
