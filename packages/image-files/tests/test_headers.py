@@ -100,10 +100,10 @@ def test_files_of_several_pictures_are_refused(tmp_path: Path, container: str) -
         first, second = PIL.Image.fromarray(COLOUR), PIL.Image.fromarray(255 - COLOUR)
         first.save(path, container, save_all=True, append_images=[second])
     for read in (describe, read_rgb):
-        with pytest.raises(ImageFileError, match=r"several: it (holds several pictures|is animated); save the wanted"):
+        with pytest.raises(ImageFileError, match=r"several: it (holds several images|is animated); save the wanted"):
             read(path)
     if container in ("TIFF", "stack", "large stack"):
-        with pytest.raises(ImageFileError, match=r"several pictures|one channel"):
+        with pytest.raises(ImageFileError, match=r"several images|one channel"):
             read_numbers(path)
 
 

@@ -17,7 +17,7 @@ class Format:
     """The functions that read one format.
 
     Attributes:
-        read_header: Reads what the file says of its picture.
+        read_header: Reads what the file says of its image.
         read_samples: Decodes colours, (H, W) or (H, W, 2, 3 or 4), from 0 to white.
         read_numbers: Decodes the numbers as stored, (H, W).
     """

@@ -31,7 +31,7 @@ class ImageInfo:
         alpha: Whether pixels can be transparent.
         premultiplied: Whether colours are multiplied by the opacity already.
         orientation: EXIF or TIFF orientation, 1 (upright as stored) to 8.
-        further_pictures: Whether more pictures follow the first, such as the depth map of a phone's photo.
+        further_pictures: Whether more images follow the first, such as the depth map of a phone's photo.
         problem: Why the image cannot be read as RGB; None if it can.
     """
 

@@ -25,10 +25,10 @@ _KINDS = {
 
 
 def opened(file: BinaryIO, *formats: str) -> PIL.Image.Image:
-    """Opens a picture of these formats; its pixels are decoded when they are asked for."""
+    """Opens an image of these formats; its pixels are decoded when they are asked for."""
     file.seek(0)
     with _filters, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large pictures: their size is checked here; of damaged metadata
+        warnings.simplefilter("ignore")  # of large images: their size is checked here; of damaged metadata
         return PIL.Image.open(file, formats=formats)
 
 
@@ -38,7 +38,7 @@ def read_header(file: BinaryIO, pillow_format: str) -> ImageInfo:
         colours, alpha = _KINDS.get(picture.mode, (None, False))
         problem = None if colours else f"wanted RGB or grey, got {picture.mode}; convert it to RGB first"
         if getattr(picture, "n_frames", 1) > 1:
-            problem = "it holds several pictures; save the wanted one as a file of its own"
+            problem = "it holds several images; save the wanted one as a file of its own"
         return ImageInfo(
             _NAMES.get(pillow_format, pillow_format),
             picture.size,
@@ -50,14 +50,14 @@ def read_header(file: BinaryIO, pillow_format: str) -> ImageInfo:
 
 
 def read_samples(file: BinaryIO, pillow_format: str) -> NDArray[np.uint8]:
-    """Decodes the colours of a picture: (H, W) grey, or (H, W, 3 or 4)."""
+    """Decodes the colours of an image: (H, W) grey, or (H, W, 3 or 4)."""
     with opened(file, pillow_format) as picture:
         mode = {"1": "L", "P": "RGB", "RGBX": "RGB"}.get(picture.mode, picture.mode)
         return np.asarray(picture if picture.mode == mode else picture.convert(mode))
 
 
 def read_numbers(file: BinaryIO, pillow_format: str) -> NDArray[np.uint8]:
-    """Decodes the numbers of a picture, (H, W): grey values, or the indices into its palette.
+    """Decodes the numbers of an image, (H, W): grey values, or the indices into its palette.
 
     Raises:
         RefusedKindError: There are several channels.

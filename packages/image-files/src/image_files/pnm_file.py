@@ -29,7 +29,7 @@ def read_header(file: BinaryIO) -> ImageInfo:
         (width, height),
         white=white,
         colours="RGB" if kind in (3, 6) else "grey",
-        problem="it holds several pictures; save the wanted one as a file of its own" if several else None,
+        problem="it holds several images; save the wanted one as a file of its own" if several else None,
     )
 
 

@@ -44,8 +44,8 @@ def read_rgb(
     """Reads an image upright as 8-bit RGB: PNG, JPEG, TIFF, WebP, BMP, PBM, PGM or PPM.
 
     Grey becomes three equal channels, palettes become colours, fewer than 8 bits are spread over 0 to 255. Colour
-    profiles are not applied. CMYK, CIELAB, more channels, several pictures in one file are refused; of a JPEG file
-    with further pictures behind, the first is read.
+    profiles are not applied. CMYK, CIELAB, more channels, several images in one file are refused; of a JPEG file
+    with further images behind, the first is read.
 
     Args:
         path: The image; its kind is read from its content, not from its name.
@@ -86,7 +86,7 @@ def read_numbers(path: str | PathLike[str], *, most_px: int = MAX_PX, memory_map
         (H, W) of integers: of the type that is stored, uint8 for 1 to 8 bits.
 
     Raises:
-        ImageFileError: The file is missing, damaged, too large, holds colours, fractions or several pictures, or was
+        ImageFileError: The file is missing, damaged, too large, holds colours, fractions or several images, or was
             compressed with loss.
     """
     with reading(path), Path(path).open("rb") as file:

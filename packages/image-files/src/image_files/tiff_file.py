@@ -1,4 +1,4 @@
-"""TIFF files: the first picture by tifffile, exactly as stored, after checks of what it claims."""
+"""TIFF files: the first image by tifffile, exactly as stored, after checks of what it claims."""
 
 import io
 import logging
@@ -108,7 +108,7 @@ def read_numbers(file: BinaryIO, *, memory_map: bool = False) -> NDArray[Any]:
         memory_map: Maps the file into memory instead of reading it, where its numbers lie there as they are.
 
     Raises:
-        RefusedKindError: It holds no numbers, several channels or pictures, or was compressed with loss.
+        RefusedKindError: It holds no numbers, several channels or images, or was compressed with loss.
     """
     with _opened(file) as tiff:
         page = _first_page(tiff)
@@ -159,17 +159,17 @@ def _alpha(page: "TiffPage") -> int | None:
 
 
 def _kind_problem(tiff: "TiffFile", page: "TiffPage") -> str | None:
-    """Why a file is not one picture that can be decoded."""
+    """Why a file is not one image that can be decoded."""
     if page.compression not in _COMPRESSIONS:
         name = getattr(page.compression, "name", page.compression)
         return f"its compression, {name}, is not read; save it with deflate, LZW or none"
     if page.imagedepth != 1 or _has_further(tiff) or _stated_images(page.description) > 1:
-        return "it holds several pictures; save the wanted one as a file of its own"
+        return "it holds several images; save the wanted one as a file of its own"
     return None
 
 
 def _colour_problem(page: "TiffPage") -> str | None:
-    """Why a picture cannot be brought to RGB."""
+    """Why an image cannot be brought to RGB."""
     if page.photometric not in _COLOURS or 262 not in page.tags:
         name = _COLOUR_NAMES.get(page.photometric, "colours of an unknown kind") if 262 in page.tags else "no statement"
         return f"wanted RGB or grey, got {name}; convert it to RGB first"
@@ -189,7 +189,7 @@ def _colour_problem(page: "TiffPage") -> str | None:
 
 
 def _has_further(tiff: "TiffFile") -> bool:
-    """Whether there are pictures besides the first, other than reduced copies and masks of it."""
+    """Whether there are images besides the first, other than reduced copies and masks of it."""
     for number in range(1, _MOST_PAGES):
         try:
             page = tiff.pages[number]
