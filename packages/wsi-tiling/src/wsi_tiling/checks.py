@@ -1,4 +1,4 @@
-"""Numbers at public doors: finite, within their range, whole where they have to be, and exact as decimal fractions."""
+"""Checks of numbers that callers pass: finite, within their range, whole if need be; exact decimal fractions."""
 
 import math
 from fractions import Fraction
@@ -28,10 +28,10 @@ def check_number(
     Args:
         wanted: Words for the message, such as 'a positive field'.
         value: The value, of Python's or numpy's kinds.
-        above: What it exceeds.
+        above: It has to exceed this.
         least: The smallest that it may be.
         most: The largest that it may be.
-        below: What exceeds it.
+        below: It has to be less than this.
 
     Raises:
         SlideError: It is something else: not a number or infinite, for instance.

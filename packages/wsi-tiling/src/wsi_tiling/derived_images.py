@@ -16,11 +16,11 @@ _HEAD_BYTES = 4096
 
 
 def derived_png(image: Image, description: str = "") -> bytes:
-    """Encodes an overview or a preview of a slide as PNG, with a text in it that says that it is not a slide.
+    """Encodes an overview or a preview of a slide as PNG, with a text in the file that marks it as no slide.
 
     Args:
         image: (H, W, 3) uint8.
-        description: Text to keep in the file besides.
+        description: Further text to keep in the file.
     """
     mark = PngInfo()
     mark.add_text(_KEY, _TEXT)

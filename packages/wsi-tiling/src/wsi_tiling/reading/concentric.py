@@ -1,4 +1,4 @@
-"""The same place at several magnifications."""
+"""Concentric fields of several sizes."""
 
 from collections.abc import Sequence
 

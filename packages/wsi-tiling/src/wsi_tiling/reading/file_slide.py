@@ -53,14 +53,14 @@ class FileSlide(Slide, Generic[Opened]):
 
     @abstractmethod
     def _open(self) -> Opened:
-        """Opens the file. What it returns closes itself when nobody holds it any more."""
+        """Opens the file. The result has to close itself with its last reference."""
 
     @abstractmethod
     def _read_layout(self, opened: Opened) -> None:
-        """Takes what the slide has to know of its file: levels, scale, region."""
+        """Reads the slide's levels, scale and scanned region from the open file."""
 
     def _release(self, opened: Opened) -> None:
-        """Closes what `_open` returned, when no thread reads from it any more. Here: with its last reader."""
+        """Closes what `_open` returned once no thread reads from it. Here: with its last reference."""
 
     def _file(self) -> Opened:
         """The file as this process has it open."""

@@ -1,4 +1,4 @@
-"""The scale that a file states, as far as it can be believed."""
+"""The scale that a file states, if it is plausible."""
 
 import math
 from collections.abc import Iterable
@@ -22,10 +22,10 @@ class StatedMpp:
 
 
 def believable_mpp(values: Iterable[float]) -> StatedMpp:
-    """The scale from what a file states across and down, or one of them, micrometres a pixel.
+    """The scale from the values that a file states for x and y, or one of them, micrometres a pixel.
 
-    What is coarser than 20 micrometres is that of a printer or a screen, and is as good as not stated. Pixels that are
-    more than a twentieth longer one way than the other have no one scale.
+    A scale coarser than 20 micrometres is that of a printer or a screen, and counts as not stated. Pixels that are more
+    than 5 % longer one way than the other have no single scale.
     """
     stated = [value for value in values if math.isfinite(value) and value > 0]
     if not stated or min(stated) > _COARSEST_MPP:

@@ -80,7 +80,7 @@ class Slide(ABC):
 
     @cached_property
     def _bright_colours(self) -> tuple[Colour | None, Colour | None]:
-        """The commonest bright grey, and the colour of glass, as far as the slide shows them."""
+        """The commonest bright grey, and the colour of glass; None for each that the slide does not show."""
         pixels = self._sample()
         return commonest_glass(pixels), measured_glass(pixels)
 
@@ -88,7 +88,7 @@ class Slide(ABC):
         """Micrometres a level-0 pixel.
 
         Raises:
-            SlideError: The slide does not say, or what it says cannot be believed.
+            SlideError: The slide states no scale, or an implausible one.
         """
         if self.mpp is None:
             reason = self._no_mpp_reason or "does not say its scale"
@@ -137,7 +137,7 @@ class Slide(ABC):
         )
 
     def take_facts(self, other: "Slide") -> None:
-        """Takes what is known of the same slide, read in another way: scale, scanned region, notes."""
+        """Copies scale, scanned region and notes from the same slide, opened in another way."""
         self.mpp, self.notes, self._scanned, self._no_mpp_reason = (
             other.mpp,
             other.notes,
@@ -145,8 +145,8 @@ class Slide(ABC):
             other._no_mpp_reason,
         )
 
-    def close(self) -> None:  # noqa: B027 - a slide in memory has nothing to let go of
-        """Lets go of the file."""
+    def close(self) -> None:  # noqa: B027 - a slide in memory has nothing to close
+        """Closes the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +161,7 @@ class Slide(ABC):
         """A window inside a level, in its own pixels: (H, W, 3), or (H, W, 4) with the opacity last."""
 
     def _window(self, level: int, x_px: int, y_px: int, width_px: int, height_px: int) -> Image:
-        """A window inside a level, what is transparent laid on the background."""
+        """A window inside a level; transparent pixels are laid on the background."""
         rows = max(1, MAX_BAND_PX // width_px)
         if height_px <= rows:
             return self._on_background(self._pixels(level, x_px, y_px, width_px, height_px))

@@ -1,4 +1,4 @@
-"""Lists the slides in files, folders and patterns, and what was passed over there."""
+"""Lists the slides in files, folders and patterns, and the files that were passed over."""
 
 import glob
 import os
@@ -61,7 +61,7 @@ class SlideSearch:
 
     Args:
         slides: The files, absolute, with links as they are: a slide is named as its file is. Each is listed once.
-        passed_over: What was there besides, by kind.
+        passed_over: Other files and folders, by kind.
     """
 
     slides: tuple[Path, ...]
@@ -107,7 +107,7 @@ def find_slides(places: Iterable[StrPath], without: Sequence[StrPath] = ()) -> S
 
 
 class _Counts:
-    """Counts what is passed over."""
+    """Counts files and folders that are passed over."""
 
     def __init__(self) -> None:
         self.seen: dict[Kind, tuple[int, Path]] = {}

@@ -30,7 +30,7 @@ class TileCache:
             return tile
 
     def put(self, key: Hashable, tile: NDArray[Any]) -> None:
-        """Keeps an array, which nobody may change any more, and lets go of those left alone longest."""
+        """Keeps an array, which must not be changed any more, and drops the least recently used ones."""
         if tile.nbytes > self.max_bytes:
             return
         with self._lock:

@@ -23,7 +23,7 @@ from wsi_tiling.tables.tiles import find_tiles
 from wsi_tiling.tissue.rule import TissueRule
 
 MPP_TOLERANCE = 0.1
-"""How far a slide's scale may be from the one that is wanted, as a share of it."""
+"""Largest relative difference between a slide's scale and the wanted one."""
 _EMPTY = "sha256:0:"
 
 Trouble: TypeAlias = Literal[
@@ -194,7 +194,7 @@ def tile_slides(
 
 
 def saved_tiles(out: str | os.PathLike[str], paths: Sequence[str | os.PathLike[str]]) -> TileTable:
-    """Reads what `tile_slides` saved of slides, in the order of their paths; what is missing is left out."""
+    """Reads the tiles that `tile_slides` saved, in the order of the paths; slides without saved tiles are left out."""
     results = SlideResults(Path(out), overviews=False)
     # A name that is too long for a table is no reason to fail: there is none.
     files = (path for path in map(results.table_path, map(Path, paths)) if os.path.lexists(path))
@@ -218,7 +218,7 @@ class _Duplicates:
         self._first: dict[str, Path] = {}
 
     def twice(self, path: Path, identity: str) -> SlideSetAside | None:
-        """Notes a file; returns what to say if an earlier one is of the same slide."""
+        """Records a file; returns the outcome to report if an earlier file is of the same slide."""
         if not identity or identity.startswith(_EMPTY):
             return None
         first = self._first.setdefault(identity, path)

@@ -97,15 +97,15 @@ def connect_to_ray(address: str | None) -> tuple[Any, bool]:
     if ray.is_initialized():
         return ray, False
     try:
-        _knock(address)
+        _check_answers(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise SlideError(f"no Ray cluster at '{address}': {first_line(error)}") from error
     return ray, True
 
 
-def _knock(address: str | None) -> None:
-    """Raises OSError if nobody answers at HOST:PORT: Ray itself would go on trying for more than ten minutes."""
+def _check_answers(address: str | None) -> None:
+    """Raises OSError if no process listens at HOST:PORT: Ray itself would try for more than ten minutes."""
     place = os.environ.get("RAY_ADDRESS", "") if address in (None, "auto") else str(address)
     host, _, port = place.removeprefix("ray://").rpartition(":")
     if port.isdecimal():

@@ -64,10 +64,10 @@ class SlideResults:
             save_json(settings, self.tables / _SETTINGS)
 
     def check_free(self, slides: Sequence[Path]) -> None:
-        """Makes sure that what is to be saved replaces nothing but what an earlier run saved.
+        """Makes sure that saving replaces only what an earlier run saved.
 
         Raises:
-            SlideError: A folder or an image of somebody else, or one of the slides, is in the way.
+            SlideError: A file that no run saved, or one of the slides, has the name of a result.
         """
         left = (path for path in self.tables.iterdir() if not is_partial(path.name)) if self.tables.exists() else ()
         if self.settings() is None and any(left):

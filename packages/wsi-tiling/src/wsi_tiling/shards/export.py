@@ -165,7 +165,7 @@ def _check_sources(table: TileTable, masks: Masks | None) -> None:
 
 
 def _stamps(table: TileTable, masks: Masks | None) -> dict[str, list[int]]:
-    """Size and time of change of each slide and label image, by what it is and the slide's name."""
+    """Size and time of change of each slide and label image, by its kind and the slide's name."""
     slides = table.frame[["slide", "path"]].drop_duplicates()
     files = {f"slide '{name}'": Path(path) for name, path in slides.itertuples(index=False)}
     if isinstance(masks, Mapping):  # these names are in the records of shards: they stay as they are
@@ -186,10 +186,11 @@ def _digest(frame: pd.DataFrame) -> str:
 
 
 def _prepare(out: Path, plans: list[ShardPlan], wanted: Mapping[str, Any], overwrite: bool) -> None:
-    """Makes sure that what is in the folder belongs to this export; removes listed shards if they are overwritten.
+    """Makes sure that the folder belongs to this export; removes the listed shards if they are to be overwritten.
 
     Raises:
-        SlideError: It does not, and is not to be removed; or a file that no export listed has the name of a shard.
+        SlideError: It belongs to another, which is not to be overwritten; or a file that no export listed has the name
+            of a shard.
     """
     record = load_json(out / SHARDS_FILE)
     listed = _listed(out, record) if record is not None else set()

@@ -185,7 +185,7 @@ class WriteShard:
                     text = json.dumps(about | contexts).encode()
                     places |= _add(tar, f"{key}.json", len(text), io.BytesIO(text))
                     rows.append({"key": key} | about | places)
-            os.replace(partial, path)  # noqa: PTH105 - named for what it does
+            os.replace(partial, path)  # noqa: PTH105 - says that it replaces
         finally:
             partial.unlink(missing_ok=True)
         return pd.DataFrame(rows, columns=self._columns()), left_out

@@ -33,7 +33,7 @@ def random_crops(
         slide: The slide; it must know its path.
         size_l0: Side of a crop, level-0 pixels.
         count: How many.
-        rng: Where chance comes from.
+        rng: The source of random numbers.
         rule: What counts as tissue; everything if not given. Otherwise the whole slide is looked at, as in `find_tiles`
             but once.
         min_tissue: Least share of tissue of a crop: others are drawn again.

@@ -1,4 +1,4 @@
-"""Images of slides with their tissue and their tiles, for people to look at."""
+"""Images of slides with their tissue and their tiles, to look at."""
 
 from dataclasses import replace
 

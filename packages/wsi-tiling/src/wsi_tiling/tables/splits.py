@@ -59,7 +59,7 @@ def split_by_group(table: TileTable, fractions: Mapping[str, float], seed: int, 
 
 
 def check_no_leak(table: TileTable, by: Literal["patient", "slide", "tiles"] = "patient") -> None:
-    """Makes sure that what is in one split is in no other.
+    """Makes sure that no group is in two splits.
 
     Args:
         table: Tiles with their splits.

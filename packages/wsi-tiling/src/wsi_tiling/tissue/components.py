@@ -48,7 +48,7 @@ def _labelled_bands(mask: Mask, diagonal: bool) -> Iterator[tuple[int, NDArray[n
 
 
 def _large_parts(mask: Mask, least_px: float, diagonal: bool) -> Mask:
-    """Tells for each part of each band, in their order, whether what it belongs to is large or at the edge."""
+    """Returns for each part of each band, in their order, whether its component is large or touches the edge."""
     areas: list[NDArray[np.int64]] = []
     at_edge: list[NDArray[np.int64]] = []
     joints: list[NDArray[np.int64]] = [np.zeros((2, 0), np.int64)]

@@ -1,4 +1,4 @@
-"""A slide cut into tiles as Deep Zoom cuts images, which is what OpenSeadragon asks for."""
+"""A slide cut into tiles as Deep Zoom cuts images, the form that OpenSeadragon reads."""
 
 import io
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def read_tile(slide: Slide, pyramid: DeepZoom, level: int, column: int, row: int
 
 
 def encode_png(image: Image) -> bytes:
-    """Codes a tile without loss: what is judged in the browser is the slide, not a codec's artefacts."""
+    """Encodes a tile without loss, so that the browser shows the slide and no artefacts of compression."""
     coded = io.BytesIO()
     PIL.Image.fromarray(image).save(coded, "PNG", compress_level=1)
     return coded.getvalue()

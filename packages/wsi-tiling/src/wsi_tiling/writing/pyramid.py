@@ -240,7 +240,7 @@ class PyramidWriter:
             write_tiff(partial, self._form, self._encoded_level, self._thumbnail, big=big)
             if os.path.lexists(self.path) and not self._overwrite:
                 raise SlideError(f"{self.path} exists: it was made by another in the meantime")
-            os.replace(partial, self.path)  # noqa: PTH105 - named for what it does
+            os.replace(partial, self.path)  # noqa: PTH105 - says that it replaces
         finally:
             partial.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ MAX_IMAGE_PX = 2**27
 
 
 def read_image(path: Path) -> Image:
-    """Reads a PNG or JPEG file upright; what is transparent is laid on the default background.
+    """Reads a PNG or JPEG file upright; transparent pixels are laid on the default background.
 
     Raises:
         SlideError: It is too large, damaged, has more than 8 bits a channel, or is of another kind.
@@ -31,7 +31,7 @@ def read_image(path: Path) -> Image:
 
 
 def opaque_rgb(pixels: NDArray[np.uint8]) -> Image:
-    """Drops the opacity of (H, W, 4) pixels, laying what is transparent on the default background."""
+    """Lays transparent pixels of (H, W, 4) on the default background and drops the opacity."""
     if pixels.shape[2] == 4:
         clear = pixels[..., 3] < 255
         opacity = pixels[clear][:, 3:] / 255

@@ -69,7 +69,7 @@ class OpenSlideSlide(FileSlide[openslide.OpenSlide]):
             return _without_opacity(handle.read_region(*place))
         except openslide.OpenSlideError:
             self._drop(handle)
-        # Another thread's error may have spoilt the handle: what counts is whether one that nobody shares reads this.
+        # Another thread's error may have spoilt the handle: only the answer of a handle of its own counts.
         handle = self._open()
         try:
             pixels = _without_opacity(handle.read_region(*place))
@@ -97,7 +97,7 @@ def _stated_mpp(properties: Mapping[str, str]) -> StatedMpp:
 
 
 def _stated_bounds(properties: Mapping[str, str], size_l0: tuple[int, int]) -> Bounds | None:
-    """The scanned region that the file states, as far as it lies on the canvas; None if it states none."""
+    """The part on the canvas of the scanned region that the file states; None if it states none."""
     try:
         x, y, width, height = (int(properties[name]) for name in _BOUNDS)
     except (KeyError, ValueError):

@@ -1,6 +1,6 @@
-"""The directories of a TIFF file, read so that a damaged or hostile file is refused and not believed.
+"""The directories of a TIFF file, read so that a damaged or hostile file is refused.
 
-No number in the file is taken at its word: nothing is read or allocated that the file is too short to hold, and a chain
+Every number in the file is checked: nothing is read or allocated that the file is too short to hold, and a chain
 of directories that is endless, goes in circles or has directories without number is an error.
 """
 
@@ -92,7 +92,7 @@ class TiffFile:
                 self._close_unused()
 
     def close(self) -> None:
-        """Closes the file, when nobody uses it any more; who begins to read then gets a SlideError."""
+        """Closes the file once no read is under way; later reads raise SlideError."""
         with self._lock:
             self._closing = True
             self._close_unused()
