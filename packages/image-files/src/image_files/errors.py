@@ -1,4 +1,4 @@
-"""The one error of this package, and the guard that turns every other one into it."""
+"""The error of this package, and the guard that turns other errors into it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +22,8 @@ class UnknownFormatError(Exception):
 
 @contextmanager
 def reading(path: str | PathLike[str]) -> Iterator[None]:
-    """Raises `ImageFileError` in place of whatever goes wrong inside: damaged files trip decoders anywhere."""
-    if Path(path).is_fifo():  # to open one waits for a writer, for ever
+    """Raises `ImageFileError` in place of any error inside: damaged files make decoders fail anywhere."""
+    if Path(path).is_fifo():  # opening one would wait for a writer for ever
         raise ImageFileError(f"{path} is a pipe; save the image in a file")
     try:
         yield

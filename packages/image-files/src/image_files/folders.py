@@ -1,4 +1,4 @@
-"""The images of a folder and of the folders below it, with a word on everything that is passed over."""
+"""The images of a folder and of the folders below it, with a note on everything that is left out."""
 
 import os
 import unicodedata
@@ -12,7 +12,7 @@ from image_files.errors import ImageFileError
 from run_folder import Obstacle, Walk
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""How names of images end, in small or capital letters."""
+"""Suffixes of images, in lower or upper case."""
 _SHOWN = 3
 _LEFT_OUT = {
     "dangling": "links that lead nowhere",
@@ -53,7 +53,7 @@ def list_images(
 
     Args:
         folder: The folder.
-        suffixes: How the names of images end, in small letters.
+        suffixes: Suffixes of images, in lower case.
         recursive: Whether folders below it are entered; if not, they are counted.
 
     Returns:
@@ -110,6 +110,6 @@ def paths_by_stem(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
 
 
 def _note(what: str, count: int, names: list[str]) -> str:
-    """A line on what was left out; empty if nothing was."""
+    """A line about files that were left out; empty if there are none."""
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return f"{what} left out: {count} ({shown})" if count else ""

@@ -1,4 +1,4 @@
-"""Which reader reads a file: by its first bytes, whatever its name says."""
+"""The reader of each format, chosen by a file's first bytes, whatever its name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Format:
     """The functions that read one format.
 
     Attributes:
-        read_header: Reads what the file says of its image.
+        read_header: Reads the header.
         read_samples: Decodes colours, (H, W) or (H, W, 2, 3 or 4), from 0 to white.
         read_numbers: Decodes the numbers as stored, (H, W).
     """
@@ -51,7 +51,7 @@ def format_of(file: BinaryIO) -> Format:
     """Recognises the format of a file.
 
     Raises:
-        UnknownFormatError: It is of none.
+        UnknownFormatError: It has no known format.
     """
     file.seek(0)
     head = file.read(12)

@@ -6,7 +6,7 @@ from typing import Literal
 
 Colours = Literal["grey", "palette", "RGB"]
 MAX_PX = 2**27
-"""Images are read whole, into memory: larger ones (more than 384 MiB as RGB), such as bombs, are refused."""
+"""Images are read whole, into memory: larger ones (over 384 MiB as RGB), such as decompression bombs, are refused."""
 
 
 class Departure(StrEnum):

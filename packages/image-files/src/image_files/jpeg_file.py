@@ -12,7 +12,7 @@ from image_files.orientation import exif_orientation
 from image_files.pillow_file import opened
 
 MAX_SCANS = 100
-"""Every scan of a stream passes over its whole image again: an honest one has a dozen."""
+"""Each scan decodes the whole image again; a normal file has about a dozen."""
 _SOI, _EOI, _SOS, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset((0x01, _SOI, *range(0xD0, 0xD8)))
@@ -61,7 +61,7 @@ def read_header(file: BinaryIO) -> ImageInfo:
 
 
 def read_samples(file: BinaryIO) -> NDArray[np.uint8]:
-    """Decodes the first image of a file, (H, W) or (H, W, 3) as stored; whatever follows it is not looked at."""
+    """Decodes the first image of a file, (H, W) or (H, W, 3) as stored; whatever follows it is not read."""
     file.seek(0)
     data = file.read()
     if data.count(bytes((0xFF, _SOS))) > MAX_SCANS:  # else there cannot be as many, and following them takes time

@@ -1,4 +1,4 @@
-"""EXIF orientation: which way up an image is to be seen."""
+"""EXIF orientation: the way to turn an image upright."""
 
 import struct
 
@@ -21,7 +21,7 @@ def upright(pixels: NDArray[np.generic], orientation: int) -> NDArray[np.generic
 
 
 def valid_orientation(value: object) -> int:
-    """An orientation from 1 to 8; 1 for what is none, as viewers do."""
+    """The value itself if it is an orientation, 1 to 8; else 1, as viewers do."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

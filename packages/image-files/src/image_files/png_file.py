@@ -1,4 +1,4 @@
-"""PNG files: samples exactly as stored, with what their chunks say of colours and transparency."""
+"""PNG files: samples exactly as stored, with the colours and the transparency that their chunks define."""
 
 import io
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _PALETTE = 3
 _COLOURS: dict[int, Literal["grey", "palette", "RGB"]] = {0: "grey", 2: "RGB", 3: "palette", 4: "grey", 6: "RGB"}
 _WITH_ALPHA = (4, 6)
 _MOST_BYTES = {b"IHDR": 13, b"PLTE": 768, b"tRNS": 256, b"acTL": 8, b"eXIf": 2**16}
-"""The chunks that are looked at, and how much of them."""
+"""The chunks that are read, and how many bytes of each."""
 
 
 @dataclass(frozen=True)

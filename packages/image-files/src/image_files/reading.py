@@ -26,7 +26,7 @@ def describe(path: str | PathLike[str], *, allow_16_bits: bool = False, most_px:
         most_px: As of `read_rgb`.
 
     Raises:
-        ImageFileError: `read_rgb` would refuse it for what its header says.
+        ImageFileError: `read_rgb` would refuse it because of its header.
     """
     with reading(path), Path(path).open("rb") as file:
         info = format_of(file).read_header(file)

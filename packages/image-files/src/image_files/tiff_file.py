@@ -1,4 +1,4 @@
-"""TIFF files: the first image by tifffile, exactly as stored, after checks of what it claims."""
+"""TIFF files: the first image by tifffile, exactly as stored, after its header has been checked."""
 
 import io
 import logging

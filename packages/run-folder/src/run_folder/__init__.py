@@ -1,6 +1,6 @@
-"""Runs that own their folders: locks, records, whole files, tables from anywhere, errors in one line.
+"""Run folders with locks and records, whole files, CSV tables of any program, errors in one line.
 
-No dependency but Python's own library, so that every package can stand on it.
+Depends on Python's standard library alone, so that every package can use it.
 """
 
 from run_folder.contents import content_digest

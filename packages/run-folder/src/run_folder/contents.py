@@ -1,4 +1,4 @@
-"""Digests of contents: two files have one if they hold the same, whatever they are called and wherever they lie."""
+"""Digests of contents: files with the same contents have the same digest, whatever their names."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""From an error to the one line that a user reads."""
+"""Errors as one line for users."""
 
 import errno
 from collections.abc import Collection

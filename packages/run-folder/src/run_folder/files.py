@@ -13,7 +13,7 @@ from pathlib import Path
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.partial(\.\w+)?")
 STALE_S = 3600.0
-"""A temporary file that nobody has written to for so long was left by a process that was killed."""
+"""Seconds; a temporary file that has not been written for longer was left by a killed process."""
 
 
 @contextmanager

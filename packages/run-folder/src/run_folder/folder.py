@@ -1,4 +1,4 @@
-"""A folder that a run writes: who may write it, what the run wrote, and with which settings."""
+"""The folder of a run: its lock, and the record of its outputs and settings."""
 
 import contextlib
 import json
@@ -22,28 +22,28 @@ class RunFolderError(ValueError):
 class RunFolder:
     """A folder in which one run at a time writes, and whose record says what it wrote; a context manager.
 
-    The record, '.TOOL.json' in the folder, lists the run's outputs and settings. By it alone the run knows what is its
-    own:
+    The record, '.TOOL.json' in the folder, lists the run's outputs and settings. It alone decides what belongs to the
+    run:
 
     - a name that is there and is not in the record belongs to the user: to claim it is refused;
     - `overwrite` removes the recorded outputs, and nothing else, at the first claim: a run that ends before that, since
       its inputs are wrong, loses nothing;
     - `resume` removes nothing;
-    - a run goes on with the settings that it was started with.
+    - a run resumes with the settings that it was started with.
 
     The lock is taken first and kept until the end. Runs whose parts share a folder, each part in a folder of its own
-    inside it, keep the locks of these instead: such a part is not dropped while it is at work.
+    inside it, keep the locks of these instead: such a part is not dropped while it is running.
 
     Args:
         path: The folder; made if missing.
         tool: Name of the program, such as 'urcdm-app tile'.
-        settings: What decides the results, as JSON can hold it.
+        settings: The settings that decide the results, as values of JSON.
         resume: Go on with the run that the record describes.
         overwrite: Drop that run, and start again.
         inputs: Files that the run reads, and folders all of whose files it reads: none of them is ever removed.
 
     Raises:
-        LockedError: When entered: another run is at work in the folder.
+        LockedError: When entered: another run works in the folder.
         RunFolderError: When entered: it holds a run that is neither to be resumed nor dropped, or one with other
             settings; an output that is to be dropped is an input; or the record is damaged.
         OSError: When entered: the folder cannot be written.
@@ -87,7 +87,7 @@ class RunFolder:
     def claim(self, *files: str, patterns: Sequence[str] = ()) -> None:
         """Records outputs before they are written: from now on they are the run's, to be replaced or removed.
 
-        With `overwrite`, the first claim removes the outputs of the earlier run, unless something is in the way.
+        With `overwrite`, the first claim removes the outputs of the earlier run, unless a name is taken.
 
         Args:
             files: Names inside the folder, with '/' between folders.
@@ -129,7 +129,7 @@ class RunFolder:
             )
 
     def outputs(self) -> list[Path]:
-        """The files of the run that are there, in the order of their names."""
+        """The files of the run that exist, in the order of their names."""
         listed = [path for file in self.files if os.path.lexists(path := self.path / file)]
         return sorted({*listed, *self._matches(self.patterns)})
 
@@ -164,7 +164,7 @@ class RunFolder:
         """Removes the recorded outputs and what killed processes left, then the folders that this leaves empty."""
         left = [path for name in _folders([*self.files, *self.patterns]) for path in (self.path / name).rglob(".*")]
         for path in left:
-            if path.name == LOCK_FILE:  # a part of the run may be at work there
+            if path.name == LOCK_FILE:  # a part of the run may be running there
                 with FolderLock(path.parent):
                     pass
         paths = [*self.outputs(), *(path for path in left if is_partial(path.name))]

@@ -33,7 +33,7 @@ class FolderLock:
         beside: Lock beside `path` instead of inside it.
 
     Raises:
-        LockedError: When entered: another run holds the lock, or a file of its name is somebody else's.
+        LockedError: When entered: another run holds the lock, or another program's file has its name.
         OSError: When entered: the lock cannot be written.
     """
 
@@ -103,7 +103,7 @@ else:
     import fcntl
 
     _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-    """What file systems without locks answer, such as Lustre where it is mounted so."""
+    """Errors of file systems without locks, such as Lustre mounted without them."""
 
     def _take(stream: IO[str]) -> bool:
         try:
@@ -125,7 +125,7 @@ else:
         except ProcessLookupError:
             return False
         except PermissionError:
-            return True  # it is somebody else's
+            return True  # it belongs to another user
         return True
 
 

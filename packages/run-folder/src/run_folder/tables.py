@@ -1,4 +1,4 @@
-"""Tables in CSV files from anywhere: a script's, a spreadsheet's, another system's."""
+"""CSV tables of any program: scripts, spreadsheets, other systems."""
 
 import csv
 import io
@@ -94,9 +94,9 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> CsvTable
     """Reads a CSV file with a header line.
 
     The text is UTF-8, with or without a byte-order mark, or UTF-16 with one; any other encoding is refused, because a
-    guess would change names without a word. Values are separated by commas, semicolons or tabs: the header line tells,
-    by the separator that yields the wanted columns, or a line 'sep=;' before it, as spreadsheets write. Lines end with
-    LF, CRLF or CR; a quoted value may hold line breaks. Blank rows are skipped. Names and values lose the blanks around
+    guess would change names in silence. Values are separated by commas, semicolons or tabs: by the one that yields the
+    wanted columns in the header line, or that a line 'sep=;' before it names, as spreadsheets write. Lines end with LF,
+    CRLF or CR; a quoted value may hold line breaks. Blank rows are skipped. Names and values lose the blanks around
     them and are brought to Unicode form NFC (see `plain_name`).
 
     Args:
