@@ -1,23 +1,23 @@
 import sys
-from types import ModuleType
+from pathlib import Path
 
 import pytest
 
-from run_folder import lazy_exports
 
+def test_a_name_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "slow_package"
+    (package / "room").mkdir(parents=True)
+    (package / "room" / "__init__.py").write_text("")
+    (package / "room" / "slow.py").write_text("thing = object()")
+    (package / "__init__.py").write_text(
+        "from run_folder import lazy_names\n__getattr__ = lazy_names(__name__, {'room.slow': ['thing']})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import slow_package  # type: ignore[import-not-found]
 
-def test_a_name_is_imported_when_it_is_first_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    package, module = ModuleType("sample_package"), ModuleType("sample_package.late")
-    module.VALUE = object()
-    get = lazy_exports("sample_package", {"VALUE": "late"})
-    monkeypatch.setitem(sys.modules, "sample_package", package)
-    with pytest.raises(ModuleNotFoundError):
-        get("VALUE")
-    monkeypatch.setitem(sys.modules, "sample_package.late", module)
-    assert get("VALUE") is module.VALUE
-    assert package.VALUE is module.VALUE  # so that the next use asks no more
-
-
-def test_an_unknown_name_is_no_attribute() -> None:
-    with pytest.raises(AttributeError, match="module 'sample_package' has no attribute 'OTHER'"):
-        lazy_exports("sample_package", {"VALUE": "late"})("OTHER")
+    assert "slow_package.room.slow" not in sys.modules
+    thing = slow_package.thing
+    assert sys.modules["slow_package.room.slow"].thing is thing
+    assert vars(slow_package)["thing"] is thing  # the next time without a detour
+    with pytest.raises(AttributeError, match="module 'slow_package' has no attribute 'other'"):
+        _ = slow_package.other

@@ -8,7 +8,7 @@ from run_folder.errors import DISK_FULL, UsageError, first_line, is_disk_full, u
 from run_folder.existing import refuse_existing
 from run_folder.files import file_sha256, is_partial, whole_file
 from run_folder.folder import RunFolder, RunFolderError, differences
-from run_folder.lazy import lazy_exports
+from run_folder.lazy import lazy_names
 from run_folder.locks import FolderLock, LockedError
 from run_folder.tables import CsvRow, CsvTable, TableError, plain_name, read_table
 from run_folder.walk import Obstacle, Walk
@@ -31,7 +31,7 @@ __all__ = [
     "first_line",
     "is_disk_full",
     "is_partial",
-    "lazy_exports",
+    "lazy_names",
     "plain_name",
     "read_table",
     "refuse_existing",

@@ -1,26 +1,33 @@
-"""Names of a package that are imported when they are first used."""
+"""Names of a package that are imported when they are first asked for."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 
-def lazy_exports(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Makes the `__getattr__` of a package that imports names when they are first used.
+def lazy_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
+    """Returns the `__getattr__` of a package some of whose names take long to import.
+
+    The package imports the same names under `TYPE_CHECKING` and lists them in `__all__`:
+
+        __getattr__ = lazy_names(__name__, {"training.loop": ["train_stage"]})
 
     Args:
-        package: Name of the package: its `__name__`.
-        modules: Of each name, the module inside the package that has it.
+        package: Its name.
+        modules: Modules of the package, by their names within it, and what each of them has.
 
-    Example: `__getattr__ = lazy_exports(__name__, {"TileTable": "tables.table"})`
+    Returns:
+        A function that imports a name's module, leaves the name in the package, and returns it. For any other name it
+        raises an `AttributeError`.
     """
+    module_of = {name: module for module, names in modules.items() for name in names}
 
-    def get(name: str) -> Any:
-        if name not in modules:
+    def __getattr__(name: str) -> Any:  # noqa: N807
+        if name not in module_of:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
-    return get
+    return __getattr__

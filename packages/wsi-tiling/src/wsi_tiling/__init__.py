@@ -8,7 +8,7 @@ What needs pandas, tables above all, is imported when it is first asked for.
 
 from typing import TYPE_CHECKING
 
-from run_folder import lazy_exports
+from run_folder import lazy_names
 from wsi_tiling.derived_images import derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.grid import Grid
@@ -108,32 +108,27 @@ __all__ = [
     "whole_slide_fields",
 ]
 
-__getattr__ = lazy_exports(
+__getattr__ = lazy_names(
     __name__,
     {
-        "whole_slide_fields": "tables.fields",
-        "dihedral": "tables.crops",
-        "dihedral_inverse": "tables.crops",
-        "random_crops": "tables.crops",
-        "SlideSetAside": "running.many_slides",
-        "SlideTiled": "running.many_slides",
-        "TileField": "running.many_slides",
-        "TileSettings": "running.many_slides",
-        "saved_but_not_given": "running.many_slides",
-        "saved_tiles": "running.many_slides",
-        "tile_slides": "running.many_slides",
-        "overview": "tables.overviews",
-        "ShardSettings": "shards.writer",
-        "ShardTiles": "shards.reader",
-        "read_shards": "shards.reader",
-        "SHARDS_FILE": "shards.export",
-        "SlideResults": "running.slide_results",
-        "check_names": "running.slide_results",
-        "ShardWritten": "shards.export",
-        "export_shards": "shards.export",
-        "check_no_leak": "tables.splits",
-        "split_by_group": "tables.splits",
-        "TileTable": "tables.table",
-        "find_tiles": "tables.tiles",
+        "running.many_slides": [
+            "SlideSetAside",
+            "SlideTiled",
+            "TileField",
+            "TileSettings",
+            "saved_but_not_given",
+            "saved_tiles",
+            "tile_slides",
+        ],
+        "running.slide_results": ["SlideResults", "check_names"],
+        "shards.export": ["SHARDS_FILE", "ShardWritten", "export_shards"],
+        "shards.reader": ["ShardTiles", "read_shards"],
+        "shards.writer": ["ShardSettings"],
+        "tables.crops": ["dihedral", "dihedral_inverse", "random_crops"],
+        "tables.fields": ["whole_slide_fields"],
+        "tables.overviews": ["overview"],
+        "tables.splits": ["check_no_leak", "split_by_group"],
+        "tables.table": ["TileTable"],
+        "tables.tiles": ["find_tiles"],
     },
 )

@@ -5,11 +5,11 @@
 
 from typing import TYPE_CHECKING
 
-from run_folder import lazy_exports
+from run_folder import lazy_names
 from wsi_tiling.viewer.deep_zoom import DeepZoom, encode_png, read_tile
 
 if TYPE_CHECKING:
     from wsi_tiling.viewer.site_files import viewer_files
 
 __all__ = ["DeepZoom", "encode_png", "read_tile", "viewer_files"]
-__getattr__ = lazy_exports(__name__, {"viewer_files": "site_files"})
+__getattr__ = lazy_names(__name__, {"site_files": ["viewer_files"]})
