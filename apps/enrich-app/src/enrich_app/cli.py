@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from enrich_app.errors import PACKAGES
 from run_folder.cli.running import run_cli
 
 app = typer.Typer(
@@ -86,6 +85,9 @@ def report(
     run_report(folder=folder, out=out if out is not None else folder / "report.html", overwrite=overwrite)
 
 
+_PACKAGES = ("cdm_core", "enrich_app", "image_files", "maskcond")
+
+
 def main() -> None:
     """Runs the command line; an error that the user can mend becomes one line, with exit code 1."""
-    run_cli(app, "enrich-app", PACKAGES, kept=lambda: "; the same command goes on" if sys.argv[1:2] == ["run"] else "")
+    run_cli(app, "enrich-app", _PACKAGES, kept=lambda: "; the same command goes on" if sys.argv[1:2] == ["run"] else "")
