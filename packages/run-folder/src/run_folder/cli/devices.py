@@ -1,4 +1,4 @@
-"""The device that a command calculates on."""
+"""The device that a command calculates on. Needs `run-folder[torch]`."""
 
 from typing import TYPE_CHECKING
 
