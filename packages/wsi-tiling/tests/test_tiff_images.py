@@ -112,7 +112,7 @@ def test_an_ome_description_of_another_picture_is_not_used(path: Path, scan: Ima
 @pytest.mark.parametrize(
     ("axes", "shape", "message"),
     [
-        ("CYX", (3, 150, 200), "got 3 channels of ImageJ: save it as a colour picture"),
+        ("CYX", (3, 150, 200), "got 3 channels of ImageJ: save it as a colour image"),
         ("ZYX", (4, 150, 200), "wanted one plane, got 4"),
         ("TZCYX", (2, 2, 2, 150, 200), "wanted one plane, got 4"),
     ],
