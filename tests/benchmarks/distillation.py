@@ -109,7 +109,7 @@ def trained(
 ) -> nn.Module:
     """Trains a network from a start, on the mixture or after a teacher, and returns the running mean of its weights."""
     # for the stage's own, which it is held to
-    stands_in = patch("cdm_core.training.loop.build_unet", lambda _: EachPixel())
+    stands_in = patch("cdm_core.training.setup.build_unet", lambda _: EachPixel())
     with stands_in, tempfile.TemporaryDirectory() as folder:
         for _ in train_stage(
             stage,

@@ -9,9 +9,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from cdm_core import SamplingConfig, StageConfig, TrainingConfig, UnetConfig, build_unet
 from cdm_core.memory import StageMemory, _Ledger
-from cdm_core.training.loop import make_trainable
+from cdm_core.training.losses import chunk_loss
 from cdm_core.training.prepared_examples import PreparedExamples
-from cdm_core.training.step import chunk_loss
+from cdm_core.training.setup import make_trainable
 
 pytestmark = pytest.mark.once
 

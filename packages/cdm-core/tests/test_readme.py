@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-import cdm_core.training.run
+import cdm_core.training.monitor
 from cdm_core import Cascade, CheckpointError
 
 README = Path(__file__).parents[1] / "README.md"
@@ -16,7 +16,7 @@ def test_the_example_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert example is not None
     monkeypatch.chdir(tmp_path)
     # sheets of samples are of hundreds of steps, as a stage has them unless told otherwise
-    monkeypatch.setattr(cdm_core.training.run, "save_sample_sheet", lambda *_, **__: None)
+    monkeypatch.setattr(cdm_core.training.monitor, "save_sample_sheet", lambda *_, **__: None)
     names: dict[str, Any] = {}
     exec(example[1], names)  # noqa: S102
     assert names["large"].shape == (4, 3, 16, 16)

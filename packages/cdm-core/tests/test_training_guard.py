@@ -9,8 +9,7 @@ import torch
 import cdm_core.training.guard
 import cdm_core.training.state
 from cdm_core import CheckpointError, StageConfig, TrainingError
-from cdm_core.training.loop import train_stage
-from cdm_core.training.run import Run
+from cdm_core.training.loop import TrainingLoop, train_stage
 from cdm_core.training.state import load_trained
 
 pytestmark = pytest.mark.once
@@ -63,7 +62,7 @@ def test_a_skipped_step_changes_nothing_to_the_bit(
 ) -> None:
     seen: list[Any] = []
 
-    def copied(run: Run) -> None:
+    def copied(run: TrainingLoop) -> None:
         state = run.state
         parts = (state.unet.state_dict(), state.ema.state_dict(), state.optimiser.state_dict()["state"])
         seen.append([{name: _cloned(value) for name, value in part.items()} for part in parts])
@@ -71,14 +70,14 @@ def test_a_skipped_step_changes_nothing_to_the_bit(
     def _cloned(value: Any) -> Any:
         return {k: v.clone() for k, v in value.items()} if isinstance(value, dict) else value.clone()
 
-    step = Run.step
+    step = TrainingLoop.iterate
 
-    def watched(self: Run, batch: Any) -> None:
+    def watched(self: TrainingLoop, batch: Any) -> None:
         copied(self)
         step(self, batch)
         copied(self)
 
-    monkeypatch.setattr(Run, "step", watched)
+    monkeypatch.setattr(TrainingLoop, "iterate", watched)
     runs.train(upper, tmp_path, examples=runs.pictures(broken=range(first * 2, first * 2 + 3)), stop=5)
     for number in range(5):
         before, after = seen[2 * number : 2 * number + 2]
@@ -112,15 +111,15 @@ def test_a_stretch_of_poison_is_survived_from_the_state_on_disk(upper: StageConf
 
 def overwrite(monkeypatch: pytest.MonkeyPatch, *, step: int, name: str = "init_conv.weight") -> None:
     """Puts nan into the weights before a step, as a fault of the hardware would."""
-    plain = Run.step
+    plain = TrainingLoop.iterate
 
-    def poisoned(self: Run, batch: Any) -> None:
+    def poisoned(self: TrainingLoop, batch: Any) -> None:
         if self.state.step == step - 1:
             with torch.no_grad():
                 self.state.unet.get_parameter(name)[0] = float("nan")
         plain(self, batch)
 
-    monkeypatch.setattr(Run, "step", poisoned)
+    monkeypatch.setattr(TrainingLoop, "iterate", poisoned)
 
 
 @pytest.mark.parametrize(("name", "skipped"), [("init_conv.weight", 3), ("null_text_embed", 0)])
@@ -218,13 +217,13 @@ def test_a_state_that_cannot_be_written_is_told(
 
 
 def in_the_running_mean(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], None]) -> None:
-    plain = cdm_core.training.state.update_ema
+    plain = cdm_core.training.loop.update_ema
 
     def update(*arguments: Any) -> None:
         interrupt()
         plain(*arguments)
 
-    monkeypatch.setattr(cdm_core.training.state, "update_ema", update)
+    monkeypatch.setattr(cdm_core.training.loop, "update_ema", update)
 
 
 def in_the_optimiser(monkeypatch: pytest.MonkeyPatch, interrupt: Callable[[], None]) -> None:

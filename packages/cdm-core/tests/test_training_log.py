@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import cdm_core.training.run
+import cdm_core.training.monitor
 from cdm_core import CheckpointError, ConfigError, SamplingConfig, StageConfig
 from cdm_core.diffusion.objective import training_target
 from cdm_core.diffusion.schedule import Schedule
@@ -67,7 +67,7 @@ def test_a_line_tells_time_and_speed(
     jumps: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: next(now_s) + sum(jumps))
     monkeypatch.setattr(cdm_core.training.log, "time", clock)
-    monkeypatch.setattr(cdm_core.training.run, "save_sample_sheet", lambda *_, **__: jumps.append(100.0))
+    monkeypatch.setattr(cdm_core.training.monitor, "save_sample_sheet", lambda *_, **__: jumps.append(100.0))
     runs.train(upper, tmp_path, runs.settings(steps=4, log_every=2, sample_every=2))
     first, second = (json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
     assert second["seconds"] - first["seconds"] > 100

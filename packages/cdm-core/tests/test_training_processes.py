@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ import torch
 from cdm_core import ConfigError, SamplingConfig, StageConfig
 from cdm_core.config_file import dump_config
 from cdm_core.distillation.finishing import FinishingConfig
-from cdm_core.training.loop import check_training
-from cdm_core.training.state import TrainingState
+from cdm_core.training.loop import TrainingLoop
+from cdm_core.training.setup import check_training
 
 pytestmark = pytest.mark.once
 
@@ -154,19 +155,25 @@ def test_every_weight_that_is_trained_gets_a_gradient(
             return {**super().__getitem__(draw), "embedding": torch.ones(4)}
 
     without: list[str] = []
-    advance = TrainingState.advance
 
-    def watched(self: Any, *arguments: Any, **options: Any) -> None:
-        named = self.unet.named_parameters()
-        for name, value in named:
-            if value.requires_grad and value.grad is None:
-                without.append(name)
-            elif value.requires_grad:  # fused kernels want gradients to lie in memory as the weights do
-                strides = zip(value.shape, value.stride(), value.grad.stride(), strict=True)
-                assert all(one == other for size, one, other in strides if size > 1), name
-        assert any(value.requires_grad for value in self.unet.parameters())
-        advance(self, *arguments, **options)
+    iterate = TrainingLoop.iterate
 
-    monkeypatch.setattr(TrainingState, "advance", watched)
+    def watched(self: TrainingLoop, batch: Any) -> None:
+        zero_grad = self.state.optimiser.zero_grad
+
+        def checked(**options: Any) -> None:
+            for name, value in self.state.unet.named_parameters():
+                if value.requires_grad and value.grad is None:
+                    without.append(name)
+                elif value.requires_grad:  # fused kernels want gradients to lie in memory as the weights do
+                    strides = zip(value.shape, value.stride(), value.grad.stride(), strict=True)
+                    assert all(one == other for size, one, other in strides if size > 1), name
+            assert any(value.requires_grad for value in self.state.unet.parameters())
+            zero_grad(**options)
+
+        with mock.patch.object(self.state.optimiser, "zero_grad", checked):
+            iterate(self, batch)
+
+    monkeypatch.setattr(TrainingLoop, "iterate", watched)
     runs.train(tiny_stage({"text_embed_dim": embedding}), tmp_path, runs.settings(steps=2), examples=Embedded())
     assert not without

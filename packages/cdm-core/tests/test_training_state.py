@@ -12,7 +12,8 @@ import cdm_core.training.state
 from cdm_core import CheckpointError, SamplingConfig, StageConfig
 from cdm_core.config_file import dump_config
 from cdm_core.training.loop import train_stage
-from cdm_core.training.state import _pull, is_same_training, load_trained, update_ema
+from cdm_core.training.running_mean import _pull, update_ema
+from cdm_core.training.state import is_same_training, load_trained
 
 pytestmark = pytest.mark.once
 

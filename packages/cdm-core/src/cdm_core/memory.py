@@ -27,9 +27,9 @@ from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
 from cdm_core.networks.build import build_unet
 from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.stages.inference import Precision, prepare_for_sampling
-from cdm_core.training.loop import make_trainable
+from cdm_core.training.losses import ON_HOST, chunk_loss
 from cdm_core.training.prepared_examples import Batch, PreparedExamples
-from cdm_core.training.step import ON_HOST, chunk_loss
+from cdm_core.training.setup import make_trainable
 
 MOST_IMAGES = 64
 """Up to which chunk `StageMemory.largest_chunk` looks."""

@@ -1,66 +1,200 @@
-"""Training one stage of a cascade: a resumable loop, on any number of processes, that tells what it does as events."""
+"""Training one stage of a cascade: a resumable loop, on any number of processes, that reports its steps as events."""
 
 import contextlib
-import copy
-import gc
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
-from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
+from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.devices.arithmetic import gpu_arithmetic
+from cdm_core.devices.batch_size import is_out_of_memory
 from cdm_core.devices.processes import PATIENCE, Interruption
-from cdm_core.distillation.finishing import Finisher, FinishingConfig
+from cdm_core.distillation.finishing import FinishingConfig
 from cdm_core.distillation.teacher import Teacher
-from cdm_core.errors import CheckpointError, ConfigError, PeerError
-from cdm_core.networks.build import build_unet, seeded_weights
-from cdm_core.networks.weights import check_tensors, check_weights_finite
-from cdm_core.stages.inference import (
-    best_precision,
-    compile_in_place,
-    has_compiler,
-    precision_named,
-    prepare_for_sampling,
-)
+from cdm_core.errors import ConfigError, TrainingError
+from cdm_core.stages.inference import compiling
 from cdm_core.training.examples import Examples
 from cdm_core.training.guard import Guard
-from cdm_core.training.log import TrainingLog, check_trackers
-from cdm_core.training.prepared_examples import PreparedExamples, prepared_batches
-from cdm_core.training.run import SHEET_IMAGES, Run, TrainingEvent
-from cdm_core.training.state import STATE_FILE, TrainingState, check_no_run, load_state, saved_precision
-from cdm_core.training.step import Gradients
-from cdm_core.training.tally import Tally
-from run_folder import FolderLock, LockedError, first_line
+from cdm_core.training.log import TrainingLog
+from cdm_core.training.losses import chunk_loss, finishing_loss
+from cdm_core.training.monitor import Monitor, TrainingEvent, memory_errors, out_of_memory_line
+from cdm_core.training.prepared_examples import Batch, PreparedExamples, prepared_batches
+from cdm_core.training.running_mean import update_ema
+from cdm_core.training.setup import (
+    agree_on_step,
+    check_examples,
+    check_training,
+    claim,
+    new_state,
+    release_memory,
+    resolved,
+    teacher_at_work,
+)
+from cdm_core.training.state import STATE_FILE, TrainingState, load_state
 
-__all__ = ["Examples", "TrainingEvent", "check_training", "train_stage"]
-
-COMPILING_PAYS_STEPS = 2000
-"""Steps from which 'auto' compiles a network for a GPU, which takes it a minute or two."""
+__all__ = ["TrainingEvent", "check_training", "train_stage"]
 
 
-def check_training(config: StageConfig, training: TrainingConfig, *, processes: int = 1) -> None:
-    """Checks that a stage can be trained so, before anything is written.
+@dataclass
+class TrainingLoop:
+    """The iterations of a training.
 
-    Raises:
-        ConfigError: Crops are larger than the stage, or their side is no multiple of what its network halves; a tracker
-            is not installed; or the batch cannot be shared out.
+    Args:
+        config: The stage.
+        training: How it is trained.
+        accelerator: Of the run.
+        network: The stage's, as the accelerator prepared it.
+        state: Weights, running mean, optimiser and counts, which an iteration changes.
+        teacher: The model that supplies the targets; otherwise the examples do.
+
+    Attributes:
+        share: Examples of an iteration that are this process's.
+        chunk: Examples on the device at once; falls when `chunk_size` is 'auto' and memory runs out.
+        generator: On the device; seeded anew for each example.
     """
-    if training.crop_px is not None and training.crop_px > config.image_px:
-        raise ConfigError(f"crop_px {training.crop_px} is over the stage's image_px {config.image_px}")
-    if (training.crop_px or 0) % config.unet.factor:
-        whose = "the autoencoder's factor" if isinstance(config.unet, LatentUnetConfig) else "the network's factor"
-        raise ConfigError(f"crop_px {training.crop_px} is no multiple of {whose} {config.unet.factor}; change it")
-    if training.batch_size % processes:
-        raise ConfigError(f"batch_size {training.batch_size} cannot be shared out evenly among {processes} processes")
-    check_trackers(training.trackers)
+
+    config: StageConfig
+    training: TrainingConfig
+    accelerator: Accelerator
+    network: nn.Module
+    state: TrainingState
+    teacher: Teacher | None = None
+    share: int = field(init=False)
+    chunk: int = field(init=False)
+    generator: torch.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.share = self.training.batch_size // self.accelerator.num_processes
+        self.chunk = even_chunk(self.training, self.share, self.training.chunk_size)
+        self.generator = torch.Generator(self.accelerator.device)
+
+    def iterate(self, batch: Batch) -> None:
+        """Does one iteration, from the forward pass to the running mean; the host does not wait for the device.
+
+        Args:
+            batch: This process's share of the examples, prepared and stacked, on the CPU.
+
+        Raises:
+            TrainingError: The device's memory does not hold a chunk, and chunks are not to get smaller.
+        """
+        state, training, accelerator = self.state, self.training, self.accelerator
+        adversary = None if state.finisher is None else state.finisher.adversary
+
+        # Forward and backward, chunk by chunk: gradients add up to those of the share's mean loss.
+        while True:
+            loss = torch.zeros((), device=accelerator.device)
+            try:
+                for start in range(0, self.share, self.chunk):
+                    end = min(start + self.chunk, self.share)
+                    # the processes add up their gradients once, after the last chunk
+                    waits = accelerator.no_sync(self.network) if end < self.share else contextlib.nullcontext()
+                    with waits:
+                        summed = self._loss({name: value[start:end] for name, value in batch.items()})
+                        (summed / self.share).backward()  # type: ignore[no-untyped-call]
+                    loss += summed.detach() / self.share
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve_chunk()  # after the handler, whose error keeps the failed chunk's tensors alive
+
+        # The mean of all processes; the network's own gradients are averaged already.
+        for gradient in () if adversary is None else adversary.gradients():
+            gradient.copy_(accelerator.reduce(gradient, reduction="mean"))
+        loss = accelerator.reduce(loss, reduction="mean")
+
+        # Clip. If loss or norm is not finite, weights, moments and running mean stay as they are, to the bit. That is
+        # decided on the device.
+        norm = clip_grad_norm_(state.weights, training.max_grad_norm)
+        finite = torch.isfinite(loss) & torch.isfinite(norm)
+
+        # Optimiser, discriminator, running mean and counts: all of them, even if Ctrl-C comes in between.
+        with state.whole_step():
+            rate = learning_rate(training, state.step)
+            for group in state.optimiser.param_groups:
+                group["lr"] = rate
+            # as torch.amp.GradScaler does: the fused kernel leaves everything alone where this is 1
+            state.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            state.optimiser.step()
+            if adversary is not None:
+                base = state.optimiser.defaults["lr"]
+                adversary.advance(rate / base if base else 1.0, (~finite).float())
+            update_ema(state.averages, state.weights, state.ema.n_averaged, training.ema_decay, finite)
+            state.tally.add(loss, norm, finite)
+            state.step += 1
+        state.optimiser.zero_grad(set_to_none=True)
+
+    def _loss(self, chunk: Batch) -> Tensor:
+        """Returns the sum of a chunk's losses, ()."""
+        if self.state.finisher is not None:
+            return finishing_loss(
+                self.network,
+                self.config,
+                chunk,
+                self.generator,
+                training=self.training,
+                finisher=self.state.finisher,
+                share=self.share,
+            )
+        return chunk_loss(
+            self.network,
+            self.config,
+            chunk,
+            self.generator,
+            weight=self.training.loss_weight,
+            precision=self.training.precision,
+            teacher=self.teacher,
+        )
+
+    def _halve_chunk(self) -> None:
+        """Halves the chunk, and drops what the failed one left.
+
+        Raises:
+            TrainingError: Chunks are not to get smaller.
+        """
+        alone = self.accelerator.num_processes == 1
+        if self.training.chunk_size != "auto" or self.chunk == 1 or not alone:
+            raise TrainingError(out_of_memory_line(self.accelerator.device, self.training, self.chunk))
+        self.network.zero_grad(set_to_none=True)
+        if self.state.finisher is not None:
+            self.state.finisher.adversary.network.zero_grad(set_to_none=True)
+        self.chunk = even_chunk(self.training, self.share, self.chunk // 2)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def even_chunk(training: TrainingConfig, share: int, largest: int | Literal["auto"] | None) -> int:
+    """Returns how many examples of a share are on the device at once: the largest number that is allowed.
+
+    A compiled network is compiled anew for each size, so there the chunks are all of one size.
+
+    Args:
+        training: How the network is trained.
+        share: Examples of an iteration that are this process's.
+        largest: The most; all of the share if it is no number.
+    """
+    chunk = min(largest, share) if isinstance(largest, int) else share
+    if not training.compile:
+        return chunk
+    return next(size for size in range(chunk, 0, -1) if share % size == 0)
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Returns the learning rate of the step after `step` steps."""
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    if training.learning_rate_decay == "none":
+        return training.learning_rate
+    left = training.steps - training.warmup_steps
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - training.warmup_steps) / max(left, 1)))
 
 
 def train_stage(
@@ -81,7 +215,7 @@ def train_stage(
     Writes into `out_dir`: `state.pt` (weights, their running mean, optimiser, step), `log.jsonl`, `samples/STEP.png`,
     and a folder for each tracker. When the iterator is closed before its end, or the process interrupted, the state is
     saved; with `resume` a later run goes on from it along the same trajectory: examples and times depend on the draw
-    alone, noise on the draw and on the kind of device, see `cdm_core.training.step`. Under `accelerate launch` or
+    alone, noise on the draw and on the kind of device, see `cdm_core.training.losses`. Under `accelerate launch` or
     `torchrun` every process calls this alike, with `out_dir` on a file system that all of them see; only the main one
     writes.
 
@@ -126,195 +260,55 @@ def train_stage(
         ],
     )
     path = out_dir / STATE_FILE
-    _release_memory(accelerator.device)
+    release_memory(accelerator.device)
     with contextlib.ExitStack() as held:
         if accelerator.device.type == "cuda":
             held.enter_context(gpu_arithmetic("tf32", fixed_shapes=True))
         try:
             check_training(config, training, processes=accelerator.num_processes)
             if accelerator.is_main_process:
-                _claim(out_dir, training, held, resume=resume)
+                claim(out_dir, training, held, resume=resume)
             if teacher is not None and finishing is not None:
                 raise ConfigError("a student learns from a teacher or is finished, not both; finish it afterwards")
             resumed = resume and path.exists()
-            training = _resolved(training, accelerator.device, path if resumed else None)
-            state = _new_state(config, training, initial, accelerator.device, finishing)
+            training = resolved(training, accelerator.device, path if resumed else None)
+            state = new_state(config, training, initial, accelerator.device, finishing)
             if resumed:
                 load_state(path, state, config, training)
             prepared = PreparedExamples(config, training, examples)
-            _check_examples(prepared, validation, state.step, accelerator)
+            check_examples(prepared, validation, state.step, accelerator)
         except Exception:
-            _agree_on_step(accelerator, None, out_dir)  # else the other processes would wait for this one
+            agree_on_step(accelerator, None, out_dir)  # else the other processes would wait for this one
             raise
         first, share = state.step, training.batch_size // accelerator.num_processes
-        _agree_on_step(accelerator, first, out_dir)
+        agree_on_step(accelerator, first, out_dir)
         starts = (
             step * training.batch_size + accelerator.process_index * share for step in range(first, training.steps)
         )
         draws = (list(range(start, start + share)) for start in starts)
         if teacher is not None:
-            teacher = _at_work(teacher, accelerator.device, training)
+            teacher = teacher_at_work(teacher, accelerator.device, training)
         network = accelerator.prepare_model(state.unet)
-        gradients = Gradients(accelerator, network, config, training, share, teacher, state.finisher)
+        loop = TrainingLoop(config, training, accelerator, network, state, teacher)
         saved_step = first if resumed else None
         guard = Guard(path, state, config, training, saved_step=saved_step, writes=accelerator.is_main_process)
         with (
             Interruption(accelerator, training.log_every) as interruption,
             TrainingLog(out_dir, first, training.batch_size, accelerator, training.trackers) as log,
         ):
-            run = Run(prepared, validation, accelerator, state, gradients, guard, log)
+            monitor = Monitor(prepared, validation, accelerator, state, teacher, guard, log)
             try:
                 for batch in prepared_batches(prepared, draws, accelerator.device):
-                    run.step(batch)
-                    event = run.look()
+                    chunk = loop.chunk
+                    with (
+                        compiling(TrainingError, "set compile = false and go on with resume"),
+                        memory_errors(accelerator.device, training, chunk),
+                    ):
+                        loop.iterate(batch)
+                    if loop.chunk != chunk:
+                        log.event("chunk_size", state.step, chunk_size=loop.chunk)
+                    event = monitor.after_step(learning_rate(training, state.step - 1), loop.chunk)
                     interruption.check(event.step)
                     yield event
             finally:
                 guard.save_at_exit()
-
-
-def _claim(out_dir: Path, training: TrainingConfig, held: contextlib.ExitStack, *, resume: bool) -> None:
-    """Locks the folder of a run, and makes sure that the run may write into it."""
-    try:
-        held.enter_context(FolderLock(out_dir))
-    except LockedError as error:
-        raise CheckpointError(first_line(error)) from None
-    except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise CheckpointError(f"{out_dir}: cannot be written ({reason}); use another folder") from None
-    if not resume:
-        check_no_run(out_dir)
-    for name in ("samples", *training.trackers):
-        if (out_dir / name).exists() and not (out_dir / name).is_dir():
-            raise CheckpointError(f"{out_dir / name}: is a file, wanted a folder; remove it, or use another folder")
-
-
-def _check_examples(
-    prepared: PreparedExamples, validation: Examples | None, step: int, accelerator: Accelerator
-) -> None:
-    """Checks this process's examples of the next step, and whether there are all that the run will ask for.
-
-    What is wrong with the data is told here, not late or by a worker process.
-    """
-    training, count = prepared.training, accelerator.num_processes
-    if step >= training.steps:
-        return
-    share = training.batch_size // count
-    start = step * training.batch_size + accelerator.process_index * share
-    # a run that goes on may have come to examples that are not finite, which it skips
-    prepared.check(range(start, start + share), finite=step == 0)
-    prepared.check({*range(SHEET_IMAGES), training.steps * training.batch_size - 1}, finite=False)
-    if validation is not None:
-        images = training.validation_images
-        held_out = PreparedExamples(prepared.config, training, validation, held_out=images)
-        held_out.check(range(min(share, images)), finite=step == 0)
-        held_out.check([images - 1], finite=False)
-
-
-def _resolved(training: TrainingConfig, device: torch.device, state: Path | None) -> TrainingConfig:
-    """Returns the settings with what 'auto' stands for; a run that goes on from a state keeps its precision."""
-    precision, compiles = training.precision, training.compile
-    if precision == "auto":
-        precision = best_precision(device) if state is None else saved_precision(state)
-    if compiles == "auto":
-        compiles = device.type == "cuda" and training.steps >= COMPILING_PAYS_STEPS and has_compiler()
-    return replace(training, precision=precision, compile=compiles)
-
-
-def _release_memory(device: torch.device) -> None:
-    """Gives back what a network trained before held: compiled ones stay until Python looks for them."""
-    if device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def _new_state(
-    config: StageConfig,
-    training: TrainingConfig,
-    initial: nn.Module | None,
-    device: torch.device,
-    finishing: FinishingConfig | None,
-) -> TrainingState:
-    finisher = None if finishing is None else Finisher.of(config, finishing, training.seed, device)
-    with seeded_weights(training.seed):
-        unet = build_unet(config) if initial is None else copy.deepcopy(_initial(config, initial))
-    make_trainable(unet.to(device), config)
-    ema = AveragedModel(unet).to(device)
-    ema.eval().requires_grad_(False)
-    if training.compile:
-        compile_in_place(unet)
-    optimiser = torch.optim.AdamW(
-        unet.parameters(),
-        lr=training.learning_rate,
-        betas=(0.9 if finishing is None else 0.5, 0.99),  # an opponent that learns makes old directions wrong
-        weight_decay=training.weight_decay,
-        fused=True,
-    )
-    return TrainingState(unet, ema, optimiser, Tally(device), finisher=finisher)
-
-
-def _initial(config: StageConfig, network: nn.Module) -> nn.Module:
-    """Returns the network to start from, out of what it may be wrapped in, if it is the stage's."""
-    while hasattr(network, "_orig_mod") or isinstance(network, nn.DataParallel | DistributedDataParallel):
-        network = network.get_submodule("_orig_mod" if hasattr(network, "_orig_mod") else "module")
-    with torch.device("meta"):
-        wanted = build_unet(config)
-    source = f"initial: the network for the stage of {config.image_px} px"
-    weights = network.state_dict()
-    check_tensors(wanted, weights, source)
-    check_weights_finite(weights, source)
-    return network
-
-
-def _at_work(teacher: Teacher, device: torch.device, training: TrainingConfig) -> Teacher:
-    unet, precision = copy.deepcopy(teacher.unet).to(device), precision_named(training.precision)
-    return replace(teacher, unet=prepare_for_sampling(unet, precision=precision, compiled=training.compile is True))
-
-
-def make_trainable(unet: nn.Module, config: StageConfig) -> None:
-    """Makes a network ready to train, in place: its mode, which weights get gradients, and how they lie in memory.
-
-    Args:
-        unet: As of `build_unet`, on the device to use.
-        config: Its stage.
-    """
-    unet.train().requires_grad_(True)
-    _lay_out(unet)
-    _freeze_unused(unet, config)
-
-
-def _lay_out(unet: nn.Module) -> None:
-    """Lays the weights of convolutions out in memory with the channels last, which makes them faster.
-
-    Where this would change nothing but how strides are written down, it is left: gradients are written down otherwise,
-    and processes would copy them for that.
-    """
-    for parameter in unet.parameters():
-        if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:].numel() > 1:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _freeze_unused(unet: nn.Module, config: StageConfig) -> None:
-    """Freezes the autoencoder, and what imagen-pytorch's U-Net has for embeddings, in a stage that takes none.
-
-    These weights would get no gradient, and processes that share a step wait for the gradient of every weight.
-    """
-    if isinstance(config.unet, LatentUnetConfig):
-        unet.get_submodule("autoencoder").requires_grad_(False).eval()
-        return
-    if config.unet.text_embed_dim is None:
-        for name, parameter in unet.named_parameters():
-            if name.startswith(("attn_pool.", "null_text_")):
-                parameter.requires_grad_(False)
-
-
-def _agree_on_step(accelerator: Accelerator, step: int | None, out_dir: Path) -> None:
-    """Makes sure that all processes begin with the same step; None says that this one cannot begin."""
-    told = torch.tensor([-1 if step is None else step], device=accelerator.device)
-    steps = accelerator.gather(told).tolist()
-    if step is None:
-        return
-    if -1 in steps:
-        raise PeerError(f"{out_dir}: process {steps.index(-1)} cannot begin; see its message")
-    if len(set(steps)) > 1:
-        raise CheckpointError(f"{out_dir}: processes see states of steps {steps}; all must see the same file system")

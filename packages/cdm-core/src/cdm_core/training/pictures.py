@@ -18,6 +18,8 @@ from cdm_core.stages.stage import sample_stage
 from cdm_core.training.examples import small_image, stage_cond_images, stage_embedding, stage_image
 from run_folder import whole_file
 
+SHEET_IMAGES = 6
+"""Examples on a sheet."""
 SHEET_STEPS = 32
 """Steps of sampling for a sheet, at most."""
 

@@ -93,93 +93,18 @@ class TrainingState:
         self.weights: list[Tensor] = [*self.unet.parameters()]
         self.averages: list[Tensor] = [*self.ema.module.parameters()]
 
-    def advance(self, loss: Tensor, grad_norm: Tensor, *, learning_rate: float, ema_decay: float) -> None:
-        """Takes the step that the gradients ask for; all of it, even if Ctrl-C comes in between.
-
-        If loss or norm is not finite, weights, moments and running mean stay as they are, to the bit. That is decided
-        on the device: the host does not wait for it.
-
-        Args:
-            loss: Mean loss of the step, (), the same in all processes.
-            grad_norm: Norm of the gradients, (), likewise.
-            learning_rate: Of this step.
-            ema_decay: Decay of the running mean.
-        """
-        finite = torch.isfinite(loss) & torch.isfinite(grad_norm)
+    @contextlib.contextmanager
+    def whole_step(self) -> Iterator[None]:
+        """Makes the block whole: Ctrl-C is held back to its end, and after an error in it nothing is saved."""
         with _uninterrupted():
             self.is_whole = False
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate
-            # as torch.amp.GradScaler does: the fused kernel leaves everything alone where this is 1
-            self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
-            self.optimiser.step()
-            if self.finisher is not None:
-                base = self.optimiser.defaults["lr"]
-                self.finisher.adversary.advance(learning_rate / base if base else 1.0, (~finite).float())
-            update_ema(self.averages, self.weights, self.ema.n_averaged, ema_decay, finite)
-            self.tally.add(loss, grad_norm, finite)
-            self.step += 1
+            yield
             self.is_whole = True
 
     def is_finite(self) -> bool:
         """Waits for the device, and tells whether all weights and their running means are finite."""
         norms = torch._foreach_norm([*self.weights, *self.averages])
         return bool(torch.isfinite(torch.stack(norms)).all())
-
-
-@torch.no_grad()
-def update_ema(averages: list[Tensor], weights: list[Tensor], count: Tensor, decay: float, finite: Tensor) -> None:
-    """Moves running means towards the weights, in place, unless `finite`, a bool () on the device, is false.
-
-    Young averages forget faster, so that the random start is lost. `AveragedModel.update_parameters` would wait for the
-    device in every step.
-
-    Args:
-        averages: The running means.
-        weights: The weights.
-        count: How often the means were moved, (); is counted up.
-        decay: Share that a mean keeps of itself, once it is old.
-        finite: Whether to move them.
-    """
-    n = count.float()
-    kept = ((1 + n) / (10 + n)).clamp(max=decay)
-    kept = torch.where(count == 0, torch.zeros_like(kept), kept)
-    if count.is_cuda:
-        _pull(averages, weights, 1 - kept, (~finite).float())
-        count += finite
-        return
-    change = list(torch._foreach_sub(weights, averages))
-    torch._foreach_mul_(change, (1 - kept) * finite)
-    torch._foreach_add_(averages, change)
-    count += finite
-
-
-def _pull(averages: list[Tensor], weights: list[Tensor], share: Tensor, left_alone: Tensor) -> None:
-    """Moves means by a share of the way to the weights, in one pass over memory and without a copy of the weights.
-
-    It is a step of SGD on half the squared distance between them, whose gradient, mean - weight, is what its kernel
-    makes of weights that are maximised (-weight) and a weight decay of 1 (+ mean). `torch._foreach_lerp_` would want
-    the share on the host.
-
-    Args:
-        averages: The means.
-        weights: The weights.
-        share: Share of the way, float32 ().
-        left_alone: 1 to leave the means as they are, float32 ().
-    """
-    torch._fused_sgd_(
-        averages,
-        weights,
-        [],
-        weight_decay=1.0,
-        momentum=0.0,
-        lr=share,
-        dampening=0.0,
-        nesterov=False,
-        maximize=True,
-        is_first_step=False,
-        found_inf=left_alone,
-    )
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from cdm_core.errors import ConfigError
 from cdm_core.networks.widen import with_guidance_input
 from cdm_core.training.examples import Examples
 from cdm_core.training.loop import train_stage
-from cdm_core.training.run import TrainingEvent
+from cdm_core.training.monitor import TrainingEvent
 from cdm_core.training.state import check_no_run, load_trained
 
 

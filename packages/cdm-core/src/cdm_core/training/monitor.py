@@ -1,7 +1,6 @@
-"""A training run at work: one step, and what follows some of the steps."""
+"""What follows some of the steps of a training: counts are read, losses measured and logged, states saved."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,24 +8,22 @@ from functools import cached_property
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from torch.nn.utils import clip_grad_norm_
 
 from cdm_core.config import TrainingConfig
 from cdm_core.devices.batch_size import is_out_of_memory
 from cdm_core.devices.pacing import Pace
+from cdm_core.distillation.teacher import Teacher
 from cdm_core.errors import TrainingError
-from cdm_core.stages.inference import compiling, precision_named
+from cdm_core.stages.inference import precision_named
 from cdm_core.training.examples import Examples
 from cdm_core.training.guard import Guard
 from cdm_core.training.log import TrainingLog
-from cdm_core.training.pictures import save_sample_sheet
+from cdm_core.training.losses import chunk_loss
+from cdm_core.training.pictures import SHEET_IMAGES, save_sample_sheet
 from cdm_core.training.prepared_examples import Batch, PreparedExamples, prepared_batches
 from cdm_core.training.state import TrainingState
-from cdm_core.training.step import Gradients, chunk_loss, out_of_memory_line
 from cdm_core.training.tally import Reading
 from run_folder import first_line
-
-SHEET_IMAGES = 6
 
 
 @dataclass(frozen=True)
@@ -54,24 +51,24 @@ class TrainingEvent:
 
 
 @dataclass
-class Run:
-    """What a run is made of.
+class Monitor:
+    """Looks after a training run between its steps.
 
     Args:
         examples: The data, which know the stage and how it is trained.
         validation: Held-out data.
         accelerator: Of the run.
         state: What steps change.
-        gradients: Makes the gradients of a step.
+        teacher: The model that supplies the targets, if there is one.
         guard: Saves the state.
-        log: Where figures go.
+        log: Where losses and the like go.
     """
 
     examples: PreparedExamples
     validation: Examples | None
     accelerator: Accelerator
     state: TrainingState
-    gradients: Gradients
+    teacher: Teacher | None
     guard: Guard
     log: TrainingLog
     _seen: Reading | None = None
@@ -80,21 +77,13 @@ class Run:
         training = self.examples.training
         self._states, self._sheets = Pace(training.checkpoint_every), Pace(training.sample_every)
 
-    def step(self, batch: Batch) -> None:
-        """Does one step; the host does not wait for the device."""
-        state, training, chunk = self.state, self.examples.training, self.gradients.chunk
-        with compiling(TrainingError, "set compile = false and go on with resume"):
-            loss = self.gradients(batch)
-        if self.gradients.chunk != chunk:
-            self.log.event("chunk_size", state.step + 1, chunk_size=self.gradients.chunk)
-        with self._telling_of_memory():
-            norm = clip_grad_norm_(state.weights, training.max_grad_norm)
-            rate = learning_rate(training, state.step)
-            state.advance(loss, norm, learning_rate=rate, ema_decay=training.ema_decay)
-            state.optimiser.zero_grad(set_to_none=True)
+    def after_step(self, learning_rate: float, chunk: int) -> TrainingEvent:
+        """Reads the counts, measures, logs, saves and samples, each after the steps that are due for it.
 
-    def look(self) -> TrainingEvent:
-        """Reads the counts, measures, logs, saves and draws, each after the steps that are due for it."""
+        Args:
+            learning_rate: Of the step.
+            chunk: Examples that the device has room for.
+        """
         state, training, main = self.state, self.examples.training, self.accelerator.is_main_process
         last = state.step == training.steps
         validates = self.validation is not None and (last or state.step % training.validate_every == 0)
@@ -105,18 +94,18 @@ class Run:
         if logs or saves or draws or seen is None:
             seen = self._read(thorough=saves)
         if self.validation is not None and validates and main:
-            with self._aside():
-                validation_loss = self._validation_loss(self.validation)
+            with self._aside(chunk):
+                validation_loss = self._validation_loss(self.validation, chunk)
         if logs:
-            self._log(seen, validation_loss)
+            self._log(seen, learning_rate, validation_loss)
         if saves or (draws and main):
-            with self._aside():
+            with self._aside(chunk):
                 if saves:
                     with self._states.taken():
                         self.guard.save_if_good(seen, last=last)
                 if draws and main:
                     with self._sheets.taken():
-                        self._draw_samples()
+                        self._draw_samples(chunk)
         if validates or saves or draws:
             self.accelerator.wait_for_everyone()
         return TrainingEvent(state.step, seen.loss, seen.skipped, state.restored, validation_loss, self.log.aside_share)
@@ -139,11 +128,11 @@ class Run:
         self._seen = seen
         return seen
 
-    def _log(self, seen: Reading, validation_loss: float | None) -> None:
+    def _log(self, seen: Reading, learning_rate: float, validation_loss: float | None) -> None:
         figures: dict[str, float | int] = {
             "loss": seen.loss,
             "grad_norm": seen.grad_norm,
-            "learning_rate": learning_rate(self.examples.training, self.state.step - 1),
+            "learning_rate": learning_rate,
             "skipped": seen.skipped,
         }
         if validation_loss is not None:
@@ -151,10 +140,10 @@ class Run:
         self.log.figures(self.state.step, figures)
         self.state.tally.open_window()
 
-    def _validation_loss(self, validation: Examples) -> float:
+    def _validation_loss(self, validation: Examples, chunk: int) -> float:
         """Returns the unweighted loss of the running mean of the weights on held-out draws, which stay the same."""
-        config, training, generator = self.examples.config, self.examples.training, self.gradients.generator
-        count, chunk = training.validation_images, self.gradients.chunk
+        config, training, count = self.examples.config, self.examples.training, self.examples.training.validation_images
+        generator = torch.Generator(self.accelerator.device)
         held_out = PreparedExamples(config, training, validation, held_out=count)
         draws = (list(range(start, min(start + chunk, count))) for start in range(0, count, chunk))
         total = torch.zeros((), device=generator.device)
@@ -168,17 +157,17 @@ class Run:
                     generator,
                     weight="none",
                     precision=training.precision,
-                    teacher=self.gradients.teacher,
+                    teacher=self.teacher,
                 )
         return total.item() / count
 
-    def _draw_samples(self) -> None:
+    def _draw_samples(self, chunk: int) -> None:
         """Draws a sheet of samples, of the same examples always."""
         config, training, step = self.examples.config, self.examples.training, self.state.step
         batch = {name: value.to(self.accelerator.device) for name, value in self._shown.items()}
         # twice as many pixels at once as in training, which keeps all that it computes for the way back
         crop_px = training.crop_px or config.image_px
-        at_once = max(1, 2 * self.gradients.chunk * crop_px**2 // config.image_px**2)
+        at_once = max(1, 2 * chunk * crop_px**2 // config.image_px**2)
         sheet = self.log.folder / "samples" / f"{step:07d}.png"
         try:
             precision = precision_named(training.precision)
@@ -195,26 +184,34 @@ class Run:
         return {name: torch.stack([one[name] for one in shown]) for name in shown[0]}
 
     @contextlib.contextmanager
-    def _aside(self) -> Iterator[None]:
-        with self.log.aside(), self._telling_of_memory():
+    def _aside(self, chunk: int) -> Iterator[None]:
+        with self.log.aside(), memory_errors(self.accelerator.device, self.examples.training, chunk):
             yield
 
-    @contextlib.contextmanager
-    def _telling_of_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            device, training = self.accelerator.device, self.examples.training
-            raise TrainingError(out_of_memory_line(device, training, self.gradients.chunk)) from None
+
+@contextlib.contextmanager
+def memory_errors(device: torch.device, training: TrainingConfig, chunk: int) -> Iterator[None]:
+    """Turns errors of a full memory in the block into a `TrainingError` of one line.
+
+    Args:
+        device: Whose memory it is.
+        training: How the network is trained.
+        chunk: Examples on the device at once.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(out_of_memory_line(device, training, chunk)) from None
 
 
-def learning_rate(training: TrainingConfig, step: int) -> float:
-    """Returns the learning rate of the step after `step` steps."""
-    if step < training.warmup_steps:
-        return training.learning_rate * (step + 1) / training.warmup_steps
-    if training.learning_rate_decay == "none":
-        return training.learning_rate
-    left = training.steps - training.warmup_steps
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - training.warmup_steps) / max(left, 1)))
+def out_of_memory_line(device: torch.device, training: TrainingConfig, chunk: int) -> str:
+    """Returns what to tell someone whose device's memory is full: which setting to lower."""
+    if chunk == 1:
+        advice = "one image does not fit; lower crop_px or unet.dim"
+    elif training.chunk_size == "auto":
+        advice = "set chunk_size to a lower number; 'auto' cannot lower it here"  # several processes would part ways
+    else:
+        advice = "lower chunk_size, or set it to 'auto'"
+    return f"out of memory on {device} with chunk_size = {chunk}: {advice}"

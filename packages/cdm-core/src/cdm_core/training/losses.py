@@ -1,21 +1,17 @@
-"""The work of one step: the loss of a chunk of examples, and gradients from chunks that fit the device."""
+"""The losses of a chunk of examples: of the examples themselves, after a teacher, or against a discriminator."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from cdm_core.config import StageConfig, TrainingConfig
-from cdm_core.devices.batch_size import is_out_of_memory
 from cdm_core.devices.layout import channels_last, channels_last_on_gpu
 from cdm_core.diffusion.objective import LossWeight, loss_weight, training_target
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.distillation.finishing import Finisher
 from cdm_core.distillation.teacher import Teacher
-from cdm_core.errors import TrainingError
 from cdm_core.stages.denoiser import Conditions, told_guidance
 from cdm_core.stages.lowres import blurred, enlarge, noise_px, noised_lowres
 from cdm_core.stages.stage import to_sampled
@@ -212,118 +208,3 @@ def _lowres_input(
         return cropped(whole), log_snr
     schedule = Schedule(config.lowres_schedule)
     return schedule.add_noise(cropped(enlarge(config, small)), t, noise), schedule.log_snr(t)
-
-
-class Gradients:
-    """Fills the gradients of a step from this process's share of the batch, in chunks that fit the device.
-
-    Args:
-        accelerator: Of the run.
-        network: The stage's, as the accelerator prepared it.
-        config: The stage.
-        training: How it is trained.
-        share: Examples of a step that are this process's.
-        teacher: See `chunk_loss`.
-        finisher: See `finishing_loss`; in place of a teacher.
-
-    Attributes:
-        chunk: Examples on the device at once; falls when `chunk_size` is 'auto' and memory runs out.
-    """
-
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        network: nn.Module,
-        config: StageConfig,
-        training: TrainingConfig,
-        share: int,
-        teacher: Teacher | None = None,
-        finisher: Finisher | None = None,
-    ) -> None:
-        self.accelerator, self.network, self.config, self.training = accelerator, network, config, training
-        self.share, self.teacher, self.finisher = share, teacher, finisher
-        self.chunk = self._even(min(training.chunk_size, share) if isinstance(training.chunk_size, int) else share)
-        self.generator = torch.Generator(accelerator.device)
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """Fills the gradients, empty before, and returns the mean loss of the whole step, of all processes, ().
-
-        Raises:
-            TrainingError: The device's memory does not hold a chunk, and chunks are not to get smaller.
-        """
-        while True:
-            try:
-                loss = self._add_up(batch)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            else:
-                if self.finisher is not None:
-                    for gradient in self.finisher.adversary.gradients():
-                        gradient.copy_(self.accelerator.reduce(gradient, reduction="mean"))
-                mean: Tensor = self.accelerator.reduce(loss, reduction="mean")
-                return mean
-            # after the handler, whose error keeps the failed chunk's tensors alive
-            self._halve_chunk()
-
-    def _add_up(self, batch: Batch) -> Tensor:
-        total = torch.zeros((), device=self.accelerator.device)
-        for start in range(0, self.share, self.chunk):
-            end = min(start + self.chunk, self.share)
-            # the processes add up their gradients once, after the last chunk
-            waits = self.accelerator.no_sync(self.network) if end < self.share else contextlib.nullcontext()
-            with waits:
-                loss = self._loss({name: value[start:end] for name, value in batch.items()})
-                (loss / self.share).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach() / self.share
-        return total
-
-    def _loss(self, batch: Batch) -> Tensor:
-        training, network = self.training, self.network
-        if self.finisher is not None:
-            return finishing_loss(
-                network,
-                self.config,
-                batch,
-                self.generator,
-                training=training,
-                finisher=self.finisher,
-                share=self.share,
-            )
-        return chunk_loss(
-            network,
-            self.config,
-            batch,
-            self.generator,
-            weight=training.loss_weight,
-            precision=training.precision,
-            teacher=self.teacher,
-        )
-
-    def _even(self, chunk: int) -> int:
-        """The largest chunk up to this one that divides the share, where each size of batch is compiled anew."""
-        if not self.training.compile:
-            return chunk
-        return next(size for size in range(chunk, 0, -1) if self.share % size == 0)
-
-    def _halve_chunk(self) -> None:
-        alone = self.accelerator.num_processes == 1
-        if self.training.chunk_size != "auto" or self.chunk == 1 or not alone:
-            raise TrainingError(out_of_memory_line(self.accelerator.device, self.training, self.chunk))
-        self.network.zero_grad(set_to_none=True)
-        if self.finisher is not None:
-            self.finisher.adversary.network.zero_grad(set_to_none=True)
-        self.chunk = self._even(self.chunk // 2)
-        if self.accelerator.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def out_of_memory_line(device: torch.device, training: TrainingConfig, chunk: int) -> str:
-    """Returns what to tell someone whose device's memory is full: which setting to lower."""
-    if chunk == 1:
-        advice = "one image does not fit; lower crop_px or unet.dim"
-    elif training.chunk_size == "auto":
-        advice = "set chunk_size to a lower number; 'auto' cannot lower it here"  # several processes would part ways
-    else:
-        advice = "lower chunk_size, or set it to 'auto'"
-    return f"out of memory on {device} with chunk_size = {chunk}: {advice}"
