@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cdm_core import Denoiser, StageConfig, UnetConfig, build_unet, draw_noise, sample
 from cdm_core.diffusion.schedule import ScheduleName
-from cdm_core.diffusion.solver import Method
+from cdm_core.diffusion.solver import Method, sampling_times
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what is deprecated inside diffusers is not ours to mend
@@ -96,7 +96,9 @@ def sigmas(denoiser: Denoiser, t: Tensor) -> Tensor:
 
 
 def ours(denoiser: Denoiser, start: Tensor, until: float, method: Method, **options: Any) -> Tensor:
-    return sample(denoiser, start, schedule=denoiser.schedule, steps=STEPS, method=method, until=until, **options)
+    return sample(
+        denoiser, start, schedule=denoiser.schedule, times=sampling_times(STEPS, until=until), method=method, **options
+    )
 
 
 def start_noise() -> tuple[Tensor, list[torch.Generator]]:

@@ -284,7 +284,7 @@ def test_known_pixels_are_of_the_size_of_the_noise() -> None:
             lambda x, t: x,
             torch.zeros(2, 3, 8, 8),
             schedule=Schedule(),
-            steps=1,
+            times=1,
             known=torch.zeros(2, 3, 4, 4),
             known_mask=mask,
         )

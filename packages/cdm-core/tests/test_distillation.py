@@ -65,8 +65,8 @@ def test_a_students_step_ends_where_two_of_its_teacher_do(tiny_stage: Stage, nam
     def by_student(x_t: Tensor, t: Tensor) -> Tensor:
         return teacher.x0(x_t, ((1 - t) * steps).round().long(), Conditions(), nobody)
 
-    wanted = sample(by_teacher, noise, schedule=schedule, steps=2 * steps, method="ddim")
-    got = sample(by_student, noise, schedule=schedule, steps=steps, method="ddim")
+    wanted = sample(by_teacher, noise, schedule=schedule, times=2 * steps, method="ddim")
+    got = sample(by_student, noise, schedule=schedule, times=steps, method="ddim")
     torch.testing.assert_close(got, wanted, rtol=0, atol=2e-4)
 
 

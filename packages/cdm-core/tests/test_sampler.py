@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import ConfigError, SamplingConfig, Schedule, StageConfig, sample, sample_stage
-from cdm_core.diffusion.sampler import Denoise, draw_noise
+from cdm_core.diffusion.sampler import Denoise, draw_noise, take_steps
 from cdm_core.diffusion.schedule import ScheduleName
+from cdm_core.diffusion.solver import SOLVERS as TABLE
 from cdm_core.diffusion.solver import Method, sampling_times
 
 Stage = Callable[..., StageConfig]
@@ -24,7 +25,7 @@ SOLVERS = [*({"method": method} for method in get_args(Method)), ETA_HALF]
 IDS = [*get_args(Method), "ddim-eta-0.5"]
 EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
 BOTH_SCHEDULES = pytest.mark.parametrize("name", ["cosine", "linear"])  # which end in noise alone
-DETERMINISTIC = pytest.mark.parametrize("method", ["ddim", "dpmpp_2m", "heun"])
+DETERMINISTIC = pytest.mark.parametrize("method", [name for name in TABLE if not TABLE[name].eta])
 MEAN, SPREAD = 0.3, 0.4
 ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}
 
@@ -53,19 +54,16 @@ def exact_solution(schedule: Schedule, noise: Tensor, t: float) -> Tensor:
 
 
 @BOTH_SCHEDULES
-@pytest.mark.parametrize(
-    ("solver", "steps"),
-    [*zip(SOLVERS, [500, 250, 50, 100, 250], strict=True)],
-    ids=IDS,
-)
+@EVERY_SOLVER
 @pytest.mark.parametrize("until", [0.0, 0.3])
 def test_samples_of_a_gaussian_have_the_mean_and_spread_of_the_forward_process(
-    generators: Generators, name: ScheduleName, solver: Solver, steps: int, until: float
+    generators: Generators, name: ScheduleName, solver: Solver, until: float
 ) -> None:
     schedule, (generator,) = Schedule(name), generators(0)
     start = draw_noise((1, 150, 150), [generator], torch.device("cpu"))
-    denoise, more = gaussian(schedule), {"steps": steps, "until": until, "generators": [generator], **solver}
-    x = sample(denoise, start, schedule=schedule, **more)
+    steps = {1: 500 if TABLE[solver["method"]].eta else 250, 2: 100}[TABLE[solver["method"]].order]
+    times = sampling_times(steps, until=until)
+    x = sample(gaussian(schedule), start, schedule=schedule, times=times, generators=[generator], **solver)
     # at time 0 the image itself, without the little sigma that the schedule has there
     mean, spread = marginal(schedule, until) if until else (torch.tensor(MEAN), torch.tensor(SPREAD))
     # 4 standard errors of the mean of 22,500 draws; the spread's bias of so many steps is below 3%
@@ -87,7 +85,7 @@ def test_samples_of_a_finite_data_set_land_on_its_images_as_often_as_they_are_in
 
     each = generators(*range(400))
     start = draw_noise((3, 2, 2), each, torch.device("cpu"))
-    x = sample(denoise, start, schedule=schedule, steps=40, generators=each, **solver)
+    x = sample(denoise, start, schedule=schedule, times=40, generators=each, **solver)
     distance, nearest = (x[:, None] - points).abs().amax(dim=(2, 3, 4)).min(dim=1)
     assert distance.max() < 0.02  # the schedule's sigma at t = 0 is 0.0125
     counts = nearest.bincount(minlength=3)
@@ -95,19 +93,20 @@ def test_samples_of_a_finite_data_set_land_on_its_images_as_often_as_they_are_in
 
 
 @BOTH_SCHEDULES
-@pytest.mark.parametrize(("method", "order"), [("ddim", 1), ("dpmpp_2m", 2), ("heun", 2)])
+@DETERMINISTIC
 def test_errors_of_deterministic_methods_fall_with_their_order(
-    noise: Noise, name: ScheduleName, method: Method, order: int
+    noise: Noise, name: ScheduleName, method: Method
 ) -> None:
     schedule, start = Schedule(name), noise(1, 3, 16, 16)
     wanted = exact_solution(schedule, start, 0.3)  # before the last step, which is of first order for every method
 
     def error(steps: int) -> float:
-        x = sample(gaussian(schedule), start, schedule=schedule, steps=steps, method=method, until=0.3)
+        times = sampling_times(steps, until=0.3)
+        x = sample(gaussian(schedule), start, schedule=schedule, times=times, method=method)
         return (x - wanted).abs().mean().item()
 
     measured = math.log2(error(20) / error(80)) / 2  # steps double twice
-    assert measured == pytest.approx(order, abs=0.2)
+    assert measured == pytest.approx(TABLE[method].order, abs=0.2)
 
 
 @BOTH_SCHEDULES
@@ -119,7 +118,7 @@ def test_images_of_deterministic_methods_converge_to_the_exact_solution(
     wanted = exact_solution(schedule, start, 0.0)
 
     def error(method: Method, steps: int) -> float:
-        x = sample(gaussian(schedule), start, schedule=schedule, steps=steps, method=method)
+        x = sample(gaussian(schedule), start, schedule=schedule, times=steps, method=method)
         return (x - wanted).abs().mean().item()
 
     assert error(method, 160) < error(method, 20) / 6
@@ -129,9 +128,9 @@ def test_images_of_deterministic_methods_converge_to_the_exact_solution(
 
 @BOTH_SCHEDULES
 @pytest.mark.parametrize("until", [0.0, 0.2])
-@pytest.mark.parametrize(("method", "steps"), [("ddim", 400), ("dpmpp_2m", 100), ("heun", 100)])
+@DETERMINISTIC
 def test_deterministic_methods_keep_each_samples_quantile(
-    noise: Noise, name: ScheduleName, method: Method, steps: int, until: float
+    noise: Noise, name: ScheduleName, method: Method, until: float
 ) -> None:
     """The flow of numbers on a line is monotone: it takes quantiles of the noise to those of the data."""
     schedule, start = Schedule(name), noise(1, 1, 20, 20)
@@ -149,7 +148,8 @@ def test_deterministic_methods_keep_each_samples_quantile(
         weights = torch.softmax(share.log() - off**2 / (2 * variance), dim=-1)
         return (weights * (means + spread**2 * alpha / variance * off)).sum(dim=-1)
 
-    x = sample(denoise, start, schedule=schedule, steps=steps, method=method, until=until)
+    times = sampling_times({1: 400, 2: 100}[TABLE[method].order], until=until)
+    x = sample(denoise, start, schedule=schedule, times=times, method=method)
     torch.testing.assert_close(quantile(x, until), quantile(start, 1.0), atol=0.01, rtol=0)
 
 
@@ -165,7 +165,7 @@ def test_heun_is_exact_where_x0_is_linear_in_the_log_snr(
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
         return (0.3 + 0.05 * schedule.log_snr(t)).reshape(-1, 1, 1, 1).expand_as(x_t)
 
-    found = sample(denoise, start, schedule=schedule, steps=steps, method="heun", until=until)
+    found = sample(denoise, start, schedule=schedule, times=sampling_times(steps, until=until), method="heun")
     # variation of constants, x = sigma (noise / sigma_1 + integral of exp(lambda) x0 over lambda), by Simpson's rule
     ends = torch.tensor([1.0, until])
     begin, end = (schedule.log_snr(ends) / 2).tolist()
@@ -182,7 +182,7 @@ def test_one_heun_step_from_pure_noise_is_nearer_than_one_of_ddim(noise: Noise, 
     """A little only where the step ends in noise: x0 is constant over most of the log-SNR that it spans, not linear."""
     schedule, start = Schedule("cosine"), noise(1, 3, 16, 16)
     heun, ddim = (
-        sample(gaussian(schedule), start, schedule=schedule, steps=1, method=method, until=until)
+        sample(gaussian(schedule), start, schedule=schedule, times=[1.0, until], method=method)
         for method in ("heun", "ddim")
     )
     wanted = exact_solution(schedule, start, until)
@@ -192,16 +192,16 @@ def test_one_heun_step_from_pure_noise_is_nearer_than_one_of_ddim(noise: Noise, 
 def test_ddim_that_renews_all_its_noise_is_ddpm(generators: Generators, noise: Noise) -> None:
     schedule = Schedule()
     ddpm, ddim = (
-        sample(gaussian(schedule), noise(1, 3, 4, 4), schedule=schedule, steps=9, generators=generators(0), **solver)
+        sample(gaussian(schedule), noise(1, 3, 4, 4), schedule=schedule, times=9, generators=generators(0), **solver)
         for solver in ({"method": "ddpm"}, {"method": "ddim", "eta": 1.0})
     )
     torch.testing.assert_close(ddim, ddpm, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("until", [0.0, 0.3])
-@pytest.mark.parametrize(("method", "calls"), [("ddpm", 6), ("ddim", 6), ("dpmpp_2m", 6), ("heun", 11)])
-def test_a_step_calls_the_denoiser_once_and_heun_twice_but_for_the_step_to_the_image(
-    generators: Generators, noise: Noise, method: Method, calls: int, until: float
+@pytest.mark.parametrize("method", TABLE)
+def test_a_step_calls_the_denoiser_as_often_as_the_table_says_but_the_step_to_the_image_once(
+    generators: Generators, noise: Noise, method: Method, until: float
 ) -> None:
     schedule, seen = Schedule(), []
 
@@ -209,9 +209,10 @@ def test_a_step_calls_the_denoiser_once_and_heun_twice_but_for_the_step_to_the_i
         seen.append(t.item())
         return gaussian(schedule)(x_t, t)
 
-    start, more = noise(1, 3, 4, 4), {"steps": 6, "method": method, "until": until, "generators": generators(0)}
-    sample(denoise, start, schedule=schedule, **more)
-    assert len(seen) == calls + (method == "heun" and until > 0)
+    times = sampling_times(6, until=until)
+    sample(denoise, noise(1, 3, 4, 4), schedule=schedule, times=times, method=method, generators=generators(0))
+    evaluations = TABLE[method].evaluations
+    assert len(seen) == 5 * evaluations + (evaluations if until > 0 else 1)
     assert seen[0] == 1
     assert min(seen) >= until
 
@@ -269,32 +270,66 @@ def test_conditions_reach_the_network(tiny_stage: Stage, random_unet: Unet, gene
     assert white.max() <= 1
 
 
-@pytest.mark.parametrize("counts", [{"steps": 0}, {"resample": 0}, {"jump": 0}, {"steps": -1}])
+@pytest.mark.parametrize("counts", [{"times": 0}, {"resample": 0}, {"jump": 0}, {"times": -1}])
 def test_counts_are_at_least_one(noise: Noise, counts: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), **{"steps": 2, **counts})
+        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), **{"times": 2, **counts})
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"until": 1.0},
-        {"until": -0.1},
-        {"eta": 1.1},
-        {"eta": -0.1},
-        {"eta": 0.5, "method": "heun"},
-        {"eta": 0.5, "method": "dpmpp_2m"},
-    ],
+    "wrong", [{"eta": 1.1}, {"eta": -0.1}, {"eta": 0.5, "method": "heun"}, {"eta": 0.5, "method": "dpmpp_2m"}]
 )
-def test_until_and_eta_lie_in_their_ranges(noise: Noise, generators: Generators, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"until lies in \[0, 1\) and eta in \[0, 1\], 0 but for ddim"):
-        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), steps=2, generators=generators(0), **wrong)
+def test_eta_lies_in_its_range(noise: Noise, generators: Generators, wrong: dict[str, Any]) -> None:
+    wrong = {"method": "ddim", **wrong}
+    with pytest.raises(ValueError, match=r"eta lies in \[0, 1\], and is for 'ddim'; got"):
+        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), times=2, generators=generators(0), **wrong)
+
+
+@pytest.mark.parametrize("times", [[1.0, 1.0], [1.0, -0.1], [0.9, 0.0], [1.0, 0.2, 0.5]])
+def test_times_fall_from_one(noise: Noise, times: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"times fall from 1 to one in \[0, 1\), got"):
+        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), times=times)
+
+
+def test_steps_lie_at_the_times_given(noise: Noise) -> None:
+    seen: list[float] = []
+
+    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+        seen.append(t.item())
+        return gaussian(Schedule())(x_t, t)
+
+    times = [1.0, 0.5, 0.375, 0.0]
+    sample(denoise, noise(1, 3, 4, 4), schedule=Schedule(), times=times)
+    assert seen == times[:-1]
+
+
+def test_steps_can_be_watched(noise: Noise) -> None:
+    seen: list[tuple[int, float, Tensor, Tensor]] = []
+    found = sample(
+        gaussian(Schedule()),
+        noise(1, 3, 4, 4),
+        schedule=Schedule(),
+        times=4,
+        watch=lambda *step: seen.append(step),
+    )
+    assert [(number, time) for number, time, *_ in seen] == [(0, 0.75), (1, 0.5), (2, 0.25), (3, 0.0)]
+    assert seen[-1][2] is found
+    assert (seen[-1][3] - found).abs().max() < 0.05  # the last prediction, and the little of x_t that is left
+    with pytest.raises(ValueError, match="compiled steps cannot be watched"):
+        sample(
+            gaussian(Schedule()),
+            noise(1, 3, 4, 4),
+            schedule=Schedule(),
+            times=2,
+            take=take_steps,
+            watch=lambda *_: None,
+        )
 
 
 @pytest.mark.parametrize("solver", [{"method": "ddpm"}, ETA_HALF, {"method": "ddim", "resample": 2}])
 def test_fresh_noise_needs_generators(noise: Noise, solver: Solver) -> None:
     with pytest.raises(ValueError, match="one generator for each image"):
-        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), steps=2, **solver)
+        sample(gaussian(Schedule()), noise(1, 3, 4, 4), schedule=Schedule(), times=2, **solver)
 
 
 def test_images_do_not_share_a_generator(noise: Noise, generators: Generators) -> None:
@@ -303,7 +338,7 @@ def test_images_do_not_share_a_generator(noise: Noise, generators: Generators) -
             gaussian(Schedule()),
             noise(2, 3, 4, 4),
             schedule=Schedule(),
-            steps=2,
+            times=2,
             method="ddpm",
             generators=generators(0),
         )

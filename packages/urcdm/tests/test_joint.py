@@ -119,7 +119,7 @@ def test_it_is_the_one_loop_run_over_the_whole_canvas(
         denoise,
         torch.from_numpy(noise.copy()).permute(2, 0, 1)[None],
         schedule=Schedule(model.cascades[2].config.stages[0].schedule),
-        steps=5,
+        times=5,
         method=sampling[0],
     )
     pixels = (wanted[0].permute(1, 2, 0).numpy().clip(-1, 1) + 1) * 127.5

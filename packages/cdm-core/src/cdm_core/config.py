@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from cdm_core.config_file import one_line_errors
 from cdm_core.diffusion.objective import LossWeight, Objective
 from cdm_core.diffusion.schedule import ScheduleName
-from cdm_core.diffusion.solver import DEFAULT_METHOD, Method
+from cdm_core.diffusion.solver import DEFAULT_METHOD, SOLVERS, Method, eta_methods
 
 Threshold = Literal["static", "dynamic", "none"]
 STRICT = ConfigDict(extra="forbid")
@@ -156,7 +156,7 @@ class SamplingConfig:
     Args:
         steps: Number of denoising steps.
         method: Solver.
-        eta: For 'ddim', the share of the noise that is renewed in each step: 0 is deterministic, 1 is 'ddpm'.
+        eta: For 'ddim', the share of the noise that each step replaces: 0 is deterministic, 1 is 'ddpm'.
         time_power: Times are evenly spaced ones to this power: over 1, the last steps are the smallest.
         lowres_noise: Time in [0, 1] up to which the low-resolution input is noised.
         truncated: Within a cascade, the stage before stops at that time, instead of going on to a clean image that is
@@ -190,8 +190,8 @@ class SamplingConfig:
         for name in ("eta", "lowres_noise", "threshold_quantile"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
-        if self.eta and self.method != "ddim":
-            raise ValueError(f"eta is of method 'ddim', not of '{self.method}'")
+        if self.eta and not SOLVERS[self.method].takes_eta:
+            raise ValueError(f"eta is for method {' or '.join(eta_methods())}, not for '{self.method}'")
         if self.truncated and self.lowres_noise == 1:
             raise ValueError(f"truncated sampling stops before time 1, got lowres_noise {self.lowres_noise}")
 

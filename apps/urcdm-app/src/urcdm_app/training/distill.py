@@ -12,6 +12,7 @@ from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
+from cdm_core.diffusion.solver import SOLVERS
 from cdm_core.distillation.teacher import student_of, students_of
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
@@ -150,7 +151,7 @@ class DistillJob(TrainingJob[DistillOptions]):
 
 def _steps_of_ddim(sampling: SamplingConfig) -> int:
     """Steps in which DDIM, which is what students learn, does as well as a stage's own solver in its own."""
-    return sampling.steps * (2 if sampling.method in ("dpmpp_2m", "heun") else 1)
+    return sampling.steps * SOLVERS[sampling.method].order
 
 
 def check_networks(source: str, model: Urcdm, plan: TrainingPlan) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,7 +13,15 @@ from torch import Tensor
 from cdm_core.checks import check_shape
 from cdm_core.devices.host_batch import empty_host_batch
 from cdm_core.diffusion.schedule import Schedule
-from cdm_core.diffusion.solver import DEFAULT_METHOD, Method, StepWeights, sampling_times, step_weights
+from cdm_core.diffusion.solver import (
+    DEFAULT_METHOD,
+    SOLVERS,
+    Method,
+    StepWeights,
+    eta_methods,
+    sampling_times,
+    step_weights,
+)
 
 THREADED_VALUES = 2**17
 """Images of so many values are worth a thread each; their draw takes half a millisecond."""
@@ -55,17 +64,16 @@ def sample(
     noise: Tensor,
     *,
     schedule: Schedule,
-    steps: int,
+    times: int | Sequence[float],
     method: Method = DEFAULT_METHOD,
     eta: float = 0.0,
-    time_power: float = 1.0,
-    until: float = 0.0,
     generators: Sequence[torch.Generator] | None = None,
     known: Tensor | None = None,
     known_mask: Tensor | None = None,
     resample: int = 1,
     jump: int = 1,
     take: "TakeSteps | None" = None,
+    watch: "Watch | None" = None,
 ) -> Tensor:
     """Turns noise into images, in times from 1 down.
 
@@ -76,13 +84,11 @@ def sample(
         denoise: Predicts x0 from x_t and t, every condition bound to it.
         noise: Standard normal, (B, C, H, W), on the device to sample on.
         schedule: The forward process that `denoise` was trained for.
-        steps: Number of steps down from noise to image.
-        method: 'ddpm' (ancestral), 'ddim', or, deterministic and of second order, 'dpmpp_2m' (the DDIM step towards an
-            x0 extrapolated from the last two predictions) or 'heun' (towards one interpolated with a prediction at the
-            step's end, which takes two evaluations a step).
-        eta: For 'ddim', the share of the noise that each step renews: 0 is deterministic, 1 is 'ddpm'.
-        time_power: Power of the times, see `cdm_core.diffusion.solver.sampling_times`.
-        until: Time to stop at; over 0 the result still has the noise of that time.
+        times: Falling times, from 1 to that to stop at, see `cdm_core.diffusion.solver.sampling_times`; or a number of
+            steps, for evenly spaced times from 1 to 0. Stopped over 0, the result still has the noise of that time.
+        method: The solver, one of `cdm_core.diffusion.solver.SOLVERS`.
+        eta: For solvers that take it, as 'ddim', the share of the noise that each step replaces with fresh noise: 0 is
+            deterministic, 1 is 'ddpm'.
         generators: One for each image: the noise of stochastic methods and of resampling.
         known: Known pixels in [-1, 1], (B, C, H, W); others are ignored.
         known_mask: 1 where a pixel is known, else 0, (B, 1, H, W). Values between soften the border of what is known;
@@ -91,42 +97,58 @@ def sample(
         jump: Length of such a stretch in steps.
         take: `take_steps` or that compiled as a whole, see `cdm_core.stages.inference.compiled_steps`; the compiled one
             is for what draws no fresh noise.
+        watch: Is called after every step with its number, from 0; the time that it ended at; the sample there; and the
+            prediction of x0 that it was taken with. Not together with `take`.
 
     Returns:
         Images in the range of `denoise`, (B, C, H, W).
 
     Raises:
-        ValueError: A count under 1, `until` outside [0, 1), an `eta` that is not the method's, a `known` without its
-            mask, or one of another shape than the noise, no generators where fresh noise is needed, or another number
-            of them than of images.
+        ValueError: A count under 1, times that do not fall from 1 to one in [0, 1), an `eta` that the solver does not
+            take, a `known` without its mask, or one of another shape than the noise, no generators where fresh noise is
+            needed, or another number of them than of images.
 
-    Source: Ho et al. 2020, equation 7; Song et al. 2021, equation 12 (DDPM is its eta = 1); Lu et al. 2022,
-        'DPM-Solver++', algorithm 2; Hochbruck and Ostermann 2010, 'Exponential integrators', section 2.2 (Heun's method
-        for an equation whose linear part is solved exactly); Lugmayr et al. 2022, 'RePaint', algorithm 1.
+    Source: The solvers name theirs; Lugmayr et al. 2022, 'RePaint', algorithm 1, for `resample` and `jump`.
     """
-    eta = 1.0 if method == "ddpm" else eta
+    solver = SOLVERS[method]
+    steps = times if isinstance(times, int) else len(times) - 1
     if min(steps, resample, jump) < 1:
         raise ValueError(f"steps, resample and jump are at least 1, got {steps}, {resample} and {jump}")
+    grid = sampling_times(times) if isinstance(times, int) else list(times)
+    _check_solver(method, eta, grid)
+    eta = eta if solver.takes_eta else solver.eta
+    _check_known(noise, known, known_mask)
+    if generators is None and (eta > 0 or resample > 1):
+        raise ValueError("ddpm, eta over 0 and resampling draw fresh noise: give one generator for each image")
+    if generators is not None and len(generators) != len(noise):
+        raise ValueError(f"each image has its own generator, got {len(generators)} for {len(noise)} images")
+    if watch is not None and take is not None:
+        raise ValueError("compiled steps cannot be watched: give take or watch, not both")
+
+    def fresh_noise() -> Tensor:
+        return draw_noise(noise.shape[1:], generators or (), noise.device)
+
+    path = list(_path(steps, resample if known is not None else 1, jump))
+    plan = Plan(schedule, method, eta, grid, step_weights(schedule, grid, method=method, eta=eta), path)
+    fresh = fresh_noise if eta > 0 or any(j < i for i, j in path) else None
+    if watch is not None:
+        return take_steps(denoise, noise, plan, known, known_mask, fresh, watch)
+    return (take or take_steps)(denoise, noise, plan, known, known_mask, fresh)
+
+
+def _check_solver(method: Method, eta: float, times: Sequence[float]) -> None:
+    if times[0] != 1 or not all(0 <= later < earlier for earlier, later in pairwise(times)):
+        raise ValueError(f"times fall from 1 to one in [0, 1), got {times}")
+    if not 0 <= eta <= 1 or (eta and not SOLVERS[method].takes_eta):
+        raise ValueError(f"eta lies in [0, 1], and is for {' and '.join(eta_methods())}; got {eta} for '{method}'")
+
+
+def _check_known(noise: Tensor, known: Tensor | None, known_mask: Tensor | None) -> None:
     if (known is None) != (known_mask is None):
         raise ValueError("known pixels come with their mask: give both known and known_mask, or neither")
     if known is not None and known_mask is not None:
         check_shape("known", known, noise.shape)
         check_shape("known_mask", known_mask, (len(noise), 1, *noise.shape[2:]))
-    if not 0 <= until < 1 or not 0 <= eta <= (0 if method in ("dpmpp_2m", "heun") else 1):
-        raise ValueError(f"until lies in [0, 1) and eta in [0, 1], 0 but for ddim; got {until}, and {eta} for {method}")
-    if generators is None and (eta > 0 or resample > 1):
-        raise ValueError("ddpm, eta over 0 and resampling draw fresh noise: give one generator for each image")
-    if generators is not None and len(generators) != len(noise):
-        raise ValueError(f"each image has its own generator, got {len(generators)} for {len(noise)} images")
-
-    def fresh_noise() -> Tensor:
-        return draw_noise(noise.shape[1:], generators or (), noise.device)
-
-    places = sampling_times(steps, power=time_power, until=until)
-    path = list(_path(steps, resample if known is not None else 1, jump))
-    plan = Plan(schedule, method, eta, places, step_weights(schedule, places, method=method, eta=eta), path)
-    renews = eta > 0 or any(j < i for i, j in path)
-    return (take or take_steps)(denoise, noise, plan, known, known_mask, fresh_noise if renews else None)
 
 
 @dataclass(frozen=True)
@@ -136,7 +158,7 @@ class Plan:
     Args:
         schedule: The forward process.
         method: The solver.
-        eta: Share of the noise that each step renews.
+        eta: Share of the noise that each step replaces.
         times: Falling times from 1.
         weights: Of the steps between them.
         path: Moves between indices into the times, one after the other; see `sample` on going back up.
@@ -151,6 +173,7 @@ class Plan:
 
 
 FreshNoise = Callable[[], Tensor]
+Watch = Callable[[int, float, Tensor, Tensor], None]
 TakeSteps = Callable[[Denoise, Tensor, Plan, Tensor | None, Tensor | None, FreshNoise | None], Tensor]
 
 
@@ -161,12 +184,13 @@ def take_steps(
     known: Tensor | None,
     known_mask: Tensor | None,
     fresh_noise: FreshNoise | None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Takes the steps of a plan from noise, (B, C, H, W); the arguments are those of `sample`.
 
     Without fresh noise it is a function of tensors and of numbers that are known ahead, so it compiles to one graph.
     """
-    schedule, steps_weights = plan.schedule, plan.weights
+    schedule, steps_weights, other_at = plan.schedule, plan.weights, SOLVERS[plan.method].other
     # made where the network is: a copy would be waited for
     times = [torch.full((), time, device=noise.device).expand(len(noise)) for time in plan.times]
 
@@ -188,8 +212,8 @@ def take_steps(
         x = with_known(x, t)
         x0 = denoise(x, t)
         weights = steps_weights[i]
-        direction, other = x0, x0_before if plan.method == "dpmpp_2m" else None
-        if plan.method == "heun" and weights.other:
+        direction, other = x0, x0_before if other_at == "before" else None
+        if other_at == "end" and weights.other:
             other = denoise(with_known(weights.x * x + weights.x0 * x0, t_next), t_next)
         if other is not None and weights.other:
             direction = x0 + weights.other * (other - x0)
@@ -197,6 +221,8 @@ def take_steps(
         x = weights.x * x + weights.x0 * direction
         if weights.noise and fresh_noise is not None:
             x = x + weights.noise * fresh_noise()
+        if watch is not None:
+            watch(i, plan.times[j], x, x0)
     return x
 
 

@@ -13,6 +13,7 @@ from cdm_core.devices.host_batch import copied_to
 from cdm_core.devices.layout import channels_last
 from cdm_core.diffusion.sampler import TakeSteps, draw_noise, sample
 from cdm_core.diffusion.schedule import Schedule
+from cdm_core.diffusion.solver import sampling_times
 from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.stages.lowres import enlarge, noise_px, noised_lowres
 
@@ -113,11 +114,11 @@ def sample_stage(
         denoiser,
         channels_last(noise.start),
         schedule=denoiser.schedule,
-        steps=config.sampling.steps if steps is None else steps,
+        times=sampling_times(
+            config.sampling.steps if steps is None else steps, power=config.sampling.time_power, until=until
+        ),
         method=config.sampling.method,
         eta=config.sampling.eta,
-        time_power=config.sampling.time_power,
-        until=until,
         generators=generators,
         known=None if known is None else channels_last(to_sampled(unet, config, known * 2 - 1)),
         known_mask=None if known_mask is None else _mask_of(config.sample_shape, known_mask),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cdm_core.checks import check_finite
 from cdm_core.config import StageConfig
-from cdm_core.diffusion.solver import DEFAULT_METHOD
+from cdm_core.diffusion.solver import DEFAULT_METHOD, SOLVERS
 from cdm_core.stages.inference import Precision, prepare_for_sampling
 from cdm_core.stages.stage import sample_stage
 from cdm_core.training.examples import small_image, stage_cond_images, stage_embedding, stage_image
@@ -85,7 +85,7 @@ def save_sample_sheet(
 def sheet_stage(config: StageConfig) -> StageConfig:
     """Returns a stage that is sampled as for a sheet: deterministically, in at most `SHEET_STEPS` steps."""
     sampling = config.sampling
-    method = DEFAULT_METHOD if sampling.method == "ddpm" else sampling.method
+    method = DEFAULT_METHOD if SOLVERS[sampling.method].eta else sampling.method
     steps = min(sampling.steps, SHEET_STEPS)
     return replace(config, sampling=replace(sampling, method=method, eta=0.0, steps=steps))
 

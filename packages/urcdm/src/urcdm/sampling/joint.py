@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdm_core.diffusion.schedule import Schedule
-from cdm_core.diffusion.solver import sampling_times, step_weights
+from cdm_core.diffusion.solver import SOLVERS, sampling_times, step_weights
 from urcdm.canvas.patch_store import PatchMemory, PatchStore
 from urcdm.errors import SettingsError
 from urcdm.execution.executors import PatchExecutor
@@ -63,10 +63,11 @@ class JointStage:
         self.level, self.stage, self.canvas, self.picture = level, stage, level.canvas, level.stage(stage)
         config = level.config.stages[stage]
         sampling, schedule = config.sampling, Schedule(config.schedule)
-        if sampling.method == "heun":
-            raise SettingsError("joint sampling takes a solver with one prediction a step: not heun")
+        solver = SOLVERS[sampling.method]
+        if solver.evaluations > 1:
+            raise SettingsError(f"joint sampling takes a solver with one prediction a step: not {sampling.method}")
         self.steps = level.settings.steps or sampling.steps
-        self.keeps_mean = sampling.method == "dpmpp_2m"
+        self.keeps_mean = solver.other == "before"
         self.times = sampling_times(self.steps, power=sampling.time_power)
         self.weights = step_weights(schedule, self.times, method=sampling.method, eta=sampling.eta)
         self.positions = sorted(level.order.sampled, key=lambda position: (position[1] // STRIP_COLS, position))
