@@ -34,8 +34,8 @@ from outpainting import BATCH, app, drawn, pixels, quality, seconds_a_patch, sid
 from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig
-from cdm_core.networks.build import build_unet
-from cdm_core.networks.widen import widen
+from cdm_core.stages.build import build_unet
+from cdm_core.stages.widen import widen
 from urcdm import LevelExamples, LocalPatchExecutor, NetworkPlan, TrainingPlan, Urcdm, sharpness
 from urcdm.config import SHARED
 from urcdm.training.examples import InTurn

@@ -23,8 +23,8 @@ from cdm_core import (
 from cdm_core.diffusion.schedule import ScheduleName
 from cdm_core.diffusion.solver import step_weights
 from cdm_core.distillation.teacher import DistillationMethod, Teacher, student_of, students_of
-from cdm_core.networks.widen import with_guidance_input
 from cdm_core.stages.denoiser import Conditions, Denoiser
+from cdm_core.stages.widen import with_guidance_input
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
 

@@ -23,9 +23,9 @@ from cdm_core import (
     sample_stage,
     save_imagen_checkpoint,
 )
-from cdm_core.networks.build import build_unet
 from cdm_core.networks.family import INSTALL, family_of_version, installed_version
 from cdm_core.networks.imagen_offline import imagen_module
+from cdm_core.stages.build import build_unet
 
 pytestmark = [
     pytest.mark.once,

@@ -24,8 +24,8 @@ from cdm_core import (
     sample_stage,
 )
 from cdm_core.distillation.teacher import student_of
-from cdm_core.networks.widen import widen
 from cdm_core.stages.denoiser import Conditions, Denoiser
+from cdm_core.stages.widen import widen
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
 

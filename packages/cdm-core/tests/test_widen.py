@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Cascade, Conditions, StageConfig, widen, widen_cascade
-from cdm_core.networks.widen import with_final_residual
 from cdm_core.stages.denoiser import predict
+from cdm_core.stages.widen import with_final_residual
 
 Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]

@@ -7,10 +7,10 @@ from cdm_core.diffusion.schedule import Schedule
 from cdm_core.errors import CheckpointError, ConfigError, TrainingError
 from cdm_core.interop.imagen_checkpoint import import_imagen_checkpoint, load_imagen_checkpoint, save_imagen_checkpoint
 from cdm_core.interop.model_source import fetch_model
-from cdm_core.networks.build import build_unet
-from cdm_core.networks.widen import widen
+from cdm_core.stages.build import build_unet
 from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.stages.stage import sample_stage
+from cdm_core.stages.widen import widen
 
 __all__ = [
     "Cascade",

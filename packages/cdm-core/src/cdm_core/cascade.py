@@ -23,10 +23,10 @@ from cdm_core.model_folder import (
     write_model_file,
     write_weights,
 )
-from cdm_core.networks.build import build_unet
 from cdm_core.networks.family import family_of_tensors, network_name, require_network
-from cdm_core.networks.widen import widen
+from cdm_core.stages.build import build_unet
 from cdm_core.stages.stage import sample_stage
+from cdm_core.stages.widen import widen
 from run_folder import whole_file
 
 

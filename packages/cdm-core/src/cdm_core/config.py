@@ -1,141 +1,31 @@
 """What a network, a stage and a cascade are: frozen, checked when made, and the same in Python and in `model.toml`."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Discriminator, Tag
+from pydantic import Discriminator, Tag
 from pydantic.dataclasses import dataclass
 
-from cdm_core.config_file import one_line_errors
+from cdm_core.config_file import STRICT, check_counts, one_line_errors
 from cdm_core.diffusion.objective import LossWeight, Objective
 from cdm_core.diffusion.schedule import ScheduleName
 from cdm_core.diffusion.solver import DEFAULT_METHOD, SOLVERS, Method, eta_methods
+from cdm_core.networks.imagen import UnetConfig
+from cdm_core.networks.latent import Betas, LatentUnetConfig
+
+__all__ = [
+    "Betas",
+    "CascadeConfig",
+    "LatentUnetConfig",
+    "NetworkConfig",
+    "SamplingConfig",
+    "StageConfig",
+    "Threshold",
+    "TrainingConfig",
+    "UnetConfig",
+]
 
 Threshold = Literal["static", "dynamic", "none"]
-STRICT = ConfigDict(extra="forbid")
-
-
-@one_line_errors
-@dataclass(frozen=True, config=STRICT)
-class UnetConfig:
-    """Hyperparameters of `imagen_pytorch.Unet`, under that library's names; what is not here keeps its default there.
-
-    Args:
-        dim: Channels at full resolution.
-        dim_mults: Channels of each resolution, as multiples of dim.
-        cond_dim: Width of the condition tokens.
-        num_resnet_blocks: Residual blocks of each resolution.
-        layer_attns: Self-attention at each resolution.
-        layer_cross_attns: Attention to the condition tokens at each resolution.
-        attn_heads: Attention heads.
-        attn_dim_head: Channels of a head.
-        attend_at_middle: Attention at the lowest resolution.
-        memory_efficient: Halve the resolution before the blocks of a level rather than after.
-        init_conv_to_final_conv_residual: Carry the first convolution's result to the last block.
-        init_cross_embed: Three kernel sizes (3, 7, 15) in the first convolution; slow on a CPU.
-        init_conv_kernel_size: Kernel of the first convolution without init_cross_embed.
-        cond_images_channels: Channels of the images to condition on (contexts, masks).
-        text_embed_dim: Width of an embedding to condition on, which need not be text (a tissue type, say); None for
-            none.
-    """
-
-    dim: int
-    dim_mults: tuple[int, ...] = (1, 2, 4, 8)
-    cond_dim: int | None = None
-    num_resnet_blocks: int | tuple[int, ...] = 1
-    layer_attns: bool | tuple[bool, ...] = True
-    layer_cross_attns: bool | tuple[bool, ...] = True
-    attn_heads: int = 8
-    attn_dim_head: int = 64
-    attend_at_middle: bool = True
-    memory_efficient: bool = False
-    init_conv_to_final_conv_residual: bool = False
-    init_cross_embed: bool = True
-    init_conv_kernel_size: int = 7
-    cond_images_channels: int = 0
-    text_embed_dim: int | None = None
-
-    def __post_init__(self) -> None:
-        _at_least_one(self, "dim", "attn_heads", "attn_dim_head", "cond_dim", "text_embed_dim")
-        levels = len(self.dim_mults)
-        if not levels or min(self.dim_mults) < 1:
-            raise ValueError(f"dim_mults has a number of at least 1 for each resolution, got {self.dim_mults}")
-        for name in ("num_resnet_blocks", "layer_attns", "layer_cross_attns"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != levels:
-                raise ValueError(f"{name} has a value for each of {levels} resolutions, as dim_mults, got {len(value)}")
-        blocks = self.num_resnet_blocks if isinstance(self.num_resnet_blocks, tuple) else (self.num_resnet_blocks,)
-        if min(blocks) < 1:
-            raise ValueError(f"num_resnet_blocks is at least 1, got {self.num_resnet_blocks}")
-        if self.init_conv_kernel_size < 1 or self.init_conv_kernel_size % 2 == 0:
-            raise ValueError(f"init_conv_kernel_size is odd, got {self.init_conv_kernel_size}")
-        if self.cond_images_channels < 0:
-            raise ValueError(f"cond_images_channels is at least 0, got {self.cond_images_channels}")
-
-    @property
-    def factor(self) -> int:
-        """The side of an image must be a multiple of this: the network halves it that often."""
-        return int(2 ** (len(self.dim_mults) - (0 if self.memory_efficient else 1)))
-
-
-@one_line_errors
-@dataclass(frozen=True, config=STRICT)
-class Betas:
-    """The schedule of discrete steps that a network of diffusers was trained for, under that library's names.
-
-    Args:
-        name: How beta goes from start to end.
-        start: At the first step.
-        end: At the last.
-        count: Steps.
-    """
-
-    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
-    start: float
-    end: float
-    count: int = 1000
-
-    def __post_init__(self) -> None:
-        _at_least_one(self, "count")
-        if not 0 < self.start < 1 or not 0 < self.end < 1:
-            raise ValueError(f"betas lie between 0 and 1, got {self.start} to {self.end}")
-
-
-@one_line_errors
-@dataclass(frozen=True, config=STRICT)
-class LatentUnetConfig:
-    """A U-Net on the latents of an autoencoder, both of diffusers; see `cdm_core.networks.latent`.
-
-    Args:
-        unet: Arguments of `diffusers.UNet2DConditionModel` that are not at their defaults, without `in_channels`.
-        autoencoder: Those of `diffusers.AutoencoderKL`.
-        betas: The steps that the U-Net is told.
-        cond_images_channels: Channels of the images to condition on (contexts, masks).
-        text_embed_dim: Width of an embedding to condition on; None for none.
-    """
-
-    unet: dict[str, Any]
-    autoencoder: dict[str, Any]
-    betas: Betas
-    cond_images_channels: int = 0
-    text_embed_dim: int | None = None
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of the latents."""
-        return int(self.autoencoder.get("latent_channels", 4))
-
-    @property
-    def factor(self) -> int:
-        """How many pixels a latent stands for, along a side."""
-        return int(2 ** (len(self.autoencoder.get("block_out_channels", (64,))) - 1))
-
-
-def _at_least_one(config: object, *names: str) -> None:
-    """Checks counts, where they are given as numbers."""
-    for name in names:
-        if isinstance(value := getattr(config, name), int) and value < 1:
-            raise ValueError(f"{name} is at least 1, got {value}")
 
 
 def _kind_of_network(value: object) -> str:
@@ -182,7 +72,7 @@ class SamplingConfig:
     threshold_quantile: float = 0.95
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "steps")
+        check_counts(self, "steps")
         if not math.isfinite(self.guidance):
             raise ValueError(f"guidance is a finite number, got {self.guidance}")
         if not 0 < self.time_power < math.inf:
@@ -236,12 +126,8 @@ class StageConfig:
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "image_px")
-        if isinstance(self.unet, UnetConfig) and self.image_px % self.unet.factor:
-            raise ValueError(
-                f"image_px {self.image_px} is no multiple of {self.unet.factor}: the network with dim_mults "
-                f"{self.unet.dim_mults} halves it {self.unet.factor.bit_length() - 1} times; change one of them"
-            )
+        check_counts(self, "image_px")
+        self.unet.check_stage(self.image_px, self.lowres_px, self.sampling.threshold)
         if self.lowres_px is not None and not 0 < self.lowres_px < self.image_px:
             raise ValueError(f"lowres_px {self.lowres_px} must lie between 0 and image_px {self.image_px}")
         for name in ("max_lowres_noise", "lowres_blur"):
@@ -251,8 +137,6 @@ class StageConfig:
             raise ValueError("truncated sampling hands on a small noisy image: it wants noise_before_resize")
         if (self.sampling.guidance != 1 or self.guidance_input) and self.unet.text_embed_dim is None:
             raise ValueError("guidance weighs an embedding: the network has none, set unet.text_embed_dim")
-        if isinstance(self.unet, LatentUnetConfig):
-            self._check_latent(self.unet)
         least, largest = self.guidance_input or (-math.inf, math.inf)
         if not least < largest or (self.guidance_input and not math.isfinite(largest - least)):
             raise ValueError(f"guidance_input goes from the least to the largest weight, got {least} to {largest}")
@@ -261,21 +145,10 @@ class StageConfig:
                 f"the network was taught guidance from {least:g} to {largest:g}, not {self.sampling.guidance:g}"
             )
 
-    def _check_latent(self, unet: LatentUnetConfig) -> None:
-        if self.image_px % unet.factor:
-            raise ValueError(f"image_px {self.image_px} is no multiple of the autoencoder's factor {unet.factor}")
-        if self.lowres_px is not None:
-            raise ValueError("a latent stage enlarges no image: tell it the image around by cond_images instead")
-        if self.sampling.threshold != "none":
-            raise ValueError("latents have no range: a latent stage has sampling.threshold = 'none'")
-
     @property
     def sample_shape(self) -> tuple[int, int, int]:
         """Shape of what is sampled: of an image, or of its latents."""
-        if isinstance(self.unet, LatentUnetConfig):
-            side = self.image_px // self.unet.factor
-            return self.unet.latent_channels, side, side
-        return 3, self.image_px, self.image_px
+        return self.unet.sample_shape(self.image_px)
 
 
 @one_line_errors
@@ -301,7 +174,7 @@ class CascadeConfig:
         for lower, upper in zip(self.stages, self.stages[1:], strict=False):
             if upper.lowres_px != lower.image_px:
                 raise ValueError(f"a stage enlarges {upper.lowres_px} px but the one before makes {lower.image_px} px")
-            if upper.sampling.truncated and isinstance(lower.unet, LatentUnetConfig):
+            if upper.sampling.truncated and lower.unet.in_latents:
                 raise ValueError("truncated sampling hands on a noisy image, which a latent stage does not make")
             if upper.sampling.truncated and upper.lowres_schedule != lower.schedule:
                 raise ValueError("truncated sampling wants lowres_schedule to be the schedule of the stage before")
@@ -371,7 +244,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         counts = ("steps", "batch_size", "log_every", "checkpoint_every", "sample_every", "validate_every")
-        _at_least_one(self, *counts, "validation_images", "chunk_size", "crop_px")
+        check_counts(self, *counts, "validation_images", "chunk_size", "crop_px")
         for name in ("warmup_steps", "workers", "learning_rate", "weight_decay"):
             value = getattr(self, name)
             if value != "auto" and not 0 <= value < math.inf:

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cdm_core.errors import ConfigError
 
 T = TypeVar("T")
 
+STRICT = ConfigDict(extra="forbid")
+"""Of the pydantic dataclasses that configurations are: an unknown field is an error."""
 NETWORK_KINDS = {"imagen": "UnetConfig", "latent": "LatentUnetConfig"}
 """What pydantic puts into the place of an error below a network, and the class that it stands for."""
 
@@ -93,3 +95,14 @@ def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:
         items = node.get("items") or node.get("additionalProperties") or {}
         node = resolve(items if isinstance(part, int) else node.get("properties", {}).get(part, items))
     return list(node.get("properties", {}))
+
+
+def check_counts(config: object, *names: str) -> None:
+    """Checks that fields, where they are given as numbers, are at least 1.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name in names:
+        if isinstance(value := getattr(config, name), int) and value < 1:
+            raise ValueError(f"{name} is at least 1, got {value}")

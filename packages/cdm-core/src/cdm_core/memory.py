@@ -23,8 +23,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
-from cdm_core.networks.build import build_unet
+from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.stages.build import build_unet
 from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.stages.inference import Precision, prepare_for_sampling
 from cdm_core.training.losses import ON_HOST, chunk_loss
@@ -164,9 +164,7 @@ class StageMemory:
                 x0 = Denoiser(unet, config, _conditions(config, count))(
                     torch.empty(count, *config.sample_shape), torch.empty(count)
                 )
-                if isinstance(config.unet, LatentUnetConfig):
-                    autoencoder: Any = unet
-                    autoencoder.decode(x0)
+                config.unet.decode(unet, x0)
         return SamplingMemory(_bytes(unet.parameters()) + _bytes(unet.buffers()), -(-ledger.most(images) // images))
 
     @cached_property

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, StageConfig, TrainingConfig
-from cdm_core.config import STRICT
+from cdm_core.config_file import STRICT
 from cdm_core.distillation.finishing import FinishingPlan
 from wsi_tiling import TissueRule
 

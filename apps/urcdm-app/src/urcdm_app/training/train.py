@@ -14,7 +14,7 @@ from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, UnetCo
 from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
 from cdm_core.interop.diffusers import latent_network
-from cdm_core.networks.widen import with_final_residual
+from cdm_core.stages.widen import with_final_residual
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import is_same_training, load_trained
 from run_folder import UsageError

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cdm_core.config import StageConfig
-from cdm_core.networks.build import seeded_weights
+from cdm_core.networks.weights import seeded_weights
 from cdm_core.stages.denoiser import Conditions
 
 

@@ -22,8 +22,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cdm_core.config import STRICT, LatentUnetConfig, StageConfig, TrainingConfig
-from cdm_core.config_file import one_line_errors
+from cdm_core.config import StageConfig, TrainingConfig
+from cdm_core.config_file import STRICT, one_line_errors
 from cdm_core.devices.host_batch import copied_to
 from cdm_core.devices.layout import channels_last
 from cdm_core.diffusion.objective import predicted_x0
@@ -148,7 +148,7 @@ def check_finishing(config: StageConfig) -> None:
     Raises:
         ConfigError: It is a latent stage, or is not sampled by steps of DDIM without fresh noise.
     """
-    if isinstance(config.unet, LatentUnetConfig):
+    if config.unet.in_latents:
         raise ConfigError("a latent stage cannot be finished: the discriminator judges pixels")
     if config.sampling.method != "ddim" or config.sampling.eta:
         raise ConfigError(

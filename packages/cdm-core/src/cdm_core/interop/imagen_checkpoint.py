@@ -18,9 +18,9 @@ from cdm_core.cascade import Cascade, write_cascade
 from cdm_core.config import CascadeConfig, StageConfig
 from cdm_core.errors import CheckpointError
 from cdm_core.interop.imagen_file import NULL_TENSOR, ImagenFile, read_imagen_file
-from cdm_core.networks.build import build_unet
 from cdm_core.networks.family import family_of_version, installed_version, require_family
 from cdm_core.networks.weights import check_tensors, plain_name
+from cdm_core.stages.build import build_unet
 from run_folder import first_line, whole_file
 
 Weights = Literal["ema", "raw"]

@@ -1,16 +1,131 @@
 """A latent diffusion model, such as Stable Diffusion's, as the network of a stage; its parts are of diffusers."""
 
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from cdm_core.config import Betas, LatentUnetConfig
+from cdm_core.config_file import STRICT, check_counts, one_line_errors
 from cdm_core.errors import ConfigError
 
 UNET, AUTOENCODER = "UNet2DConditionModel", "AutoencoderKL"
+
+
+@one_line_errors
+@dataclass(frozen=True, config=STRICT)
+class Betas:
+    """The schedule of discrete steps that a network of diffusers was trained for, under that library's names.
+
+    Args:
+        name: How beta goes from start to end.
+        start: At the first step.
+        end: At the last.
+        count: Steps.
+    """
+
+    name: Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+    start: float
+    end: float
+    count: int = 1000
+
+    def __post_init__(self) -> None:
+        check_counts(self, "count")
+        if not 0 < self.start < 1 or not 0 < self.end < 1:
+            raise ValueError(f"betas lie between 0 and 1, got {self.start} to {self.end}")
+
+
+@one_line_errors
+@dataclass(frozen=True, config=STRICT)
+class LatentUnetConfig:
+    """A U-Net on the latents of an autoencoder, both of diffusers; see `LatentUnet`.
+
+    Args:
+        unet: Arguments of `diffusers.UNet2DConditionModel` that are not at their defaults, without `in_channels`.
+        autoencoder: Those of `diffusers.AutoencoderKL`.
+        betas: The steps that the U-Net was trained for.
+        cond_images_channels: Channels of the images to condition on (contexts, masks).
+        text_embed_dim: Width of an embedding to condition on; None for none.
+    """
+
+    unet: dict[str, Any]
+    autoencoder: dict[str, Any]
+    betas: Betas
+    cond_images_channels: int = 0
+    text_embed_dim: int | None = None
+
+    in_latents: ClassVar[bool] = True
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return int(self.autoencoder.get("latent_channels", 4))
+
+    @property
+    def factor(self) -> int:
+        """How many pixels a latent stands for, along a side."""
+        return int(2 ** (len(self.autoencoder.get("block_out_channels", (64,))) - 1))
+
+    @property
+    def shrinks_by(self) -> int:
+        """Pixels of an image along a side for each value that is sampled."""
+        return self.factor
+
+    def check_stage(self, image_px: int, lowres_px: int | None, threshold: str) -> None:
+        """Checks that a stage of such images can have this network.
+
+        Raises:
+            ValueError: It cannot; the message says what to change.
+        """
+        if image_px % self.factor:
+            raise ValueError(f"image_px {image_px} is no multiple of the autoencoder's factor {self.factor}")
+        if lowres_px is not None:
+            raise ValueError("a latent stage enlarges no image: give it the image around by cond_images instead")
+        if threshold != "none":
+            raise ValueError("latents have no range: a latent stage has sampling.threshold = 'none'")
+
+    def sample_shape(self, image_px: int) -> tuple[int, int, int]:
+        """Returns the shape of what is sampled for an image: its latents'."""
+        return self.latent_channels, image_px // self.factor, image_px // self.factor
+
+    def added_inputs(self, channels: int) -> tuple[str, int, int]:
+        """Returns where so many channels of images to condition on are added, after those that there are.
+
+        Returns:
+            As of `UnetConfig.added_inputs`. The first convolution takes the latents, then each block of the images.
+        """
+        block = self.factor**2
+        return "unet.conv_in.", self.latent_channels + self.cond_images_channels * block, channels * block
+
+    def build(self, *, enlarges: bool, extra_images: int = 0) -> nn.Module:
+        """Makes the network, with fresh weights.
+
+        Args:
+            enlarges: Whether it takes a low-resolution image, which no latent one does.
+            extra_images: One-channel images that it takes besides those of `cond_images_channels`.
+
+        Raises:
+            ConfigError: diffusers is not installed.
+        """
+        return LatentUnet(self, extra_images)
+
+    def encode(self, unet: nn.Module, images: Tensor) -> Tensor:
+        """Returns the latents of images in [-1, 1], (B, 3, S, S)."""
+        network: Any = getattr(unet, "module", unet)  # processes that train together wrap it
+        latents: Tensor = network.encode(images)
+        return latents
+
+    def decode(self, unet: nn.Module, x: Tensor) -> Tensor:
+        """Returns the images around [-1, 1], (B, 3, S, S), of latents."""
+        network: Any = unet
+        images: Tensor = network.decode(x)
+        return images
+
+    def freeze_unused(self, unet: nn.Module) -> None:
+        """Freezes the autoencoder."""
+        unet.get_submodule("autoencoder").requires_grad_(False).eval()
 
 
 class LatentUnet(nn.Module):

@@ -1,6 +1,7 @@
-"""Weights into networks, strictly."""
+"""Weights of networks: fresh ones from a seed, and those of files, which are taken strictly."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -88,3 +89,14 @@ def check_weights_finite(tensors: Mapping[str, Tensor], source: str) -> None:
         if value.is_floating_point() and not torch.isfinite(value.float()).all():
             kind = str(value.dtype).removeprefix("torch.")
             raise CheckpointError(f"{source}: tensor {name!r} has values that are not finite in {kind}")
+
+
+@contextlib.contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Seeds the CPU's global generator, which fresh weights come from, within the block; after it, it is as before.
+
+    `torch.manual_seed` would also seed the generators of GPUs, and leave them so.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from cdm_core.config import LatentUnetConfig, StageConfig
+from cdm_core.config import StageConfig
 from cdm_core.devices.layout import channels_last, channels_last_on_gpu
 from cdm_core.diffusion.objective import predicted_x0
 from cdm_core.diffusion.schedule import Schedule
@@ -116,8 +116,8 @@ class Denoiser:
 
     def _check_sizes(self, x_t: Tensor) -> None:
         """Checks the conditions by their shapes: the network would stretch images of another size."""
-        unet, sizes = self.config.unet, x_t.shape
-        side = sizes[2] * (unet.factor if isinstance(unet, LatentUnetConfig) else 1)
+        sizes = x_t.shape
+        side = sizes[2] * self.config.unet.shrinks_by
         for name, images in (("cond_images", self.conditions.cond_images), ("lowres", self.conditions.lowres)):
             if images is not None and (images.shape[0], *images.shape[2:]) != (sizes[0], side, side):
                 raise ValueError(

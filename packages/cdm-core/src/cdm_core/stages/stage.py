@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cdm_core.checks import NOISY_RANGE, check_finite, check_floats, check_shape, check_values, is_on_host
-from cdm_core.config import LatentUnetConfig, StageConfig
+from cdm_core.config import StageConfig
 from cdm_core.devices.host_batch import copied_to
 from cdm_core.devices.layout import channels_last
 from cdm_core.diffusion.sampler import TakeSteps, draw_noise, sample
@@ -120,32 +119,14 @@ def sample_stage(
         method=config.sampling.method,
         eta=config.sampling.eta,
         generators=generators,
-        known=None if known is None else channels_last(to_sampled(unet, config, known * 2 - 1)),
+        known=None if known is None else channels_last(config.unet.encode(unet, known * 2 - 1)),
         known_mask=None if known_mask is None else _mask_of(config.sample_shape, known_mask),
         resample=resample,
         jump=jump,
         take=take,
     )
-    x = from_sampled(unet, config, x)
+    x = config.unet.decode(unet, x)
     return ((x if until > 0 else x.clamp(-1, 1)) + 1) / 2
-
-
-def to_sampled(unet: nn.Module, config: StageConfig, images: Tensor) -> Tensor:
-    """Returns what of images in [-1, 1], (B, 3, S, S), is noised and sampled: they themselves, or their latents."""
-    if not isinstance(config.unet, LatentUnetConfig):
-        return images
-    network: Any = getattr(unet, "module", unet)  # processes that train together wrap it
-    latents: Tensor = network.encode(images)
-    return latents
-
-
-def from_sampled(unet: nn.Module, config: StageConfig, x: Tensor) -> Tensor:
-    """Returns the images around [-1, 1], (B, 3, S, S), of what was sampled, which may be latents."""
-    if not isinstance(config.unet, LatentUnetConfig):
-        return x
-    network: Any = unet
-    images: Tensor = network.decode(x)
-    return images
 
 
 def _mask_of(shape: tuple[int, int, int], known_mask: Tensor) -> Tensor:

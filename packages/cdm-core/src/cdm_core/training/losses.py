@@ -14,7 +14,6 @@ from cdm_core.distillation.finishing import Finisher
 from cdm_core.distillation.teacher import Teacher
 from cdm_core.stages.denoiser import Conditions, told_guidance
 from cdm_core.stages.lowres import blurred, enlarge, noise_px, noised_lowres
-from cdm_core.stages.stage import to_sampled
 from cdm_core.training.prepared_examples import Batch
 
 ON_HOST = ("noise_seed", "crop_xy", "draw")
@@ -151,7 +150,7 @@ def _inputs(
     if lowres_t is not None and "lowres_t" in moved:
         moved["lowres_t"] = torch.full_like(moved["lowres_t"], lowres_t)
     seeds, crops = batch["noise_seed"].tolist(), batch["crop_xy"].tolist()
-    x0, t = to_sampled(network, config, moved["x0"]), moved["t"]
+    x0, t = config.unet.encode(network, moved["x0"]), moved["t"]
     lowres_side = noise_px(config) if config.noise_before_resize else x0.shape[-1]
     noise, lowres_noise = torch.empty_like(x0), x0.new_empty((len(x0), 3, lowres_side, lowres_side))
     guidance = torch.empty_like(t) if config.guidance_input else None

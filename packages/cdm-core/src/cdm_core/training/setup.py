@@ -12,12 +12,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from cdm_core.config import LatentUnetConfig, StageConfig, TrainingConfig
+from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.distillation.finishing import Finisher, FinishingConfig
 from cdm_core.distillation.teacher import Teacher
 from cdm_core.errors import CheckpointError, ConfigError, PeerError
-from cdm_core.networks.build import build_unet, seeded_weights
-from cdm_core.networks.weights import check_tensors, check_weights_finite
+from cdm_core.networks.weights import check_tensors, check_weights_finite, seeded_weights
+from cdm_core.stages.build import build_unet
 from cdm_core.stages.inference import (
     best_precision,
     compile_in_place,
@@ -146,7 +146,7 @@ def make_trainable(unet: nn.Module, config: StageConfig) -> None:
     """
     unet.train().requires_grad_(True)
     _lay_out(unet)
-    _freeze_unused(unet, config)
+    config.unet.freeze_unused(unet)
 
 
 def _lay_out(unet: nn.Module) -> None:
@@ -158,20 +158,6 @@ def _lay_out(unet: nn.Module) -> None:
     for parameter in unet.parameters():
         if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:].numel() > 1:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _freeze_unused(unet: nn.Module, config: StageConfig) -> None:
-    """Freezes the autoencoder, and what imagen-pytorch's U-Net has for embeddings, in a stage that takes none.
-
-    These weights would get no gradient, and processes that share a step wait for the gradient of every weight.
-    """
-    if isinstance(config.unet, LatentUnetConfig):
-        unet.get_submodule("autoencoder").requires_grad_(False).eval()
-        return
-    if config.unet.text_embed_dim is None:
-        for name, parameter in unet.named_parameters():
-            if name.startswith(("attn_pool.", "null_text_")):
-                parameter.requires_grad_(False)
 
 
 def agree_on_step(accelerator: Accelerator, step: int | None, out_dir: Path) -> None:
@@ -196,7 +182,7 @@ def check_training(config: StageConfig, training: TrainingConfig, *, processes: 
     if training.crop_px is not None and training.crop_px > config.image_px:
         raise ConfigError(f"crop_px {training.crop_px} is over the stage's image_px {config.image_px}")
     if (training.crop_px or 0) % config.unet.factor:
-        whose = "the autoencoder's factor" if isinstance(config.unet, LatentUnetConfig) else "the network's factor"
+        whose = "the autoencoder's factor" if config.unet.in_latents else "the network's factor"
         raise ConfigError(f"crop_px {training.crop_px} is no multiple of {whose} {config.unet.factor}; change it")
     if training.batch_size % processes:
         raise ConfigError(f"batch_size {training.batch_size} cannot be shared out evenly among {processes} processes")

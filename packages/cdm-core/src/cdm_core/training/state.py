@@ -21,7 +21,7 @@ from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.config_file import parse_config
 from cdm_core.distillation.finishing import Finisher, FinishingConfig
 from cdm_core.errors import CheckpointError, ConfigError
-from cdm_core.networks.build import build_unet
+from cdm_core.stages.build import build_unet
 from cdm_core.stages.inference import Precision, precision_named
 from cdm_core.training.tally import Tally
 from run_folder import first_line, whole_file

@@ -9,8 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from cdm_core import Cascade, CascadeConfig, CheckpointError
-from cdm_core.config import STRICT
-from cdm_core.config_file import dump_config, parse_config
+from cdm_core.config_file import STRICT, dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from maskcond.cascades.mask_examples import mask_channels
 from maskcond.conditions import Conditions, Given

@@ -12,8 +12,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from cdm_core import Cascade, CheckpointError
-from cdm_core.config import STRICT
-from cdm_core.config_file import dump_config, parse_config
+from cdm_core.config_file import STRICT, dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.cascades.class_balance import BalancedCrops, ClassBalance

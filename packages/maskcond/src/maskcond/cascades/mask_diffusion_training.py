@@ -9,8 +9,7 @@ import tomli_w
 from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
-from cdm_core.config import STRICT
-from cdm_core.config_file import dump_config
+from cdm_core.config_file import STRICT, dump_config
 from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.class_balance import ClassBalance

@@ -10,8 +10,7 @@ from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
-from cdm_core.config import STRICT
-from cdm_core.config_file import dump_config, parse_config
+from cdm_core.config_file import STRICT, dump_config, parse_config
 from cdm_core.distillation.finishing import FinishingPlan
 from cdm_core.presets import preset
 from maskcond.cascades.class_balance import ClassBalance

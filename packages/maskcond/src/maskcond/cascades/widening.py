@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig, build_unet, widen
-from cdm_core.networks.build import seeded_weights
+from cdm_core.networks.weights import seeded_weights
 from maskcond.cascades.mask_cascade import MaskCascade
 from maskcond.conditions import Conditions
 from maskcond.masks.classes import ClassSet

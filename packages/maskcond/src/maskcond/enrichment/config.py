@@ -10,8 +10,7 @@ import tomli_w
 from pydantic.dataclasses import dataclass
 
 from cdm_core import ConfigError
-from cdm_core.config import STRICT
-from cdm_core.config_file import dump_config, parse_config
+from cdm_core.config_file import STRICT, dump_config, parse_config
 from maskcond.cascades.mask_diffusion_training import MaskDiffusionPlan
 from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, MaskDiffusionSource

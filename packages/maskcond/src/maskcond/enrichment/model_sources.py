@@ -8,7 +8,7 @@ from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
 from cdm_core import TrainingConfig
-from cdm_core.config import STRICT
+from cdm_core.config_file import STRICT
 from cdm_core.distillation.finishing import FinishingPlan
 from maskcond.cascades.mask_diffusion_training import MASK_DIFFUSION_PLANS, MaskDiffusionPlan
 from maskcond.cascades.mask_plan import MASK_PLANS, MaskPlan

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.networks.build import seeded_weights
+from cdm_core.networks.weights import seeded_weights
 from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.errors import SegmentationError

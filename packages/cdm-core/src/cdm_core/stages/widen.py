@@ -6,11 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core.config import LatentUnetConfig, StageConfig
-from cdm_core.networks.build import build_unet
-
-FIRST_CONVOLUTION = {"imagen": "init_conv.", "latent": "unet.conv_in."}
-"""Its tensors: one convolution's, or those of several kernel sizes side by side. It takes all the images together:
-those to condition on, then x_t, then the low-resolution image; or the latents, then each block of the images."""
+from cdm_core.stages.build import build_unet
 
 
 def widen(config: StageConfig, unet: nn.Module, channels: int) -> tuple[StageConfig, nn.Module]:
@@ -104,14 +100,11 @@ def _with_final_inputs(name: str, old: Tensor | None, new: Tensor, width: int) -
 
 def _widened(config: StageConfig, wider: StageConfig, unet: nn.Module, channels: int) -> nn.Module:
     """Returns a copy of a network with so many images more, after those that it is conditioned on."""
-    at, first = config.unet.cond_images_channels, FIRST_CONVOLUTION["imagen"]
-    if isinstance(config.unet, LatentUnetConfig):
-        block, first = config.unet.factor**2, FIRST_CONVOLUTION["latent"]
-        at, channels = config.unet.latent_channels + at * block, channels * block
+    first, at, inputs = config.unet.added_inputs(channels)
     with torch.device("meta"):  # shapes only: no weights to draw and throw away
         widened = build_unet(wider)
     tensors = {
-        name: _with_zeros(value, at, channels) if name.startswith(first) and name.endswith("weight") else value.clone()
+        name: _with_zeros(value, at, inputs) if name.startswith(first) and name.endswith("weight") else value.clone()
         for name, value in unet.state_dict().items()
     }
     shapes = {name: value.shape for name, value in widened.state_dict().items()}
