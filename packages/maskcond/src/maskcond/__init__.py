@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from maskcond.cascades.mask_examples import MaskExamples, mask_channels
     from maskcond.cascades.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
     from maskcond.cascades.mask_training import train_mask_cascade
-    from maskcond.cascades.network_training import NetworkEvent
     from maskcond.cascades.sampling import SampledImage, sample_images
     from maskcond.cascades.widening import add_embedding, widen_for_masks
 
@@ -104,7 +103,6 @@ __all__ = [
     "MaskPictures",
     "MaskPlan",
     "MaskcondError",
-    "NetworkEvent",
     "Number",
     "Outline",
     "PanopticQuality",
@@ -161,7 +159,6 @@ _WITH_TORCH = {
     "MaskDiffusionNetwork": "cascades.mask_diffusion_training",
     "MaskDiffusionPlan": "cascades.mask_diffusion_training",
     "train_mask_diffusion": "cascades.mask_diffusion_training",
-    "NetworkEvent": "cascades.network_training",
     "MaskCascade": "cascades.mask_cascade",
     "MaskInput": "cascades.mask_cascade",
     "MaskExamples": "cascades.mask_examples",

@@ -13,8 +13,7 @@ from torch import nn
 from cdm_core import StageConfig, TrainingConfig
 from cdm_core.config_file import dump_config
 from cdm_core.distillation.finishing import FinishingPlan
-from cdm_core.training.loop import train_stage
-from cdm_core.training.state import load_trained
+from cdm_core.training.cascade_training import NetworkTraining
 from run_folder import UsageError
 from run_folder.cli.console import say
 from urcdm import NetworkPlan, TrainingPlan
@@ -82,6 +81,14 @@ class FinishJob(TrainingJob[FinishOptions]):
         """The settings that the finished networks depend on, as TOML."""
         return tomli_w.dumps({"model": self._students.whole.fingerprint(), "plan": dump_config(self.plan)})
 
+    def network(self, name: str) -> NetworkTraining:
+        """The finishing of a network, in the folder of its name."""
+        level, number = self.names[name]
+        phases = {"": self._finishing(name)}
+        return NetworkTraining(
+            name, self._model_stage(name), phases, lambda: self._students.cascade(level).unets[number]
+        )
+
     def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
         """The stage of a network as it is finished, and how it is trained."""
         finishing = self._finishing(name)
@@ -89,19 +96,7 @@ class FinishJob(TrainingJob[FinishOptions]):
 
     def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
         """Finishes a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
-        level, number = self.names[name]
-        stage, training = self.stage(name)
-        events = train_stage(
-            stage,
-            training,
-            data[0],
-            self.options.out / name,
-            validation=data[1],
-            device=self.device,
-            initial=self._students.cascade(level).unets[number],
-            finishing=self._finishing(name).losses,
-            resume=resume,
-        )
+        events = self.network(name).train(lambda *_: data, self.options.out, device=self.device, resume=resume)
         with closed(events):
             yield from stage_events(events)
 
@@ -139,15 +134,10 @@ class FinishJob(TrainingJob[FinishOptions]):
 
     def _finished(self, name: str) -> tuple[StageConfig, nn.Module] | None:
         """The stage and the network that were finished, if its training has come to an end."""
-        state = self.options.out / name / "state.pt"
-        if not state.exists():
+        if not (self.options.out / name / "state.pt").exists():
             return None
-        level, number = self.names[name]
-        (stage, training), finishing = self.stage(name), self._finishing(name)
-        unet, steps = load_trained(state, stage)
-        if steps < training.steps:
-            return None
-        return stage, finishing.merged(self._students.whole.cascades[level].unets[number], unet)
+        trained = self.network(name).trained(self.options.out)
+        return (trained.stage, trained.unet) if trained.is_done else None
 
 
 def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> TrainingPlan:

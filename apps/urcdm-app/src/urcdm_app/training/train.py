@@ -15,8 +15,8 @@ from cdm_core.config import NetworkConfig
 from cdm_core.config_file import dump_config
 from cdm_core.interop.diffusers import latent_network
 from cdm_core.stages.widen import with_final_residual
-from cdm_core.training.loop import train_stage
-from cdm_core.training.state import is_same_training, load_trained
+from cdm_core.training.cascade_training import NetworkTraining
+from cdm_core.training.state import is_same_training
 from run_folder import UsageError
 from run_folder.cli.console import say
 from urcdm import NetworkPlan, TrainingPlan, Urcdm
@@ -91,6 +91,11 @@ class TrainJob(TrainingJob[TrainOptions]):
         """Whether a run that is resumed was started with the same plan, however it was written."""
         return is_same_training(dump_config(read_plan(saved)), dump_config(self.plan))
 
+    def network(self, name: str) -> NetworkTraining:
+        """The training of a network, in the folder of its name."""
+        stage, training = self.stage(name)
+        return NetworkTraining(name, stage, {"": training}, lambda: self._initial(name))
+
     def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
         """A network's stage, and how it is trained."""
         network = self._network(name)
@@ -98,18 +103,7 @@ class TrainJob(TrainingJob[TrainOptions]):
 
     def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
         """Trains a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
-        (stage, training), folder = self.stage(name), self.options.out / name
-        fresh = not (resume and (folder / "state.pt").exists())
-        events = train_stage(
-            stage,
-            training,
-            data[0],
-            folder,
-            validation=data[1],
-            device=self.device,
-            initial=self._initial(name) if fresh else None,
-            resume=resume,
-        )
+        events = self.network(name).train(lambda *_: data, self.options.out, device=self.device, resume=resume)
         with closed(events):
             yield from stage_events(events)
 
@@ -120,8 +114,27 @@ class TrainJob(TrainingJob[TrainOptions]):
         if missing:
             say(f"{out}: still to train before there is a model: {', '.join(missing)}")
             return
-        _assemble(self.plan, out, slides).save(out / "model", dtype=torch.float16, overwrite=True)
+        self._assembled(slides).save(out / "model", dtype=torch.float16, overwrite=True)
         say(f"{out / 'model'} (model); sample from it with: urcdm-app sample --model {out / 'model'}")
+
+    def _assembled(self, slides: list[str]) -> Urcdm:
+        plan = self.plan
+        names = [plan.urcdm.cascade_name(level) for level in range(len(plan.urcdm.levels))]
+        cascades: dict[str, Cascade] = {}
+        steps: list[str] = []
+        for level, cascade_name in enumerate(names):
+            if cascade_name not in cascades:
+                trained = [self.network(network.name).trained(self.options.out) for network in plan.of_level(level)]
+                cascades[cascade_name] = Cascade(plan.cascade(level), [each.unet for each in trained])
+                steps += [line for each in trained for line in each.steps]
+        provenance = {
+            "data": ", ".join(slides),
+            "trained_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
+            "steps": "; ".join(steps),
+            "weights": "running mean (EMA), half precision",
+            "date": datetime.date.today().isoformat(),
+        }
+        return Urcdm(plan.urcdm, [cascades[name] for name in names], provenance)
 
     def _network(self, name: str) -> NetworkPlan:
         level, stage = self.names[name]
@@ -162,26 +175,3 @@ def with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> Tr
         return replace(network, training=training)
 
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))
-
-
-def _assemble(plan: TrainingPlan, out: Path, slides: list[str]) -> Urcdm:
-    cascades: dict[str, Cascade] = {}
-    steps = []
-    names = [plan.urcdm.cascade_name(level) for level in range(len(plan.urcdm.levels))]
-    for level, cascade_name in enumerate(names):
-        if cascade_name in cascades:
-            continue
-        unets = []
-        for network in plan.of_level(level):
-            unet, done = load_trained(out / network.name / "state.pt", network.stage)
-            unets.append(unet)
-            steps.append(f"{network.name} {done} x {network.training.batch_size}")
-        cascades[cascade_name] = Cascade(plan.cascade(level), unets)
-    provenance = {
-        "data": ", ".join(slides),
-        "trained_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
-        "steps": "; ".join(steps),
-        "weights": "running mean (EMA), half precision",
-        "date": datetime.date.today().isoformat(),
-    }
-    return Urcdm(plan.urcdm, [cascades[name] for name in names], provenance)

@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import torch
 
 from cdm_core import Cascade, StageConfig, TrainingConfig, fetch_model
+from cdm_core.training.cascade_training import NetworkEvent
 from cdm_core.training.examples import Examples
 from cdm_core.training.loop import TrainingEvent
 from cdm_core.training.state import is_same_training
@@ -243,9 +244,10 @@ def closed(events: Iterator[Event]) -> Iterator[Iterator[Event]]:
             events.close()
 
 
-def stage_events(events: Iterable[TrainingEvent]) -> Iterator[JobEvent]:
+def stage_events(events: Iterable[NetworkEvent]) -> Iterator[JobEvent]:
     """The progress of a network that is trained in one go."""
     validation_loss: float | None = None
     for event in events:
-        validation_loss = validation_loss if event.validation_loss is None else event.validation_loss
-        yield JobEvent(event.step, loss_note(event, validation_loss))
+        training = event.training
+        validation_loss = validation_loss if training.validation_loss is None else training.validation_loss
+        yield JobEvent(training.step, loss_note(training, validation_loss))

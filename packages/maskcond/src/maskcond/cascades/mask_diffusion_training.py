@@ -10,13 +10,14 @@ from pydantic.dataclasses import dataclass
 
 from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import STRICT, dump_config
+from cdm_core.training.cascade_training import NetworkEvent, train_cascade
 from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.class_balance import ClassBalance
 from maskcond.cascades.mask_diffusion import MaskDiffusion, MaskPictureExamples, MaskPictures
 from maskcond.cascades.mask_examples import ANYWHERE
 from maskcond.cascades.mask_plan import SMALL_UNET, SMALL_UPPER_UNET
-from maskcond.cascades.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
+from maskcond.cascades.network_training import is_main_process, network_trainings, open_run, trained_by
 from maskcond.masks.augmentation import Augmentation
 from maskcond.masks.classes import KUMAR_BORDER
 
@@ -115,8 +116,8 @@ def train_mask_diffusion(
         MaskcondError: An image or its labels are not what they should be.
         CheckpointError, TrainingError: As of `cdm_core.train_stage`.
     """
-    cascade, phases = plan.cascade, [{PHASE: network.training} for network in plan.networks]
-    check_phases(cascade, phases)
+    cascade = plan.cascade
+    networks = network_trainings(cascade, [{PHASE: network.training} for network in plan.networks])
     open_run(tomli_w.dumps(dump_config(plan)), out_dir, resume=resume)
 
     def examples_of(phase: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
@@ -130,7 +131,7 @@ def train_mask_diffusion(
         )
         return examples, None
 
-    trained = yield from train_networks(cascade, phases, examples_of, out_dir, device=device, resume=resume)
+    trained = yield from train_cascade(networks, examples_of, out_dir, device=device, resume=resume)
     if is_main_process():
-        told = {**(provenance or {}), **trained.provenance}
+        told = {**(provenance or {}), **trained_by(), **trained.provenance}
         MaskDiffusion(plan.pictures.codec.classes, trained, told).save(out_dir / "model", overwrite=resume)

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from cdm_core import Cascade, ConfigError, StageConfig, TrainingConfig
+from cdm_core.training.cascade_training import NetworkEvent, train_cascade
 from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.mask_cascade import MaskCascade
 from maskcond.cascades.mask_examples import ANYWHERE, MaskExamples
 from maskcond.cascades.mask_plan import MaskPlan, mask_plan_text
-from maskcond.cascades.network_training import NetworkEvent, check_phases, is_main_process, open_run, train_networks
+from maskcond.cascades.network_training import is_main_process, network_trainings, open_run, trained_by
 from maskcond.cascades.widening import widen_for_masks
 
 
@@ -53,9 +54,10 @@ def train_mask_cascade(
         MaskcondError: An image or its labels are not what they should be.
         CheckpointError, TrainingError: As of `cdm_core.train_stage`.
     """
-    cascade, phases = plan.cascade, [network.phases for network in plan.networks]
-    check_phases(cascade, phases)
+    phases = [network.phases for network in plan.networks]
+    network_trainings(plan.cascade, phases)  # before the cascade to start from is widened
     initial = None if start is None else _widened(plan, start).cascade.unets
+    networks = network_trainings(plan.cascade, phases, initial)
     open_run(mask_plan_text(plan), out_dir, resume=resume)
 
     def examples_of(phase: str, training: TrainingConfig) -> tuple[Examples, Examples | None]:
@@ -64,11 +66,9 @@ def train_mask_cascade(
         held_out = None if validation is None else _examples(plan, validation, training.seed, blank=blank)
         return _examples(plan, chosen, training.seed, blank=blank), held_out
 
-    trained = yield from train_networks(
-        cascade, phases, examples_of, out_dir, initial=initial, device=device, resume=resume
-    )
+    trained = yield from train_cascade(networks, examples_of, out_dir, device=device, resume=resume)
     before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
-    told = {**before, **(provenance or {}), **trained.provenance}
+    told = {**before, **(provenance or {}), **trained_by(), **trained.provenance}
     if is_main_process():
         model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told)
         model.save(out_dir / "model", overwrite=resume)

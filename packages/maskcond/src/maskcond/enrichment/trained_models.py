@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, build_unet
 from cdm_core.stages.inference import compiling
+from cdm_core.training.cascade_training import NetworkEvent, train_cascade, training_of
 from cdm_core.training.examples import Examples
 from cdm_core.training.pictures import to_uint8
 from maskcond.annotations.labelled_images import LabelledImages
@@ -19,7 +20,7 @@ from maskcond.cascades.mask_diffusion_training import PHASE, train_mask_diffusio
 from maskcond.cascades.mask_examples import MaskExamples
 from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.cascades.mask_training import train_mask_cascade
-from maskcond.cascades.network_training import NetworkEvent, Phases, check_phases, train_networks, training_of
+from maskcond.cascades.network_training import Phases, network_trainings, trained_by
 from maskcond.cascades.sampling import sample_images
 from maskcond.conditions import Conditions, Given
 from maskcond.enrichment.config import EnrichmentConfig
@@ -101,10 +102,10 @@ class TrainedModels:
                 )
         self._check_mask_diffusion()
         if self.plan is not None:
-            check_phases(self.plan.cascade, [network.phases for network in self.plan.networks])
+            network_trainings(self.plan.cascade, [network.phases for network in self.plan.networks])
             if config.cascade.training:
-                check_phases(self._unconditional(self.plan), self._phases())
-                check_phases(self._unconditional(self.plan), self._finishing(self.plan))
+                network_trainings(self._unconditional(self.plan), self._phases())
+                network_trainings(self._unconditional(self.plan), self._finishing(self.plan))
         needed = ("nnunetv2", "nnunet", "nnU-Net")
         if config.segmentation.model == "small-unet":
             needed = ("dynamic_network_architectures", "unet", "the small U-Net")
@@ -209,7 +210,7 @@ class TrainedModels:
         chosen = self.config.mask_diffusion
         if chosen.plan is not None:
             classes, image_px = chosen.plan.pictures.codec.classes, chosen.plan.cascade.stages[-1].image_px
-            check_phases(chosen.plan.cascade, [{PHASE: network.training} for network in chosen.plan.networks])
+            network_trainings(chosen.plan.cascade, [{PHASE: network.training} for network in chosen.plan.networks])
         elif chosen.folder is not None:
             taken = MaskDiffusion.load(chosen.folder)
             classes, image_px = taken.pictures.codec.classes, taken.cascade.config.stages[-1].image_px
@@ -256,8 +257,10 @@ class TrainedModels:
             return UnmaskedExamples(images, plan, training.seed), None
 
         config, device = self._unconditional(plan), self._training_device()
-        events = train_networks(config, phases, examples_of, folder, initial=initial, device=device, resume=True)
+        networks = network_trainings(config, phases, initial)
+        events = train_cascade(networks, examples_of, folder, device=device, resume=True)
         cascade: Cascade = yield from _progress(events, config.stages, phases)
+        cascade.provenance = {**trained_by(), **cascade.provenance}
         return cascade
 
     def _training_device(self) -> Any:

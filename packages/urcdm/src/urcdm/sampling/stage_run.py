@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cdm_core.config import LatentUnetConfig
 from urcdm.execution.executors import PatchExecutor
 from urcdm.execution.tasks import PatchTask
 from urcdm.execution.work import sample_patches
@@ -52,7 +51,7 @@ def sample_level_stage(level: LevelRun, index: int, executor: PatchExecutor, bat
     event = SampleEvent(level.geometry.level.name, config.image_px, done, total, len(skipped))
     yield event
     if len(picture.done) < patches:
-        jointly = level.settings.joint and event.total > 1 and not isinstance(config.unet, LatentUnetConfig)
+        jointly = level.settings.joint and event.total > 1 and not config.unet.in_latents
         run = JointStage(level, index).run(executor, batch) if jointly else _in_order(level, index, executor, batch)
         for done in run:
             yield replace(event, done=done)
