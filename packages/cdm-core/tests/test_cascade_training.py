@@ -92,7 +92,7 @@ def test_a_network_that_is_finished_becomes_its_student_with_its_share_of_the_we
     tiny_stage: Stage, random_unet: Unet, tmp_path: Path, runs: Any
 ) -> None:
     stage = tiny_stage(sampling=SamplingConfig(8))
-    losses = FinishingConfig(widths=(4,), starts_at=0)
+    losses = FinishingConfig(widths=(8, 8), starts_at=0)
     plan = FinishingPlan(runs.settings(steps=1), losses, steps=2, share=0.5)
     network = NetworkTraining("8", stage, {"finished": plan}, lambda: random_unet(stage))
     _, cascade = to_the_end(train([network], tmp_path, runs))
