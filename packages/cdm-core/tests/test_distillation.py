@@ -97,9 +97,9 @@ def test_a_consistent_student_is_asked_to_end_where_it_would_end_one_part_later(
 
 def test_places_are_the_begins_of_steps_or_of_their_parts(tiny_stage: Stage) -> None:
     config, times = tiny_stage(objective="x0"), torch.tensor([0.0, 0.24, 0.25, 0.99999])
-    place, t = Teacher(ExactGaussian(), config, 4).place(times)
+    place, t = Teacher(ExactGaussian(), config, 4).position(times)
     assert (place.tolist(), t.tolist()) == ([0, 0, 1, 3], [1.0, 1.0, 0.75, 0.25])
-    place, t = Teacher(ExactGaussian(), config, 4, "consistency", parts=2).place(times)
+    place, t = Teacher(ExactGaussian(), config, 4, "consistency", parts=2).position(times)
     assert (place.tolist(), t.tolist()) == ([0, 1, 2, 7], [1.0, 0.875, 0.75, 0.125])
 
 

@@ -495,7 +495,7 @@ def test_a_file_of_another_family_tells_which_version_to_install(
 def test_an_exported_file_is_not_overwritten_unasked(config: CascadeConfig, trained: Trained, tmp_path: Path) -> None:
     cascade, path = load_imagen_checkpoint(trained.paths, config), tmp_path / "exported.pt"
     path.write_bytes(b"mine")
-    with pytest.raises(CheckpointError, match=r"exported\.pt: is there; pass overwrite=True to replace it"):
+    with pytest.raises(CheckpointError, match=r"exported\.pt: exists; pass overwrite=True to replace it"):
         save_imagen_checkpoint(cascade, path)
     assert path.read_bytes() == b"mine"
     save_imagen_checkpoint(cascade, path, overwrite=True)

@@ -295,7 +295,7 @@ def test_a_step_of_finishing_waits_for_nothing(
     config = student_of(full, 4, guidance=guidance)
     losses = FinishingConfig(widths=(8, 8), starts_at=0, rises_for=1, r1_every=2)
     finisher = Finisher.of(config, losses, 0, torch.device("cpu"))
-    seed = next(seed for seed in range(99) if all(finisher.place(step, seed) == 1 for step in range(1, STEPS)))
+    seed = next(seed for seed in range(99) if all(finisher.position(step, seed) == 1 for step in range(1, STEPS)))
     gpu.clear()
     student = build_unet(config)
     events = train_stage(config, settings(seed=seed), Everything(), tmp_path, initial=student, finishing=losses)

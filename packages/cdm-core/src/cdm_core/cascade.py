@@ -16,10 +16,10 @@ from cdm_core.errors import ConfigError
 from cdm_core.model_folder import (
     MODEL_FILE,
     check_no_model,
+    checkpoint_errors,
     load_weights,
     open_model_folder,
     read_model_file,
-    told_as_checkpoint,
     write_model_file,
     write_weights,
 )
@@ -146,7 +146,7 @@ class Cascade:
         The files appear together when all are whole: if the writing fails, a model that was there stays as it was.
 
         Args:
-            folder: Where to.
+            folder: The folder to write.
             dtype: In which precision the weights are stored.
             overwrite: Replace a model that is there.
 
@@ -168,7 +168,7 @@ class Cascade:
             ConfigError: `model.toml` has an unknown key or a wrong value.
         """
         values = read_model_file(folder, kind="cascade")
-        network = values.pop("network", network_name("2"))  # the first folders did not tell, and were of that one
+        network = values.pop("network", network_name("2"))  # the first folders do not have it
         require_network(network, str(folder / MODEL_FILE))
         provenance = values.pop("provenance", {})
         if not isinstance(provenance, dict):
@@ -191,7 +191,7 @@ def write_cascade(
     """Writes the folder of a cascade whose networks need not be in memory together.
 
     Args:
-        folder: Where to; made if missing.
+        folder: The folder to write; made if missing.
         config: The stages.
         weights: Of each stage, by name; each is asked for when the one before is written.
         provenance: Where they come from.
@@ -208,7 +208,7 @@ def write_cascade(
     """
     check_no_model(folder, overwrite=overwrite)
     family = None
-    with told_as_checkpoint(folder), ExitStack() as whole:
+    with checkpoint_errors(folder), ExitStack() as whole:
         for i, tensors in enumerate(weights):
             family = family or family_of_tensors(tensors)
             path = folder / _weights_name(i)

@@ -1,4 +1,4 @@
-"""What a network, a stage and a cascade are: frozen, checked when made, and the same in Python and in `model.toml`."""
+"""Configurations of stages, cascades and trainings: frozen, checked when made, the same in Python and `model.toml`."""
 
 import math
 from typing import Annotated, Literal
@@ -41,7 +41,7 @@ NetworkConfig = Annotated[
 @one_line_errors
 @dataclass(frozen=True, config=STRICT)
 class SamplingConfig:
-    """How a stage is sampled unless told otherwise.
+    """How a stage is sampled by default.
 
     Args:
         steps: Number of denoising steps.
@@ -103,7 +103,7 @@ class StageConfig:
         lowres_blur: Share of the training examples whose low-resolution input is blurred, with a Gaussian of 3 x 3 px
             and a standard deviation between 0.4 and 0.6 px.
         noise_before_resize: Noise the low-resolution input at its own size rather than at the stage's.
-        guidance_input: Least and largest weight of the embedding that the network knows, where it is told the weight,
+        guidance_input: Least and largest weight of the embedding that the network knows, where it gets the weight,
             as an image of one value, and guides itself; see `cdm_core.distillation.teacher`.
         sampling: How it is sampled.
 
@@ -134,7 +134,7 @@ class StageConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], got {getattr(self, name)}")
         if self.sampling.truncated and not self.noise_before_resize:
-            raise ValueError("truncated sampling hands on a small noisy image: it wants noise_before_resize")
+            raise ValueError("truncated sampling passes on a small noisy image: set noise_before_resize")
         if (self.sampling.guidance != 1 or self.guidance_input) and self.unet.text_embed_dim is None:
             raise ValueError("guidance weighs an embedding: the network has none, set unet.text_embed_dim")
         least, largest = self.guidance_input or (-math.inf, math.inf)

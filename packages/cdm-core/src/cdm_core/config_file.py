@@ -15,7 +15,7 @@ T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid")
 """Of the pydantic dataclasses that configurations are: an unknown field is an error."""
 NETWORK_KINDS = {"imagen": "UnetConfig", "latent": "LatentUnetConfig"}
-"""What pydantic puts into the place of an error below a network, and the class that it stands for."""
+"""The tags that pydantic puts into the location of an error below a network, and the class of each."""
 
 
 def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
@@ -24,7 +24,7 @@ def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     Args:
         kind: The dataclass.
         values: Its fields, nested.
-        source: What the values were read from, for the error's text.
+        source: The file the values were read from, for error messages.
 
     Raises:
         ConfigError: An unknown key (with the nearest known one), a missing or a wrong value; one line.
@@ -53,12 +53,12 @@ def one_line_errors(kind: type[T]) -> type[T]:
 
 def _config_error(kind: type[Any], error: ValidationError, source: str, whole: str) -> ConfigError:
     """Makes one line of the faults of a configuration; `whole` is what it is called where no field is at fault."""
-    # An unknown key is often a known one misspelt, which is then missing: it is told first.
+    # An unknown key is often a known one misspelt, which is then missing: it is reported first.
     first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
-    place = list(first["loc"])
-    if place and isinstance(place[0], int):  # an argument by its position
-        place[0] = dataclasses.fields(kind)[place[0]].name
-    where = ".".join(str(part) for part in place if part not in NETWORK_KINDS) or whole
+    location = list(first["loc"])
+    if location and isinstance(location[0], int):  # an argument by its position
+        location[0] = dataclasses.fields(kind)[location[0]].name
+    where = ".".join(str(part) for part in location if part not in NETWORK_KINDS) or whole
     if first["type"] == "unexpected_keyword_argument":
         known = _known_keys(kind, first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.0)
@@ -76,7 +76,7 @@ def dump_config(config: object) -> dict[str, Any]:
 
 
 def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:
-    """Returns the field names of the dataclass at a place inside `kind`."""
+    """Returns the field names of the dataclass at a location inside `kind`."""
     schema = TypeAdapter(kind).json_schema()
     definitions = schema.get("$defs", {})
 

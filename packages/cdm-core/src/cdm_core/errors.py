@@ -14,4 +14,4 @@ class TrainingError(RuntimeError):
 
 
 class PeerError(TrainingError):
-    """Another process of the same run failed; its own message says why."""
+    """Another process of the same run failed; its own message gives the reason."""

@@ -1,4 +1,4 @@
-"""Memory that a stage takes of a device, in training and in sampling: estimated, with nothing allocated.
+"""Estimates of the device memory that a stage takes in training and in sampling; nothing is allocated.
 
 The stage's own network and loss run forward and backward on PyTorch's fake tensors, which have shapes and types but
 neither values nor memory: a network of a billion weights takes seconds on a laptop. Counted are all tensors that

@@ -34,7 +34,7 @@ def open_model_folder(folder: Path, *, overwrite: bool = False) -> None:
         CheckpointError: It holds a model that is not to be overwritten, or cannot be made.
     """
     check_no_model(folder, overwrite=overwrite)
-    with told_as_checkpoint(folder):
+    with checkpoint_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL_FILE).unlink(missing_ok=True)
 
@@ -50,7 +50,7 @@ def check_no_model(folder: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def told_as_checkpoint(path: Path) -> Iterator[None]:
+def checkpoint_errors(path: Path) -> Iterator[None]:
     """Turns errors of the file system in the block into a `CheckpointError` of one line.
 
     Raises:
@@ -75,7 +75,7 @@ def save_weights(tensors: Mapping[str, Tensor], path: Path, *, dtype: torch.dtyp
     Raises:
         CheckpointError: A weight is not finite, or not in that precision; or the file cannot be written.
     """
-    with told_as_checkpoint(path), whole_file(path) as temporary:
+    with checkpoint_errors(path), whole_file(path) as temporary:
         write_weights(tensors, temporary, dtype=dtype, source=str(path))
 
 
@@ -108,13 +108,13 @@ def load_weights(unet: nn.Module, path: Path) -> None:
             finite, or they are of another family of imagen-pytorch's networks.
     """
     try:
-        found = load_file(path)
+        tensors = load_file(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: weights not found; the model folder is not complete") from None
     except (SafetensorError, OSError) as error:
         reason = first_line(error)
         raise CheckpointError(f"{path}: not a whole safetensors file ({reason}); fetch or train it again") from None
-    fill_unet(unet, found, str(path))
+    fill_unet(unet, tensors, str(path))
 
 
 def read_model_file(folder: Path, *, kind: str) -> dict[str, Any]:
@@ -132,9 +132,9 @@ def read_model_file(folder: Path, *, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
     if values.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: not of format {FORMAT}; it was written by another version")
-    found = values.pop("kind", None)
-    if found != kind:
-        raise CheckpointError(f"{path}: holds a model of kind '{found}', wanted '{kind}'")
+    written = values.pop("kind", None)
+    if written != kind:
+        raise CheckpointError(f"{path}: holds a model of kind '{written}', wanted '{kind}'")
     return values
 
 
@@ -144,5 +144,5 @@ def write_model_file(folder: Path, *, kind: str, values: Mapping[str, Any]) -> N
     Raises:
         CheckpointError: It cannot be written.
     """
-    with told_as_checkpoint(folder / MODEL_FILE), whole_file(folder / MODEL_FILE) as temporary:
+    with checkpoint_errors(folder / MODEL_FILE), whole_file(folder / MODEL_FILE) as temporary:
         temporary.write_text(tomli_w.dumps({"format": FORMAT, "kind": kind, **values}), encoding="utf-8")

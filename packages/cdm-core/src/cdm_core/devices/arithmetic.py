@@ -1,4 +1,4 @@
-"""How a GPU calculates in float32: as IEEE 754 has it, like a CPU, or faster in TF32, whose numbers have 10 bits.
+"""Arithmetic of GPUs in float32: IEEE 754, as on a CPU, or the faster TF32, which has 10 bits of mantissa.
 
 By itself torch mixes both on a GPU: convolutions in TF32, linear layers and attention in IEEE. Training allows TF32
 everywhere, which costs no quality: it is finer than bfloat16. Sampling in 'fp32' wants IEEE, so that the name means the

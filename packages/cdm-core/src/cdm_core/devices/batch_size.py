@@ -1,4 +1,4 @@
-"""How many images to work on at once: found by trying."""
+"""The best number of images to process together, found by measuring."""
 
 import time
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class BatchSize:
 def best_batch_size(run: Run, *, limit: int, clock: Callable[[], float] = time.perf_counter) -> BatchSize:
     """Doubles the batch until memory is full, a step of an image hardly gets faster, or the limit is reached.
 
-    What a batch takes besides its steps does not count. Memory that failed tries held is given back.
+    The time of a batch besides its steps does not count. Memory of failed attempts is released.
 
     Args:
         run: Does the work. Called three times for each size: the first time may be slow for other reasons.
@@ -80,7 +80,7 @@ def time_batch(run: Run, size: int, *, clock: Callable[[], float] = time.perf_co
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an error means that a device's memory is full."""
+    """Returns whether an error means that a device's memory is full."""
     signs = ("you tried to allocate", "out of memory", "_ALLOC_FAILED")  # the CPU's, a driver's, a library's
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 

@@ -1,4 +1,4 @@
-"""Batches put together in the host's memory, on their way to a device that is not waited for."""
+"""Batches in the host's memory, and their copies to a device without waiting for it."""
 
 from collections.abc import Sequence
 from typing import Any

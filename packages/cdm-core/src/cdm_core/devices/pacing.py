@@ -1,4 +1,4 @@
-"""When a run turns aside from its steps, to save its state or to draw samples: by count, or by time."""
+"""When to save the state of a run and to draw samples: by the number of steps, or by time."""
 
 import contextlib
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 SHARE = 0.02
-"""Share of a run's time that what is paced by time may take."""
+"""Largest share of a run's time for interruptions that are paced by time."""
 LEAST_S = 300.0
 """Seconds of training between two of them, at least."""
 
@@ -39,7 +39,7 @@ class Pace:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Measures it, within the block."""
+        """Measures the time of the block, which is the interruption."""
         began = self.clock()
         yield
         self._since = self.clock()

@@ -1,4 +1,4 @@
-"""The processes that share a training run: what they agree on before it, and that they end it together."""
+"""The processes that share a training run: they begin it together and end it together."""
 
 import contextlib
 import datetime
@@ -100,12 +100,11 @@ class Interruption:
     """Ctrl-C in a run that several processes share, which all leave after the same step; a context manager.
 
     A process that left in the middle of a step would leave the others waiting for it, and the main one could not save.
-    Here Ctrl-C is written down, and the processes tell each other of it now and then. With one process it stays as it
-    is.
+    Here Ctrl-C is noted, and the processes exchange these notes now and then. With one process nothing changes.
 
     Args:
         accelerator: Of the run.
-        every: Steps after which they tell each other, for instance where they wait for the device anyway.
+        every: Steps between two exchanges, for instance where processes wait for the device anyway.
     """
 
     def __init__(self, accelerator: Accelerator, every: int) -> None:

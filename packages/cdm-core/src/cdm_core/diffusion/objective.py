@@ -1,4 +1,4 @@
-"""What a network predicts: the noise, the velocity v, or the image; how each gives the image, and weighs its loss."""
+"""Objectives: a network predicts the noise, the velocity v, or the image; each with its loss weights."""
 
 from typing import Literal
 

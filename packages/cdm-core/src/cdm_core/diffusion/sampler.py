@@ -78,7 +78,7 @@ def sample(
     """Turns noise into images, in times from 1 down.
 
     With `known` it inpaints: at every step the known pixels, brought to the step's noise level, take the sample's
-    place. The result holds what the network made of them; whoever calls blends or replaces them.
+    place. The result holds the network's version of them, which the caller may blend or replace.
 
     Args:
         denoise: Predicts x0 from x_t and t, every condition bound to it.

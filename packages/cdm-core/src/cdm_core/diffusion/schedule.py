@@ -12,7 +12,7 @@ ScheduleName = Literal["cosine", "linear", "scaled_linear"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A variance-preserving forward process, x_t = alpha x_0 + sigma eps, told by its log signal-to-noise ratio.
+    """A variance-preserving forward process, x_t = alpha x_0 + sigma eps, given by its log signal-to-noise ratio.
 
     Args:
         name: 'cosine' (Nichol and Dhariwal 2021), 'linear' (Ho et al. 2020, in continuous time) or 'scaled_linear'

@@ -115,7 +115,7 @@ def step_weights(
     Source: Song et al. 2021, equation 12, for x, x0 and noise; the solvers name that of the other prediction's share.
     """
     solver = SOLVERS[method]
-    # In the precision in which networks are told the time: the cosine schedule's log-SNR at t = 1 depends on it.
+    # In the precision in which networks get the time: the cosine schedule's log-SNR at t = 1 depends on it.
     log_snrs = schedule.log_snr(torch.tensor(times)).tolist()
     weights = []
     for step, (log_snr, log_snr_next) in enumerate(pairwise(log_snrs)):

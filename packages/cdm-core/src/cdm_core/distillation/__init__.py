@@ -1,1 +1,1 @@
-"""What students of few steps learn from: teachers, real images, discriminators."""
+"""Students of few steps: their teachers, their finishing on real images, discriminators."""

@@ -1,4 +1,4 @@
-"""The opponent of a student that is finished on real images: it tells the student's images from real ones."""
+"""The discriminator against which a student is finished: it distinguishes the student's images from real ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +63,7 @@ class Adversary:
         learning_rate: Of its optimiser, before it falls as the student's does.
         r1: Weight of the squared gradient of the verdict on real images.
         seed: Of the weights.
-        device: Where it works.
+        device: Device of its network.
 
     Source: Goodfellow et al. 2014, section 3 (the non-saturating loss); Mescheder et al. 2018, 'Which training methods
         for GANs do actually converge?', equation 9 (R1).
@@ -139,7 +139,7 @@ class Adversary:
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
-        """Takes what `state_dict` gave."""
+        """Loads what `state_dict` returned."""
         self.network.load_state_dict(values["network"])
         self.optimiser.load_state_dict(values["optimiser"])
 

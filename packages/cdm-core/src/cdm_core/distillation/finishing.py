@@ -4,7 +4,7 @@ Distillation by steps hands the teacher's faults on: blurred nuclei, grain. A st
 images instead, at the few times at which it is asked, half of the time from its own sampling, so that training sees
 what sampling meets.
 
-What was tried and failed: hinge loss with spectral normalisation and a rate of 2e-4 (the discriminator learnt nothing
+Tried without success: hinge loss with spectral normalisation and a rate of 2e-4 (the discriminator learnt nothing
 in 600 steps), R1 a hundred times as strong (the same; the student only got softer), and rates that stay: after some
 800 steps the student drifts into a fine grain, which KID sees and the power spectrum does not.
 
@@ -85,7 +85,7 @@ class FinishingPlan:
 
     Args:
         training: How it is trained.
-        losses: What it is trained for.
+        losses: Its losses.
         steps: Steps of sampling that it is finished for; None for those that the student has. A network that is no
             student needs the number.
         time_power: Power of its times, see `SamplingConfig`; the student's own if None. A small last step leaves less
@@ -114,7 +114,7 @@ class FinishingPlan:
             raise ValueError(f"share lies in (0, 1], got {self.share}")
 
     def merged(self, start: nn.Module, finished: nn.Module) -> nn.Module:
-        """Returns the finished network, in place, with the plan's share of its weights."""
+        """Returns the finished network, in position, with the plan's share of its weights."""
         if self.share < 1:
             before = start.state_dict()
             finished.load_state_dict(
@@ -185,7 +185,7 @@ class Finisher:
         )
         return cls(stage, config, adversary)
 
-    def place(self, step: int, seed: int) -> int:
+    def position(self, step: int, seed: int) -> int:
         """Returns which of the student's times a step of training is for; the same in all processes.
 
         All examples of a training step share it, so that those from the student's own sampling have come equally far.
@@ -194,26 +194,26 @@ class Finisher:
         return int(torch.randint(len(self.weights), (), generator=generator))
 
     def starts(
-        self, x0: Tensor, noise: Tensor, own: Tensor, place: int, conditions: Conditions, predict: Predict
+        self, x0: Tensor, noise: Tensor, own: Tensor, position: int, conditions: Conditions, predict: Predict
     ) -> Tensor:
-        """Returns where the student's step starts: from noised real images, and from its own sampling.
+        """Returns the inputs of the student's step: noised real images, or samples from its own earlier steps.
 
         Args:
             x0: Real images in [-1, 1], (B, 3, H, W).
             noise: Standard normal, likewise.
             own: Which examples start from the student's own sampling, (B,) bool on the host.
-            place: Number of the step of sampling, from 0.
+            position: Number of the step of sampling, from 0.
             conditions: Of the batch.
             predict: The student.
         """
-        t = torch.full((len(x0),), self.times[place], device=x0.device)
+        t = torch.full((len(x0),), self.times[position], device=x0.device)
         x_t = self.schedule.add_noise(x0, t, noise)
-        if place == 0 or not own.any():
+        if position == 0 or not own.any():
             return x_t
         rows = copied_to(x0.device, own.nonzero()[:, 0])
         x, of_rows = noise[rows], conditions.rows(rows)
         with torch.no_grad():
-            for (begin, _), weight in zip(pairwise(self.times[: place + 1]), self.weights, strict=False):
+            for (begin, _), weight in zip(pairwise(self.times[: position + 1]), self.weights, strict=False):
                 at = torch.full((len(x),), begin, device=x.device)
                 x = weight.x * x + weight.x0 * self._x0(x, at, of_rows, predict)
         return x_t.index_copy(0, rows, x)
@@ -243,16 +243,16 @@ class Finisher:
             share: Examples of the whole step of this process.
         """
         config = self.config
-        place = self.place(step, seed)
-        t = torch.full((len(x0),), self.times[place], device=x0.device)
-        x_t = channels_last(self.starts(x0, noise, own, place, conditions, predict))
+        position = self.position(step, seed)
+        t = torch.full((len(x0),), self.times[position], device=x0.device)
+        x_t = channels_last(self.starts(x0, noise, own, position, conditions, predict))
         image = self._x0(x_t, t, conditions, predict, clamped=False)
         loss = torch.zeros(len(x0), device=x0.device)
         rise = min(max(step - config.starts_at, 0) / config.rises_for, 1.0)
         if rise > 0:
             loss = loss + config.adversarial * rise * self.adversary.fools(image, conditions)
         alpha = self.schedule.alpha_sigma(t)[0][:, 0, 0, 0]
-        noised = copied_to(x0.device, ~own) if place else torch.zeros_like(alpha)
+        noised = copied_to(x0.device, ~own) if position else torch.zeros_like(alpha)
         loss = loss + config.image * alpha * noised * _difference(image, x0)
         if self.stage.lowres_px is not None:
             factor = self.stage.image_px // self.stage.lowres_px

@@ -25,16 +25,16 @@ def student_of(config: StageConfig, steps: int, *, guidance: tuple[float, float]
     Args:
         config: The teacher's.
         steps: The student's.
-        guidance: Least and largest weight of the embedding that it learns; `sampling.guidance` then tells it which. If
+        guidance: Least and largest weight of the embedding that it learns; `sampling.guidance` then chooses one. If
             not given it learns the teacher's own weight, or goes on with the range that its teacher knows.
 
     Raises:
-        ConfigError: Its network predicts noise, which in few steps says nothing of the image; there is no step; or it
-            has no embedding, or knows a range of weights already; or its times are not evenly spaced.
+        ConfigError: Its network predicts noise, which in few steps does not determine the image; there is no step; or
+            it has no embedding, or knows a range of weights already; or its times are not evenly spaced.
     """
     if config.objective == "noise":
         raise ConfigError(
-            f"the stage of {config.image_px} px predicts noise, from which no image can be told in few steps; train it "
+            f"the stage of {config.image_px} px predicts noise, from which no image follows in few steps; train it "
             "on with objective 'v' first"
         )
     if config.sampling.time_power != 1:
@@ -81,10 +81,10 @@ def students_of(teacher_steps: int, least: int = 1) -> tuple[int, ...]:
     """
     if not 1 <= least < teacher_steps:
         raise ConfigError(f"students of {teacher_steps} steps take from 1 to {teacher_steps - 1}, not {least}")
-    found = [least]
-    while 2 * found[0] < teacher_steps:
-        found.insert(0, 2 * found[0])
-    return tuple(found)
+    steps = [least]
+    while 2 * steps[0] < teacher_steps:
+        steps.insert(0, 2 * steps[0])
+    return tuple(steps)
 
 
 @dataclass(frozen=True)
@@ -112,30 +112,30 @@ class Teacher:
     method: DistillationMethod = "progressive"
     parts: int = 8
 
-    def place(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns where in sampling a student is asked at, (B,), and its time, (B,).
+    def position(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the position in sampling at which a student is trained, (B,), and its time, (B,).
 
         Args:
             t: Times in [0, 1), (B,); 1 less such a time is how far sampling has come.
         """
         count = len(self._times)
-        place = (t * count).long().clamp(max=count - 1)
-        return place, 1 - place / count
+        position = (t * count).long().clamp(max=count - 1)
+        return position, 1 - position / count
 
     def x0(
-        self, x_t: Tensor, place: Tensor, conditions: Conditions, student: Predict, *, guidance: Tensor | None = None
+        self, x_t: Tensor, position: Tensor, conditions: Conditions, student: Predict, *, guidance: Tensor | None = None
     ) -> Tensor:
         """Returns the image that a student has to predict for its step to end where it should.
 
         Args:
             x_t: At the places, (B, C, H, W).
-            place: As of the method of that name, (B,).
+            position: As of the method of that name, (B,).
             conditions: Of the batch.
             student: Gives the student's prediction, (B, C, H, W), from x_t and its log-SNR, (B,).
             guidance: Weights of the embedding to teach, (B,); the stage's own if not given.
         """
         times, weights = self._tables(x_t.device)
-        (begin, middle), (own, first, second) = times[place].unbind(1), weights[place].unbind(1)
+        (begin, middle), (own, first, second) = times[position].unbind(1), weights[position].unbind(1)
         teacher = Denoiser(self.unet, self.config, conditions, guidance)
         with torch.no_grad():
             x_middle = _stepped(x_t, teacher(x_t, begin), first)
@@ -151,7 +151,7 @@ class Teacher:
 
     @cached_property
     def _times(self) -> list[tuple[float, float, float]]:
-        """Where a student is asked at: that time, the time up to which its teacher goes, and that of its step's end."""
+        """For each position: the student's time, the time up to which its teacher goes, and that of the step's end."""
         if self.method == "progressive":
             count = self.steps
             return [(1 - i / count, 1 - (i + 0.5) / count, 1 - (i + 1) / count) for i in range(count)]
@@ -170,7 +170,7 @@ class Teacher:
 
     @cached_property
     def _time_table(self) -> Tensor:
-        """Times, (places, 2), at which a student is asked and up to which its teacher goes."""
+        """Times, (places, 2), at which a student is trained and up to which its teacher goes."""
         return torch.tensor([times[:2] for times in self._times])
 
     @cached_property

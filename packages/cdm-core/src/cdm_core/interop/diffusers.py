@@ -19,7 +19,7 @@ from cdm_core.networks.weights import fill_unet
 from run_folder import first_line
 
 PARTS = {"unet/config.json": UNET, "vae/config.json": AUTOENCODER, "scheduler/scheduler_config.json": None}
-"""What a folder must have, and of which class it must be."""
+"""The files of a model folder, and the class that each must be of."""
 OBJECTIVES: dict[str, Objective] = {"epsilon": "noise", "v_prediction": "v", "sample": "x0"}
 SCHEDULES: dict[str, ScheduleName] = {
     "scaled_linear": "scaled_linear",
@@ -46,7 +46,7 @@ def latent_stage(
         sampling: How it is sampled: 32 steps of DPM-Solver++ if not given.
 
     Raises:
-        CheckpointError: The folder is not such a model; the message says what it lacks.
+        CheckpointError: The folder is not such a model; the message names what is missing.
         ConfigError: `cdm-core[latent]` is not installed, or the sizes do not fit.
     """
     folder = fetch_diffusers(source)
@@ -91,8 +91,8 @@ def latent_stage(
 def latent_network(source: str | Path, stage: StageConfig) -> LatentUnet:
     """Reads the network of a latent stage from a folder in diffusers' form, on the CPU in float32.
 
-    What it did not know, images to condition on or an embedding, it takes no notice of until it is trained with them.
-    Of a text that it was conditioned on nothing is kept: it is told none.
+    It ignores images to condition on and an embedding until it is trained with them. Conditioning on text is dropped:
+    the network gets its null embedding.
 
     Args:
         source: As of `latent_stage`.
@@ -129,11 +129,11 @@ def _read_settings(folder: Path) -> dict[str, dict[str, Any]]:
     for name, wanted in PARTS.items():
         try:
             settings[name] = json.loads((folder / name).read_text(encoding="utf-8"))
-            found = settings[name].get("_class_name")
+            kind = settings[name].get("_class_name")
         except (ValueError, AttributeError) as error:
             raise CheckpointError(f"{folder / name}: cannot be read ({error})") from None
-        if wanted is not None and found != wanted:
-            raise CheckpointError(f"{folder / name}: a {found}; a latent stage is made of a {wanted}")
+        if wanted is not None and kind != wanted:
+            raise CheckpointError(f"{folder / name}: a {kind}; a latent stage is made of a {wanted}")
     return settings
 
 

@@ -68,7 +68,7 @@ def load_imagen_checkpoint(
 
     Args:
         paths: One file for all stages, or one for each.
-        config: The stages; the files do not tell.
+        config: The stages, which the files do not describe.
         weights: 'ema' takes the running means, which the study samples with, 'raw' what was trained last. Only trainers
             save means.
         numbers: Which U-Net of its file each stage is, from 1. If not given: of one file all that are not `NullUnet`s;
@@ -76,7 +76,7 @@ def load_imagen_checkpoint(
 
     Returns:
         The cascade, in float32 on the CPU. Its provenance has, for each stage, the file's name, SHA-256, version and
-        steps where the file tells them, and which U-Net of the file it is.
+        steps where the file has them, and which U-Net of the file it is.
 
     Raises:
         CheckpointError: A file is missing, damaged, holds more than tensors and plain values, is of another family of
@@ -109,7 +109,7 @@ def import_imagen_checkpoint(
     Args:
         paths: As there, as are `config`, `weights` and `numbers`.
         config: The stages.
-        folder: Where to; made if missing, and a model when the iterator ends.
+        folder: The folder to write; made if missing. It is a model when the iterator has ended.
         weights: 'ema' or 'raw'.
         numbers: Which U-Net of its file each stage is.
         dtype: In which precision the weights are stored.
@@ -117,7 +117,7 @@ def import_imagen_checkpoint(
 
     Yields:
         For each stage, when it is written, where its weights come from: 'file', 'sha256', 'unet', and 'version' and
-        'steps' where the file tells them.
+        'steps' where the file has them.
 
     Raises:
         CheckpointError: As there, or the weights are too large for `dtype`, or the folder holds a model that is not to
@@ -140,20 +140,20 @@ def save_imagen_checkpoint(cascade: Cascade, path: Path, *, overwrite: bool = Fa
 
     Args:
         cascade: What to write.
-        path: Where to; the file appears when it is whole.
+        path: The file to write; it appears when it is complete.
         overwrite: Replace a file that is there.
 
     Raises:
         CheckpointError: There is a file that is not to be overwritten, or it cannot be written.
     """
     if path.exists() and not overwrite:
-        raise CheckpointError(f"{path}: is there; pass overwrite=True to replace it, or use another name")
+        raise CheckpointError(f"{path}: exists; pass overwrite=True to replace it, or use another name")
     tensors = [
         {plain_name(name): value.detach().cpu().contiguous() for name, value in u.state_dict().items()}
         for u in cascade.unets
     ]
-    told = [cascade.provenance.get(f"stage_{i + 1}_steps") for i in range(len(tensors))]
-    steps = [count if isinstance(count, int) else 0 for count in told]
+    trained = [cascade.provenance.get(f"stage_{i + 1}_steps") for i in range(len(tensors))]
+    steps = [count if isinstance(count, int) else 0 for count in trained]
     if cascade.config.stages[0].lowres_px is not None:
         tensors, steps = [{NULL_TENSOR: torch.zeros(1)}, *tensors], [0, *steps]
     # as the installed version has them, of which the oldest have other shapes

@@ -1,4 +1,4 @@
-"""What a `.pt` file of imagen-pytorch holds, read without executing anything in it."""
+"""Reading `.pt` files of imagen-pytorch without executing anything in them."""
 
 import pickle
 import re
@@ -17,7 +17,7 @@ from cdm_core.networks.weights import WRAPPERS, plain_tensors
 from run_folder import file_sha256
 
 NULL_TENSOR = "dummy_parameter"
-"""The only tensor of a `NullUnet`, which keeps the place of a U-Net that is not there."""
+"""The only tensor of a `NullUnet`, a placeholder for a missing U-Net."""
 
 U_NET_TENSOR = re.compile(r"unets\.([0-9]{1,3})\.(.+)", re.DOTALL)
 MEAN_TENSOR = re.compile(r"([0-9]{1,3})\.ema_model\.(.+)", re.DOTALL)
@@ -36,7 +36,7 @@ class ImagenFile:
         means: Their running means, if a trainer wrote the file.
         version: Of imagen-pytorch, likewise.
         steps: For which each was trained, likewise.
-        prefix: What was taken off the tensors' names, of a compiled or data-parallel network; '' for nothing.
+        prefix: Prefix removed from the tensors' names, of a compiled or data-parallel network; '' for none.
     """
 
     path: Path
@@ -49,12 +49,12 @@ class ImagenFile:
 
     @property
     def count(self) -> int:
-        """How many U-Nets there are, with those that only keep a place."""
+        """Number of U-Nets, with placeholders."""
         return len(self.trained)
 
     @property
     def real(self) -> list[int]:
-        """The numbers of those that do not."""
+        """Numbers of the U-Nets that are no placeholders."""
         return [number for number, tensors in sorted(self.trained.items()) if tensors.keys() != {NULL_TENSOR}]
 
     def tensors(self, number: int, *, means: bool) -> dict[str, Tensor]:
@@ -67,14 +67,14 @@ class ImagenFile:
             raise CheckpointError(f"{self.path}: has no U-Net {number}")
         if means and number not in self.means:
             raise CheckpointError(f"{self.path}: has no running means (EMA) of U-Net {number}; ask for its raw weights")
-        found = (self.means if means else self.trained)[number]
-        for name, value in found.items():
+        tensors = (self.means if means else self.trained)[number]
+        for name, value in tensors.items():
             if not _is_plain(value) or not value.is_floating_point():
                 raise CheckpointError(f"{self.path}: U-Net {number}: tensor {name!r} is not one of plain numbers")
-        return found
+        return tensors
 
     def origin(self, number: int) -> dict[str, str | int]:
-        """Returns what is known of where a U-Net comes from."""
+        """Returns the provenance of a U-Net, as far as the file has it."""
         values: dict[str, str | int] = {"file": self.path.name, "sha256": self.sha256, "unet": number}
         if self.version is not None:
             values["version"] = self.version
@@ -86,7 +86,7 @@ class ImagenFile:
 def read_imagen_file(path: Path) -> ImagenFile:
     """Reads a file of `ImagenTrainer.save`, or the weights of an `Imagen` or a `Unet`.
 
-    What is not asked for later, such as optimisers, takes no memory.
+    Tensors that are not used later, such as optimisers', take no memory.
 
     Raises:
         CheckpointError: It is missing, damaged, or holds other things; one line.
@@ -113,7 +113,7 @@ def read_imagen_file(path: Path) -> ImagenFile:
 
 
 def _prefix(names: Iterable[str]) -> str:
-    """What a compiled or data-parallel network has put into the names of its tensors."""
+    """Returns the prefix that a compiled or data-parallel network has put before the names of its tensors."""
     return "".join(f"{part}." for part in WRAPPERS if any(part in name.split(".") for name in names))
 
 
@@ -124,7 +124,7 @@ def _load(path: Path) -> dict[str, Any]:
         if archive and (damaged := _damaged_part(path)) is not None:
             raise CheckpointError(f"{path}: damaged, the checksum of {damaged!r} is wrong; fetch it again")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no checkpoint, which is told below
+            warnings.simplefilter("ignore")  # of files that are no checkpoints, which are refused below
             values: object = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
@@ -165,8 +165,8 @@ def _grouped(path: Path, values: object, pattern: re.Pattern[str], where: str, o
     """Sorts tensors by the number of their U-Net; `others` allows names that are not of the pattern."""
     unets: Unets = {}
     for name, value in plain_tensors(_tensors(path, values, where), str(path)).items():
-        if found := pattern.fullmatch(name):
-            unets.setdefault(int(found[1]) + 1, {})[found[2]] = value
+        if match := pattern.fullmatch(name):
+            unets.setdefault(int(match[1]) + 1, {})[match[2]] = value
         elif not others:
             raise CheckpointError(f"{path}: tensor {name!r} in {where} does not belong to any U-Net")
     return unets

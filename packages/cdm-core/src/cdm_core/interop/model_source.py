@@ -1,4 +1,4 @@
-"""Where a model comes from: a folder, a zip of one, or a repository on Hugging Face."""
+"""Sources of models: a folder, a zip of one, or a repository on Hugging Face."""
 
 import atexit
 import re
@@ -16,7 +16,7 @@ from run_folder import first_line
 KINDS = f"a folder with {MODEL_FILE}, a zip of one, or the id of a Hugging Face repository (owner/name)"
 REPOSITORY = re.compile(r"(?:hf://)?([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 PARTS = (".toml", ".safetensors")
-"""How the files of a model end; no others are fetched or unpacked."""
+"""Suffixes of a model's files; no others are fetched or unpacked."""
 DIFFUSERS_PARTS = [
     "scheduler/scheduler_config.json",
     "*/config.json",
@@ -25,7 +25,7 @@ DIFFUSERS_PARTS = [
     "*/diffusion_pytorch_model.safetensors.index.json",
 ]
 MOST_UNPACKED = 20
-"""Weights hardly shrink in a zip: one that says it is this many times its size holds none."""
+"""Weights hardly shrink in a zip; a zip that would grow by more than this factor does not hold any."""
 
 
 def fetch_model(source: str | Path) -> Path:
@@ -35,24 +35,24 @@ def fetch_model(source: str | Path) -> Path:
         source: A folder, which is returned as it is. Or a zip of one, with or without a folder round it, which is
             unpacked to a temporary folder that lasts as long as the process. Or `owner/name`, `owner/name@revision` or
             either after `hf://`, a repository on Hugging Face: what is not in that library's cache is fetched into it.
-            What exists as a file or folder is never taken for a repository.
+            An existing file or folder is never taken for a repository.
 
     Returns:
         The folder, to load.
 
     Raises:
-        CheckpointError: It is none of these; the zip is damaged or not safe to unpack; the repository is not to be had,
-            or is not in the cache and there is no network.
+        CheckpointError: The source is none of these; the zip is damaged or not safe to unpack; the repository cannot be
+            read, or is not in the cache and there is no network.
     """
     path = Path(source)
     if path.is_dir():
         return path
     if path.exists():
         return _unpacked(path)
-    found = REPOSITORY.fullmatch(str(source))
-    if found is None:
+    match = REPOSITORY.fullmatch(str(source))
+    if match is None:
         raise CheckpointError(f"{source}: no such folder or file; a model is {KINDS}")
-    folder = _fetched(str(source), found[1], found[2], [f"*{end}" for end in PARTS])
+    folder = _fetched(str(source), match[1], match[2], [f"*{end}" for end in PARTS])
     if not (folder / MODEL_FILE).exists():
         raise CheckpointError(f"{source}: the repository has no {MODEL_FILE}, so it is no model of this project")
     return folder
@@ -62,14 +62,14 @@ def fetch_diffusers(source: str | Path) -> Path:
     """Returns the folder of a model in diffusers' form: a folder, or a repository as `fetch_model` takes it.
 
     Raises:
-        CheckpointError: It is neither; the repository is not to be had.
+        CheckpointError: The source is neither; or the repository cannot be read.
     """
     if Path(source).is_dir():
         return Path(source)
-    found = REPOSITORY.fullmatch(str(source))
-    if found is None or Path(source).exists():
+    match = REPOSITORY.fullmatch(str(source))
+    if match is None or Path(source).exists():
         raise CheckpointError(f"{source}: no folder of diffusers, and no id of a Hugging Face repository (owner/name)")
-    return _fetched(str(source), found[1], found[2], DIFFUSERS_PARTS)
+    return _fetched(str(source), match[1], match[2], DIFFUSERS_PARTS)
 
 
 def _fetched(source: str, repository: str, revision: str | None, parts: list[str]) -> Path:
@@ -125,7 +125,7 @@ def _unpacked(path: Path) -> Path:
 
 
 def _top_of_model(path: Path, infos: list[zipfile.ZipInfo]) -> str:
-    """Returns the folder of a zip that the model is in, '' or 'name/', once all that it says is safe to unpack."""
+    """Returns the folder of a zip that the model is in, '' or 'name/', after checking that it is safe to unpack."""
     names: set[str] = set()
     for info in infos:
         parts = PurePosixPath(info.filename).parts

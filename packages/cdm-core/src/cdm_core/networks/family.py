@@ -1,7 +1,7 @@
 """The families of imagen-pytorch: one configuration makes other networks in each, and weights of one fit no other.
 
 Versions before 1.22 have group norms; those from 1.22 also normalise queries and keys; those from 2.0 have RMS norms.
-The study used 1.18.5; models of this project are of 2.1 unless told otherwise.
+The study used 1.18.5; models of this project are of 2.1 by default.
 """
 
 import importlib.metadata
@@ -15,7 +15,7 @@ INSTALL = {
     "1.22": "imagen-pytorch>=1.22,<2",
     "2": "imagen-pytorch>=2.1,<3",
 }
-"""What to give pip for each family, which is named by its first version."""
+"""Requirement for pip of each family, which is named by its first version."""
 
 
 def installed_version() -> str:
@@ -32,10 +32,10 @@ def installed_version() -> str:
 
 def family_of_version(version: str) -> str | None:
     """Returns the family of a version of imagen-pytorch; None if it is none that is known."""
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if not found:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if not match:
         return None
-    numbers = int(found[1]), int(found[2])
+    numbers = int(match[1]), int(match[2])
     return "1" if numbers < (1, 22) else "1.22" if numbers < (2, 0) else "2" if numbers < (3, 0) else None
 
 
@@ -59,10 +59,10 @@ def require_network(name: object, source: str) -> None:
 
     Args:
         name: As of `network_name`.
-        source: What it was read from, for the error's text.
+        source: The file it was read from, for error messages.
 
     Raises:
-        CheckpointError: They cannot; one line that tells which version to install.
+        CheckpointError: They cannot; one line with the version to install.
     """
     known = {network_name(family): family for family in INSTALL}
     if not isinstance(name, str) or name not in known:
@@ -75,10 +75,10 @@ def require_family(family: str, source: str) -> None:
 
     Args:
         family: Its name.
-        source: What is of that family, for the error's text.
+        source: The file of that family, for error messages.
 
     Raises:
-        CheckpointError: It is another; one line that tells which version to install.
+        CheckpointError: It is another; one line with the version to install.
     """
     installed = installed_version()
     if family != family_of_version(installed):

@@ -1,7 +1,7 @@
 """The library's blocks with fewer passes over memory: the same parameters under the same names, the same numbers.
 
-What takes the time of a U-Net, besides its convolutions, is the traffic of what stands between them: norms, scales,
-activations, attention matrices. The classes here do that work in fewer and, in sampling, in place.
+Besides its convolutions, a U-Net spends its time on memory traffic between them: norms, scales, activations,
+attention matrices. The classes here do that work in fewer and, in sampling, in place.
 """
 
 from typing import Any
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from cdm_core.networks.imagen_offline import imagen_module
 
 UNSHUFFLE = "b c (h s1) (w s2) -> b (c s1 s2) h w"
-"""What the library rearranges before the convolution of a downsampling."""
+"""How the library rearranges pixels before the convolution of a downsampling."""
 
 
 def fuse(unet: nn.Module) -> nn.Module:
     """Gives the blocks of a U-Net of imagen-pytorch, of any family, their faster forward; returns the U-Net.
 
-    Only the classes of its modules change. What it computes stays the same but for rounding, and so do its gradients,
+    Only the classes of its modules change. Its results stay the same but for rounding, and so do its gradients,
     its parameters and their names.
     """
     library = imagen_module()

@@ -93,7 +93,7 @@ class UnetConfig:
         """Checks that a stage of such images can have this network.
 
         Raises:
-            ValueError: It cannot; the message says what to change.
+            ValueError: It cannot; the message advises what to change.
         """
         if image_px % self.factor:
             raise ValueError(

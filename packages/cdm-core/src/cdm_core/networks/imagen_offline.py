@@ -18,7 +18,7 @@ from typing import Any, Literal, Never
 from cdm_core.networks.family import INSTALL
 
 T5_V1_1_BASE_WIDTH = 768
-"""What the hub would have answered: the default of `text_embed_dim`, which an image-only U-Net does not use."""
+"""The hub's answer: the default of `text_embed_dim`, which an image-only U-Net does not use."""
 LATER = (("torchvision", "transforms"), ("kornia", "augmentation"))
 """Modules that only `Imagen` uses."""
 

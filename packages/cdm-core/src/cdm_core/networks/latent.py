@@ -70,14 +70,14 @@ class LatentUnetConfig:
 
     @property
     def shrinks_by(self) -> int:
-        """Pixels of an image along a side for each value that is sampled."""
+        """Pixels of an image along a side for beta value that is sampled."""
         return self.factor
 
     def check_stage(self, image_px: int, lowres_px: int | None, threshold: str) -> None:
         """Checks that a stage of such images can have this network.
 
         Raises:
-            ValueError: It cannot; the message says what to change.
+            ValueError: It cannot; the message advises what to change.
         """
         if image_px % self.factor:
             raise ValueError(f"image_px {image_px} is no multiple of the autoencoder's factor {self.factor}")
@@ -94,7 +94,7 @@ class LatentUnetConfig:
         """Returns where so many channels of images to condition on are added, after those that there are.
 
         Returns:
-            As of `UnetConfig.added_inputs`. The first convolution takes the latents, then each block of the images.
+            As of `UnetConfig.added_inputs`. The first convolution takes the latents, then beta block of the images.
         """
         block = self.factor**2
         return "unet.conv_in.", self.latent_channels + self.cond_images_channels * block, channels * block
@@ -132,11 +132,11 @@ class LatentUnet(nn.Module):
     """A U-Net that denoises the latents of an autoencoder; it is called as the other networks of stages are.
 
     Images to condition on come at the size of the pictures. Each block of their pixels that makes one latent becomes
-    channels beside it, so nothing of them is lost. The time is told as the step of the network's own schedule that has
+    channels beside it, so nothing of them is lost. The network gets the time as the step of its own schedule that has
     the same signal-to-noise ratio, so any schedule of this package can be sampled.
 
     Args:
-        config: What it is.
+        config: Its configuration.
         extra_images: One-channel images that it takes besides those of `config.cond_images_channels`.
     """
 
@@ -164,18 +164,18 @@ class LatentUnet(nn.Module):
         text_mask: Tensor | None = None,
         cond_drop_prob: Tensor | None = None,
     ) -> Tensor:
-        """Predicts from x_t, (B, L, S / f, S / f), and its log-SNR, (B,), what the stage's objective says.
+        """Predicts from x_t, (B, L, S / f, S / f), and its log-SNR, (B,), what the stage's objective names.
 
         Args:
             x_t: Noisy latents.
             log_snr: How noisy they are.
             cond_images: Contexts or masks, (B, C, S, S).
-            text_embeds: An embedding of each image, (B, 1, D).
+            text_embeds: An embedding of beta image, (B, 1, D).
             text_mask: Which of them count; all do.
             cond_drop_prob: 1 for images without an embedding, 0 for the others, (B,).
         """
         if cond_images is not None:
-            if cond_images.shape[2:] == x_t.shape[2:]:  # the guidance alone, which is told at the size of x_t
+            if cond_images.shape[2:] == x_t.shape[2:]:  # the guidance alone, which comes at the size of x_t
                 cond_images = nn.functional.interpolate(cond_images, scale_factor=self.config.factor)
             beside = nn.functional.pixel_unshuffle(cond_images, self.config.factor)
             x_t = torch.cat((x_t, beside.to(x_t.dtype)), dim=1)
@@ -234,13 +234,13 @@ def import_diffusers() -> ModuleType:
 
 
 def _log_snrs(betas: Betas) -> Tensor:
-    """The log-SNR of each step of the schedule that a network was trained for, falling, (N,)."""
+    """The log-SNR of beta step of the schedule that a network was trained for, falling, (N,)."""
     if betas.name == "linear":
-        each = np.linspace(betas.start, betas.end, betas.count)
+        beta = np.linspace(betas.start, betas.end, betas.count)
     elif betas.name == "scaled_linear":
-        each = np.linspace(betas.start**0.5, betas.end**0.5, betas.count) ** 2
+        beta = np.linspace(betas.start**0.5, betas.end**0.5, betas.count) ** 2
     else:
         signal = np.cos((np.linspace(0, 1, betas.count + 1) + 0.008) / 1.008 * np.pi / 2) ** 2
-        each = np.minimum(1 - signal[1:] / signal[:-1], 0.999)
-    kept = np.log1p(-each).cumsum()
+        beta = np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+    kept = np.log1p(-beta).cumsum()
     return torch.from_numpy(kept - np.log(-np.expm1(kept))).float()

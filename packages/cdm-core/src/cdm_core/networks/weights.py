@@ -10,7 +10,7 @@ from cdm_core.errors import CheckpointError
 from cdm_core.networks.family import family_of_tensors, require_family
 
 WRAPPERS = ("_orig_mod", "module")
-"""What `torch.compile`, and data-parallel wrappers, call the network inside them."""
+"""The names that `torch.compile` and data-parallel wrappers give the network inside them."""
 
 
 def fill_unet(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -19,7 +19,7 @@ def fill_unet(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -> No
     Args:
         unet: The network.
         tensors: By their names in the network.
-        source: What they were read from, for the error's text.
+        source: The file they were read from, for error messages.
 
     Raises:
         CheckpointError: As of `check_tensors`, or a value is not finite.
@@ -35,7 +35,7 @@ def check_tensors(unet: nn.Module, tensors: Mapping[str, Tensor], source: str) -
     Args:
         unet: The network, which may be on the meta device.
         tensors: By their names in the network; names of a compiled or data-parallel network will do.
-        source: What they were read from, for the error's text.
+        source: The file they were read from, for error messages.
 
     Returns:
         The tensors by their plain names.

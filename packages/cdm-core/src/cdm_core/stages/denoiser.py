@@ -1,4 +1,4 @@
-"""The seam that everything that samples sees: x_t, t and conditions in, x0 out."""
+"""The interface of everything that samples: x_t, t and conditions in, x0 out."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -16,7 +16,7 @@ QUANTILE_VALUES = 16_000_000
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a stage is conditioned on.
+    """The conditions of a stage.
 
     Args:
         cond_images: Contexts or masks in [0, 1], (B, C, S, S) at the stage's resolution.
@@ -24,7 +24,7 @@ class Conditions:
         lowres_log_snr: How noisy it is, (B,).
         embedding: Of a tissue type or the like, (B, D).
         embedding_given: Which images have one, (B,) bool; an embedding of zeros is one like any other.
-        guidance: Weight of the embedding as it is told to a network that guides itself, in [0, 1], (B,).
+        guidance: Weight of the embedding as a network that guides itself gets it, in [0, 1], (B,).
     """
 
     cond_images: Tensor | None = None
@@ -85,7 +85,7 @@ class Denoiser:
     Args:
         unet: Network as of `build_unet`.
         config: Its stage.
-        conditions: What it is conditioned on.
+        conditions: Its conditions.
         guidance: Weight of the embedding of each image, (B,); the stage's own if not given.
     """
 
@@ -129,8 +129,8 @@ class Denoiser:
         own = self.config.sampling.guidance
         if self.config.guidance_input is not None:
             weights = torch.full_like(log_snr, own) if self.guidance is None else self.guidance
-            told = replace(self.conditions, guidance=told_guidance(self.config, weights))
-            return predict(self.unet, x_t, log_snr, told)
+            conditions = replace(self.conditions, guidance=scaled_guidance(self.config, weights))
+            return predict(self.unet, x_t, log_snr, conditions)
         prediction = predict(self.unet, x_t, log_snr, self.conditions)
         if self.guidance is None and own == 1:
             return prediction
@@ -139,8 +139,8 @@ class Denoiser:
         return without + weight * (prediction - without)
 
 
-def told_guidance(config: StageConfig, weights: Tensor) -> Tensor:
-    """Returns weights of the embedding as a network is told them: from 0 for the least that it knows to 1."""
+def scaled_guidance(config: StageConfig, weights: Tensor) -> Tensor:
+    """Returns weights of the embedding as a network gets them: from 0 for the least in its range to 1."""
     least, largest = config.guidance_input or (0.0, 1.0)
     return (weights - least) / (largest - least)
 

@@ -77,7 +77,7 @@ def prepare_for_sampling(
 def compiled_steps(*, mode: str | None = None) -> TakeSteps:
     """Returns the loop over a stage's steps as one compiled function, for `sample_stage(take=...)`.
 
-    It is for students, whose steps are few: between them nothing is left but the network's own work, and with `mode`
+    It is for students, whose steps are few: only the network's own work is left between them, and with `mode`
     'reduce-overhead' a GPU gets all of them as one CUDA graph. Its first batch takes as long as to compile the network
     once a step; like a compiled network it compiles anew for each stage and batch size. Loops that draw fresh noise
     between steps are not for it.

@@ -24,7 +24,7 @@ def noised_lowres(config: StageConfig, lowres: Tensor, t: Tensor, noise: Tensor)
         config: The stage.
         lowres: Image in [-1, 1], (B, 3, s, s).
         t: Time up to which it is noised, (B,).
-        noise: Standard normal, (B, 3, n, n) with n as `noise_px` tells.
+        noise: Standard normal, (B, 3, n, n) with n as of `noise_px`.
 
     Returns:
         The image, (B, 3, S, S) with S the stage's image side, and its log-SNR, (B,).

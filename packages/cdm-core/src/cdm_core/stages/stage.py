@@ -23,7 +23,7 @@ class StageNoise:
 
     Args:
         start: Of what is sampled, (B, *config.sample_shape).
-        lowres: For the low-resolution images, (B, 3, n, n) with n as `noise_px` tells; None where there are none, or
+        lowres: For the low-resolution images, (B, 3, n, n) with n as of `noise_px`; None where there are none, or
             where they have their noise already.
     """
 
@@ -67,7 +67,7 @@ def sample_stage(
 ) -> Tensor:
     """Samples one stage for a batch; images are in [0, 1] throughout.
 
-    What it is given may be on another device than the network: it is copied there, and a GPU is not waited for.
+    Inputs on another device than the network are copied to it, without waiting for a GPU.
 
     Args:
         unet: The stage's network.
@@ -83,7 +83,7 @@ def sample_stage(
         jump: See `sample`.
         until: Time to stop at; over 0 the images keep the noise of that time and leave [0, 1].
         lowres_is_noised: The low-resolution images have the noise of `config.sampling.lowres_noise` already.
-        noise: What `draw_stage_noise` has drawn from the generators ahead of time; None: draw it now.
+        noise: The noise, drawn ahead by `draw_stage_noise`; if None, it is drawn from the generators now.
         take: See `sample`.
 
     Returns:
@@ -151,7 +151,7 @@ def stage_denoiser(
         config: The stage.
         count: Number of images, B.
         lowres: Images of the stage before in [0, 1], (B, 3, s, s); for a stage that enlarges.
-        lowres_noise: Standard normal, (B, 3, n, n) with n as `noise_px` tells, for their noise of
+        lowres_noise: Standard normal, (B, 3, n, n) with n as of `noise_px`, for their noise of
             `config.sampling.lowres_noise`; None if they have it already.
         cond_images: Contexts or masks in [0, 1], (B, C, S, S); contexts may leave it by noise.
         embedding: Of a tissue type or the like, (B, D); if None, the network gets its null embedding.

@@ -1,4 +1,4 @@
-"""Further images to condition a trained network on, which does what it did until it is trained with them."""
+"""Widening: a trained network gets further inputs, which it ignores until it is trained with them."""
 
 from dataclasses import replace
 

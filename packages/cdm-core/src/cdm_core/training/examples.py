@@ -18,7 +18,7 @@ class Examples(Protocol):
     the image's, for a stage that is conditioned on images; `lowres`, (3, s, s), where the low-resolution image is not
     the image made smaller; and `embedding`, (D,), for a stage that has one. Where some examples have no embedding, all
     say so in `embedding_given`, a bool (), and those without have zeros. Values are floating-point numbers, those of
-    images in [0, 1]; only `cond_images` may leave it by noise. What a stage is not conditioned on is passed over, so
+    images in [0, 1]; only `cond_images` may leave it by noise. A stage ignores what it is not conditioned on, so
     that one data set serves every stage of a cascade.
     """
 
@@ -32,7 +32,7 @@ def check_example(config: StageConfig, example: object, *, finite: bool = True) 
 
     Args:
         config: The stage.
-        example: What a data set gave.
+        example: From a data set.
         finite: Refuse values that are not finite; else a step that has them is skipped and counted.
 
     Raises:
@@ -108,8 +108,8 @@ def stage_cond_images(config: StageConfig, batch: dict[str, Tensor]) -> Tensor |
         return None
     images = batch.get("cond_images")
     if images is None or images.shape[1] != channels:
-        found = "none" if images is None else str(images.shape[1])
-        raise ValueError(f"the stage of {side} px takes {channels} channels of cond_images, the example has {found}")
+        given = "none" if images is None else str(images.shape[1])
+        raise ValueError(f"the stage of {side} px takes {channels} channels of cond_images, the example has {given}")
     if images.shape[2:] == (side, side):
         return images
     if images.shape[2:] != batch["image"].shape[2:]:
@@ -131,7 +131,7 @@ def stage_embedding(config: StageConfig, batch: dict[str, Tensor]) -> tuple[Tens
         return None
     embedding = batch.get("embedding")
     if embedding is None or embedding.shape[1] != width:
-        found = "none" if embedding is None else f"one of {embedding.shape[1]}"
-        raise ValueError(f"the stage of {config.image_px} px takes an embedding of {width}, the example has {found}")
+        shape = "none" if embedding is None else f"one of {embedding.shape[1]}"
+        raise ValueError(f"the stage of {config.image_px} px takes an embedding of {width}, the example has {shape}")
     given = batch.get("embedding_given", torch.ones(len(embedding), dtype=torch.bool, device=embedding.device))
     return embedding.float(), given.bool()

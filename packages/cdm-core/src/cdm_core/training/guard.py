@@ -1,4 +1,4 @@
-"""What keeps a run sound: only a good state is saved, and the run goes back to it when its weights are lost."""
+"""Saves only good states, and goes back to the last one when the weights of a run are lost."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ class Guard:
 
     Args:
         path: The state's file.
-        state: What it holds.
+        state: Of the run.
         config: The stage.
         training: How it is trained.
         saved_step: Step of the file, if it is this run's.

@@ -29,7 +29,7 @@ class TrainingLog:
         step: Steps done so far.
         batch_size: Images a step.
         accelerator: Of the run.
-        trackers: Where else figures go.
+        trackers: Further places to log to.
 
     Raises:
         CheckpointError: The log cannot be read or written.
@@ -62,13 +62,13 @@ class TrainingLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.file is not None:
-            with contextlib.suppress(OSError):  # every line was flushed; what could not be was told then
+            with contextlib.suppress(OSError):  # every line was flushed; failures were raised then
                 self.file.close()
         for tracker in self.accelerator.trackers:
             tracker.finish()
 
-    def figures(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes figures of a step, with time, speed and the share of time aside; what is not finite is null."""
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the values of a step, with time, speed and the share of time aside; null where one is not finite."""
         now = time.monotonic()
         speed = (step - self.since_step) * self.batch_size / max(now - self.since, 1e-9)
         clock = {
@@ -118,8 +118,8 @@ def check_trackers(trackers: Sequence[str]) -> None:
         ConfigError: One is not.
     """
     for name in trackers:
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:  # a mere folder of that name, such as a run leaves, has no origin
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:  # a mere folder of that name, such as a run leaves, has no origin
             raise ConfigError(f"trackers: {name} is not installed; run: pip install 'cdm-core[{name}]'")
 
 
@@ -138,7 +138,7 @@ def _cut(path: Path, step: int) -> int:
     """
     if not path.exists():
         return 0
-    # A killed run may leave half a line at the end, of a later step, which is nothing to tell of.
+    # A killed run may leave half a line at the end, of a later step, which is not reported.
     *lines, half = path.read_bytes().split(b"\n")
     steps = [(line, _step_of(line)) for line in lines]
     steps += [(half, of_half)] if (of_half := _step_of(half)) is not None else []

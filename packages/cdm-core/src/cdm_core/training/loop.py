@@ -229,7 +229,7 @@ def train_stage(
         config: The stage.
         training: How.
         examples: The data.
-        out_dir: Where to; made if missing.
+        out_dir: Folder of the run; made if missing.
         validation: Held-out data, whose loss under the running mean of the weights is measured now and then.
         device: 'auto' takes an accelerator where there is one.
         initial: Network to start from, which is not changed; fresh weights if not given.

@@ -12,12 +12,12 @@ from cdm_core.diffusion.objective import LossWeight, loss_weight, training_targe
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.distillation.finishing import Finisher
 from cdm_core.distillation.teacher import Teacher
-from cdm_core.stages.denoiser import Conditions, told_guidance
+from cdm_core.stages.denoiser import Conditions, scaled_guidance
 from cdm_core.stages.lowres import blurred, enlarge, noise_px, noised_lowres
 from cdm_core.training.prepared_examples import Batch
 
 ON_HOST = ("noise_seed", "crop_xy", "draw")
-"""What of a batch stays on the CPU, where it is read without waiting for the device."""
+"""Parts of a batch that stay on the CPU, where they are read without waiting for the device."""
 
 
 def chunk_loss(
@@ -44,20 +44,20 @@ def chunk_loss(
     inputs = _inputs(network, config, batch, generator)
     x0, t, noise, schedule = inputs.x0, inputs.t, inputs.noise, Schedule(config.schedule)
     predict = _predictor(network, precision)
-    place = None
+    position = None
     if teacher is not None:
-        place, t = teacher.place(t)
+        position, t = teacher.position(t)
     log_snr = schedule.log_snr(t)
     x_t = channels_last(schedule.add_noise(x0, t, noise))
     guidance = inputs.guidance
-    told = inputs.conditions
+    conditions = inputs.conditions
     if guidance is not None:
-        told = replace(told, guidance=told_guidance(config, guidance))
-    prediction = predict(x_t, log_snr, told)
-    if teacher is not None and place is not None:
+        conditions = replace(conditions, guidance=scaled_guidance(config, guidance))
+    prediction = predict(x_t, log_snr, conditions)
+    if teacher is not None and position is not None:
         alpha, sigma = schedule.alpha_sigma(t)
         x0 = teacher.x0(
-            x_t, place, inputs.conditions, lambda x_t, log_snr: predict(x_t, log_snr, told), guidance=guidance
+            x_t, position, inputs.conditions, lambda x_t, log_snr: predict(x_t, log_snr, conditions), guidance=guidance
         )
         noise = (x_t - alpha * x0) / sigma
     target = training_target(config.objective, schedule, x0, noise, t)
@@ -92,7 +92,7 @@ def finishing_loss(
     inputs = _inputs(network, config, batch, generator, lowres_t=config.sampling.lowres_noise)
     conditions = inputs.conditions
     if inputs.guidance is not None:
-        conditions = replace(conditions, guidance=told_guidance(config, inputs.guidance))
+        conditions = replace(conditions, guidance=scaled_guidance(config, inputs.guidance))
     draws = batch["draw"]
     return finisher(
         channels_last_on_gpu(inputs.x0),
@@ -108,7 +108,7 @@ def finishing_loss(
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the losses of a batch are made of: images, times, noise, and conditions; on the device.
+    """The inputs of a batch's losses: images, times, noise, and conditions; on the device.
 
     Args:
         x0: Images in [-1, 1], or latents, (B, C, S, S).

@@ -1,4 +1,4 @@
-"""What follows some of the steps of a training: counts are read, losses measured and logged, states saved."""
+"""Monitoring of a training between its steps: reads counts, measures and logs losses, saves states and samples."""
 
 import contextlib
 from collections.abc import Iterator
@@ -58,10 +58,10 @@ class Monitor:
         examples: The data, which know the stage and how it is trained.
         validation: Held-out data.
         accelerator: Of the run.
-        state: What steps change.
+        state: Of the run.
         teacher: The model that supplies the targets, if there is one.
         guard: Saves the state.
-        log: Where losses and the like go.
+        log: Of the run.
     """
 
     examples: PreparedExamples
@@ -129,15 +129,15 @@ class Monitor:
         return seen
 
     def _log(self, seen: Reading, learning_rate: float, validation_loss: float | None) -> None:
-        figures: dict[str, float | int] = {
+        values: dict[str, float | int] = {
             "loss": seen.loss,
             "grad_norm": seen.grad_norm,
             "learning_rate": learning_rate,
             "skipped": seen.skipped,
         }
         if validation_loss is not None:
-            figures["validation_loss"] = validation_loss
-        self.log.figures(self.state.step, figures)
+            values["validation_loss"] = validation_loss
+        self.log.write(self.state.step, values)
         self.state.tally.open_window()
 
     def _validation_loss(self, validation: Examples, chunk: int) -> float:
@@ -207,7 +207,7 @@ def memory_errors(device: torch.device, training: TrainingConfig, chunk: int) ->
 
 
 def out_of_memory_line(device: torch.device, training: TrainingConfig, chunk: int) -> str:
-    """Returns what to tell someone whose device's memory is full: which setting to lower."""
+    """Returns the error message for a device whose memory is full, with the setting to lower."""
     if chunk == 1:
         advice = "one image does not fit; lower crop_px or unet.dim"
     elif training.chunk_size == "auto":

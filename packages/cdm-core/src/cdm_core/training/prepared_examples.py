@@ -151,7 +151,7 @@ def prepared_batches(
     Args:
         examples: The data.
         draws: The draws of each batch.
-        device: Where the batches go.
+        device: Device of the batches.
         count: How many batches there are, where they may be fewer than the workers.
 
     Raises:

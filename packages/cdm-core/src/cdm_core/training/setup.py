@@ -1,4 +1,4 @@
-"""What comes before the first step of a training: checks, locks, settings that 'auto' stands for, networks."""
+"""Setting up a training: checks, locks, values for 'auto', networks."""
 
 import contextlib
 import copy
@@ -58,7 +58,7 @@ def check_examples(
 ) -> None:
     """Checks this process's examples of the next step, and whether there are all that the run will ask for.
 
-    What is wrong with the data is told here, not late or by a worker process.
+    Faults of the data are reported here, not late or by a worker process.
     """
     training, count = prepared.training, accelerator.num_processes
     if step >= training.steps:
@@ -152,8 +152,8 @@ def make_trainable(unet: nn.Module, config: StageConfig) -> None:
 def _lay_out(unet: nn.Module) -> None:
     """Lays the weights of convolutions out in memory with the channels last, which makes them faster.
 
-    Where this would change nothing but how strides are written down, it is left: gradients are written down otherwise,
-    and processes would copy them for that.
+    Where only the notation of strides would change, they are left: gradients would have other strides, and processes
+    would copy them for that.
     """
     for parameter in unet.parameters():
         if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:].numel() > 1:
@@ -161,9 +161,9 @@ def _lay_out(unet: nn.Module) -> None:
 
 
 def agree_on_step(accelerator: Accelerator, step: int | None, out_dir: Path) -> None:
-    """Makes sure that all processes begin with the same step; None says that this one cannot begin."""
-    told = torch.tensor([-1 if step is None else step], device=accelerator.device)
-    steps = accelerator.gather(told).tolist()
+    """Makes sure that all processes begin with the same step; None if this one cannot begin."""
+    own = torch.tensor([-1 if step is None else step], device=accelerator.device)
+    steps = accelerator.gather(own).tolist()
     if step is None:
         return
     if -1 in steps:

@@ -1,4 +1,4 @@
-"""The state of a training run: what a step changes, and how it is kept on disk."""
+"""The state of a training run, which each step changes, and its file."""
 
 import contextlib
 import copy
@@ -42,7 +42,7 @@ FREE_TO_CHANGE = {
 """Settings that do not touch the trajectory, and may differ in the run that goes on."""
 
 OLDER = {"precision": "fp32"}
-"""What the settings of older states, which do not say it, were."""
+"""Settings that older states do not name."""
 
 CONTENTS = {"step", "skipped", "stage", "training", "unet", "ema", "optimiser"}
 
@@ -66,12 +66,12 @@ def check_no_run(folder: Path) -> None:
 
 @dataclass
 class TrainingState:
-    """What a step changes.
+    """Everything that a step changes.
 
     Args:
         unet: The network, not wrapped.
         ema: The running mean of its weights.
-        optimiser: Fused AdamW, which skips a step when the device tells it to.
+        optimiser: Fused AdamW, which can skip a step by a flag on the device.
         tally: Counts and means.
         step: Steps done or skipped.
         restored: How often the weights went back to those on disk.
@@ -102,7 +102,7 @@ class TrainingState:
             self.is_whole = True
 
     def is_finite(self) -> bool:
-        """Waits for the device, and tells whether all weights and their running means are finite."""
+        """Waits for the device, and returns whether all weights and their running means are finite."""
         norms = torch._foreach_norm([*self.weights, *self.averages])
         return bool(torch.isfinite(torch.stack(norms)).all())
 
@@ -166,7 +166,7 @@ def load_state(path: Path, state: TrainingState, config: StageConfig, training: 
         raise CheckpointError(f"{path}: the run was started {kind}; use the same, or another output folder")
     if state.finisher is not None:
         _refuse_difference(path, "finishing", values["finishing"], state.finisher.config)
-    with _told_as_foreign(path):
+    with _foreign_as_checkpoint_error(path):
         _fill_weights(values, state)
         state.step, state.restored = int(values["step"]), int(values.get("restored", 0))
         if "tally" in values:
@@ -201,7 +201,7 @@ def load_trained(path: Path, config: StageConfig) -> tuple[nn.Module, int]:
     values = _read(path)
     _refuse_difference(path, "stage", values["stage"], config)
     unet = build_unet(config)
-    with _told_as_foreign(path):
+    with _foreign_as_checkpoint_error(path):
         # as `AveragedModel` names them, which would be a second network in memory
         unet.load_state_dict({n.removeprefix("module."): v for n, v in values["ema"].items() if n != "n_averaged"})
         return unet, int(values["step"])
@@ -214,12 +214,12 @@ def saved_precision(path: Path) -> Precision:
         CheckpointError: The state cannot be read.
     """
     training = OLDER | _read(path)["training"]
-    with _told_as_foreign(path):
+    with _foreign_as_checkpoint_error(path):
         return precision_named(training["precision"])
 
 
 @contextlib.contextmanager
-def _told_as_foreign(path: Path) -> Iterator[None]:
+def _foreign_as_checkpoint_error(path: Path) -> Iterator[None]:
     """Turns what torch raises for tensors that do not fit into a `CheckpointError` of one line."""
     try:
         yield

@@ -51,7 +51,7 @@ def distill_stage(
         config: Its stage.
         training: How each student is trained; 'truncated_snr' is the loss weight of the paper.
         examples: The data, as for training.
-        out_dir: Where to; made if missing.
+        out_dir: Folder of the run; made if missing.
         steps: Of the students, one after the other; see `students_of`. With 'consistency' one is enough.
         method: How they are taught, see `Teacher`.
         parts: See `Teacher`.
