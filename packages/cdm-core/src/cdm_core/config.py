@@ -85,6 +85,11 @@ class SamplingConfig:
         if self.truncated and self.lowres_noise == 1:
             raise ValueError(f"truncated sampling stops before time 1, got lowres_noise {self.lowres_noise}")
 
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether the steps draw fresh noise."""
+        return max(SOLVERS[self.method].eta, self.eta) > 0
+
 
 @one_line_errors
 @dataclass(frozen=True, config=STRICT)

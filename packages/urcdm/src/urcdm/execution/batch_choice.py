@@ -105,4 +105,4 @@ def _ready_at_once(grid: Grid, settings: RunSettings, *, on_gpu: bool, workers: 
 def _is_one_function(config: StageConfig, settings: RunSettings) -> bool:
     """Whether the loop over a stage's steps adds no noise between them, and runs as a whole."""
     sampling = config.sampling
-    return not settings.joint and settings.resample == 1 and sampling.method != "ddpm" and sampling.eta == 0
+    return not settings.joint and settings.resample == 1 and not sampling.is_stochastic
