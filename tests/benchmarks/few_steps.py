@@ -22,9 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdm_core import Cascade, CascadeConfig
+from cdm_core import Cascade, CascadeConfig, to_uint8
 from cdm_core.diffusion.solver import Method
-from cdm_core.training.pictures import to_uint8
 from urcdm import LocalPatchExecutor, PatchTask, Urcdm, sharpness
 from urcdm.layout.context import read_context
 from urcdm_app import builtin

@@ -29,8 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from cdm_core import Cascade, StageConfig, TrainingConfig
-from cdm_core.training.examples import Examples
+from cdm_core import Cascade, Examples, StageConfig, TrainingConfig
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import load_trained
 from urcdm import LevelExamples, Urcdm, outpainting, sharpness, stage_batch

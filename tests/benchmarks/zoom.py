@@ -32,9 +32,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from cdm_core import Cascade, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core import Cascade, Examples, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
 from cdm_core.stages.lowres import blurred
-from cdm_core.training.examples import Examples
 from cdm_core.training.loop import train_stage
 from cdm_core.training.state import load_trained
 from urcdm import (

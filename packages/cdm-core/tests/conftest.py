@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
+from cdm_core.stages.examples import Examples
 from cdm_core.testing import tiny
 from cdm_core.testing.tiny import tiny_unet
-from cdm_core.training.examples import Examples
 
 
 @pytest.fixture(scope="session", autouse=True)

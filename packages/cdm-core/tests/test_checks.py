@@ -12,9 +12,9 @@ from cdm_core import Cascade, CascadeConfig, Denoiser, SamplingConfig, StageConf
 from cdm_core.checks import check_finite, check_floats, check_shape, check_values
 from cdm_core.diffusion.schedule import Schedule
 from cdm_core.stages.denoiser import Conditions
+from cdm_core.stages.examples import check_example
+from cdm_core.stages.pictures import to_uint8
 from cdm_core.stages.stage import sample_stage, stage_denoiser
-from cdm_core.training.examples import check_example
-from cdm_core.training.pictures import to_uint8
 from cdm_core.training.prepared_examples import PreparedExamples
 
 Stage = Callable[..., StageConfig]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-import cdm_core.training.pictures
+import cdm_core.stages.pictures
 from cdm_core import SamplingConfig, StageConfig
-from cdm_core.training.pictures import SHEET_STEPS, save_sample_sheet, sheet_stage
+from cdm_core.stages.pictures import SHEET_STEPS, save_sample_sheet, sheet_stage
 
 Stage = Callable[..., StageConfig]
 
@@ -35,13 +35,13 @@ def test_a_sheet_in_bf16_leaves_the_network_as_it_is(
     config, used = tiny_stage(), []
     unet, batch = random_unet(config), {"image": torch.rand(2, 3, 8, 8)}
     before = {name: value.clone() for name, value in unet.state_dict().items()}
-    sample = cdm_core.training.pictures.sample_stage
+    sample = cdm_core.stages.pictures.sample_stage
 
     def watched(network: nn.Module, *arguments: Any, **options: Any) -> torch.Tensor:
         used.append(next(layer.weight.dtype for layer in network.modules() if isinstance(layer, nn.Conv2d)))
         return sample(network, *arguments, **options)
 
-    monkeypatch.setattr(cdm_core.training.pictures, "sample_stage", watched)
+    monkeypatch.setattr(cdm_core.stages.pictures, "sample_stage", watched)
     save_sample_sheet(tmp_path / "sheet.png", unet, config, batch, precision="bf16")
     save_sample_sheet(tmp_path / "plain.png", unet, config, batch)
     assert used == [torch.bfloat16, torch.float32]

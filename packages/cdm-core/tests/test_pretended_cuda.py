@@ -28,10 +28,10 @@ from cdm_core.distillation.finishing import Finisher, FinishingConfig
 from cdm_core.distillation.teacher import DistillationMethod, student_of
 from cdm_core.stages.denoiser import dynamic_threshold
 from cdm_core.stages.inference import prepare_for_sampling
+from cdm_core.stages.pictures import to_uint8
 from cdm_core.testing import pretended_autograd
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
 from cdm_core.training.loop import train_stage
-from cdm_core.training.pictures import to_uint8
 from cdm_core.training.students import distill_stage
 
 pytestmark = pytest.mark.once

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from cdm_core import Cascade
+from cdm_core import Cascade, to_uint8
 from cdm_core.devices.batch_size import BatchSize
 from cdm_core.testing.pretended_cuda import pretended_cuda
-from cdm_core.training.pictures import to_uint8
 from maskcond.enrichment import EnrichmentError, sampling_speed
 from maskcond.enrichment.sampling_speed import full_batch, make_ready
 from maskcond.enrichment.trained_models import SeededCascade

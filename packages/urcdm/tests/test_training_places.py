@@ -8,8 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cdm_core import TrainingConfig
-from cdm_core.training.examples import Examples
+from cdm_core import Examples, TrainingConfig
 from urcdm import (
     LevelExamples,
     NetworkPlan,

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
         save_imagen_checkpoint,
     )
     from cdm_core.interop.model_source import fetch_model
+    from cdm_core.stages.examples import Examples
+    from cdm_core.stages.pictures import to_uint8
     from cdm_core.training.cascade_training import NetworkEvent, NetworkTraining, train_cascade
-    from cdm_core.training.examples import Examples
     from cdm_core.training.loop import train_stage
     from cdm_core.training.monitor import TrainingEvent
-    from cdm_core.training.pictures import to_uint8
     from cdm_core.training.setup import check_training
     from cdm_core.training.state import is_same_training, load_trained
     from cdm_core.training.students import distill_stage
@@ -140,10 +140,10 @@ __getattr__ = lazy_names(
             "NetworkTraining",
             "train_cascade",
         ),
-        "training.examples": ("Examples",),
+        "stages.examples": ("Examples",),
         "training.monitor": ("TrainingEvent",),
         "training.loop": ("train_stage",),
-        "training.pictures": ("to_uint8",),
+        "stages.pictures": ("to_uint8",),
         "training.setup": ("check_training",),
         "training.state": (
             "is_same_training",

@@ -11,9 +11,8 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import torch
 
-from cdm_core import Cascade, StageConfig, TrainingConfig, fetch_model
+from cdm_core import Cascade, Examples, StageConfig, TrainingConfig, fetch_model
 from cdm_core.training.cascade_training import NetworkEvent
-from cdm_core.training.examples import Examples
 from cdm_core.training.loop import TrainingEvent
 from cdm_core.training.state import is_same_training
 from run_folder import RunFolder, UsageError, whole_file

@@ -1,1 +1,1 @@
-"""One stage at work: its network bound to conditions, made ready, and sampled."""
+"""Stages: networks bound to conditions, made ready, sampled, widened; and what a stage takes of an example."""

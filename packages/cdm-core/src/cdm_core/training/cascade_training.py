@@ -13,7 +13,7 @@ from cdm_core.cascade import Cascade
 from cdm_core.config import CascadeConfig, StageConfig, TrainingConfig
 from cdm_core.distillation.finishing import FinishingPlan
 from cdm_core.errors import ConfigError
-from cdm_core.training.examples import Examples
+from cdm_core.stages.examples import Examples
 from cdm_core.training.loop import train_stage
 from cdm_core.training.monitor import TrainingEvent
 from cdm_core.training.setup import check_training

@@ -20,8 +20,8 @@ from cdm_core.devices.processes import PATIENCE, Interruption
 from cdm_core.distillation.finishing import FinishingConfig
 from cdm_core.distillation.teacher import Teacher
 from cdm_core.errors import ConfigError, TrainingError
+from cdm_core.stages.examples import Examples
 from cdm_core.stages.inference import compiling
-from cdm_core.training.examples import Examples
 from cdm_core.training.guard import Guard
 from cdm_core.training.log import TrainingLog
 from cdm_core.training.losses import chunk_loss, finishing_loss

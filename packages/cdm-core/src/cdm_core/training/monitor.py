@@ -14,12 +14,12 @@ from cdm_core.devices.batch_size import is_out_of_memory
 from cdm_core.devices.pacing import Pace
 from cdm_core.distillation.teacher import Teacher
 from cdm_core.errors import TrainingError
+from cdm_core.stages.examples import Examples
 from cdm_core.stages.inference import precision_named
-from cdm_core.training.examples import Examples
+from cdm_core.stages.pictures import SHEET_IMAGES, save_sample_sheet
 from cdm_core.training.guard import Guard
 from cdm_core.training.log import TrainingLog
 from cdm_core.training.losses import chunk_loss
-from cdm_core.training.pictures import SHEET_IMAGES, save_sample_sheet
 from cdm_core.training.prepared_examples import Batch, PreparedExamples, prepared_batches
 from cdm_core.training.state import TrainingState
 from cdm_core.training.tally import Reading

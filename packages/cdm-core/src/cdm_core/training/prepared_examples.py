@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.errors import TrainingError
-from cdm_core.stages.lowres import BLUR_SIGMA_PX
-from cdm_core.training.examples import (
+from cdm_core.stages.examples import (
     Examples,
     check_example,
     small_image,
@@ -20,6 +19,7 @@ from cdm_core.training.examples import (
     stage_embedding,
     stage_image,
 )
+from cdm_core.stages.lowres import BLUR_SIGMA_PX
 from run_folder import first_line
 
 Batch = dict[str, Tensor]

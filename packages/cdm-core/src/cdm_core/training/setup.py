@@ -18,6 +18,7 @@ from cdm_core.distillation.teacher import Teacher
 from cdm_core.errors import CheckpointError, ConfigError, PeerError
 from cdm_core.networks.weights import check_tensors, check_weights_finite, seeded_weights
 from cdm_core.stages.build import build_unet
+from cdm_core.stages.examples import Examples
 from cdm_core.stages.inference import (
     best_precision,
     compile_in_place,
@@ -25,9 +26,8 @@ from cdm_core.stages.inference import (
     precision_named,
     prepare_for_sampling,
 )
-from cdm_core.training.examples import Examples
+from cdm_core.stages.pictures import SHEET_IMAGES
 from cdm_core.training.log import check_trackers
-from cdm_core.training.pictures import SHEET_IMAGES
 from cdm_core.training.prepared_examples import PreparedExamples
 from cdm_core.training.state import TrainingState, check_no_run, saved_precision
 from cdm_core.training.tally import Tally

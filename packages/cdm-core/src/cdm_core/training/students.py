@@ -11,8 +11,8 @@ from torch import nn
 from cdm_core.config import StageConfig, TrainingConfig
 from cdm_core.distillation.teacher import DistillationMethod, Teacher, student_of
 from cdm_core.errors import ConfigError
+from cdm_core.stages.examples import Examples
 from cdm_core.stages.widen import with_guidance_input
-from cdm_core.training.examples import Examples
 from cdm_core.training.loop import train_stage
 from cdm_core.training.monitor import TrainingEvent
 from cdm_core.training.state import check_no_run, load_trained

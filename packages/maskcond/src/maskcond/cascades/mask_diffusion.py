@@ -108,7 +108,7 @@ class MaskPictureExamples:
         self.crops = BalancedCrops(images, pictures.codec, augmentation.crop_px, balance)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.training.examples.Examples`.
+        """Returns the example of a draw, see `cdm_core.Examples`.
 
         Raises:
             MaskError: An image has no labels, or is smaller than a crop.

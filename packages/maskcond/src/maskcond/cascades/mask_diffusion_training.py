@@ -8,10 +8,9 @@ from typing import Literal
 import tomli_w
 from pydantic.dataclasses import dataclass
 
-from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig
+from cdm_core import CascadeConfig, Examples, SamplingConfig, StageConfig, TrainingConfig
 from cdm_core.config_file import STRICT, dump_config
 from cdm_core.training.cascade_training import NetworkEvent, train_cascade
-from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.class_balance import ClassBalance
 from maskcond.cascades.mask_diffusion import MaskDiffusion, MaskPictureExamples, MaskPictures

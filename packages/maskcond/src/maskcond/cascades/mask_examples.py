@@ -83,7 +83,7 @@ class MaskExamples:
         self.crops = BalancedCrops(images, codec, augmentation.crop_px, balance)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.training.examples.Examples`.
+        """Returns the example of a draw, see `cdm_core.Examples`.
 
         Raises:
             MaskError: The image is smaller than a crop, or its labels have numbers that are no class.

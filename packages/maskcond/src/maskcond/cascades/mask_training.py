@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from cdm_core import Cascade, ConfigError, StageConfig, TrainingConfig
+from cdm_core import Cascade, ConfigError, Examples, StageConfig, TrainingConfig
 from cdm_core.training.cascade_training import NetworkEvent, train_cascade
-from cdm_core.training.examples import Examples
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.mask_cascade import MaskCascade
 from maskcond.cascades.mask_examples import ANYWHERE, MaskExamples

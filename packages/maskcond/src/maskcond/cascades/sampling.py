@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cdm_core.training.pictures import to_uint8
+from cdm_core import to_uint8
 from maskcond.cascades.mask_cascade import MaskCascade
 from maskcond.conditions import Given
 from maskcond.errors import ConditionError, MaskError

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cdm_core import Cascade, CascadeConfig, StageConfig, TrainingConfig, build_unet
+from cdm_core import Cascade, CascadeConfig, Examples, StageConfig, TrainingConfig, build_unet, to_uint8
 from cdm_core.stages.inference import compiling
 from cdm_core.training.cascade_training import NetworkEvent, train_cascade, training_of
-from cdm_core.training.examples import Examples
-from cdm_core.training.pictures import to_uint8
 from maskcond.annotations.labelled_images import LabelledImages
 from maskcond.cascades.mask_cascade import MaskCascade
 from maskcond.cascades.mask_diffusion import MaskDiffusion
@@ -59,7 +57,7 @@ class UnmaskedExamples:
         self.width = None if plan.input.schema is None else plan.input.schema.width
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.training.examples.Examples`."""
+        """Returns the example of a draw, see `cdm_core.Examples`."""
         example = {"image": self.crops[draw]["image"]}
         if self.width is not None:
             example |= {"embedding": torch.zeros(self.width), "embedding_given": torch.tensor(False)}

@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdm_core import StageConfig, draw_noise, sample_stage
+from cdm_core import StageConfig, draw_noise, sample_stage, to_uint8
 from cdm_core.devices.batch_size import BatchSize, best_batch_size, time_batch
 from cdm_core.devices.host_batch import stacked_on
 from cdm_core.diffusion.sampler import TakeSteps
 from cdm_core.stages.stage import StageNoise, stage_denoiser
-from cdm_core.training.pictures import to_uint8
 from urcdm.execution.conditions import BatchConditions, KeptConditions, as_images
 from urcdm.execution.fixed_point import pack_tensor, unpack_tensor
 from urcdm.execution.tasks import DenoiseTask, PatchTask, StageKey, Task

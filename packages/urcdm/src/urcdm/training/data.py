@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Protocol
 
-from cdm_core.training.examples import Examples
+from cdm_core import Examples
 from urcdm.config import TrainingPlan
 from urcdm.errors import TilesError
 from urcdm.training.examples import LevelExamples

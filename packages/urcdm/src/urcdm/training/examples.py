@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdm_core.training.examples import Examples
+from cdm_core import Examples
 from urcdm.config import Level, TrainingPlan
 from urcdm.errors import TilesError
 from urcdm.layout.context import read_context
@@ -84,7 +84,7 @@ class LevelExamples:
             self.tiles = self._with_neighbours()
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.training.examples.Examples`."""
+        """Returns the example of a draw, see `cdm_core.Examples`."""
         rng = np.random.default_rng([self.seed, self.number, draw])
         around = None
         for _ in range(_TRIES):
@@ -188,7 +188,7 @@ class MakeExample:
             rng: Where chance comes from.
 
         Returns:
-            An example, see `cdm_core.training.examples.Examples`.
+            An example, see `cdm_core.Examples`.
         """
         turn, mirror = int(rng.integers(4)), bool(rng.integers(2))
 
@@ -248,6 +248,6 @@ class InTurn:
         self.parts = tuple(parts)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.training.examples.Examples`."""
+        """Returns the example of a draw, see `cdm_core.Examples`."""
         turn, number = divmod(draw, len(self.parts))
         return self.parts[number][turn]

@@ -48,7 +48,7 @@ class ShardExamples:
                 raise TilesError(f"wanted pictures of {wanted.image_px} px of '{wanted.name}', got {picture.shape[0]}")
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.training.examples.Examples`."""
+        """Returns the example of a draw, see `cdm_core.Examples`."""
         rng = np.random.default_rng([self.seed, self.number, draw])
         tile = self.tiles[int(rng.integers(len(self.tiles)))]
         return self.make(tile["image"], tile.get("context-1"), rng)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from cdm_core.checks import check_finite
 from cdm_core.config import StageConfig
 from cdm_core.diffusion.solver import DEFAULT_METHOD, SOLVERS
+from cdm_core.stages.examples import small_image, stage_cond_images, stage_embedding, stage_image
 from cdm_core.stages.inference import Precision, prepare_for_sampling
 from cdm_core.stages.stage import sample_stage
-from cdm_core.training.examples import small_image, stage_cond_images, stage_embedding, stage_image
 from run_folder import whole_file
 
 SHEET_IMAGES = 6
@@ -57,7 +57,7 @@ def save_sample_sheet(
         path: A PNG; its folder is made if missing.
         unet: The network, usually with the running mean of the weights.
         config: Its stage.
-        batch: Examples, see `cdm_core.training.examples.Examples`, stacked.
+        batch: Examples, see `cdm_core.stages.examples.Examples`, stacked.
         at_once: Images sampled together; all of them if not given.
         precision: Of sampling; with 'bf16' a copy of the network is made for it.
     """
