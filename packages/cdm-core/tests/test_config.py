@@ -141,7 +141,7 @@ def test_ddim_renews_any_share_of_its_noise(eta: float) -> None:
         ({"max_lowres_noise": -0.1}, r"max_lowres_noise lies in \[0, 1\], got -0.1"),
         ({"lowres_blur": 2.0}, r"lowres_blur lies in \[0, 1\], got 2.0"),
         ({"lowres_resize": "bicubic"}, "'bilinear' or 'nearest'"),
-        ({"sampling": SamplingConfig(truncated=True)}, "it wants noise_before_resize"),
+        ({"sampling": SamplingConfig(truncated=True)}, "set noise_before_resize"),
         ({"sampling": SamplingConfig(guidance=2.0)}, "the network has none, set unet.text_embed_dim"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_truncated_stage_has_the_noise_schedule_of_the_one_before(tiny_stage: 
     [
         ("sampling", {"truncated": True}, "stages.1: truncated sampling"),
         ("sampling", {"guidance": 3.0}, "stages.1: guidance weighs an embedding"),
-        ("sampling", {"eta": 0.5}, "stages.1.sampling: eta is of method 'ddim'"),
+        ("sampling", {"eta": 0.5}, "stages.1.sampling: eta is for method 'ddim'"),
         ("unet", {"text_embed_dim": "wide"}, "stages.1.unet.text_embed_dim"),
     ],
 )
