@@ -200,6 +200,8 @@ def memory_errors(device: torch.device, training: TrainingConfig, chunk: int) ->
     """
     try:
         yield
+    except TrainingError:  # has its line already
+        raise
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
