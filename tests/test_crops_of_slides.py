@@ -52,9 +52,9 @@ def test_a_figure_tells_how_each_side_was_read(slide: Images, picture: Image) ->
     sides = {"real": slide, "fake": array_images([picture])}
     plan = plan_crops(**sides, count=20, patch_px=PATCH_PX)
     extractor = CallableExtractor(colours, "colours", 3)
-    figure = patch_fid(**sides, plan=plan, extractor=extractor, workers=0, resamples=0).figure
-    assert figure.resize == "crops by wsi_tiling.open_slide (real) and Lanczos (generated); patches none"
-    assert "read by different filters" in (figure.note or "")
+    metric = patch_fid(**sides, plan=plan, extractor=extractor, workers=0, resamples=0).metric
+    assert metric.resize == "crops by wsi_tiling.open_slide (real) and Lanczos (generated); patches none"
+    assert "read by different filters" in (metric.note or "")
 
 
 def test_a_slide_is_never_read_whole(tmp_path: Path) -> None:

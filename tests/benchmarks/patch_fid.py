@@ -18,15 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfid import (
-    CropFeatures,
     Extractor,
     Images,
     Light,
     PatchFid,
-    Progress,
     WhiteRule,
     measure_crops,
-    patch_figures,
+    patch_metrics,
     plan_crops,
 )
 from pfid.images.sources import Image
@@ -71,21 +69,14 @@ def images_of(found: list[Square]) -> Images:
 
 
 def compare(real: Images, fake: Images, folder: Path, count: int, resamples: int, extractor: Extractor) -> PatchFid:
-    """Patch-FID of a pair, from the features in a folder, which are worked out if they are not there."""
-    if (folder / "features.json").exists():
-        features = CropFeatures.load(folder)
-    else:
-        plan = plan_crops(real=real, fake=fake, protocol="paired", count=count, patch_px=PATCH_PX)
-        events = measure_crops(real=real, fake=fake, plan=plan, extractor=extractor, folder=folder, workers=1)
-        for event in events:
-            if isinstance(event, Progress):
-                print(f"{folder.name}: {event.done} of {event.total} {event.work}", flush=True)
-        features = CropFeatures.load(folder)
-    *_, found = patch_figures(features, resamples=resamples)
-    if not isinstance(found, PatchFid):
-        raise TypeError(f"wanted figures at the end, got {found}")
-    (folder / "figures.json").write_text(found.to_json() + "\n")
-    return found
+    """Patch-FID of a pair, from the features in a folder, which are computed if they are missing."""
+    plan = plan_crops(real=real, fake=fake, protocol="paired", count=count, patch_px=PATCH_PX)
+    measuring = measure_crops(real=real, fake=fake, plan=plan, extractor=extractor, folder=folder, workers=1)
+    for event in measuring:
+        print(f"{folder.name}: {event.done} of {event.total} {event.work}", flush=True)
+    result = patch_metrics(measuring.result(), resamples=resamples).result()
+    (folder / "figures.json").write_text(result.to_json() + "\n")
+    return result
 
 
 def main() -> None:
@@ -104,9 +95,9 @@ def main() -> None:
     for name, (left, right) in pairs.items():
         found = compare(left, right, arguments.out / name, arguments.count, arguments.resamples, extractor)
         figures[name] = json.loads(found.to_json())
-        print(f"{name}: {found.figure}", flush=True)
+        print(f"{name}: {found.metric}", flush=True)
         for part in found.by_scale:
-            print(f"  {part.reduction[0]:.2f} to {part.reduction[1]:.2f} px a pixel: {part.figure.value:.4g}")
+            print(f"  {part.reduction[0]:.2f} to {part.reduction[1]:.2f} px a pixel: {part.metric.value:.4g}")
     (arguments.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 

@@ -34,7 +34,7 @@ from few_steps import Images, draw, extractor, patches_of, side_by_side
 from PIL import Image
 from realism import measures
 
-from pfid import ClassifierTest, array_images, classifier_two_sample_test, memorisation
+from pfid import array_images, classifier_two_sample_test, memorisation
 from urcdm import Urcdm, sharpness
 from wsi_tiling import Slide, load_into_memory, open_slide
 
@@ -113,9 +113,7 @@ def of_files(real: Slide, drawn: list[Slide], field_l0: int, px: int, count: int
         for kind, groups in (("band", of_bands), ("seed", of_seeds))
     )
     with torch.enable_grad():
-        *_, test = classifier_two_sample_test(real=next(sides), fake=next(sides))
-    if not isinstance(test, ClassifierTest):
-        raise TypeError(f"wanted a result at the end, got {test}")
+        test = classifier_two_sample_test(real=next(sides), fake=next(sides)).result()
     return {
         "generated": measure(np.concatenate(of_seeds)),
         "real, other places": measure(crops(real, field_l0, px, parts * share, 2 * parts)),

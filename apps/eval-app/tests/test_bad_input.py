@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong is told in one line, with exit code 1, and leaves nothing half-made."""
+"""Whatever a user gets wrong is reported in one line, with exit code 1, and leaves nothing half-made."""
 
 import shutil
 import subprocess
@@ -37,9 +37,9 @@ def few(pictures: Path, tmp_path: Path) -> Path:
 
 def test_too_few_images(run_app: RunApp, pictures: Path, few: Path, network: Path, tmp_path: Path) -> None:
     arguments = ("fid", pictures / "real", few, "--extractor", network, "--out", tmp_path / "fid.json")
-    refused(run_app(*arguments), "images in", "few: 5;", "6 features takes 7 or more", "--allow-few")
+    refused(run_app(*arguments), "5 images in", "few: a Frechet", "6 features takes 7 or more", "--allow-few")
     arguments = ("pfid", "--real", pictures / "real", "--fake", few, "--extractor", network, "--crops", "6")
-    refused(run_app(*arguments, "--patch", "32", "--out", tmp_path / "pfid"), "crops a side: 6", "--allow-few")
+    refused(run_app(*arguments, "--patch", "32", "--out", tmp_path / "pfid"), "6 crops a side:", "--allow-few")
     arguments = ("memorise", "--train", few, "--fake", pictures / "dark", "--extractor", network)
     refused(run_app(*arguments, "--out", tmp_path / "memorise"), "5 training images", "takes 20 or more")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few"]
@@ -92,7 +92,7 @@ def test_extractors_that_are_none(run_app: RunApp, pictures: Path, tmp_path: Pat
         (("--inception-folder", tmp_path), ("inception-2015-12-05.pt", "no such file")),
         (("--inception-folder", folder), ("inception-2015-12-05.pt", "sha256")),
         (("--extractor", "light", "--inception-folder", tmp_path), ("not light",)),
-        (("--device", "abacus"), ("abacus", "--device cpu")),
+        (("--device", "abacus"), ("abacus", "try cpu")),
     ):
         refused(run_app("fid", pictures / "real", pictures / "dark", *arguments), *words)
 

@@ -55,7 +55,7 @@ def test_slides_become_tiles_with_tissue(run_app: RunApp, slides: Path, tmp_path
     ("arguments", "words"),
     [
         (("--size", "48"), ("--size 48", "powers of two")),
-        (("--size", "64"), ("24 of 24 pictures are smaller than 64 px",)),
+        (("--size", "64"), ("24 of 24 images are smaller than 64 px",)),
         (("--size", "32", "--field", "64"), ("--field is for slides",)),
         (("--size", "32", "--out", "data.tar"), ("data.tar", ".zip")),
     ],

@@ -89,9 +89,9 @@ def test_one_image_is_refused_before_anything_is_measured(
 ) -> None:
     (tmp_path / "one").mkdir()
     shutil.copy(pictures / "dark" / "200.png", tmp_path / "one")
-    monkeypatch.setattr("eval_app.measuring.fid.measured_features", None)
+    monkeypatch.setattr("eval_app.measuring.fid.features_of", None)
     refused = run_app("fid", tmp_path / "one", pictures / "real", "--extractor", network, "--allow-few")
-    assert (refused.code, "one: 1; a distance takes 2 or more" in refused.err) == (1, True)
+    assert (refused.code, "one: a distance takes 2 or more" in refused.err) == (1, True)
 
 
 def test_one_folder_on_both_sides_is_allowed_and_noted(run_app: RunApp, pictures: Path, network: Path) -> None:
@@ -125,7 +125,7 @@ def test_statistics_of_another_extractor_are_refused(
     foreign, other = tmp_path / "foreign.npz", tmp_path / "other.npz"
     np.savez(foreign, mu=np.zeros(7), sigma=np.eye(7))
     FeatureStatistics(np.zeros(6), np.eye(6), 24, "another", "none").save(other)
-    for path, words in ((foreign, "statistics of 7 features"), (other, "features of 'another'")):
+    for path, words in ((foreign, "the real side has 7 features"), (other, "features of 'another'")):
         refused = run_app("fid", path, pictures / "real", "--extractor", network)
         assert (refused.code, len(refused.err.strip().splitlines())) == (1, 1)
         assert words in refused.err

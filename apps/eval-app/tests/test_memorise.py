@@ -31,16 +31,16 @@ def test_copies_are_found_and_shown(
     arguments = ("memorise", "--train", pictures / "real", "--fake", copied, *more, "--extractor", network)
     done = run_app(*arguments, "--out", out)
     assert done.code == 0, done.err
-    told = json.loads((out / "memorise.json").read_text())
-    nearest = {pair["fake"]: pair for pair in told["neighbours"]}
+    document = json.loads((out / "memorise.json").read_text())
+    nearest = {pair["fake"]: pair for pair in document["neighbours"]}
     assert len(nearest) == 24
     for seed in range(6):
         pair = nearest[f"{100 + seed}.png"]
         assert (pair["train"], pair["copy"]) == (f"{seed:03d}.png", True)
-    assert [pair["fake"] for pair in told["neighbours"][:6]] == sorted(
+    assert [pair["fake"] for pair in document["neighbours"][:6]] == sorted(
         (f"{100 + seed}.png" for seed in range(6)), key=lambda name: nearest[name]["distance"]
     )
-    share, p = (figure["value"] for figure in told["figures"])
+    share, p = (figure["value"] for figure in document["figures"])
     assert share >= 6 / 24
     assert 0 < p < 1
     with PIL.Image.open(out / "pairs.png") as picture:
@@ -55,8 +55,8 @@ def test_damaged_images_that_are_left_out_do_not_shift_the_others(
     arguments = ("memorise", "--train", pictures / "real", "--fake", copied, "--extractor", network)
     done = run_app(*arguments, "--out", tmp_path / "memorise", "--skip-unreadable")
     assert done.code == 0, done.err
-    told = json.loads((tmp_path / "memorise" / "memorise.json").read_text())
-    nearest = {pair["fake"]: pair["train"] for pair in told["neighbours"]}
+    document = json.loads((tmp_path / "memorise" / "memorise.json").read_text())
+    nearest = {pair["fake"]: pair["train"] for pair in document["neighbours"]}
     assert nearest["103.png"] == "003.png"
     assert "000.png" not in nearest
 

@@ -48,13 +48,13 @@ def test_slides_are_measured_by_crops(measure: RunApp, slides: Path, tmp_path: P
     done = measure(slides / "a.tiff", slides / "b.tiff", "--out", out, "--name", "mine")
     assert done.code == 0, done.err
     assert sorted(path.name for path in out.iterdir()) == FILES
-    told = json.loads((out / "pfid.json").read_text())
-    figure, limit = told["figures"]
-    assert told["name"] == "mine"
+    document = json.loads((out / "pfid.json").read_text())
+    figure, limit = document["figures"]
+    assert document["name"] == "mine"
     assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
     assert "wsi_tiling.open_slide" in figure["resize"]
     assert "extrapolated" in limit["name"]
-    assert len(told["by_scale"]) == 4
+    assert len(document["by_scale"]) == 4
     assert figure["plan_sha256"] == CropPlan.load(out / "plan.npz").sha256
 
 
@@ -66,7 +66,7 @@ def test_a_figure_is_worked_out_again_from_its_plan(measure: RunApp, slides: Pat
     assert measure(*sides, "--out", other, "--seed", "4").code == 0
     assert value(again) == value(first) != value(other)
     refused = measure(*sides, "--out", tmp_path / "both", "--plan", first / "plan.npz")
-    assert (refused.code, "--plan tells the crops" in refused.err) == (1, True)
+    assert (refused.code, "--plan has the crops" in refused.err) == (1, True)
     refused = measure(sides[1], sides[0], "--out", tmp_path / "swapped", "--plan", first / "plan.npz", crops=())
     assert (refused.code, "not those of the plan" in refused.err) == (1, True)
     assert not (tmp_path / "swapped").exists()
@@ -101,7 +101,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_figure(
     sides, out = (pictures / "real", pictures / "dark"), tmp_path / "stopped"
     assert measure(*sides, "--out", tmp_path / "whole").code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("eval_app.measuring.patch_fid.contact_sheet", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("eval_app.measuring.patch_fid.crop_pairs_picture", interrupt)
         stopped = measure(*sides, "--out", out)
     assert stopped.code == 130
     assert "--resume" in stopped.err
@@ -151,6 +151,10 @@ def test_a_run_does_not_go_on_with_images_that_were_made_anew(
     assert measure(*sides.values(), "--out", out, "--overwrite").code == 0
 
 
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def stop_at_fake(images: Any, plan: CropPlan, side: str, **settings: Any) -> Any:
     if side == "fake":
         raise KeyboardInterrupt
@@ -197,7 +201,7 @@ def test_unreadable_slides_are_counted(measure: RunApp, slides: Path, tmp_path: 
     (folder / "c.tiff").write_bytes((folder / "a.tiff").read_bytes()[:500])
     refused = measure(slides / "a.tiff", folder, "--out", tmp_path / "pfid")
     assert (refused.code, len(refused.err.strip().splitlines())) == (1, 1)
-    assert "1 of 3 slides cannot be read" in refused.err
+    assert "1 of 3 images cannot be read" in refused.err
     assert "c.tiff" in refused.err
     assert not (tmp_path / "pfid").exists()
     done = measure(slides / "a.tiff", folder, "--out", tmp_path / "pfid", "--skip-unreadable")
@@ -211,3 +215,17 @@ def test_files_of_others_are_kept(measure: RunApp, pictures: Path, tmp_path: Pat
         refused = measure(pictures / "real", pictures / "dark", "--out", tmp_path, *more)
         assert (refused.code, "pairs.png exists" in refused.err) == (1, True)
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.png"]
+
+
+def test_copies_of_one_slide_are_refused_on_a_side_and_noted_across_sides(
+    measure: RunApp, slides: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "slides"
+    shutil.copytree(slides, folder)
+    done = measure(slides / "a.tiff", folder, "--out", tmp_path / "across")
+    assert done.code == 0, done.err
+    assert "1 images are on both sides" in done.out
+    shutil.copy(folder / "a.tiff", folder / "copy.tiff")
+    refused = measure(slides / "a.tiff", folder, "--out", tmp_path / "twice")
+    assert (refused.code, "copy.tiff is the same slide as" in refused.err) == (1, True)
+    assert not (tmp_path / "twice").exists()

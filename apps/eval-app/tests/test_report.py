@@ -49,9 +49,9 @@ def test_the_page_shows_all_results_and_stands_alone(
         measured("memorise", "copies?", "other"),
         measured("two-sample", "readers", "other"),
     )
-    page, told = made(run_app, tmp_path, *results)
-    assert [len(table["results"]) for table in told["tables"]] == [1, 2, 1, 1]  # images, crops, copies, classifier
-    assert all(table["apart"] is None for table in told["tables"])
+    page, document = made(run_app, tmp_path, *results)
+    assert [len(table["results"]) for table in document["tables"]] == [1, 2, 1, 1]  # images, crops, copies, classifier
+    assert all(table["apart"] is None for table in document["tables"])
     assert "&lt;theirs&gt;" in page
     assert "<theirs>" not in page
     for word in ("ours", "whole", "copies?", "any-resolution", "KID", "share of copies", "accuracy of a classifier"):
@@ -63,7 +63,7 @@ def test_the_page_shows_all_results_and_stands_alone(
         sum(source.startswith("data:image/svg+xml") for source in sources) == 3
     )  # values, magnifications and accuracy
     assert sum(source.startswith("data:image/jpeg") for source in sources) == 4
-    for table in told["tables"]:
+    for table in document["tables"]:
         for result in table["results"]:
             assert f"{result['figures'][0]['value']:.4g}" in page
 
@@ -71,8 +71,8 @@ def test_the_page_shows_all_results_and_stands_alone(
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"more": ("--patch", "24")}, "figures of different plan cannot be compared"),
-        ({"real": "dark"}, "figures against different real images cannot be compared"),
+        ({"more": ("--patch", "24")}, "metric values of different plan cannot be compared"),
+        ({"real": "dark"}, "metric values against different real images cannot be compared"),
     ],
 )
 def test_what_cannot_be_compared_is_in_tables_of_their_own(
@@ -80,9 +80,9 @@ def test_what_cannot_be_compared_is_in_tables_of_their_own(
 ) -> None:
     first = measured("pfid", "first", "other", "--patch", "32")
     second = measured("pfid", "second", "other", *more.get("more", ("--patch", "32")), real=more.get("real", "real"))
-    page, told = made(run_app, tmp_path, first, second)
-    assert [len(table["results"]) for table in told["tables"]] == [1, 1]
-    assert reason in told["tables"][1]["apart"]
+    page, document = made(run_app, tmp_path, first, second)
+    assert [len(table["results"]) for table in document["tables"]] == [1, 1]
+    assert reason in document["tables"][1]["apart"]
     assert f"In a table of its own: {reason}" in page
 
 
@@ -90,13 +90,13 @@ def test_another_extractor_is_in_a_table_of_its_own(
     run_app: RunApp, measured: Callable[..., Path], tmp_path: Path
 ) -> None:
     first = measured("fid", "first", "other")
-    told = json.loads(first.read_text())
-    for figure in told["figures"]:
+    document = json.loads(first.read_text())
+    for figure in document["figures"]:
         figure["extractor"] = "Another (sha256 0)"
     second = tmp_path / "second.json"
-    second.write_text(json.dumps(told))
+    second.write_text(json.dumps(document))
     page, _ = made(run_app, tmp_path, first, second)
-    assert "figures of different extractor cannot be compared" in page
+    assert "metric values of different extractor cannot be compared" in page
     assert page.count("<dt>Extractor</dt>") == 2
 
 

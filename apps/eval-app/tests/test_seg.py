@@ -8,9 +8,8 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from eval_app.measuring.segmentation import means, read_groups
-from maskcond import aji, dice
-from run_folder import UsageError
+from maskcond import MaskError, aji, dice
+from maskcond.mask_folders import mean_by_split, read_splits
 
 RunApp = Callable[..., Any]
 SPLITS = {"a": "seen", "b": "seen", "c": "unseen"}
@@ -44,10 +43,10 @@ def test_means_of_each_split_with_intervals(run_app: RunApp, sides: tuple[Path, 
     out = tmp_path / "seg.json"
     done = run_app("seg", *sides, "--groups", tmp_path / "index.csv", "--out", out)
     assert done.code == 0, done.err
-    told = json.loads(out.read_text())
+    document = json.loads(out.read_text())
     moved = {"truth": nuclei(1), "predicted": np.roll(nuclei(1), 2, axis=1)}
-    assert {each["image"]: each["aji"] for each in told["images"]} == {"a": 1, "b": aji(**moved), "c": 0}
-    means = {(each["group"], each["figure"]): each for each in told["means"]}
+    assert {each["image"]: each["aji"] for each in document["images"]} == {"a": 1, "b": aji(**moved), "c": 0}
+    means = {(each["group"], each["figure"]): each for each in document["means"]}
     assert means["seen", "dice"]["value"] == pytest.approx((1 + dice(**moved)) / 2)
     assert means["all", "aji"]["value"] == pytest.approx((1 + aji(**moved)) / 3)
     low, high = means["all", "aji"]["interval"]
@@ -127,7 +126,7 @@ NFC, NFD = "caf\u00e9", "cafe\u0301"
 )
 def test_groups_come_from_tables_of_any_program(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "groups.csv").write_bytes(content)
-    assert read_groups(tmp_path / "groups.csv", ["b", NFC]) == {"b": "unseen", NFC: "seen"}
+    assert read_splits(tmp_path / "groups.csv", ["b", NFC]) == {"b": "unseen", NFC: "seen"}
 
 
 def test_masks_and_tables_of_macos_pair_with_others(run_app: RunApp, tmp_path: Path) -> None:
@@ -140,8 +139,8 @@ def test_masks_and_tables_of_macos_pair_with_others(run_app: RunApp, tmp_path: P
 
 
 def test_a_split_called_all_does_not_replace_the_mean_over_all() -> None:
-    with pytest.raises(UsageError, match=r"a split is called 'all'; .*rename the split"):
-        means({"a": {"dice": 1.0}, "b": {"dice": 0.0}}, {"a": "all", "b": "seen"}, np.random.default_rng(0))
+    with pytest.raises(MaskError, match=r"a split is called 'all'; .*rename the split"):
+        mean_by_split({"a": {"dice": 1.0}, "b": {"dice": 0.0}}, {"a": "all", "b": "seen"}, np.random.default_rng(0))
 
 
 def test_a_mask_of_one_class_is_not_taken_for_one_nucleus(run_app: RunApp, tmp_path: Path) -> None:

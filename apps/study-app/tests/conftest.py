@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -307,14 +308,15 @@ DrawSlide = Callable[..., Path]
 
 @pytest.fixture
 def draw_slide(tmp_path: Path) -> DrawSlide:
-    """Draws a slide whose colours tell places; of it, so many columns on the left are glass.
+    """Draws a slide whose colours show the position; its first columns may be glass.
 
     Red is 60 at the left and grows by two shades a micrometre, green by two from the top.
     """
 
     def drawn(name: str, size: tuple[int, int] = (120, 100), mpp: float = 0.5, glass: int = 0) -> Path:
         x, y = np.meshgrid((np.arange(size[0]) + 0.5) * mpp, (np.arange(size[1]) + 0.5) * mpp)
-        pixels = np.rint(np.stack([60 + 2 * x, 2 * y, np.full_like(x, 250)], 2)).astype(np.uint8)
+        blue = 250 - zlib.crc32(name.encode()) % 8  # no two slides are alike
+        pixels = np.rint(np.stack([60 + 2 * x, 2 * y, np.full_like(x, blue)], 2)).astype(np.uint8)
         pixels[:, :glass] = 245
         if name.endswith(".png"):  # which does not say its scale
             PIL.Image.fromarray(pixels).save(tmp_path / name)

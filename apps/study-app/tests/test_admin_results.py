@@ -35,13 +35,13 @@ def test_statistics_are_worked_out_when_looked_at_and_kept_for_a_while(
     make_study(pairs=4, readers=("berta", "carl"), versions=("v1", "v2"))
     admin, berta, carl = browser("anna"), browser("berta"), browser("carl")
     page = admin.get("/admin/studies/tiles/statistics").text
-    assert page.count("Not to be said yet") == 7
+    assert page.count("Not possible yet") == 7
     clock.forward(seconds=LASTS.total_seconds())
     for correct in (True, True, False, True):
         choose(berta, correct)
         choose(carl, not correct)
     page = admin.get("/admin/studies/tiles/statistics").text
-    assert "Not to be said yet" not in page
+    assert "Not possible yet" not in page
     assert "v2 against v1" in page
     pictures = re.findall(r'<li><img src="([^"]+)"', page)
     assert len(pictures) == 4

@@ -78,7 +78,7 @@ def test_from_images_to_an_open_study(run_app: Any, settings: Settings, import_w
     assert "5 pairs" in run_app("open", folder, "tiles").out
     refused(run_app("open", folder, "tiles"), "open already")
     refused(run_app(*import_words), "stay as they are")
-    assert "Not to be said yet" in run_app("report", folder, "tiles").out
+    assert "Not possible yet" in run_app("report", folder, "tiles").out
     page = settings.folder / "results" / "tiles.html"
     assert f"{page.with_suffix('.json')} (its figures)" in run_app("report", folder, "tiles", "--out", page).out
     refused(run_app("report", folder, "tiles", "--out", page), "--overwrite")

@@ -1,5 +1,6 @@
 """Crops of slides, whose colours tell places."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import select
 
 import pfid
 from run_folder import UsageError
-from study_app.database import CropPair, CropPlan, Database, Image, Item, StudyKind
+from study_app.database import CropPair, Database, Image, Item, StoredCropPlan, StudyKind
 from study_app.images.crops import CropRequest, import_crops
 from study_app.images.importing import ImportRequest, import_images
 from study_app.images.scaled import SlideSources
@@ -74,7 +75,7 @@ def test_the_same_plan_gives_the_same_crops_again(
     slides = draw_slide("real.tiff"), draw_slide("drawn.tiff", (90, 90))
     crop(*slides, count=5)
     with database.reading() as session:
-        kept = session.scalars(select(CropPlan)).one()
+        kept = session.scalars(select(StoredCropPlan)).one()
     plan = pfid.CropPlan.load(settings.images / kept.file)
     assert plan.sha256 == kept.sha256
     before = [image.sha256 for pair in pairs_of(database) for image in pair]
@@ -138,6 +139,14 @@ def test_what_makes_no_crops(
     crops = CropRequest("tiles", SlideSources((real,), (drawn,), "v1"), 2)
     with pytest.raises(UsageError, match="shows images of folders, and no crops"):
         next(import_crops(database, settings.images, crops))
+
+
+def test_a_copy_of_a_slide_is_not_taken_for_another_one(draw_slide: Any) -> None:
+    real, drawn = draw_slide("real.tiff"), draw_slide("drawn.tiff")
+    copy = shutil.copy(real, real.with_name("copy.tiff"))
+    for sides in (((real, copy), (drawn,)), ((real,), (drawn, copy))):
+        with pytest.raises(SlideError, match=r"copy\.tiff is the same slide as .*real\.tiff"):
+            SlideSources(*sides, "v1")
 
 
 def test_the_command_makes_a_study_of_crops(run_app: Any, draw_slide: Any, settings: Settings) -> None:

@@ -14,9 +14,9 @@ from study_app import demonstration
 from study_app.accounts import Passwords, authenticate
 from study_app.database import Image, Item, Study, StudyKind, StudyReader
 from study_app.images.scaled import ScaledSlide
-from study_app.images.tiles import TileGrid, read_tile
 from study_app.installing import opened
 from study_app.settings import load_settings
+from study_app.stored_images.tiles import TileGrid, read_tile
 from wsi_tiling import open_slide
 
 REAL_SLIDE = Path(__file__).parents[4] / "shared" / "data" / "slides" / "CMU-1-Small-Region.svs"

@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from run_folder import UsageError
 from study_app.database import Database, Image, StudyKind
-from study_app.images.encoding import BLOCK, encode, pad_alike, to_square
 from study_app.images.importing import ImportRequest, import_images, side_notes
 from study_app.images.pictures import prepare
 from study_app.images.storing import Outcome, store
 from study_app.settings import Settings
+from study_app.stored_images.encoding import BLOCK, encode, pad_alike, to_square
 from study_app.studies import study_named
 
 

@@ -5,15 +5,18 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from run_folder import UsageError
 from study_app.database import Database, StudyKind
 from study_app.reporting.findings import QUESTIONS, study_findings
 from study_app.reporting.page import report_page
 from study_app.reporting.plots import readers_plot
 from study_app.reporting.study_report import StudyReport, report_document, study_record, study_report
+from study_app.reporting.writing import report_files
 from study_app.settings import Settings
 from study_app.studies import answer, answers_of, close_study, open_study, reader_of, reader_state, study_named, undo
 from study_stats import compare_versions, discrimination, realism, response_times
@@ -94,7 +97,7 @@ def test_a_page_stands_alone_and_names_nobody(
     plots = [b64decode(source.partition(",")[2]).decode() for source in sources if source.startswith("data:image/svg")]
     pictures = [source for source in sources if source.startswith("data:image/jpeg;base64,")]
     assert len(plots) == 3
-    assert len(pictures) == sum(found.findings.versions["v1"]["found_out"].result.frame["found_out"] > 0)
+    assert len(pictures) == sum(found.findings.versions["v1"]["recognised"].result.frame["recognised"] > 0)
     assert "<script" not in page
     assert "still open" not in page
     for words in (*set(QUESTIONS.values()) - {QUESTIONS["versions"]}, "Version v1", "10 of 12"):
@@ -128,7 +131,7 @@ def test_few_answers_or_none_are_said_to_be_too_few(
         found = report()
         json.dumps(report_document(found), allow_nan=False)
         if user == 2 and kind is StudyKind.PAIRS:
-            assert "Not to be said yet" in report_page(found, settings.images)
+            assert "Not possible yet" in report_page(found, settings.images)
     assert found.record.facts.answered == 2
     with database.writing() as session:
         undo(session, reader_of(session, "tiles", 3, lock=True), last, now=clock())
@@ -162,3 +165,12 @@ def test_the_margin_is_that_of_the_study_unless_another_is_asked_for(
     other = report(margin=0.3)
     assert other.margin == 0.3
     assert "0.3; that of the study, settled before it was opened, is 0.2" in report_page(other, settings.images)
+
+
+def test_overwriting_a_report_keeps_a_file_of_the_user_beside_it(tmp_path: Path) -> None:
+    page, own = tmp_path / "report.html", tmp_path / "report.json"
+    own.write_text('{"mine": 1}')
+    with pytest.raises(UsageError, match=r"report\.json exists, and study-app did not write it"):
+        report_files(page, overwrite=True)
+    own.write_text('{"study": {}, "made": "", "study_app": "0.2", "study_stats": "0.2"}')
+    assert report_files(page, overwrite=True) == (page, own)

@@ -14,14 +14,14 @@ from sqlalchemy import select
 
 from run_folder import UsageError
 from study_app.database import Database, Image, Study
-from study_app.images.encoding import BLOCK
 from study_app.images.fields import place_field
 from study_app.images.importing import Imported
 from study_app.images.scaled import ScaledSlide, SlideSources
 from study_app.images.slides import SlideRequest, import_slides
 from study_app.images.storing import Outcome
-from study_app.images.tiles import OVERLAP_PX, TILE_PX, TileGrid, read_tile, tile_length, whole_size, write_tiles
 from study_app.settings import Settings
+from study_app.stored_images.encoding import BLOCK
+from study_app.stored_images.tiles import OVERLAP_PX, TILE_PX, TileGrid, read_tile, tile_length, whole_size, write_tiles
 from study_app.studies import NewStudy, create_study, open_study, study_named
 from wsi_tiling import ArraySlide
 

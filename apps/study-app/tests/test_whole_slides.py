@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from study_app.database import Database, Image, Showing, Side
-from study_app.images.tiles import TileGrid
+from study_app.stored_images.tiles import TileGrid
 from study_app.studies import study_named
 
 TOKEN = re.compile(r"I[\w-]{50,60}\.[\w-]{6}\.[\w-]{27}|(?<![\w-])[\w-]{43}(?![\w-])")

@@ -29,6 +29,7 @@ def test_patients_come_from_tables_of_any_program(tmp_path: Path, content: bytes
     [
         (b"slide,patient\na,anna\nb,bert\na.svs,otto\n", "'a' has two patients, anna and otto, in lines 2 and 4"),
         (b"slide,patient\na,anna\nb\n", "line 3 has 1, wanted 2"),
+        (b"slide,patient\na,NaN\nb,bert\n", "line 2: the patient is 'NaN', which stands for a missing value"),
         (b"slide,patient\na,\nb,bert\n", "no patient for slide 'a', one of 1 without"),
         (b"slide,patient\na,M\xfcller\nb,bert\n", "line 2 is not UTF-8; save the table as CSV in UTF-8"),
         (b"slide,group\na,1\n", "no column patient; begin it with a line of the columns slide and patient"),

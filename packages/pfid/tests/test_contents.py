@@ -32,9 +32,8 @@ def folder_of(path: Path, seed: int) -> Path:
 
 def measure(real: Images, fake: Images, folder: Path) -> CropFeatures:
     plan = plan_crops(real=real, fake=fake, count=8, patch_px=16)
-    *_, features = measure_crops(real=real, fake=fake, plan=plan, extractor=EXTRACTOR, folder=folder, workers=0)
-    assert isinstance(features, CropFeatures)
-    return features
+    work = measure_crops(real=real, fake=fake, plan=plan, extractor=EXTRACTOR, folder=folder, workers=0)
+    return work.result()
 
 
 def test_contents_are_those_of_files_and_of_pixels(tmp_path: Path) -> None:
@@ -73,7 +72,7 @@ def test_features_know_the_images_that_they_are_of(tmp_path: Path, side: str) ->
     features = measure(**opened(), folder=tmp_path / "features")
     features.check_same(**opened(), extractor=EXTRACTOR)
     other = CallableExtractor(EXTRACTOR.function, "others", 3)
-    with pytest.raises(FeatureError, match=r"another extractor \(mean colours\); measure these anew"):
+    with pytest.raises(FeatureError, match=r"another extractor \(mean colours\); measure these again"):
         features.check_same(**opened(), extractor=other)
     PIL.Image.fromarray(np.zeros((24, 24, 3), np.uint8)).save(folders[side] / "1.png")
     with pytest.raises(FeatureError, match=rf"other {side} images: 1\.png had other contents"):

@@ -120,7 +120,7 @@ def test_a_worker_that_dies_is_an_error_and_no_hang() -> None:
     # Opening the image ends the process.
     images = Images(("a",), ((64, 64),), (3,), os._exit)  # type: ignore[arg-type]
     plan = plan_crops(real=images, fake=images, count=30, patch_px=16)
-    with pytest.raises(PfidError, match="ended unasked"):
+    with pytest.raises(PfidError, match="ended unexpectedly"):
         next(read_crops(images, plan, "real", batch_size=4, workers=1))
 
 

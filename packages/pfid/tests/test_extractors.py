@@ -84,7 +84,7 @@ def test_inception_tells_its_checksum_and_refuses_another(inception_file: Path, 
     with pytest.raises(ExtractorError, match="no such file"):
         Inception(tmp_path)
     (tmp_path / "text.pt").write_text("no network")
-    with pytest.raises(ExtractorError, match=r"text\.pt: cannot be read as that TorchScript network"):
+    with pytest.raises(ExtractorError, match=r"text\.pt: cannot be read as TorchScript"):
         Inception(tmp_path / "text.pt", sha256=None)
 
 

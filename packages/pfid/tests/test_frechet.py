@@ -87,7 +87,7 @@ def test_too_few_images_are_refused_with_the_number_needed() -> None:
         with pytest.raises(FeatureError, match=r"20 fake images: .* of 20 features takes 21 or more"):
             frechet_distance(real=real, fake=side)
     assert distance(real, fake) > 0
-    with pytest.raises(FeatureError, match="1 of the 2 images"):
+    with pytest.raises(FeatureError, match="1 images, wanted 2 or more"):
         distance(real, fake[:1])
 
 

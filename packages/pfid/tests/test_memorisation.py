@@ -61,9 +61,9 @@ def test_held_out_images_that_were_trained_on_do_not_set_the_threshold() -> None
 
 def test_too_few_real_images_for_the_quantile_are_refused() -> None:
     train, fake = images_of(0, 30), images_of(1, 30)
-    with pytest.raises(FeatureError, match=r"19 held-out images .* give 20 or more"):
+    with pytest.raises(FeatureError, match=r"19 held-out images .* takes 20 or more"):
         memorisation(train=train, fake=fake, held_out=train[:19])
-    with pytest.raises(FeatureError, match=r"30 of 30 held-out images are duplicates of training .* give 20 or more"):
+    with pytest.raises(FeatureError, match=r"30 of 30 held-out images are duplicates of training .* takes 20 or more"):
         memorisation(train=train, fake=fake, held_out=train)
     with pytest.raises(FeatureError, match=r"29 of 30 training images are duplicates of training images"):
         memorisation(train=np.ones((30, 6)), fake=fake)

@@ -9,7 +9,7 @@ import pytest
 
 from pfid import (
     FeatureStatistics,
-    Figure,
+    MetricValue,
     PfidError,
     WhiteRule,
     array_images,
@@ -33,8 +33,8 @@ DOORS: list[Callable[[Any], object]] = [
     lambda x: kid(real=FEATURES, fake=FEATURES, generator=np.random.default_rng(0), subsets=x, subset_size=9),
     lambda x: kid(real=FEATURES, fake=FEATURES, generator=np.random.default_rng(0), subset_size=x),
     lambda x: memorisation(train=FEATURES, fake=FEATURES, quantile=x),
-    lambda x: Figure("FID", x, "extractor", "none", 30, 30),
-    lambda x: Figure("FID", 1.0, "extractor", "none", 30, 30, interval=(0.5, x)),
+    lambda x: MetricValue("FID", x, "extractor", "none", 30, 30),
+    lambda x: MetricValue("FID", 1.0, "extractor", "none", 30, 30, interval=(0.5, x)),
     lambda x: WhiteRule(share=x),
     lambda x: plan_crops(real=IMAGES, fake=IMAGES, count=x, patch_px=8),
     lambda x: plan_crops(real=IMAGES, fake=IMAGES, count=4, patch_px=x),
@@ -76,6 +76,6 @@ def test_features_in_half_precision_are_measured_in_double() -> None:
 
 
 def test_figures_of_numpys_numbers_are_written_and_read() -> None:
-    figure = Figure("FID", np.float32(1.5), "extractor", "none", 30, 30, interval=(np.float16(1), np.float64(2)))
+    figure = MetricValue("FID", np.float32(1.5), "extractor", "none", 30, 30, interval=(np.float16(1), np.float64(2)))
     assert json.loads(figure.to_json())["value"] == 1.5
-    assert Figure.from_json(figure.to_json()) == figure
+    assert MetricValue.from_json(figure.to_json()) == figure

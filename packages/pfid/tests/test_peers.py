@@ -12,8 +12,11 @@ from PIL import Image
 from pfid import (
     CallableExtractor,
     FeatureStatistics,
+    FrechetMetric,
+    KernelMetric,
+    NeighbourMetric,
+    evaluate,
     extract_features,
-    feature_figures,
     fid,
     folder_images,
     frechet_distance,
@@ -143,9 +146,9 @@ def test_the_figures_of_folders_agree_with_torch_fidelity_on_the_same_images(tmp
     assert fid(real=real, fake=fake, extractor=EXTRACTOR).value == pytest.approx(
         expected["frechet_inception_distance"], rel=1e-4
     )
-    sides = [extract_features(folder_images(folder), EXTRACTOR) for folder in (real, fake)]
-    figures = feature_figures(real=sides[0], fake=sides[1], generator=np.random.default_rng(0), subset_size=30, k=3)
-    found = {figure.name.split()[0]: figure.value for figure in figures}
+    metrics = (FrechetMetric(), KernelMetric(subset_size=30), NeighbourMetric(k=3))
+    values = evaluate(real=real, fake=fake, extractor=EXTRACTOR, metrics=metrics)
+    found = {value.name.split()[0]: value.value for value in values}
     assert found["FID"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
     assert found["KID"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4)
     assert found["precision"] == pytest.approx(expected["precision"], rel=1e-4)
@@ -164,5 +167,5 @@ def test_the_features_of_a_folder_agree_with_clean_fid(tmp_path: Path) -> None:
         expected = peer.get_folder_features(
             str(folder), model, num_workers=0, batch_size=3, device=torch.device("cpu"), mode="clean", verbose=False
         )
-    features = extract_features(folder_images(folder), EXTRACTOR)
+    features = extract_features(folder_images(folder), EXTRACTOR).result()
     np.testing.assert_allclose(features.values, expected, rtol=1e-6)

@@ -13,11 +13,11 @@ from scipy.stats import binomtest, mannwhitneyu
 from pfid import (
     ClassifierConfig,
     ClassifierTest,
-    FigureError,
     ImageError,
     Images,
+    MetricError,
     PfidError,
-    Progress,
+    WorkProgress,
     array_images,
     classifier_two_sample_test,
     image_group,
@@ -50,18 +50,16 @@ def side_of(first: int, count: int, grain: float = 1, prefix: str = "{}") -> Ima
 
 
 def run_test(real: Images, fake: Images, **options: Any) -> ClassifierTest:
-    *progress, found = classifier_two_sample_test(real=real, fake=fake, **options)
-    assert isinstance(found, ClassifierTest)
-    assert all(isinstance(event, Progress) for event in progress)
+    work = classifier_two_sample_test(real=real, fake=fake, **options)
+    progress = list(work)
+    assert all(isinstance(event, WorkProgress) for event in progress)
     assert [event.done for event in progress] == list(range(1, progress[-1].total + 1))
-    return found
+    return work.result()
 
 
 @pytest.fixture(scope="module")
 def grainy() -> ClassifierTest:
-    *_, found = classifier_two_sample_test(real=side_of(0, 30), fake=side_of(100, 30, 4), config=SHORT, folds=2)
-    assert isinstance(found, ClassifierTest)
-    return found
+    return classifier_two_sample_test(real=side_of(0, 30), fake=side_of(100, 30, 4), config=SHORT, folds=2).result()
 
 
 def test_images_of_one_distribution_are_not_told_apart() -> None:
@@ -90,7 +88,7 @@ def test_a_result_goes_to_json_and_back(grainy: ClassifierTest) -> None:
     damaged = json.loads(grainy.to_json())
     damaged["images"][0]["realness"] = 2
     for text in ("", "{}", "[]", json.dumps(damaged), grainy.to_json()[:100]):
-        with pytest.raises(FigureError, match="no classifier test"):
+        with pytest.raises(MetricError, match="no classifier test"):
             ClassifierTest.from_json(text)
 
 

@@ -185,10 +185,10 @@ def test_one_version_of_the_model() -> None:
 
 
 def test_results_do_not_change_what_they_are_given(simulate: Callable[..., Classifications]) -> None:
-    from study_stats import drift, images_found_out, realism, response_times
+    from study_stats import drift, realism, recognised_images, response_times
 
     study = simulate(np.random.default_rng(0), readers=2, images=5)
     before = study.frame.copy()
-    for function in (realism, drift, images_found_out, response_times):
+    for function in (realism, drift, recognised_images, response_times):
         function(study)
     assert study.frame.equals(before)

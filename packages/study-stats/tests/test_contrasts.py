@@ -8,7 +8,7 @@ from scipy.stats import binom, fisher_exact, norm
 from statsmodels.stats.proportion import confint_proportions_2indep, tost_proportions_2indep
 
 from study_stats.inference.contrasts import Contrast, contrast
-from study_stats.inference.permutation import exchange_test
+from study_stats.inference.permutation import permutation_test
 
 
 def compared(said: np.ndarray, second: np.ndarray, seen: np.ndarray | None = None) -> Contrast:
@@ -99,7 +99,7 @@ def test_images_that_differ_do_not_make_groups_that_differ() -> None:
         rejected += found.p_value <= 0.05
         low, high = found.interval(0.95)
         covered += low <= 0 <= high
-        careless += exchange_test(said.ravel().astype(int), np.tile(second, 8), reader) <= 0.05
+        careless += permutation_test(said.ravel().astype(int), np.tile(second, 8), reader) <= 0.05
     assert rejected <= 8  # of 80; there are more once in 50 times where it is 5 %
     assert covered >= 71
     assert careless >= 8  # taking answers on one image for independent, which they are not

@@ -1,77 +1,40 @@
-"""Files and folders that a command writes: refused where something is there already, and of one run at a time."""
+"""The folder, the files and the provenance of a result."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
-from run_folder import FolderLock, RunFolder, UsageError, refuse_existing
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from pfid import Result
+from pfid.results.result import FILE_NAMES, ResultKind
+from run_folder import RunFolder, UsageError, whole_file
+from run_folder.outputs import refuse_inside
+
+RESULT_FILES: dict[ResultKind, tuple[str, str]] = {
+    "pfid": (FILE_NAMES["pfid"], "pairs.png"),
+    "memorise": (FILE_NAMES["memorise"], "pairs.png"),
+    "two-sample": (FILE_NAMES["two-sample"], "telling.png"),
+}
+"""Names of a command's result and picture in its folder."""
+_PACKAGES = ("eval-app", "pfid", "wsi-tiling", "torch", "numpy", "pillow")
 
 
-def _refuse_existing(files: list[Path], *, overwrite: bool) -> None:
-    """Raises UsageError if one of the files is a folder, or exists and may not be replaced."""
-    for path in files:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; give the name of a file")
-    refuse_existing(files, overwrite=overwrite)
-
-
-def check_ending(option: str, path: Path, *endings: str) -> None:
-    """Raises UsageError if the name of a file to write does not end as wanted, so that it replaces no other kind."""
-    if path.suffix.lower() not in endings:
-        raise UsageError(f"{option} {path}: wanted a name that ends in {endings[0]}")
-
-
-@contextmanager
-def own_files(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> Iterator[None]:
-    """Keeps files that a command will write from other runs, until it has written them.
-
-    Args:
-        paths: The files, as the user named them.
-        overwrite: Whether files of these names may be replaced.
-        inputs: Files that the command reads: never replaced.
-
-    Raises:
-        UsageError: One exists and may not be replaced, is a folder or an input, or two are the same.
-        LockedError: Another run writes one of them.
-    """
-    files = list(paths)
-    _refuse_shared(files, inputs)
-    _refuse_existing(files, overwrite=overwrite)
-    with ExitStack() as locks:
-        for path in files:
-            locks.enter_context(FolderLock(path, beside=True))
-        _refuse_existing(files, overwrite=overwrite)
-        yield
-
-
-def _refuse_shared(files: list[Path], inputs: Iterable[Path]) -> None:
-    """Raises UsageError if a file is an input, or is given for two results."""
-    taken = {path.resolve(): "is an input of this command" for path in inputs}
-    for file in files:
-        if problem := taken.get(file.resolve()):
-            raise UsageError(f"{file} {problem}; give another name")
-        taken[file.resolve()] = "is given for two results"
-
-
-def refuse_inside(out: Path, inputs: Iterable[Path]) -> None:
-    """Raises UsageError if a folder for results lies in a folder of images: its pictures would count as images."""
-    real = out.resolve()
-    for place in inputs:
-        if place.is_dir() and (place.resolve() == real or place.resolve() in real.parents):
-            raise UsageError(f"--out {out} lies in {place}, all of whose images are read; choose another folder")
-
-
-def results_folder(out: Path, command: str, *, overwrite: bool, inputs: Iterable[Path]) -> RunFolder:
+def results_folder(out: Path, command: ResultKind, *, overwrite: bool, inputs: Iterable[Path]) -> RunFolder:
     """The folder of a command that cannot be resumed.
 
     Args:
         out: The folder.
         command: Name of the command, such as 'memorise'.
         overwrite: Whether an earlier result of the command may be replaced.
-        inputs: What the command reads.
+        inputs: The files and folders that the command reads.
 
     Raises:
-        UsageError: The folder holds a result of the command already, or lies in an input.
+        UsageError: The folder holds a result of the command, or lies in an input.
     """
     inputs = list(inputs)
     refuse_inside(out, inputs)
@@ -81,3 +44,22 @@ def results_folder(out: Path, command: str, *, overwrite: bool, inputs: Iterable
             f"{out} holds a result of eval-app {command}; give another --out, or --overwrite to replace it"
         )
     return run
+
+
+def save_result(out: Path, result: Result, picture: NDArray[np.uint8]) -> tuple[Path, Path]:
+    """Writes a result and its picture, (H, W, 3) uint8, into the folder of a command; returns both files."""
+    name, picture_name = RESULT_FILES[result.kind]
+    with whole_file(out / picture_name) as partial:
+        PIL.Image.fromarray(picture).save(partial, "png")
+    replace(result, picture=picture_name).save(out / name)
+    return out / name, out / picture_name
+
+
+def side_name(name: str | None, places: Sequence[Path]) -> str:
+    """Returns the name of a generated side: as given, or that of its files and folders."""
+    return name or ", ".join(place.stem if place.is_file() else place.resolve().name for place in places)
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -80,7 +80,7 @@ def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a slide that was drawn before, but not taken this time, stays
         beside.rmdir()
-    say(f"\n{folder} is ready, with the studies {', '.join(studies)}. Passwords, told this once:")
+    say(f"\n{folder} is ready, with the studies {', '.join(studies)}. Passwords, shown only once:")
     for name, password in passwords.items():
         say(f"  {name}: {password}")
     say(f"Next: study-app serve {folder}, and sign in as {READER}")

@@ -1,4 +1,4 @@
-"""What a study holds, in files: the classifications as CSV, or all of it as JSON."""
+"""A study in files: the classifications as CSV, or all of it as JSON."""
 
 import json
 from dataclasses import asdict

@@ -28,7 +28,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What a new study is to be like, and what an old one has to be like; None for what was not asked for."""
+    """The properties of a new study, which an existing one must have; None for those not given."""
 
     size_px: int | None = None
     kind: StudyKind | None = None
@@ -147,5 +147,5 @@ def _show(what: str, events: Iterable[Imported]) -> dict[str, Counter[Outcome]]:
 
 
 def outcomes_text(counts: Counter[Outcome]) -> str:
-    """What became of images, in words."""
+    """Outcomes of images, in words."""
     return ", ".join(f"{counts[outcome]:,} {_WORDS[outcome]}" for outcome in Outcome if counts[outcome])

@@ -25,7 +25,7 @@ MOST = 1 << 24
 
 @dataclass(frozen=True)
 class Settings:
-    """How an installation runs. All but the folder and the secret are keys of `study.toml`.
+    """Settings of an installation. All but the folder and the secret are keys of `study.toml`.
 
     Args:
         folder: The installation.

@@ -1,33 +1,50 @@
-"""FID, patch-FID, KID and their kin: figures that can be trusted and repeated.
+"""FID, patch-FID, KID and related metrics of generated images, with their provenance.
 
-What needs torch is imported when it is first asked for: the processes that read crops start and stay small.
+What needs torch is imported when it is first used: the processes that read crops start fast and stay small.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pfid.crops.features import CropFeatures, Progress, measure_crops
-from pfid.crops.plan import Crop, CropPlan, WhiteRule
+from pfid.crops.features import CropFeatures, measure_crops
+from pfid.crops.plan import CropPlan, PlannedCrop, WhiteRule
 from pfid.crops.planning import plan_crops
 from pfid.crops.reading import CropBatch, read_crops
-from pfid.errors import ExtractorError, FeatureError, FigureError, ImageError, PfidError, PlanError
-from pfid.features.collecting import FeatureBatch, Features, collect_features, extract_features, feature_batches
+from pfid.errors import (
+    ExtractorError,
+    FeatureError,
+    ImageError,
+    MetricError,
+    PfidError,
+    PlanError,
+    TooFewError,
+    check_enough,
+)
+from pfid.features.collecting import FeatureBatch, Features, extract_features, feature_batches
 from pfid.features.extractors import CallableExtractor, Extractor
 from pfid.features.statistics import FeatureStatistics, StatisticsAccumulator
-from pfid.figures import Figure
 from pfid.images.folders import folder_images, open_picture
 from pfid.images.sources import Images, ImageSource, Picture, array_images, note_compression, region_images
+from pfid.metric_value import MetricValue, ScaleMetric
+from pfid.progress import Work, WorkProgress
+from pfid.results.comparison import ResultTable, comparable_tables
+from pfid.results.result import ImageScore, MeasuredSide, Neighbour, Result
 
 if TYPE_CHECKING:
-    from pfid.copies.memorisation import Memorisation, Pair, least_real_images, memorisation
-    from pfid.crops.patch_fid import PatchFid, ScaleFigure, patch_fid, patch_figures
+    from pfid.copies.memorisation import Memorisation, Pair, check_real_images, memorisation
+    from pfid.crops.patch_fid import PatchFid, patch_fid, patch_metrics
+    from pfid.device import find_device
     from pfid.features.inception import Inception, download_inception
     from pfid.features.light import Light
-    from pfid.metrics.frechet import frechet_distance
-    from pfid.metrics.kernel import Kid, kid
-    from pfid.metrics.neighbours import Prdc, nearest, prdc
-    from pfid.metrics.whole_images import feature_figures, fid, metrics_left_out
-    from pfid.pair_picture import closest_pairs_picture, telling_images_picture
+    from pfid.features.torchscript import TorchScriptExtractor
+    from pfid.metrics.evaluation import default_metrics, evaluate, fid
+    from pfid.metrics.frechet import FrechetMetric, frechet_distance
+    from pfid.metrics.kernel import KernelMetric, Kid, kid
+    from pfid.metrics.metric import Metric
+    from pfid.metrics.neighbours import NeighbourMetric, Prdc, nearest, prdc
+    from pfid.pictures.closest_pairs import closest_pairs_picture
+    from pfid.pictures.crop_pairs import crop_pairs_picture
+    from pfid.pictures.telling_images import telling_images_picture
     from pfid.two_sample.classifier import ClassifierConfig
     from pfid.two_sample.classifier_test import ClassifierTest, ScoredImage, classifier_two_sample_test
     from pfid.two_sample.samples import image_group
@@ -36,7 +53,6 @@ __all__ = [
     "CallableExtractor",
     "ClassifierConfig",
     "ClassifierTest",
-    "Crop",
     "CropBatch",
     "CropFeatures",
     "CropPlan",
@@ -46,48 +62,64 @@ __all__ = [
     "FeatureError",
     "FeatureStatistics",
     "Features",
-    "Figure",
-    "FigureError",
+    "FrechetMetric",
     "ImageError",
+    "ImageScore",
     "ImageSource",
     "Images",
     "Inception",
+    "KernelMetric",
     "Kid",
     "Light",
+    "MeasuredSide",
     "Memorisation",
+    "Metric",
+    "MetricError",
+    "MetricValue",
+    "Neighbour",
+    "NeighbourMetric",
     "Pair",
     "PatchFid",
     "PfidError",
     "Picture",
     "PlanError",
+    "PlannedCrop",
     "Prdc",
-    "Progress",
-    "ScaleFigure",
+    "Result",
+    "ResultTable",
+    "ScaleMetric",
     "ScoredImage",
     "StatisticsAccumulator",
+    "TooFewError",
+    "TorchScriptExtractor",
     "WhiteRule",
+    "Work",
+    "WorkProgress",
     "array_images",
+    "check_enough",
+    "check_real_images",
     "classifier_two_sample_test",
     "closest_pairs_picture",
-    "collect_features",
+    "comparable_tables",
+    "crop_pairs_picture",
+    "default_metrics",
     "download_inception",
+    "evaluate",
     "extract_features",
     "feature_batches",
-    "feature_figures",
     "fid",
+    "find_device",
     "folder_images",
     "frechet_distance",
     "image_group",
     "kid",
-    "least_real_images",
     "measure_crops",
     "memorisation",
-    "metrics_left_out",
     "nearest",
     "note_compression",
     "open_picture",
     "patch_fid",
-    "patch_figures",
+    "patch_metrics",
     "plan_crops",
     "prdc",
     "read_crops",
@@ -95,39 +127,63 @@ __all__ = [
     "telling_images_picture",
 ]
 
-_WITH_TORCH = {
-    "ClassifierConfig": "two_sample.classifier",
-    "Memorisation": "copies.memorisation",
-    "Pair": "copies.memorisation",
-    "least_real_images": "copies.memorisation",
-    "memorisation": "copies.memorisation",
-    "frechet_distance": "metrics.frechet",
-    "feature_figures": "metrics.whole_images",
-    "fid": "metrics.whole_images",
-    "metrics_left_out": "metrics.whole_images",
-    "Inception": "features.inception",
-    "download_inception": "features.inception",
-    "Kid": "metrics.kernel",
-    "kid": "metrics.kernel",
-    "Light": "features.light",
-    "Prdc": "metrics.neighbours",
-    "nearest": "metrics.neighbours",
-    "prdc": "metrics.neighbours",
-    "closest_pairs_picture": "pair_picture",
-    "telling_images_picture": "pair_picture",
-    "PatchFid": "crops.patch_fid",
-    "ScaleFigure": "crops.patch_fid",
-    "patch_fid": "crops.patch_fid",
-    "patch_figures": "crops.patch_fid",
-    "ClassifierTest": "two_sample.classifier_test",
-    "ScoredImage": "two_sample.classifier_test",
-    "classifier_two_sample_test": "two_sample.classifier_test",
-    "image_group": "two_sample.samples",
+_LATE = {
+    "device": ("find_device",),
+    "two_sample.classifier": ("ClassifierConfig",),
+    "copies.memorisation": (
+        "Memorisation",
+        "Pair",
+        "check_real_images",
+        "memorisation",
+    ),
+    "crops.patch_fid": (
+        "PatchFid",
+        "patch_fid",
+        "patch_metrics",
+    ),
+    "features.inception": (
+        "Inception",
+        "download_inception",
+    ),
+    "features.light": ("Light",),
+    "features.torchscript": ("TorchScriptExtractor",),
+    "metrics.evaluation": (
+        "default_metrics",
+        "evaluate",
+        "fid",
+    ),
+    "metrics.frechet": (
+        "FrechetMetric",
+        "frechet_distance",
+    ),
+    "metrics.kernel": (
+        "KernelMetric",
+        "Kid",
+        "kid",
+    ),
+    "metrics.metric": ("Metric",),
+    "metrics.neighbours": (
+        "NeighbourMetric",
+        "Prdc",
+        "nearest",
+        "prdc",
+    ),
+    "pictures.crop_pairs": ("crop_pairs_picture",),
+    "pictures.closest_pairs": ("closest_pairs_picture",),
+    "pictures.telling_images": ("telling_images_picture",),
+    "two_sample.classifier_test": (
+        "ClassifierTest",
+        "ScoredImage",
+        "classifier_two_sample_test",
+    ),
+    "two_sample.samples": ("image_group",),
 }
+"""Public names by the module that defines them; these modules import torch or SciPy."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
-        raise AttributeError(f"module 'pfid' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(f"pfid.{_WITH_TORCH[name]}"), name)
-    return found
+    for module, names in _LATE.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"pfid.{module}"), name)
+            return value
+    raise AttributeError(f"module 'pfid' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""The errors a user can meet; each message is one line that says what is wrong and what to do."""
+"""The errors that a user can mend; each message is one line: the cause, and what to do."""
 
 import math
 import tokenize
@@ -11,11 +11,11 @@ DAMAGED_ARRAYS = (
     *(AttributeError, EOFError, KeyError, NotImplementedError, SyntaxError, TypeError, ValueError),
     *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
-"""What NumPy raises of .npy and .npz files that are damaged, or that lack an array."""
+"""The errors that NumPy raises for .npy and .npz files that are damaged or lack an array."""
 
 
 class PfidError(ValueError):
-    """Images, features, plans or settings that no figure can be worked out from."""
+    """Images, features, plans or settings from which no metric can be computed."""
 
 
 class ImageError(PfidError):
@@ -27,19 +27,23 @@ class PlanError(PfidError):
 
 
 class ExtractorError(PfidError):
-    """A network of features that is not there, or is not the one that was asked for."""
+    """A feature extractor that is missing, or that differs from the one wanted."""
 
 
 class FeatureError(PfidError):
     """Features or statistics that are damaged, too few, or do not fit together."""
 
 
-class FigureError(PfidError):
-    """Figures that cannot be read, or that mean different things and so cannot be compared."""
+class TooFewError(FeatureError):
+    """Fewer images or crops than a covariance of full rank takes; `allow_few` allows as few."""
+
+
+class MetricError(PfidError):
+    """Metric values that cannot be read, or that mean different things and cannot be compared."""
 
 
 def is_finite(number: Any) -> bool:
-    """Whether something is a finite number of any kind, of Python or NumPy; pandas' missing values are none."""
+    """Whether a value is a finite number of any kind, of Python or NumPy; pandas' missing values are not."""
     return isinstance(number, Real) and math.isfinite(number)
 
 
@@ -47,10 +51,10 @@ def check_whole(name: str, number: Any, least: int, error: type[PfidError]) -> i
     """Returns a whole number of any kind as an int.
 
     Args:
-        name: What it is, for the error.
+        name: Name of the setting, for the error.
         number: The number.
-        least: The least that it may be.
-        error: What is raised.
+        least: The smallest number allowed.
+        error: The error to raise.
 
     Raises:
         PfidError: It is missing, not finite, not whole or too small.
@@ -58,3 +62,24 @@ def check_whole(name: str, number: Any, least: int, error: type[PfidError]) -> i
     if not is_finite(number) or number != int(number) or number < least:
         raise error(f"{name} is {number}, wanted a whole number of {least} or more")
     return int(number)
+
+
+def check_enough(subject: str, count: int, dimensions: int, *, allow_few: bool = False) -> None:
+    """Checks that a side has enough images or crops for a Frechet distance.
+
+    Args:
+        subject: What is counted, such as 'fake images'.
+        count: How many there are.
+        dimensions: Number of features, D.
+        allow_few: Allows 2 to D of them, whose covariance does not have full rank.
+
+    Raises:
+        TooFewError: There are fewer than D + 1, or than 2 if few are allowed.
+    """
+    if count < 2:
+        raise FeatureError(f"{count} {subject}: a distance takes 2 or more on each side; add some")
+    if count <= dimensions and not allow_few:
+        raise TooFewError(
+            f"{count:,} {subject}: a Frechet distance of {dimensions:,} features takes {dimensions + 1:,} or more on "
+            "each side; add some, or allow few"
+        )

@@ -11,8 +11,8 @@ from study_stats.analyses.clusters import PooledRealism, cluster_bootstrap
 from study_stats.analyses.discrimination import Discrimination, ReaderDiscrimination, discrimination
 from study_stats.analyses.drift import Drift, ReaderDrift, drift
 from study_stats.analyses.equivalence import Equivalence, ReaderEquivalence, equivalence
-from study_stats.analyses.found_out import FoundOut, images_found_out
 from study_stats.analyses.realism import ReaderRealism, Realism, realism
+from study_stats.analyses.recognised_images import RecognisedImages, recognised_images
 from study_stats.analyses.response_times import ResponseTimes, response_times
 from study_stats.analyses.versions import VersionComparison, VersionDifference, VersionShare, compare_versions
 from study_stats.classifications.counts import SingleCounts
@@ -42,7 +42,6 @@ __all__ = [
     "Discrimination",
     "Drift",
     "Equivalence",
-    "FoundOut",
     "MixedModel",
     "PooledRealism",
     "ReaderDiscrimination",
@@ -50,6 +49,7 @@ __all__ = [
     "ReaderEquivalence",
     "ReaderRealism",
     "Realism",
+    "RecognisedImages",
     "ResponseTimes",
     "SampleSize",
     "SingleClassification",
@@ -68,7 +68,6 @@ __all__ = [
     "discrimination",
     "drift",
     "equivalence",
-    "images_found_out",
     "mixed_model",
     "plot_learning",
     "plot_readers",
@@ -76,6 +75,7 @@ __all__ = [
     "read_classifications",
     "read_single_classifications",
     "realism",
+    "recognised_images",
     "response_times",
     "write_classifications",
 ]
@@ -92,5 +92,5 @@ _LATE = {
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module 'study_stats' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(f"study_stats.{_LATE[name]}"), name)
-    return found
+    value = globals()[name] = getattr(import_module(f"study_stats.{_LATE[name]}"), name)
+    return value

@@ -1,4 +1,4 @@
-"""How results look in a terminal."""
+"""Results as text for a terminal."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How many classifications a study needs."""
+"""Number of classifications that a study needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class SampleSize:
     """Number of classifications that a study needs.
 
     Attributes:
-        each: Of each reader.
+        each: Classifications of each reader.
         readers: Number of readers.
-        purpose: What they are enough for.
+        purpose: The purpose that they are enough for.
     """
 
     each: int
@@ -44,7 +44,7 @@ class SampleSize:
 def classifications_for_width(
     width: float, *, p: float = 0.5, readers: int = 1, confidence: float = 0.95, method: IntervalMethod = "exact"
 ) -> SampleSize:
-    """Number of classifications at which a reader's interval is no wider than told, and stays so with more.
+    """Number of classifications at which a reader's interval is no wider than `width`, also with more.
 
     Args:
         width: From the lower end to the upper one.

@@ -17,7 +17,7 @@ from wsi_tiling.reading.labels import open_labels, read_labels
 from wsi_tiling.reading.openers import SLIDE_SUFFIXES, open_slide
 from wsi_tiling.reading.slide import ArraySlide, Slide, load_into_memory
 from wsi_tiling.reading.slide_files import PassedOver, SlideSearch, find_slides, slide_files
-from wsi_tiling.reading.slide_identity import check_identities, slide_identity
+from wsi_tiling.reading.slide_identity import check_distinct, check_identities, slide_identity
 from wsi_tiling.reading.tile_cache import TileCache
 from wsi_tiling.region import Colour, Image, read_region, resample
 from wsi_tiling.running.executors import LocalTaskExecutor, ProcessTaskExecutor, TaskExecutor
@@ -76,6 +76,7 @@ __all__ = [
     "TileSettings",
     "TileTable",
     "TissueRule",
+    "check_distinct",
     "check_identities",
     "check_names",
     "check_no_leak",

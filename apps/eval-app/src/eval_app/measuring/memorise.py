@@ -1,117 +1,94 @@
-"""`eval-app memorise`: whether generated images are copies of training images."""
+"""`eval-app memorise`: copies of training images."""
 
-from pathlib import Path
+from dataclasses import replace
 
-import PIL.Image
+from eval_app.console import show_metrics
+from eval_app.measuring.extractors import features_of, load_extractor
+from eval_app.measuring.sides import whole_images
+from eval_app.options import MemoriseOptions
+from eval_app.outputs import RESULT_FILES, results_folder, save_result, side_name, versions
+from pfid import (
+    Features,
+    MeasuredSide,
+    Memorisation,
+    MetricValue,
+    Neighbour,
+    Result,
+    check_real_images,
+    closest_pairs_picture,
+    find_device,
+    memorisation,
+)
+from run_folder.cli.console import say
 
-from eval_app.measuring.extractors import ExtractorChoice
-from eval_app.measuring.sides import of_names, whole_images
-from eval_app.measuring.whole import measured_features
-from eval_app.outputs import results_folder
-from eval_app.reporting.results import FILE_NAMES, MeasuredSide, Neighbour, Result, show_figures, side_name
-from pfid import Figure, Images, closest_pairs_picture, least_real_images, memorisation
-from run_folder import UsageError, whole_file
-from run_folder.cli.console import progress_bars, say
-from run_folder.cli.devices import resolve_device
-
-PICTURE = "pairs.png"
 CAPTION = "Generated images, each on the left of the training image nearest to it; the nearest pairs come first."
 
 
-def run_memorise(
-    *,
-    train: Path,
-    fake: Path,
-    held_out: Path | None,
-    out: Path,
-    name: str | None,
-    quantile: float,
-    pairs: int,
-    choice: ExtractorChoice,
-    device: str,
-    batch: int,
-    skip_unreadable: bool,
-    overwrite: bool,
-) -> None:
-    """Finds copies; see `eval_app.cli.measuring.memorise` for the arguments.
+def find_copies(options: MemoriseOptions) -> None:
+    """Finds copies of training images.
 
     Raises:
-        UsageError: The folder holds a result already.
+        UsageError: The folder holds a result.
         LockedError: Another run works in the folder.
         RunFolderError: The folder has files that no run recorded under the names of the results.
         PfidError: Images or the extractor cannot be used, or there are too few images.
     """
-    given = {"training": train, "generated": fake} | ({} if held_out is None else {"held out": held_out})
-    with results_folder(out, "memorise", overwrite=overwrite, inputs=given.values()) as run:
-        images = {what: whole_images(place, skip_unreadable=skip_unreadable) for what, place in given.items()}
-        _check_enough(images, "training" if held_out is None else "held out", quantile)
-        where = resolve_device(device)
-        extractor = choice.load(where)
-        run.claim(FILE_NAMES["memorise"], PICTURE)
-        with progress_bars() as bars:
-            features = {
-                what: measured_features(side, extractor, batch=batch, bars=bars, what=what)
-                for what, side in images.items()
-            }
-        found = memorisation(
+    out, held_out, quantile = options.out, options.held_out, options.quantile
+    places = {"training": options.train, "generated": options.fake} | ({"held out": held_out} if held_out else {})
+    with results_folder(out, "memorise", overwrite=options.overwrite, inputs=places.values()) as run:
+        images = {side: whole_images(place, skip_unreadable=options.skip_unreadable) for side, place in places.items()}
+        compared = "held out" if held_out else "training"
+        check_real_images(f"{len(images[compared])} {compared} images", len(images[compared]), quantile)
+        device = find_device(options.device)
+        extractor = load_extractor(options, device)
+        run.claim(*RESULT_FILES["memorise"])
+        features = {side: features_of(images[side], extractor, options, side) for side in images}
+        memorised = memorisation(
             train=features["training"].values,
             fake=features["generated"].values,
-            held_out=features["held out"].values if held_out is not None else None,
+            held_out=features["held out"].values if held_out else None,
             quantile=quantile,
-            device=where if where.type == "cuda" else None,
+            device=device,
         )
-        # Images that turned out to be damaged were left out: the rest are numbered anew.
-        left = {what: of_names(side, features[what].names) for what, side in images.items()}
-        picture = closest_pairs_picture(found, train=left["training"], fake=left["generated"], count=pairs)
-        with whole_file(out / PICTURE) as partial:
-            PIL.Image.fromarray(picture).save(partial, "png")
-
-        notes = [f"{what}: {line}" for what in features for line in features[what].notes]
-        if found.duplicates:
-            repeated = "are training images" if held_out is not None else "repeat another one"
-            notes.append(f"{found.duplicates:,} {found.against} images {repeated}: left out of the threshold")
-        note = "; ".join(notes) or None
-        counts = len(left["training"]), len(left["generated"])
-        figures = tuple(
-            Figure(title, float(value), extractor.name, extractor.resize, *counts, note=note)
-            for title, value in (
-                (f"share of copies ({100 * quantile:.3g} % of {found.against} images are as near)", found.share),
-                (f"p of being no nearer than {found.against} images (Mann-Whitney)", found.p_value),
-            )
-        )
-        copies = set(found.copies.tolist())
+        # Damaged images were left out, so the others have new indices.
+        train, fake = (images[side].select(features[side].names) for side in ("training", "generated"))
+        metrics = _metrics(memorised, features)
         result = Result(
             "memorise",
-            side_name(name, [fake]),
-            MeasuredSide.of([train], left["training"]),
-            MeasuredSide.of([fake], left["generated"]),
-            figures,
+            side_name(options.name, [options.fake]),
+            MeasuredSide.of([options.train], train),
+            MeasuredSide.of([options.fake], fake),
+            metrics,
             neighbours=tuple(
-                Neighbour(
-                    left["generated"].names[pair.fake],
-                    left["training"].names[pair.train],
-                    pair.distance,
-                    pair.fake in copies,
-                )
-                for pair in found.closest(counts[1])
+                Neighbour(fake.names[pair.fake], train.names[pair.train], pair.distance, memorised.is_copy(pair))
+                for pair in memorised.closest(len(fake))
             ),
-            picture=PICTURE,
             caption=CAPTION,
+            versions=versions(),
         )
-        result.save(out / FILE_NAMES["memorise"])
+        files = save_result(out, result, closest_pairs_picture(memorised, train=train, fake=fake, count=options.pairs))
         say(
-            f"{len(copies)} of {counts[1]} generated images count as copies: they are as near to a training image as "
-            f"the nearest {100 * quantile:.3g} % of {found.against} images are"
+            f"{len(memorised.copies)} of {len(fake)} generated images count as copies: they are as near to a training "
+            f"image as the nearest {100 * quantile:.3g} % of {memorised.against} images are"
         )
-        show_figures(figures)
-        say(f"{out / FILE_NAMES['memorise']}, {out / PICTURE} (the closest pairs)")
+        show_metrics(metrics)
+        say(f"{files[0]}, {files[1]} (the closest pairs)")
 
 
-def _check_enough(images: dict[str, Images], compared: str, quantile: float) -> None:
-    """Raises UsageError, before anything is measured, where there are too few real images to set the threshold."""
-    count, needed = len(images[compared]), least_real_images(quantile)
-    if count < needed:
-        raise UsageError(
-            f"{count} {compared} images; a threshold at {100 * quantile:.3g} % of them takes {needed} or more: add "
-            "some, or give a larger --quantile"
-        )
+def _metrics(memorised: Memorisation, features: dict[str, Features]) -> tuple[MetricValue, MetricValue]:
+    """The share of copies and the p value, with notes on all sides."""
+    notes = [f"{side}: {line}" for side, its in features.items() for line in its.notes]
+    if memorised.duplicates:
+        repeated = "are training images" if "held out" in features else "repeat another one"
+        notes.append(f"{memorised.duplicates:,} {memorised.against} images {repeated}: left out of the threshold")
+    share = MetricValue(
+        f"share of copies ({100 * memorised.quantile:.3g} % of {memorised.against} images are as near)",
+        memorised.share,
+        features["training"].extractor,
+        features["training"].resize,
+        len(features["training"].names),
+        len(features["generated"].names),
+        note="; ".join(notes) or None,
+    )
+    p_value = f"p of being no nearer than {memorised.against} images (Mann-Whitney)"
+    return share, replace(share, name=p_value, value=memorised.p_value)

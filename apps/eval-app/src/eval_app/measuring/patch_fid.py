@@ -1,71 +1,33 @@
 """`eval-app pfid`: patch-FID of slides and images of any size."""
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import PIL.Image
-
-from eval_app.measuring.contact_sheet import contact_sheet
-from eval_app.measuring.extractors import ExtractorChoice
-from eval_app.measuring.sides import check_enough, crop_sides
-from eval_app.outputs import refuse_inside
-from eval_app.reporting.results import FILE_NAMES, MeasuredSide, Result, show_figures, side_name
+from eval_app.console import follow, show_metrics
+from eval_app.measuring.extractors import load_extractor
+from eval_app.measuring.sides import crop_sides
+from eval_app.options import PfidOptions
+from eval_app.outputs import RESULT_FILES, save_result, side_name, versions
 from pfid import (
     CropFeatures,
     CropPlan,
-    Extractor,
     Images,
-    PatchFid,
-    PlanError,
+    MeasuredSide,
+    Result,
     WhiteRule,
+    check_enough,
+    crop_pairs_picture,
+    find_device,
     measure_crops,
-    patch_figures,
+    patch_metrics,
     plan_crops,
 )
-from run_folder import RunFolder, UsageError, whole_file
-from run_folder.cli.console import progress_bars, say
-from run_folder.cli.devices import resolve_device
+from run_folder import RunFolder, UsageError
+from run_folder.cli.console import say
+from run_folder.outputs import refuse_inside
 
-if TYPE_CHECKING:
-    import torch
-
-PLAN, FEATURES, PICTURE = "plan.npz", "features.json", "pairs.png"
-OWN_FILES = (*CropFeatures.FILES, FILE_NAMES["pfid"], PICTURE)
+_TITLES = {"fake crops": "generated crops", "resamples": "interval"}
 
 
-@dataclass(frozen=True)
-class CropSettings:
-    """Which crops to plan; see `pfid.plan_crops`."""
-
-    protocol: Literal["any-resolution", "paired"] = "any-resolution"
-    count: int = 50_000
-    patch_px: int = 256
-    size_min: int | None = None
-    size_max: int = 0
-    without_white: bool = False
-    seed: int = 0
-
-
-def run_pfid(
-    *,
-    real: list[Path],
-    fake: list[Path],
-    out: Path,
-    name: str | None,
-    plan_file: Path | None,
-    crops: CropSettings,
-    resamples: int,
-    choice: ExtractorChoice,
-    device: str,
-    batch: int,
-    workers: int,
-    allow_few: bool,
-    skip_unreadable: bool,
-    overwrite: bool,
-    resume: bool,
-) -> None:
-    """Measures by crops; see `eval_app.cli.measuring.pfid` for the arguments.
+def measure_patches(options: PfidOptions) -> None:
+    """Measures by crops.
 
     Raises:
         UsageError: Options contradict each other, the folder lies in an input, or the run to resume has other crops.
@@ -74,94 +36,65 @@ def run_pfid(
         PfidError: Images, the plan or the extractor cannot be used.
         SlideError: A slide cannot be used.
     """
-    if plan_file is not None and crops != CropSettings():
-        raise UsageError("--plan tells the crops: leave out --protocol, --crops, --patch and what else draws them")
+    real, fake, out = options.real, options.fake, options.out
+    if options.plan is not None and options.plans_crops:
+        raise UsageError("--plan has the crops; leave out --protocol, --crops, --patch and the other options of a plan")
     refuse_inside(out, [*real, *fake])
-    inputs = [*real, *fake, *([] if plan_file is None else [plan_file])]
-    with RunFolder(out, "eval-app pfid", {}, resume=resume, overwrite=overwrite, inputs=inputs) as run:
-        sides = crop_sides(real, fake, skip_unreadable=skip_unreadable)
-        plan = _planned(sides, crops) if plan_file is None else CropPlan.load(plan_file)
-        plan.real.check(sides[0], "real")
-        plan.fake.check(sides[1], "fake")
-        if run.resumed and (out / PLAN).exists() and CropPlan.load(out / PLAN).sha256 != plan.sha256:
+    inputs = [*real, *fake, *filter(None, [options.plan])]
+    with RunFolder(out, "eval-app pfid", {}, resume=options.resume, overwrite=options.overwrite, inputs=inputs) as run:
+        sides = crop_sides(real, fake, skip_unreadable=options.skip_unreadable)
+        plan = _planned(sides, options) if options.plan is None else CropPlan.load(options.plan)
+        plan.check(real=sides[0], fake=sides[1])
+        begun = CropFeatures.plan_in(out) if run.resumed else None
+        if begun is not None and begun.sha256 != plan.sha256:
             raise UsageError(f"--resume: {out} was started with other images or crops; give another --out")
-        where = resolve_device(device)
-        extractor = choice.load(where)
-        check_enough("crops a side", len(plan), extractor.dimensions, allow_few=allow_few)
-        run.claim(PLAN, *OWN_FILES)
-        plan.save(out / PLAN)
-        features = _measured(sides, plan, extractor, out, batch, workers)
-        found = _figures(features, resamples, where if where.type == "cuda" else None, allow_few)
-        with whole_file(out / PICTURE) as partial:
-            PIL.Image.fromarray(contact_sheet(features, *sides)).save(partial, "png")
-        figures = found.figure, *(() if found.extrapolated is None else (found.extrapolated,))
+        device = find_device(options.device)
+        extractor = load_extractor(options, device)
+        check_enough("crops a side", len(plan), extractor.dimensions, allow_few=options.allow_few)
+        run.claim(*CropFeatures.FILES, *RESULT_FILES["pfid"])
+        features = follow(
+            measure_crops(
+                real=sides[0],
+                fake=sides[1],
+                plan=plan,
+                extractor=extractor,
+                folder=out,
+                batch_size=options.batch,
+                workers=options.workers,
+            ),
+            _TITLES,
+        )
+        work = patch_metrics(features, resamples=options.resamples, device=device, allow_few=options.allow_few)
+        measured = follow(work, _TITLES)
+        metrics = tuple(filter(None, (measured.metric, measured.extrapolated)))
+        picture = crop_pairs_picture(features, real=sides[0], fake=sides[1])
         result = Result(
             "pfid",
-            side_name(name, fake),
+            side_name(options.name, fake),
             MeasuredSide.of(real, sides[0]),
             MeasuredSide.of(fake, sides[1]),
-            figures,
-            found.by_scale,
-            picture=PICTURE,
+            metrics,
+            measured.by_scale,
             caption="Crops of the plan: real above, generated below at the same scale; the finest on the left.",
+            versions=versions(),
         )
-        result.save(out / FILE_NAMES["pfid"])
-    show_figures(figures)
-    for group in found.by_scale:
-        low, high = group.reduction
-        say(f"{group.figure.value:10.5g}  at 1/{low:.3g} to 1/{high:.3g} of the real images' resolution")
-    say(f"{out / FILE_NAMES['pfid']}, {out / PICTURE} (pairs of crops), {out / PLAN} (which crops they are)")
+        files = save_result(out, result, picture)
+    show_metrics(metrics)
+    for scale in measured.by_scale:
+        low, high = scale.reduction
+        say(f"{scale.metric.value:10.5g}  at 1/{low:.3g} to 1/{high:.3g} of the real images' resolution")
+    say(f"{files[0]}, {files[1]} (pairs of crops), {out / CropFeatures.FILES[0]} (the crop plan)")
 
 
-def _planned(sides: tuple[Images, Images], crops: CropSettings) -> CropPlan:
+def _planned(sides: tuple[Images, Images], options: PfidOptions) -> CropPlan:
     return plan_crops(
         real=sides[0],
         fake=sides[1],
-        protocol=crops.protocol,
-        count=crops.count,
-        patch_px=crops.patch_px,
-        size_min=crops.size_min,
-        size_max=crops.size_max,
-        white=WhiteRule() if crops.without_white else None,
-        seed=crops.seed,
+        protocol=options.protocol.value,
+        count=options.crops,
+        patch_px=options.patch,
+        size_min=options.size_min,
+        size_max=options.size_max,
+        white=WhiteRule() if options.without_white else None,
+        seed=options.seed,
     )
-
-
-def _measured(
-    sides: tuple[Images, Images], plan: CropPlan, extractor: Extractor, out: Path, batch: int, workers: int
-) -> CropFeatures:
-    """Features of all crops: those of an earlier run, where it came so far."""
-    if (out / FEATURES).exists():
-        kept = CropFeatures.load(out)
-        kept.check_same(real=sides[0], fake=sides[1], extractor=extractor)
-        say(f"{out} has the features of all crops already")
-        return kept
-    titles = {"real crops": "real crops", "fake crops": "generated crops"}
-    with progress_bars() as bars:
-        tasks = {work: bars.add_task(title, total=len(plan), start=False) for work, title in titles.items()}
-        bars.start_task(tasks["real crops"])
-        for event in measure_crops(
-            real=sides[0],
-            fake=sides[1],
-            plan=plan,
-            extractor=extractor,
-            folder=out,
-            batch_size=batch,
-            workers=workers,
-        ):
-            if isinstance(event, CropFeatures):
-                return event
-            bars.update(tasks[event.work], completed=event.done)
-            if event.work == "real crops" and event.done == event.total:
-                bars.start_task(tasks["fake crops"])
-    raise PlanError("no crops were measured")
-
-
-def _figures(features: CropFeatures, resamples: int, device: "torch.device | None", allow_few: bool) -> PatchFid:
-    with progress_bars() as bars:
-        task = bars.add_task("interval", total=resamples, visible=resamples > 0)
-        for event in patch_figures(features, resamples=resamples, device=device, allow_few=allow_few):
-            if isinstance(event, PatchFid):
-                return event
-            bars.update(task, completed=event.done)
-    raise PlanError("no figure was worked out")

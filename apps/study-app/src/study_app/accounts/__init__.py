@@ -1,4 +1,4 @@
-"""Who may sign in, by which password, and until when."""
+"""Users, passwords and sign-ins."""
 
 from study_app.accounts.passwords import Passwords, check_password, new_password
 from study_app.accounts.sign_ins import (

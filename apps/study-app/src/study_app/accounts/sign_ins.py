@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session, joinedload
 from study_app.database import SignIn, User
 
 _SEEN_EVERY = timedelta(minutes=1)
-"""How exactly it is kept when someone was last seen: not every request is to write to the database."""
+"""Resolution of the time of the last request: not every request writes to the database."""
 
 
 @dataclass(frozen=True)
 class SignInRules:
-    """When one has to sign in again.
+    """Rules of when to sign in again.
 
     Args:
         idle: After so long without a request.

@@ -1,4 +1,4 @@
-"""Users: added, found, and known by their passwords."""
+"""Users: adding, looking up, and authenticating them."""
 
 import re
 from datetime import datetime

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What readers see at a time."""
+    """The unit that readers see at a time."""
 
     PAIRS = "pairs"
     SINGLE = "single"

@@ -1,4 +1,4 @@
-"""Commands that tell what came of a study. What takes time to import is imported by the command that needs it."""
+"""Commands that give results. What takes time to import is imported by the command that needs it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +51,7 @@ def report(
     seed: Annotated[int, typer.Option(min=0, help="Resamples are drawn from it.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Tell the results of a study, at any time: realism, equivalence, agreement, drift, times, images found out.
+    """Report the results of a study, at any time: realism, equivalence, agreement, drift, times, recognised images.
 
     With --out, as one page that stands alone, and JSON.
 

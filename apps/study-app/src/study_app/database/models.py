@@ -46,7 +46,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class StudyKind(StrEnum):
-    """What a reader sees at a time, and is asked about it."""
+    """The kind of a study: what a reader sees at a time, and the question about it."""
 
     PAIRS = "pairs"
     SINGLE = "single"
@@ -62,14 +62,14 @@ class StudyState(StrEnum):
 
 
 class Side(StrEnum):
-    """Where an image of a pair is."""
+    """The side of an image in a pair."""
 
     LEFT = "left"
     RIGHT = "right"
 
 
 class Choice(StrEnum):
-    """What a reader answered: the side of the real image or, of a single image, what it is."""
+    """A reader's choice: the side of the real image or, for a single image, its kind."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -84,7 +84,7 @@ def _texts(kind: type[StrEnum]) -> Enum:
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """Base of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -161,7 +161,7 @@ class Study(Base):
 
 
 class StudyReader(Base):
-    """That someone reads a study, and the seed of the sides on which they see its real images."""
+    """A reader of a study, with the seed of the sides on which they see its real images."""
 
     __tablename__ = "study_reader"
 
@@ -202,7 +202,7 @@ class Image(Base):
     field_um: Mapped[float | None]
 
 
-class CropPlan(Base):
+class StoredCropPlan(Base):
     """The plan by which slides of a study, real ones and those of one version, are cut into crops.
 
     `file` is where it is, below the folder of images; a pixel of the plan is `mpp` micrometres.
@@ -224,14 +224,14 @@ class CropPair(Base):
 
     __tablename__ = "crop_pair"
 
-    plan_id: Mapped[int] = mapped_column(ForeignKey(CropPlan.id), primary_key=True)
+    plan_id: Mapped[int] = mapped_column(ForeignKey(StoredCropPlan.id), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     real_image_id: Mapped[int] = mapped_column(ForeignKey(Image.id), unique=True)
     synthetic_image_id: Mapped[int] = mapped_column(ForeignKey(Image.id), unique=True)
 
 
 class Item(Base):
-    """What is shown at a time: a pair, or a single image. All readers see a study's items in the order of positions."""
+    """A pair or a single image, shown at a time. All readers see a study's items in the order of positions."""
 
     __tablename__ = "item"
     __table_args__ = (
@@ -290,7 +290,7 @@ class Sitting(Base):
 
 
 class Answer(Base):
-    """What a reader chose. An undone answer stays, and counts no longer.
+    """A reader's answer. An undone answer stays, and counts no longer.
 
     `token` is that of the showing when it was answered, so the same answer sent twice is one.
     """

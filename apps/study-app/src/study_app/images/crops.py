@@ -11,7 +11,7 @@ from sqlalchemy import select
 import pfid
 from pfid.crops.plan import Side
 from run_folder import UsageError
-from study_app.database import CropPair, CropPlan, Database, Image, Study, StudyKind
+from study_app.database import CropPair, Database, Image, StoredCropPlan, Study, StudyKind
 from study_app.images.importing import Imported, check_share
 from study_app.images.pictures import NewPicture, prepare
 from study_app.images.scaled import ScaledSlide, SlideSide, SlideSources
@@ -25,7 +25,7 @@ PLAN_SUFFIX = ".npz"
 
 @dataclass(frozen=True)
 class CropRequest:
-    """Which crops are imported.
+    """A request to import crops.
 
     Args:
         study: The study's name; it is a draft.
@@ -96,23 +96,22 @@ def import_crops(database: Database, images: Path, request: CropRequest) -> Iter
                 yield Imported(request.sources.version, outcome, done, request.count)
 
 
-def _plan(database: Database, images: Path, study: Study, request: CropRequest) -> tuple[CropPlan, pfid.CropPlan]:
+def _plan(database: Database, images: Path, study: Study, request: CropRequest) -> tuple[StoredCropPlan, pfid.CropPlan]:
     """The plan of a version: the one that is kept, which has to be for these slides, or a new one."""
     version = request.sources.version
-    of_version = select(CropPlan).where(CropPlan.study_id == study.id, CropPlan.version == version)
+    of_version = select(StoredCropPlan).where(StoredCropPlan.study_id == study.id, StoredCropPlan.version == version)
     with database.reading() as session:
         kept = session.scalar(of_version)
     mpp = request.sources.mpp if kept is None else kept.mpp
     real, fake = (side.images(mpp) for side in request.sources.sides.values())
     if kept is not None:
         plan = pfid.CropPlan.load(images / kept.file)
-        plan.real.check(real, "real")
-        plan.fake.check(fake, "fake")
+        plan.check(real=real, fake=fake)
         return kept, plan
     count = _PLANNED * request.count
     seed = _seed(study, version)
     plan = pfid.plan_crops(real=real, fake=fake, protocol="paired", count=count, patch_px=study.size_px, seed=seed)
-    new = CropPlan(
+    new = StoredCropPlan(
         study_id=study.id,
         version=version,
         sha256=plan.sha256,

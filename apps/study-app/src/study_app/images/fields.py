@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from study_app.images.encoding import encode
 from study_app.images.pictures import TISSUE
 from study_app.images.scaled import ScaledSlide
-from study_app.images.tiles import TILE_PX, TileGrid
+from study_app.stored_images.encoding import encode
+from study_app.stored_images.tiles import TILE_PX, TileGrid
 from wsi_tiling import PyramidWriter, open_slide, tissue_mask
 
 _SMALL_PX = 1024
@@ -113,5 +113,5 @@ def _richest(mask: NDArray[np.bool_], side: int) -> tuple[int, int]:
 
 
 def _corner(start: float, length: int, side: int) -> int:
-    """Where a field begins in a slide, along one axis, all of it inside the slide if it can be."""
+    """Start of a field in a slide along one axis, inside the slide if possible."""
     return min(round(start), length - side) if side <= length else (length - side) // 2

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from pfid import Images, folder_images, open_picture
 from run_folder import UsageError
-from study_app.database import CropPlan, Database, StudyKind
+from study_app.database import Database, StoredCropPlan, StudyKind
 from study_app.images.pictures import prepare
 from study_app.images.storing import Outcome, importing_alone, store
 from study_app.studies import study_named
@@ -20,7 +20,7 @@ REAL = "real"
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What is imported.
+    """A request to import images.
 
     Args:
         study: The study's name; it is a draft.
@@ -49,7 +49,7 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Imported:
-    """How far an import is.
+    """Progress of an import.
 
     Attributes:
         side: 'real', or the version of the model.
@@ -82,7 +82,7 @@ def import_images(database: Database, images: Path, request: ImportRequest) -> I
     """
     with database.reading() as session:
         study = study_named(session, request.study)
-        planned = session.scalar(select(CropPlan.id).where(CropPlan.study_id == study.id).limit(1))
+        planned = session.scalar(select(StoredCropPlan.id).where(StoredCropPlan.study_id == study.id).limit(1))
     if study.kind is StudyKind.SLIDES or planned is not None:
         shown = "whole slides" if study.kind is StudyKind.SLIDES else "crops of slides"
         raise UsageError(f"the study '{study.name}' shows {shown}, and no images of folders")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study_app.images.encoding import to_square
+from study_app.stored_images.encoding import to_square
 from wsi_tiling import TissueRule, tissue_mask
 
 TISSUE = TissueRule(min_hue=0.5, min_saturation=0.04)
@@ -41,7 +41,7 @@ class NewPicture:
 
     @property
     def is_real(self) -> bool:
-        """Whether no model drew it."""
+        """Whether it is real."""
         return self.version is None
 
 

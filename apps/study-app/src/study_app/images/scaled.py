@@ -1,4 +1,4 @@
-"""Slides seen at one scale: both sides of a study, whatever the scanner, show as many micrometres in a pixel."""
+"""Slides at one scale: a pixel shows as many micrometres on both sides of a study, whatever the scanner."""
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import pfid
 from run_folder import UsageError
 from study_app.images.importing import REAL, check_version
-from wsi_tiling import Slide, open_slide
+from wsi_tiling import Slide, check_distinct, open_slide
 
 _AS_GOOD_AS = 0.02
 """Scales that differ by a smaller share are taken for one: to resample would blur one side and not the other."""
@@ -86,7 +86,7 @@ class SlideSide:
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             raise UsageError(f"two slides have the name {twice[0]}" if twice else "there are no slides")
-        _ = self.facts  # what cannot be read is told at once
+        _ = self.facts  # unreadable slides are an error at once
 
     @cached_property
     def facts(self) -> dict[str, tuple[tuple[int, int], float]]:
@@ -131,7 +131,7 @@ class SlideSources:
 
     Raises:
         UsageError: The version makes no sense, or see `SlideSide`.
-        SlideError: See `SlideSide`.
+        SlideError: Two files are the same slide, whatever their names; or see `SlideSide`.
     """
 
     real: tuple[Path, ...]
@@ -142,6 +142,7 @@ class SlideSources:
 
     def __post_init__(self) -> None:
         check_version(self.version)
+        check_distinct([*self.real, *self.synthetic])
         paths = {REAL: self.real, self.version: self.synthetic}
         sides = {name: SlideSide(found, self.unstated_mpp) for name, found in paths.items()}
         object.__setattr__(self, "sides", sides)
@@ -156,7 +157,7 @@ class SlideSources:
         return [min(size) * mpp for side in self.sides.values() for size, mpp in side.facts.values()]
 
     def notes(self) -> list[str]:
-        """What of the slides' scales readers might see, for whoever runs the study."""
+        """Notes on differences in scale that readers might see, for those who run the study."""
         ranges = {
             name: [f"{end(mpp for _, mpp in side.facts.values()):.3g}" for end in (min, max)]
             for name, side in self.sides.items()

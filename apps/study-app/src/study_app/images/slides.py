@@ -13,14 +13,14 @@ from study_app.images.importing import REAL, Imported
 from study_app.images.pictures import NewPicture
 from study_app.images.scaled import ScaledSlide, SlideSources
 from study_app.images.storing import Outcome, file_of, importing_alone, outcome_of, store_slide
-from study_app.images.tiles import TILES_SUFFIX, TileGrid, whole_size, write_tiles
 from study_app.outputs import whole_file
+from study_app.stored_images.tiles import TILES_SUFFIX, TileGrid, whole_size, write_tiles
 from study_app.studies import study_named
 
 
 @dataclass(frozen=True)
 class SlideRequest:
-    """Which slides are imported.
+    """A request to import slides.
 
     Args:
         study: The study's name; it is a draft.
@@ -54,7 +54,7 @@ class SlideRequest:
         return whole_size(pixels)
 
     def notes(self, study_field_um: float) -> list[str]:
-        """What readers might tell the sides by, for whoever runs the study."""
+        """Notes on what readers might tell the sides by, for those who run the study."""
         notes = self.sources.notes()
         small = sum(side_um < study_field_um * 0.98 for side_um in self.sources.sides_um())
         if small:

@@ -10,16 +10,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from run_folder import UsageError
-from study_app.database import CropPair, CropPlan, Database, Image, Study, StudyState
-from study_app.images.encoding import SUFFIX, encode
+from study_app.database import CropPair, Database, Image, StoredCropPlan, Study, StudyState
 from study_app.images.pictures import NewPicture
-from study_app.images.tiles import TILES_SUFFIX
 from study_app.outputs import whole_file
+from study_app.stored_images.encoding import SUFFIX, encode
+from study_app.stored_images.tiles import TILES_SUFFIX
 from study_app.studies import study_named
 
 
 class Outcome(StrEnum):
-    """What became of a picture."""
+    """Outcome of storing an image."""
 
     NEW = "new"
     KNOWN = "known"
@@ -89,7 +89,7 @@ def store_pair(
     database: Database,
     images: Path,
     study: Study,
-    plan: CropPlan,
+    plan: StoredCropPlan,
     number: int,
     pair: tuple[NewPicture, NewPicture],
     *,
@@ -134,13 +134,13 @@ def store_slide(database: Database, study: Study, slide: NewPicture) -> Outcome:
 
 
 def outcome_of(database: Database, study: Study, picture: NewPicture) -> Outcome:
-    """What would become of a picture if it were stored now."""
+    """The outcome if an image were stored now."""
     with database.reading() as session:
         return _outcome(session, study, picture)
 
 
 def file_of(study: Study, picture: NewPicture, suffix: str = SUFFIX) -> str:
-    """Where a picture's file is, below the folder of images."""
+    """Path of an image's file below the folder of images."""
     return f"{study.name}/{picture.sha256}{suffix}"
 
 
@@ -165,7 +165,7 @@ def _check_draft(study: Study) -> None:
 
 
 def _outcome_of_pair(session: Session, study: Study, pair: tuple[NewPicture, NewPicture]) -> Outcome:
-    """What becomes of two pictures that are stored together. A copy of another crop leaves out its pair, too."""
+    """Outcome of storing two images together. A copy of another crop leaves out its pair, too."""
     outcomes = {_outcome(session, study, picture) for picture in pair}
     return outcomes.pop() if len(outcomes) == 1 else Outcome.AGAIN
 

@@ -1,1 +1,1 @@
-"""What came of a study: the facts of it, what study-stats says of its answers, and a page of both that stands alone."""
+"""Results of a study: its facts, the analyses of study-stats, and a page of both that stands alone."""

@@ -1,4 +1,4 @@
-"""What a report has to say of a study besides its results: what was asked, of whom, with which images."""
+"""Facts of a study for its report: the question, the readers and the images."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -60,12 +60,12 @@ class StudyFacts:
 
     @property
     def thing(self) -> str:
-        """What readers are shown at a time."""
+        """The unit that readers see at a time."""
         return "image" if self.kind == "single" else "pair"
 
     @property
     def answered(self) -> int:
-        """How many answers there are."""
+        """Number of answers."""
         return sum(each.done for each in self.readers)
 
 
@@ -113,7 +113,7 @@ def study_facts(session: Session, study: Study, labels: dict[str, str]) -> Study
 
 
 def reader_labels(session: Session, study: Study, *, named: bool) -> dict[str, str]:
-    """What the readers of a study are called in its report: by their names, or 'reader 1' and so on.
+    """Labels of the readers in a report: their names, or 'reader 1' and so on.
 
     The numbers follow the readers' seeds, which nobody knows: neither names nor the order of joining show through, and
     every report of a study has the same.

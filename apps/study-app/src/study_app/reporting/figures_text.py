@@ -1,4 +1,4 @@
-"""How figures look in a page."""
+"""Numbers as text for a page."""
 
 import math
 from datetime import UTC, datetime

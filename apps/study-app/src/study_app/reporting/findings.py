@@ -1,4 +1,4 @@
-"""What study-stats says of a study's answers: each result, or why there is none yet."""
+"""Results of study-stats on a study's answers: each result, or why there is none yet."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from study_stats import (
     discrimination,
     drift,
     equivalence,
-    images_found_out,
     mixed_model,
     realism,
+    recognised_images,
     response_times,
 )
 
@@ -30,13 +30,13 @@ QUESTIONS = {
     "pooled": "And for other readers and images?",
     "mixed": "How much do readers and images differ?",
     "agreement": "Do readers see through the same ones?",
-    "found_out": "Which images give themselves away?",
+    "recognised": "Which images give themselves away?",
     "versions": "Is one version more realistic?",
     "drift": "Do readers learn, or tire?",
     "times": "How long does it take them?",
 }
 """Of each result, the question that it answers."""
-QUICK = ("realism", "discrimination", "found_out", "versions", "drift", "times")
+QUICK = ("realism", "discrimination", "recognised", "versions", "drift", "times")
 """Those that take no resamples and no model, while a study runs."""
 
 
@@ -62,12 +62,12 @@ class Finding:
     @property
     def text(self) -> str:
         """The result as text, or why there is none."""
-        return f"Not to be said yet: {self.missing}." if self.missing else str(self.result)
+        return f"Not possible yet: {self.missing}." if self.missing else str(self.result)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the answers of a study say.
+    """The results on the answers of a study.
 
     Attributes:
         answers: The answers.
@@ -114,7 +114,7 @@ def study_findings(
         "pooled": lambda found: cluster_bootstrap(found, rng=rngs["pooled"]),
         **({} if single else {"mixed": mixed_model}),
         "agreement": lambda found: agreement(found, rng=rngs["agreement"]),
-        "found_out": images_found_out,
+        "recognised": recognised_images,
     }
     of_study: dict[str, Callable[[Any], Any]] = {
         **({"versions": compare_versions} if len(versions) > 1 else {}),

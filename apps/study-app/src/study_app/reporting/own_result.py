@@ -1,4 +1,4 @@
-"""What one reader may know of their own answers once a study is closed."""
+"""The result that readers may see of their own answers once a study is closed."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class OwnResult:
         count: How many answers they gave.
         correct: How many of them were correct.
         p: Share of synthetic images that they took for real; of single images, the mean of that and of the share of
-            real ones that they took for synthetic. NaN if it is not to be said.
+            real ones that they took for synthetic. NaN if there is none.
         median_seconds: Their median time; NaN if no answer has one.
     """
 

@@ -13,7 +13,7 @@ from study_app.reporting.plots import learning_plot, readers_plot, times_plot
 from study_app.reporting.study_report import StudyReport
 
 SHOWN = 12
-"""Images found out most that are shown."""
+"""Number of the most recognised images that are shown."""
 
 
 def report_page(report: StudyReport, images: Path) -> str:
@@ -41,14 +41,14 @@ def report_page(report: StudyReport, images: Path) -> str:
 
 
 def gallery(found: Finding, files: dict[str, str], source: Callable[[str], str]) -> list[dict[str, Any]]:
-    """The images found out most, and at least once, for the template.
+    """The most recognised images, each recognised at least once, for the template.
 
     Args:
-        found: The finding of `images_found_out`.
-        files: Of each image, its file.
-        source: What shows a file in a page.
+        found: The finding of `recognised_images`.
+        files: The file of each image.
+        source: Makes the source of an image in a page of its file.
     """
     if found.missing:
         return []
-    rows = found.result.frame.query("found_out > 0").head(SHOWN).to_dict("index")
+    rows = found.result.frame.query("recognised > 0").head(SHOWN).to_dict("index")
     return [{"name": name, "source": source(files[str(name)]), **row} for name, row in rows.items()]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from run_folder.cli.pages import data_uri
 from study_app.database import Image, Study
-from study_app.images.tiles import TILES_SUFFIX, read_tile
+from study_app.stored_images.tiles import TILES_SUFFIX, read_tile
 
 THUMBNAIL_PX = 192
 MEDIA_TYPE = "image/jpeg"

@@ -26,7 +26,7 @@ def learning_plot(answers: AnyAnswers) -> str | None:
 
 
 def times_plot(result: Any) -> str | None:
-    """How long readers took, of a result of `response_times`; None if no answer has a time."""
+    """Response times of readers, of a result of `response_times`; None if no answer has a time."""
     try:
         return _source(plot_times(result))
     except StudyError:

@@ -1,10 +1,12 @@
 """The report of a study: its facts and findings, as values for a page or for JSON."""
 
+import json
 import math
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What came of a study.
+    """The results of a study.
 
     Attributes:
         record: What it is made of.
@@ -88,7 +90,7 @@ def study_report(record: StudyRecord, *, margin: float | None = None, seed: int 
 
 
 def report_document(report: StudyReport) -> dict[str, Any]:
-    """A report in plain values, for JSON; what is not to be said, NaN, is null."""
+    """A report in plain values, for JSON; NaN becomes null."""
     document: dict[str, Any] = plain(
         {
             "study": report.record.facts,
@@ -102,6 +104,14 @@ def report_document(report: StudyReport) -> dict[str, Any]:
         }
     )
     return document
+
+
+def is_report_document(path: Path) -> bool:
+    """Whether a file has the document of a report, and may be replaced."""
+    try:
+        return {"study", "made", "study_app", "study_stats"} <= set(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`study-app report`: the page of a study and its figures, in two files."""
+"""`study-app report`: the page of a study and its results, in two files."""
 
 import json
 from pathlib import Path
@@ -6,19 +6,21 @@ from pathlib import Path
 from run_folder import UsageError, refuse_existing
 from study_app.outputs import whole_file
 from study_app.reporting.page import report_page
-from study_app.reporting.study_report import StudyReport, report_document
+from study_app.reporting.study_report import StudyReport, is_report_document, report_document
 
 
 def report_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
     """The page, and the JSON file beside it.
 
     Raises:
-        UsageError: One of them is there already, or the name is no page's.
+        UsageError: One of them exists and may not be replaced, or the name does not end as a page's.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html")
     files = (out, out.with_suffix(".json"))
     refuse_existing(files, overwrite=overwrite)
+    if files[1].exists() and not is_report_document(files[1]):
+        raise UsageError(f"{files[1]} exists, and study-app did not write it; give another --out")
     return files
 
 

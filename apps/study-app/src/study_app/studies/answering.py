@@ -21,7 +21,7 @@ SINGLE_CHOICES = (Choice.REAL, Choice.SYNTHETIC)
 
 
 def choices(kind: StudyKind) -> tuple[Choice, Choice]:
-    """What can be answered in a study of a kind."""
+    """The choices in a study of a kind."""
     return SINGLE_CHOICES if kind is StudyKind.SINGLE else PAIR_CHOICES
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a study besides bad input."""
+"""Errors of a study besides bad input."""
 
 from run_folder import UsageError
 
@@ -8,4 +8,4 @@ class NoStudyError(UsageError):
 
 
 class Conflict(UsageError):  # noqa: N818 - HTTP's word for it
-    """What a page asked for does not fit what has happened since: another tab answered, or the study was closed."""
+    """A request that does not fit the state: another tab answered, or the study was closed."""

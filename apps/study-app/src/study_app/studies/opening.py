@@ -7,9 +7,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from run_folder import UsageError
-from study_app.database import CropPair, CropPlan, Image, Item, Study, StudyKind, StudyState
-from study_app.images.encoding import pad_alike
-from study_app.images.tiles import TileGrid, tile_length
+from study_app.database import CropPair, Image, Item, StoredCropPlan, Study, StudyKind, StudyState
+from study_app.stored_images.encoding import pad_alike
+from study_app.stored_images.tiles import TileGrid, tile_length
 from study_app.studies.pairing import draw_order, draw_pairs
 
 
@@ -102,9 +102,9 @@ def _crop_pairs(session: Session, study: Study) -> list[tuple[int, int]]:
     """Real and synthetic crops that belong together: they have the same scale."""
     rows = session.execute(
         select(CropPair.real_image_id, CropPair.synthetic_image_id)
-        .join(CropPlan, CropPlan.id == CropPair.plan_id)
+        .join(StoredCropPlan, StoredCropPlan.id == CropPair.plan_id)
         .join(Image, Image.id == CropPair.real_image_id)
-        .where(CropPlan.study_id == study.id)
+        .where(StoredCropPlan.study_id == study.id)
         .order_by(Image.sha256)
     )
     return [(real, synthetic) for real, synthetic in rows]

@@ -1,4 +1,4 @@
-"""How far the readers of a study are."""
+"""Progress of the readers of a study."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from study_app.database import Answer, Item, Showing, Sitting, Study, StudyReade
 
 @dataclass(frozen=True)
 class ReaderProgress:
-    """How far a reader is.
+    """Progress of a reader.
 
     Attributes:
         reader: The reader's name.
@@ -30,7 +30,7 @@ class ReaderProgress:
 
 
 def study_progress(session: Session, study: Study) -> Sequence[ReaderProgress]:
-    """How far each reader of a study is, by name; nothing of what they answered."""
+    """Progress of each reader of a study, by name; nothing of their answers."""
     total = session.scalar(select(func.count()).where(Item.study_id == study.id)) or 0
     answers = (
         select(Showing.user_id, Answer.id, Answer.answered)

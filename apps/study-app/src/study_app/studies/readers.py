@@ -1,4 +1,4 @@
-"""Who reads which study."""
+"""Readers of studies."""
 
 import secrets
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a reader sees: the item whose turn it is, the one after it to load meanwhile, and how far they are."""
+"""The reader's state: the current item, the following one to load meanwhile, and the progress."""
 
 import secrets
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class ReaderState:
-    """Where a reader is in a study.
+    """The state of a reader in a study.
 
     Attributes:
         is_open: Whether answers are taken.
@@ -87,14 +87,14 @@ def last_answer(session: Session, reader: StudyReader) -> Answer | None:
 
 
 def progress_of(session: Session, reader: StudyReader) -> tuple[int, int]:
-    """How many items a reader has answered, and of how many."""
+    """Number of items that a reader has answered, and of all."""
     done = session.scalar(_counted(reader))
     total = session.scalar(select(func.count()).where(Item.study_id == reader.study_id))
     return done or 0, total or 0
 
 
 def correct_of(session: Session, reader: StudyReader) -> int:
-    """How many of a reader's answers are correct: for them to know once the study is closed, and not before."""
+    """Number of a reader's correct answers: for the reader once the study is closed, not before."""
     return session.scalar(_counted(reader).where(Answer.correct.is_(True))) or 0
 
 

@@ -31,7 +31,7 @@ def sit(session: Session, reader: StudyReader, *, now: datetime, idle: timedelta
 
 
 def last_seen(session: Session, reader: StudyReader) -> datetime | None:
-    """When something last happened in the reader's sitting; None if there is none."""
+    """Time of the last event in the reader's sitting; None if there is none."""
     sitting = _live(session, reader)
     return None if sitting is None else sitting.last_seen
 

@@ -1,4 +1,4 @@
-"""Studies are made, and found by their names."""
+"""Making studies, and looking them up by name."""
 
 import re
 import secrets
@@ -18,14 +18,14 @@ QUESTIONS = {
     StudyKind.SINGLE: "Is this image real or synthetic?",
     StudyKind.SLIDES: "Which slide is real?",
 }
-"""What readers are asked, if a study has no question of its own."""
+"""The question to readers, if a study has none of its own."""
 MAX_SIZE_PX = {StudyKind.PAIRS: 4096, StudyKind.SINGLE: 4096, StudyKind.SLIDES: 2**20}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class NewStudy:
-    """What a study is made of.
+    """The properties of a new study.
 
     Args:
         name: Its name in addresses: small letters, digits and hyphens.

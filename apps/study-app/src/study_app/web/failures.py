@@ -1,4 +1,4 @@
-"""What is answered where there is nothing, or where something went wrong: a page, or JSON for scripts."""
+"""Responses to errors: a page, or JSON for scripts."""
 
 from flask import Flask, jsonify, render_template
 from flask.typing import ResponseReturnValue

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, abort
 
-from study_app.images.encoding import MEDIA_TYPE, SUFFIX
+from study_app.stored_images.encoding import MEDIA_TYPE, SUFFIX
 from study_app.studies import picture_of
 from study_app.web.site import site
 from study_app.web.visitors import require_visitor, visitor

@@ -1,4 +1,4 @@
-"""What a reader does: choose a study, look, answer, undo, pause.
+"""Pages of readers: choose a study, look, answer, undo, pause.
 
 Each address of a study takes forms, and sends on to a page, or JSON, and answers where the reader is:
 
@@ -69,7 +69,7 @@ def study(name: str) -> ResponseReturnValue:
 
 @blueprint.get("/studies/<name>/state")
 def state(name: str) -> ResponseReturnValue:
-    """Where the reader is, as JSON."""
+    """The reader's state, as JSON."""
     with site().database.writing() as session:
         where = reader_state(session, reader_of(session, name, visitor().user_id, lock=True), now=site().clock())
     return jsonify(_document(where))

@@ -14,7 +14,7 @@ blueprint.before_request(require_visitor)
 
 @blueprint.get("/studies/<name>/results")
 def own(name: str) -> ResponseReturnValue:
-    """How the reader did; nothing of other readers."""
+    """The reader's own result; nothing of other readers."""
     from study_app.reporting.own_result import own_result
 
     with site().database.reading() as session:

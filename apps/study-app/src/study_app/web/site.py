@@ -1,4 +1,4 @@
-"""What every part of the site works with."""
+"""The objects that every part of the site uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, abort
 
 from study_app.database import Study
-from study_app.images.tiles import TileGrid, read_tile
+from study_app.stored_images.tiles import TileGrid, read_tile
 from study_app.studies import picture_of
 from study_app.web.media import picture_response
 from study_app.web.site import site
@@ -31,5 +31,5 @@ def tile(token: str, level: int, column: int, row: int) -> Response:
 
 @blueprint.app_template_global()
 def tile_grid(study: Study) -> dict[str, Any]:
-    """What the viewer has to know of the tiles, the same for all slides of a study."""
+    """Description of the tiles for the viewer, the same for all slides of a study."""
     return {**TileGrid(study.size_px).pyramid.facts(), "um": study.mpp}

@@ -1,4 +1,4 @@
-"""Who sends a request: Flask-Login, over the sign-ins that the database keeps."""
+"""The visitor who sends a request: Flask-Login, over the sign-ins in the database."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
     token: str
 
     def get_id(self) -> str:
-        """What Flask-Login keeps in the session."""
+        """The identifier that Flask-Login keeps in the session."""
         return self.token
 
 

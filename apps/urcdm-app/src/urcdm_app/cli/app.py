@@ -1,11 +1,11 @@
 """The command line itself, and how a command is made of its options."""
 
-import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeVar
 
 import typer
+
+from run_folder.options import takes_options
 
 Options = TypeVar("Options")
 
@@ -31,27 +31,12 @@ def command(
     """Registers a function of one frozen object as a command; each field of the object is an option of it.
 
     Args:
-        kind: The class of the object, a dataclass whose fields are annotated for typer. Its fields' order is the
-            order of the help text.
-        name: The name of the command; the function's if None.
+        kind: The class of the object, a dataclass whose fields are annotated for typer.
+        name: Name of the command; that of the function if None.
     """
-    hints = get_type_hints(kind, include_extras=True)
 
     def register(function: Callable[[Options], None]) -> Callable[[Options], None]:
-        def run(**values: Any) -> None:
-            function(kind(**values))
-
-        run.__name__, run.__doc__, run.__annotations__ = function.__name__, function.__doc__, hints
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what typer reads
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-                annotation=hints[field.name],
-            )
-            for field in fields(kind)  # type: ignore[arg-type]
-        )
-        app.command(name)(run)
+        app.command(name)(takes_options(kind)(function))
         return function
 
     return register

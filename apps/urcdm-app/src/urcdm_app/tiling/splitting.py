@@ -7,6 +7,9 @@ from pathlib import Path
 from run_folder import CsvRow, TableError, UsageError, plain_name, read_table
 from wsi_tiling import SLIDE_SUFFIXES
 
+_MISSING = ("nan", "na", "n/a", "none", "null", "nat", "<na>")
+"""Texts that programs write for a missing value."""
+
 
 def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:
     """Reads the patient of each slide from a CSV file with the columns 'slide' and 'patient'.
@@ -19,7 +22,7 @@ def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:
         The patient of each slide of the table, and of each of `slides`, by the name of its file without the ending.
 
     Raises:
-        UsageError: It cannot be read, names two patients for one slide, or lacks one of the slides.
+        UsageError: It cannot be read, has a missing value or two patients for one slide, or lacks one of the slides.
     """
     try:
         table = read_table(path, ("slide", "patient"))
@@ -30,6 +33,11 @@ def read_patients(path: Path, slides: list[Path]) -> dict[str, str]:
         name = _name(row["slide"])
         if not row["patient"]:
             continue
+        if row["patient"].casefold() in _MISSING:
+            raise UsageError(
+                f"--patients {path}: line {row.line}: the patient is '{row['patient']}', which stands for a missing "
+                "value; fill it in"
+            )
         if (first := rows.setdefault(name, row))["patient"] != row["patient"]:
             raise UsageError(
                 f"--patients {path}: slide '{name}' has two patients, {first['patient']} and {row['patient']}, in "

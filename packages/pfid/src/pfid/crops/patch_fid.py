@@ -1,58 +1,45 @@
-"""Patch-FID: of all crops, by magnification, extrapolated to any number of crops, with an interval."""
+"""Patch-FID of all crops with an interval, by magnification, and extrapolated to infinitely many crops."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pfid.crops.features import CropFeatures, Progress, measure_crops
+from pfid.crops.features import CropFeatures, measure_crops
 from pfid.crops.plan import CropPlan
 from pfid.device import Device
-from pfid.errors import FeatureError, check_whole
+from pfid.errors import FeatureError, check_enough, check_whole
 from pfid.features.extractors import Extractor
 from pfid.features.statistics import FeatureStatistics, StatisticsAccumulator
-from pfid.figures import Figure
 from pfid.images.sources import Images
+from pfid.metric_value import MetricValue, ScaleMetric
 from pfid.metrics.frechet import frechet_distance
+from pfid.progress import WorkProgress, long_work
 
 Rows: TypeAlias = NDArray[np.int64]
-Found = TypeVar("Found")
 _CHUNK = 4096
 _GROUPS = 4
 _PARTS = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
-class ScaleFigure:
-    """Patch-FID of the crops of similar magnification.
-
-    Attributes:
-        reduction: Least and largest number of pixels of the real image that a pixel of these patches is wide.
-        figure: Their patch-FID.
-    """
-
-    reduction: tuple[float, float]
-    figure: Figure
-
-
-@dataclass(frozen=True)
 class PatchFid:
-    """A patch-FID and what belongs to it.
+    """A patch-FID with its extrapolation and its values by magnification.
 
     Attributes:
-        figure: The value, with its interval. It is larger the fewer crops there are: compare like numbers.
-        extrapolated: What it would be with crops without number; None where there are too few to tell.
-        by_scale: The value for a quarter of the crops each, by magnification, finest first; fewer parts where a quarter
+        metric: The value, with its interval. It is larger the fewer crops there are: compare equal numbers.
+        extrapolated: The value in the limit of infinitely many crops; None where there are too few to extrapolate.
+        by_scale: The value of each quarter of the crops by magnification, finest first; fewer parts where a quarter
             would be too few.
     """
 
-    figure: Figure
-    extrapolated: Figure | None
-    by_scale: tuple[ScaleFigure, ...]
+    metric: MetricValue
+    extrapolated: MetricValue | None
+    by_scale: tuple[ScaleMetric, ...]
 
     def to_json(self) -> str:
         """Returns it as a JSON object."""
@@ -73,29 +60,30 @@ def patch_fid(
 ) -> PatchFid:
     """Returns the patch-FID of two sets of images, whole slides among them.
 
-    To see it come, or to keep the features, use `measure_crops` and `patch_figures`, which this puts together.
-    Meanwhile the features lie in the system's temporary folder: 820 MB for 50,000 crops of 2,048 features a side.
+    To see the progress, or to keep the features, use `measure_crops` and `patch_metrics`, which this puts together. The
+    features lie in the system's temporary folder: 820 MB for 50,000 crops of 2,048 features a side.
 
     Args:
         real: The real images of the plan.
         fake: The generated ones.
-        plan: Which crops to measure; `plan_crops` makes one.
-        extractor: What gives features of patches.
-        batch_size: Crops to give the extractor at a time.
+        plan: The crops; `plan_crops` makes a plan.
+        extractor: The feature extractor.
+        batch_size: Crops that the extractor gets at a time.
         workers: Processes that read; 0 reads in this one.
         resamples: Number of bootstrap samples for the interval; 0 for none.
-        device: Where to calculate distances; the CPU if not told. (The extractor has its own.)
+        device: Device to compute distances on; None for the CPU. (The extractor has its own.)
         allow_few: Allows as many crops as there are features, or fewer.
 
     Raises:
         PlanError: The images are not those of the plan.
         ImageError: A crop cannot be read.
-        FeatureError: Too few crops, or features that are not finite.
-        PfidError: A worker process ended unasked.
+        TooFewError: There are as many crops as features, or fewer, unless these are allowed.
+        FeatureError: Features that are not finite.
+        PfidError: A worker process ended unexpectedly.
     """
-    check_count(len(plan), extractor.dimensions, allow_few)
+    check_enough("crops", len(plan), extractor.dimensions, allow_few=allow_few)
     with tempfile.TemporaryDirectory() as folder:
-        events = measure_crops(
+        features = measure_crops(
             real=real,
             fake=fake,
             plan=plan,
@@ -103,37 +91,41 @@ def patch_fid(
             folder=folder,
             batch_size=batch_size,
             workers=workers,
-        )
-        features = _last(events, CropFeatures)
-        return _last(patch_figures(features, resamples=resamples, device=device, allow_few=allow_few), PatchFid)
+        ).result()
+        return patch_metrics(features, resamples=resamples, device=device, allow_few=allow_few).result()
 
 
-def patch_figures(
+@long_work
+def patch_metrics(
     features: CropFeatures, *, resamples: int = 100, device: Device = None, allow_few: bool = False
-) -> Iterator[Progress | PatchFid]:
-    """Works out the patch-FID of features; yields how far it is, and at last the figures.
+) -> Generator[WorkProgress, None, PatchFid]:
+    """Computes the patch-FID of features.
 
     - Interval: a 95 % bootstrap. A side of several images is resampled by image, with all crops of each; a side of one
-      image by crop, which tells nothing of other images (the figure's note says which). Samples with repetitions raise
-      every distance by about as much, so the middle of the samples is laid on the value.
+      image by crop, which says nothing about other images (the value's note says which). Repeated crops raise every
+      distance by about as much, so the samples are centred on the value.
     - Extrapolation: the mean distance of N, N/2, ... N/5 crops, all of them used each time, on a line in 1/N, at 0.
-      Takes more than five times as many crops as there are features.
+      It takes more than five times as many crops as there are features.
 
     Args:
         features: Features of both sides' crops.
         resamples: Number of bootstrap samples; 0 for no interval.
-        device: Where to calculate distances; the CPU if not told.
+        device: Device to compute distances on; None for the CPU.
         allow_few: Allows as many crops as there are features, or fewer, also by magnification.
 
+    Returns:
+        `Work` whose result is the `PatchFid`.
+
     Raises:
-        FeatureError: Too few crops, or features that are not finite.
+        TooFewError: There are as many crops as features, or fewer, unless these are allowed.
+        FeatureError: Features that are not finite.
 
     Source: Chong & Forsyth 2020, 'Effectively unbiased FID and Inception Score and where to find them', section 4, for
         the extrapolation. There, subsets of 15 sizes are drawn anew and the real side is fixed.
     """
     resamples = check_whole("resamples", resamples, 0, FeatureError)
     kept, dimensions = features.kept, features.real.shape[1]
-    check_count(len(kept), dimensions, allow_few)
+    check_enough("crops", len(kept), dimensions, allow_few=allow_few)
     resampled, permuted = (np.random.default_rng((features.plan.seed, number)) for number in range(2))
 
     def distance(real_rows: Rows, fake_rows: Rows) -> float:
@@ -144,9 +136,9 @@ def patch_figures(
     resampling = _Resampling(features.plan, kept)
     samples = []
     for number in range(resamples):
-        samples.append(distance(*resampling.draw(resampled)))
-        yield Progress("resamples", number + 1, resamples)
-    figure = Figure(
+        samples.append(distance(*resampling.sample(resampled)))
+        yield WorkProgress("resamples", number + 1, resamples)
+    metric = MetricValue(
         "patch-FID",
         value,
         features.extractor,
@@ -159,10 +151,10 @@ def patch_figures(
         note="; ".join([*([f"interval {resampling}"] if samples else []), *_left_out(features), *features.notes])
         or None,
     )
-    plain = replace(figure, interval=None, note=None)
+    plain = replace(metric, interval=None, note=None)
     limit = extrapolated(distance, permuted.permutation(kept), dimensions)
-    yield PatchFid(
-        figure,
+    return PatchFid(
+        metric,
         None if limit is None else replace(plain, name="patch-FID, extrapolated in 1/N", value=limit),
         _by_scale(
             features.plan.reduction, kept, distance, plain, _GROUPS if allow_few else len(kept) // (dimensions + 1)
@@ -170,20 +162,12 @@ def patch_figures(
     )
 
 
-def check_count(crops: int, dimensions: int, allow_few: bool) -> None:
-    """Raises a FeatureError where there are too few crops for a distance."""
-    needed = 2 if allow_few else dimensions + 1
-    if crops < needed:
-        more = "" if allow_few else " (allow_few allows fewer, but then the figure depends on how many they are)"
-        raise FeatureError(f"{crops:,} crops: a patch-FID of {dimensions:,} features takes {needed:,} or more{more}")
-
-
 def measured(values: NDArray[np.float32], rows: Rows) -> FeatureStatistics | NDArray[np.float32]:
-    """Mean and covariance of some rows of features, which may be on disk; the rows themselves where they are few.
+    """Mean and covariance of some rows of features, which may be on disk; the rows themselves if they are few.
 
     Args:
         values: Features, (N, D).
-        rows: Which of them; a row may come several times.
+        rows: Indices of the rows; a row may occur several times.
     """
     dimensions = values.shape[1]
     rows = np.sort(rows)
@@ -196,14 +180,14 @@ def measured(values: NDArray[np.float32], rows: Rows) -> FeatureStatistics | NDA
 
 
 def extrapolated(distance: Callable[[Rows, Rows], float], rows: Rows, dimensions: int) -> float | None:
-    """The distance on a line in 1 / crops, at 0; None where there are too few crops.
+    """The distance on a line in 1 / crops, at 0; None if there are too few crops.
 
     Args:
-        distance: Of pairs of crops, given as rows of both sides.
+        distance: Distance of crops, given as rows of both sides.
         rows: All crops, in random order.
         dimensions: Number of features.
     """
-    # With crops for a covariance of full rank, the distance of normal features is linear in 1 / crops.
+    # If there are enough crops for a covariance of full rank, the distance of normal features is linear in 1 / crops.
     if len(rows) // _PARTS[-1] <= dimensions:
         return None
     inverse, values = [], []
@@ -217,22 +201,22 @@ def extrapolated(distance: Callable[[Rows, Rows], float], rows: Rows, dimensions
 
 
 class _Resampling:
-    """Draws bootstrap samples of crops."""
+    """Samples crops for the bootstrap."""
 
     def __init__(self, plan: CropPlan, kept: Rows) -> None:
         self._kept = kept
         self._images = [_by_image(planned.image[kept], kept) for planned in (plan.real, plan.fake)]
 
-    def draw(self, rng: np.random.Generator) -> tuple[Rows, Rows]:
-        """Rows of both sides. Where each side is one image, pairs are drawn, so that scales still match."""
+    def sample(self, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        """Rows of both sides. If each side is one image, pairs are sampled, so that scales still match."""
         crops = self._kept[rng.integers(len(self._kept), size=len(self._kept))]
-        drawn = [
+        rows = [
             np.concatenate([images[chosen] for chosen in rng.integers(len(images), size=len(images))])
             if len(images) > 1
             else crops
             for images in self._images
         ]
-        return drawn[0], drawn[1]
+        return rows[0], rows[1]
 
     def __str__(self) -> str:
         sides = [
@@ -243,7 +227,7 @@ class _Resampling:
 
 
 def _by_image(image: NDArray[np.int32], rows: Rows) -> list[Rows]:
-    """The rows of each image that has any."""
+    """The rows of each image with crops."""
     order = np.argsort(image, kind="stable")
     return np.split(rows[order], np.flatnonzero(np.diff(image[order])) + 1)
 
@@ -257,23 +241,23 @@ def _by_scale(
     reduction: NDArray[np.float64],
     kept: Rows,
     distance: Callable[[Rows, Rows], float],
-    plain: Figure,
+    plain: MetricValue,
     groups: int,
-) -> tuple[ScaleFigure, ...]:
+) -> tuple[ScaleMetric, ...]:
     ordered = kept[np.argsort(reduction[kept], kind="stable")]
     alike = reduction[ordered[0]] == reduction[ordered[-1]]
     parts = 1 if alike else max(1, min(_GROUPS, groups, len(kept) // 2))
-    found = []
+    by_scale = []
     for number, rows in enumerate(np.array_split(ordered, parts), start=1):
-        figure = replace(
+        metric = replace(
             plain,
             name=f"patch-FID, magnification {number} of {parts}",
             value=distance(rows, rows),
             n_real=len(rows),
             n_fake=len(rows),
         )
-        found.append(ScaleFigure((float(reduction[rows[0]]), float(reduction[rows[-1]])), figure))
-    return tuple(found)
+        by_scale.append(ScaleMetric((float(reduction[rows[0]]), float(reduction[rows[-1]])), metric))
+    return tuple(by_scale)
 
 
 def _left_out(features: CropFeatures) -> list[str]:
@@ -284,11 +268,3 @@ def _left_out(features: CropFeatures) -> list[str]:
     return [
         f"{count:,} of {len(features.plan):,} pairs left out as white ({real:,} real, {fake:,} generated crops are)"
     ]
-
-
-def _last(events: Iterator[Progress | Found], kind: type[Found]) -> Found:
-    """What comes at the end of a row of events."""
-    *_, last = events
-    if not isinstance(last, kind):
-        raise TypeError(f"wanted {kind.__name__} at the end, got {last}")
-    return last

@@ -1,4 +1,4 @@
-"""Which crops patch-FID looks at: kept in a plan that is saved, loaded, checked and told crop by crop."""
+"""Crop plans of patch-FID, which are saved, loaded and checked."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _FORMAT = "pfid crop plan 1"
 
 
 @dataclass(frozen=True)
-class Crop:
+class PlannedCrop:
     """One crop: a square region of an image, resized to a patch.
 
     Attributes:
@@ -31,7 +31,7 @@ class Crop:
         xy: Upper left corner of the region (x, y), pixels of the image.
         field: Side of the region, pixels of the image.
         size_px: Side of the patch.
-        scale_px: What the square of the image that the crop was planned in is resized to, the s of the protocols.
+        scale_px: Side to which the crop's square of the image is resized, the s of the protocols.
     """
 
     image: str
@@ -43,10 +43,10 @@ class Crop:
 
 @dataclass(frozen=True)
 class WhiteRule:
-    """When a crop counts as white, as bare glass is. Of a pair, both crops are then left out.
+    """The rule by which a crop counts as white, such as bare glass. Both crops of its pair are then left out.
 
     Attributes:
-        share: Share of its pixels that have to be white.
+        share: Least share of white pixels.
         min_level: Least value of each channel in a white pixel, 0 to 255.
         max_chroma: Largest difference between the channels of a white pixel.
     """
@@ -67,7 +67,7 @@ class WhiteRule:
             )
 
     def is_white(self, patches: Image) -> NDArray[np.bool_]:
-        """Which patches (B, P, P, 3) are white, (B,)."""
+        """Returns whether each patch, (B, P, P, 3), is white, (B,)."""
         low, high = patches.min(axis=-1), patches.max(axis=-1)
         white = (low >= self.min_level) & (high - low <= self.max_chroma)
         return np.asarray(white.mean(axis=(1, 2)) >= self.share)
@@ -75,12 +75,12 @@ class WhiteRule:
 
 @dataclass(frozen=True, eq=False)
 class PlannedSide:
-    """The part of a plan that is of one side.
+    """The part of a plan for one side.
 
     Attributes:
         names: Names of its images.
         sizes: Width and height of each, pixels.
-        image: Which image each crop is of, (N,).
+        image: Index of the image of each crop, (N,).
         square_xy: Upper left corner of the square that is resized to `CropPlan.scale_px`, pixels of the image, (N, 2).
         square: Side of that square, pixels of the image, (N,).
     """
@@ -92,7 +92,7 @@ class PlannedSide:
     square: Ints
 
     def check(self, images: Images, side: Side) -> None:
-        """Raises a PlanError unless the images are those that were planned for: same names, same sizes."""
+        """Raises a PlanError unless the images have the names and sizes of the plan."""
         missing = sorted(set(self.names) ^ set(images.names))
         if missing:
             raise PlanError(f"the {side} images are not those of the plan: {listed(missing)} on one side only")
@@ -104,19 +104,19 @@ class PlannedSide:
 
 @dataclass(frozen=True, eq=False)
 class CropPlan:
-    """Every crop of a patch-FID: what has to be known to work it out again, or to dispute it.
+    """All crops of a patch-FID, from which it can be computed again.
 
-    Crop i of the real side and crop i of the fake one have the same scale and, in their squares, the same place.
+    Crop i of the real side and crop i of the fake one have the same scale and, in their squares, the same position.
 
     Attributes:
-        protocol: By which protocol it was made.
+        protocol: The protocol of the crops.
         patch_px: Side of the patches, p.
-        size_min, size_max: Limits of the scale s that were asked for; a size_max of 0 is none.
-        seed: What it was drawn from.
-        white: The rule by which white crops are left out; None where all are kept.
-        scale_px: What each crop's square is resized to, s rounded, (N,).
-        window_xy: Place of the patch in the resized square (x, y), (N, 2).
-        real, fake: What is of one side alone.
+        size_min, size_max: Limits of the scale s; a size_max of 0 means none.
+        seed: Seed of the plan.
+        white: The rule by which white crops are left out; None keeps all.
+        scale_px: Side to which each crop's square is resized, s rounded, (N,).
+        window_xy: Position of the patch in the resized square (x, y), (N, 2).
+        real, fake: The part of each side.
     """
 
     protocol: Protocol
@@ -133,21 +133,26 @@ class CropPlan:
     def __len__(self) -> int:
         return len(self.scale_px)
 
+    def check(self, *, real: Images, fake: Images) -> None:
+        """Raises a PlanError unless the images of both sides have the names and sizes of the plan."""
+        self.real.check(real, "real")
+        self.fake.check(fake, "fake")
+
     def side(self, side: Side) -> PlannedSide:
-        """What is of one side alone."""
+        """Returns the part of one side."""
         return self.real if side == "real" else self.fake
 
     def regions(self, side: Side) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Upper left corners (x, y), (N, 2), and sides, (N,), of all regions, pixels of their images."""
+        """Returns upper left corners (x, y), (N, 2), and sides, (N,), of all regions, pixels of their images."""
         return self._regions(self.side(side), slice(None))
 
-    def crop(self, side: Side, number: int) -> Crop:
-        """Tells one crop."""
+    def crop(self, side: Side, number: int) -> PlannedCrop:
+        """Returns one crop."""
         planned = self.side(side)
         corners, fields = self._regions(planned, slice(number, number + 1))
         corner = float(corners[0, 0]), float(corners[0, 1])
         name = planned.names[planned.image[number]]
-        return Crop(name, corner, float(fields[0]), self.patch_px, int(self.scale_px[number]))
+        return PlannedCrop(name, corner, float(fields[0]), self.patch_px, int(self.scale_px[number]))
 
     def _regions(self, planned: PlannedSide, numbers: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         square, scale = planned.square[numbers].astype(np.int64), self.scale_px[numbers]
@@ -162,7 +167,7 @@ class CropPlan:
 
     @property
     def description(self) -> str:
-        """Protocol and settings, in words: figures by plans that differ in them are not compared."""
+        """Protocol and settings in words; metric values are compared only if they have the same."""
         largest = f" to {self.size_max}" if self.size_max else " up"
         text = f"{self.protocol}, {self.patch_px} px, scales from {self.size_min} px{largest}"
         if self.white:
@@ -174,43 +179,43 @@ class CropPlan:
 
     @cached_property
     def sha256(self) -> str:
-        """Checksum of all that is in the plan, 64 hexadecimal digits."""
+        """Checksum of the whole plan, 64 hexadecimal digits."""
         digest = hashlib.sha256(self._settings().encode())
         for _, column in sorted(self._columns().items()):
             digest.update(np.ascontiguousarray(column, "<i4").tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Writes it as one `.npz` file; a file of that name is replaced when the new one is complete."""
+        """Writes it as one `.npz` file; an existing file is replaced when the new one is complete."""
         columns: dict[str, Any] = self._columns()
         with whole_file(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, settings=self._settings(), sha256=self.sha256, **columns)
 
     @classmethod
     def load(cls, path: str | Path) -> "CropPlan":
-        """Reads what `save` wrote.
+        """Reads a file that `save` wrote.
 
         Raises:
-            PlanError: It is no such file, or it is damaged or was changed.
+            PlanError: It is not a plan, is damaged or was changed.
         """
         try:
             with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                told = {key: file[key] for key in file.files}
-            settings = json.loads(told["settings"].item())
+                arrays = {key: file[key] for key in file.files}
+            settings = json.loads(arrays["settings"].item())
             if settings.pop("format") != _FORMAT:
                 raise PlanError(f"{path} is a crop plan of another version of pfid")
             real, fake = (
                 PlannedSide(
                     tuple(settings.pop(f"{side}_names")),
                     tuple((width, height) for width, height in settings.pop(f"{side}_sizes")),
-                    *(told[f"{side}_{column}"] for column in ("image", "square_xy", "square")),
+                    *(arrays[f"{side}_{column}"] for column in ("image", "square_xy", "square")),
                 )
                 for side in SIDES
             )
             white = settings.pop("white")
-            columns = {column: told[column] for column in ("scale_px", "window_xy")}
+            columns = {column: arrays[column] for column in ("scale_px", "window_xy")}
             plan = cls(**settings, white=WhiteRule(**white) if white else None, **columns, real=real, fake=fake)
-            intact = plan.sha256 == told["sha256"].item()
+            intact = plan.sha256 == arrays["sha256"].item()
         except PlanError:
             raise
         except OSError as error:

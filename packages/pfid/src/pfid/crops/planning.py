@@ -1,4 +1,4 @@
-"""Drawing crops by the two published protocols."""
+"""Random crops by the two published protocols."""
 
 from typing import get_args
 
@@ -24,17 +24,17 @@ def plan_crops(
 ) -> CropPlan:
     """Plans the crops of a patch-FID, of the same scales and places on both sides.
 
-    A scale s ~ U(size_min, the largest allowed) is drawn for each crop; a square of the image is resized to round(s),
-    and a patch cut from it at a random place in [0, round(s) - patch_px]. Images are paired at random, each as often
-    as the others of its side, give or take one. The protocols differ in the square:
+    A scale s ~ U(size_min, the largest allowed) is sampled for each crop; a square of the image is resized to round(s),
+    and a patch is cut from it at a random position in [0, round(s) - patch_px]. Images are paired at random, each as
+    often as the others of its side, give or take one. The protocols differ in the square:
 
-    - 'any-resolution': each image's largest square, at a random place. The same scale is the same share of either
-      image: images of different sizes, as whole slides are, are then seen at different magnifications.
-    - 'paired': squares of the smallest of the four sides of a pair, each at a random place. Both crops then cover as
-      many pixels of their images.
+    - 'any-resolution': each image's largest square, at a random position. A scale is the same share of either image, so
+      images of different sizes, such as whole slides, are seen at different magnifications.
+    - 'paired': squares of the smallest of the four sides of a pair, each at a random position. Both crops then cover
+      equally many pixels of their images.
 
-    The original draws a scale for the real image, and has the generator draw at it. Here it has to be in either image,
-    so it is no larger than either square: nothing is enlarged.
+    The original samples a scale for the real image, and lets the generator draw at that scale. Here both images exist,
+    so the scale is no larger than either square: nothing is enlarged.
 
     Args:
         real: The real images.
@@ -42,9 +42,9 @@ def plan_crops(
         protocol: 'any-resolution' or 'paired'.
         count: Number of crops on each side.
         patch_px: Side of the patches, p.
-        size_min: Smallest scale; the side of a patch if not given, and no smaller.
-        size_max: Largest scale, 0 for no limit but the images' own.
-        white: Leaves out pairs of which a crop is white, when they are read; None keeps all.
+        size_min: Smallest scale, at least the side of a patch, which is the default.
+        size_max: Largest scale; 0 for that of the images.
+        white: Leaves out pairs with a white crop when they are read; None keeps all.
         seed: The same seed, settings, names and sizes give the same plan.
 
     Raises:
@@ -98,6 +98,6 @@ def plan_crops(
 
 
 def _each_as_often(images: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Numbers of images in random order, each as often as the others, give or take one."""
+    """Indices of images in random order, each as often as the others, give or take one."""
     rounds = [rng.permutation(images) for _ in range(-(-count // images))]
     return np.concatenate(rounds)[:count]

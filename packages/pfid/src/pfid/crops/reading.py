@@ -1,4 +1,4 @@
-"""Reading the crops of a plan, in worker processes, while what is read is worked on."""
+"""Reading the crops of a plan in worker processes, ahead of the extractor."""
 
 import multiprocessing
 import os
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from pfid.crops.plan import CropPlan, Side
 from pfid.errors import ImageError, PfidError, check_whole
-from pfid.images.sources import Image, Images, ImageSource
+from pfid.images.sources import Image, Images, ImageSource, close
 from run_folder import first_line
 
 _AHEAD = 2
-"""Batches under way or waiting for each worker: memory is bounded by these, not by the number of crops."""
+"""Batches in progress or waiting for each worker: these bound the memory, not the number of crops."""
 _BAND_PATCHES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class CropBatch:
-    """Some crops that were read.
+    """Crops that were read.
 
     Attributes:
-        numbers: Which crops of the plan they are, (B,).
+        numbers: Their indices in the plan, (B,).
         patches: Their pixels, (B, P, P, 3) uint8.
     """
 
@@ -39,7 +39,7 @@ class CropBatch:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What a worker reads at a time."""
+    """The crops that a worker reads at a time."""
 
     numbers: NDArray[np.int64]
     image: NDArray[np.int64]
@@ -63,24 +63,23 @@ class CropReader:
         """Reads some crops.
 
         Raises:
-            ImageError: An image cannot be read; its name is told.
+            ImageError: An image cannot be read; the error names it.
         """
         side = self._patch_px
         patches = np.empty((len(task.numbers), side, side, 3), np.uint8)
-        for place, (image, (x, y), field) in enumerate(zip(task.image, task.xy, task.field, strict=True)):
+        for position, (image, (x, y), field) in enumerate(zip(task.image, task.xy, task.field, strict=True)):
             try:
-                patches[place] = self._source(int(image)).read((float(x), float(y)), float(field), side)
+                patches[position] = self._source(int(image)).read((float(x), float(y)), float(field), side)
             except (ValueError, OSError) as error:
                 name = self._images.names[image]
                 raise ImageError(f"a crop of {name} cannot be read: {first_line(error)}") from error
         return CropBatch(task.numbers, patches)
 
     def close(self) -> None:
-        """Closes the image that is open, where it can be closed."""
-        close = getattr(self._open[1], "close", None) if self._open else None
-        self._open = None
-        if close is not None:
-            close()
+        """Closes the open image, if there is one."""
+        source, self._open = self._open, None
+        if source is not None:
+            close(source[1])
 
     def _source(self, image: int) -> ImageSource:
         if self._open is None or self._open[0] != image:
@@ -98,23 +97,23 @@ def read_crops(
     workers: int = 2,
     skip: NDArray[np.bool_] | None = None,
 ) -> Iterator[CropBatch]:
-    """Yields the crops of one side, sorted by image, magnification and place, so that neighbours share what is decoded.
+    """Yields the crops of one side by image, magnification and position, so that neighbours share decoded tiles.
 
-    Worker processes read ahead. They are spawned, so a script that uses them has to guard what it does by
+    Worker processes read ahead. They are spawned, so a script that uses them needs the guard
     `if __name__ == "__main__"`. No image is read whole unless it is in memory anyway.
 
     Args:
-        images: The images that were planned for.
+        images: The images of the plan.
         plan: The crops.
-        side: Which side of the plan.
+        side: The side of the plan, 'real' or 'fake'.
         batch_size: Crops at a time.
         workers: Number of processes; 0 reads in this one.
         skip: Crops not to read, (N,).
 
     Raises:
-        PlanError: The images are not those that were planned for.
+        PlanError: The images are not those of the plan.
         ImageError: An image cannot be read.
-        PfidError: A worker process ended unasked.
+        PfidError: A worker process ended unexpectedly.
     """
     batch_size = check_whole("batch_size", batch_size, 1, PfidError)
     workers = check_whole("workers", workers, 0, PfidError)
@@ -132,11 +131,35 @@ def read_crops(
 
 
 def reading_order(plan: CropPlan, side: Side) -> NDArray[np.int64]:
-    """Numbers of the crops in the order in which they are read, (N,): by image, magnification, band of rows, column."""
+    """Indices of the crops in reading order, (N,): by image, magnification, band of rows, column."""
     corners, fields = plan.regions(side)
     octave = np.floor(np.log2(fields / plan.patch_px))
     band = corners[:, 1] // (_BAND_PATCHES * plan.patch_px * 2**octave)
     return np.lexsort((corners[:, 0], band, octave, plan.side(side).image))
+
+
+def read_chosen(images: Images, plan: CropPlan, side: Side, numbers: NDArray[np.int64]) -> Image:
+    """Reads a few crops of one side in this process; each image is opened once.
+
+    Args:
+        images: The images of the plan.
+        plan: The crops.
+        side: The side of the plan, 'real' or 'fake'.
+        numbers: Indices of the crops, (B,).
+
+    Returns:
+        Their pixels, (B, P, P, 3) uint8, in the order of `numbers`.
+
+    Raises:
+        ImageError: An image cannot be read.
+    """
+    by_image = np.argsort(plan.side(side).image[numbers], kind="stable")
+    reader = CropReader(images, plan.patch_px)
+    try:
+        [batch] = map(reader.read, _tasks(images, plan, side, numbers[by_image], len(numbers)))
+    finally:
+        reader.close()
+    return batch.patches[np.argsort(by_image, kind="stable")]
 
 
 def _tasks(images: Images, plan: CropPlan, side: Side, order: NDArray[np.int64], batch_size: int) -> Iterator[_Task]:
@@ -159,7 +182,7 @@ def _read_in_processes(images: Images, patch_px: int, tasks: Iterator[_Task], wo
             yield batch
     except BrokenProcessPool:
         raise PfidError(
-            "a process that reads crops ended unasked, as when memory runs out; a script has to guard what it does by "
+            "a process that reads crops ended unexpectedly, for example because memory ran out; scripts need the guard "
             "if __name__ == '__main__'"
         ) from None
     finally:
@@ -167,13 +190,13 @@ def _read_in_processes(images: Images, patch_px: int, tasks: Iterator[_Task], wo
 
 
 _reader: CropReader
-"""What a worker process reads with."""
+"""The reader of a worker process."""
 
 
 def _start(images: Images, patch_px: int) -> None:
     global _reader
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    # A process that is killed cannot end its workers, which would wait for ever.
+    # A process that is killed cannot end its workers, which would wait forever.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _reader = CropReader(images, patch_px)
 

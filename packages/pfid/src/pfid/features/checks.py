@@ -1,4 +1,4 @@
-"""What features have to be before anything is worked out from them."""
+"""Checks of features before anything is computed from them."""
 
 from typing import Any
 
@@ -8,45 +8,45 @@ from numpy.typing import NDArray
 from pfid.errors import FeatureError
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Larger features count as infinite. In float64, neither squares nor kernels of smaller ones overflow."""
+"""Larger features count as infinite. Squares and kernels of smaller ones do not overflow in float64."""
 
 
-def checked_features(features: NDArray[Any], what: str = "features", least: int = 1) -> NDArray[np.float64]:
-    """Returns features as float64, or says what is wrong with them.
+def checked_features(features: NDArray[Any], name: str = "features", least: int = 1) -> NDArray[np.float64]:
+    """Checks features, and returns them as float64.
 
     Args:
         features: One row an image, (N, D), of any kind of real number.
-        what: What they are called in the error.
-        least: How many images it takes.
+        name: Their name in the error.
+        least: Fewest images allowed.
 
     Raises:
-        FeatureError: They are no table of numbers, are not finite in single precision (it counts how many), or are too
+        FeatureError: They are not a table of numbers, not finite in single precision (the error counts them), or too
             few.
     """
-    found = np.asarray(features)
-    if found.ndim != 2 or not found.shape[1] or found.dtype.kind not in "fiu":
-        raise FeatureError(f"{what}: wanted numbers, one row an image, not {found.dtype} of shape {found.shape}")
-    if len(found) < least:
-        raise FeatureError(f"{what}: {len(found)} of the {least} images or more that it takes")
-    if found.dtype.kind == "f" and found.dtype.itemsize < 4:
-        found = found.astype(np.float32)  # half precision has no number as large as the limit: it would be infinite too
-    finite = np.abs(found) <= LARGEST
+    array = np.asarray(features)
+    if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiu":
+        raise FeatureError(f"{name}: wanted numbers, one row an image, not {array.dtype} of shape {array.shape}")
+    if len(array) < least:
+        raise FeatureError(f"{name}: {len(array)} images, wanted {least} or more")
+    if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+        array = array.astype(np.float32)  # half precision has no number as large as the limit: it would be infinite too
+    finite = np.abs(array) <= LARGEST
     if not finite.all():
         rows = int((~finite).any(1).sum())
         count = int(finite.size - finite.sum())
-        raise FeatureError(f"{what}: {count:,} values that are not finite, in {rows:,} of {len(found):,} images")
-    return found.astype(np.float64, copy=False)
+        raise FeatureError(f"{name}: {count:,} values that are not finite, in {rows:,} of {len(array):,} images")
+    return array.astype(np.float64, copy=False)
 
 
 def checked_pair(
     real: NDArray[Any], fake: NDArray[Any], least: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the features of both sides as float64, or says what is wrong with them.
+    """Checks the features of both sides, and returns them as float64.
 
     Args:
         real: Features of the real images, (N, D).
         fake: Features of the generated ones, (M, D).
-        least: How many images it takes on each side.
+        least: Fewest images allowed on each side.
 
     Raises:
         FeatureError: One side is damaged or too small, or the two have different dimensions.
@@ -57,6 +57,6 @@ def checked_pair(
 
 
 def check_dimensions(real: int, fake: int) -> None:
-    """Raises a FeatureError where the two sides have different dimensions, which no one extractor gives."""
+    """Raises a FeatureError if the two sides have different dimensions: they cannot be of one extractor."""
     if real != fake:
         raise FeatureError(f"real features have {real} dimensions, fake ones {fake}: they are of different extractors")

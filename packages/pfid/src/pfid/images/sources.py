@@ -1,4 +1,4 @@
-"""What is measured: images in memory, and anything that is read by region, such as slides."""
+"""Images in memory, and anything that is read by region, such as slides."""
 
 import hashlib
 from collections import Counter
@@ -19,7 +19,7 @@ Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) 8-bit RGB."""
 
 LANCZOS = "Lanczos"
-"""How a `Picture` reads regions."""
+"""The filter by which a `Picture` reads regions."""
 _LANCZOS_LOBES = 3
 _SHOWN = 5
 
@@ -106,12 +106,12 @@ class Images:
     """The images of one side of a comparison.
 
     Args:
-        names: What they are called in crop plans, each once.
+        names: Their names in crop plans, each once.
         sizes: Width and height of each, pixels.
-        places: What `open` is called with, one for each.
-        open: Opens an image; to be used in worker processes it has to be picklable, as are the places.
-        reading: How regions are read, in words: figures of different readings are not compared.
-        notes: What is worth knowing of them, a line each.
+        places: The argument of `open` for each, such as its path.
+        open: Opens an image. For worker processes it has to be picklable, as do the places.
+        reading: How regions are read, in words: metric values of different readings are not compared.
+        notes: Notes for the reader of a metric value, a line each.
         skip_unreadable: Whether images that turn out to be damaged are left out instead of refused.
         formats: The format of each image's file, such as 'JPEG'; empty if unknown.
 
@@ -144,7 +144,7 @@ class Images:
 
     @cached_property
     def contents(self) -> tuple[str, ...]:
-        """A digest of what each image's file holds, or its pixels in memory.
+        """A digest of the content of each image's file, or of its pixels in memory.
 
         Raises:
             ImageError: A file cannot be read.
@@ -175,7 +175,7 @@ class Images:
         """Yields the number and all pixels (H, W, 3) of each image, in their order.
 
         Raises:
-            ImageError: Told at the end, of all unreadable images, unless they are to be skipped; or if none is left.
+            ImageError: Images are unreadable and not to be skipped, or none is left; raised at the end, and names all.
         """
         bad: list[str] = []
         for number in range(len(self)):
@@ -188,35 +188,81 @@ class Images:
         if bad and (not self.skip_unreadable or len(bad) == len(self)):
             raise unreadable(bad, len(self))
 
+    def select(self, names: Sequence[str]) -> "Images":
+        """Returns the images of some names, in that order."""
+        numbers = [self.names.index(name) for name in names]
+        sizes, places = (tuple(column[number] for number in numbers) for column in (self.sizes, self.places))
+        formats = tuple(self.formats[number] for number in numbers) if self.formats else ()
+        return replace(self, names=tuple(names), sizes=sizes, places=places, formats=formats)
 
-def region_images(paths: Iterable[str | Path], open: Callable[[Path], ImageSource]) -> Images:  # noqa: A002
+    def joined(self, *others: "Images") -> "Images":
+        """Returns these images and others that are opened in the same way, as one side.
+
+        Raises:
+            ImageError: Two have one name.
+        """
+        sides = (self, *others)
+        return replace(
+            self,
+            names=tuple(name for side in sides for name in side.names),
+            sizes=tuple(size for side in sides for size in side.sizes),
+            places=tuple(place for side in sides for place in side.places),
+            notes=tuple(note for side in sides for note in side.notes),
+            formats=tuple(kind for side in sides for kind in side.formats),
+        )
+
+    def notes_after(self, measured: int) -> tuple[str, ...]:
+        """Returns the notes, with one on damaged images if fewer than all could be measured."""
+        damaged = len(self) - measured
+        return self.notes + ((f"{damaged} of {len(self)} images left out as damaged",) if damaged else ())
+
+
+def region_images(
+    paths: Iterable[str | Path],
+    open: Callable[[Path], ImageSource],  # noqa: A002
+    *,
+    skip_unreadable: bool = False,
+) -> Images:
     """Images in files that are read by region, such as slides: each is opened once for its size.
 
     Args:
         paths: The files. In crop plans they go by their names, without folders.
         open: Opens a file, such as `wsi_tiling.open_slide`.
+        skip_unreadable: Leaves unreadable files out, with a note, instead of refusing them.
 
     Raises:
-        ImageError: There are no files, or two of one name.
+        ImageError: There are no files, two have one name, or files are unreadable.
     """
-    places = tuple(map(Path, paths))
-    sizes = []
-    for place in places:
-        source = open(place)
-        sizes.append(source.size)
-        close = getattr(source, "close", None)
-        if close is not None:
-            close()
+    sizes: dict[Path, tuple[int, int]] = {}
+    bad: list[str] = []
+    files = tuple(map(Path, paths))
+    for path in files:
+        try:
+            source = open(path)
+            sizes[path] = source.size
+            close(source)
+        except (ValueError, OSError) as error:
+            bad.append(first_line(error))
+    if bad and (not skip_unreadable or not sizes):
+        raise unreadable(bad, len(files))
     opener = getattr(open, "func", open)  # a `functools.partial` goes by the name of its function
     reading = f"{opener.__module__.partition('.')[0]}.{opener.__qualname__}"
-    return Images(tuple(place.name for place in places), tuple(sizes), places, open, reading)
+    notes = (f"{len(bad)} of {len(files)} images left out as unreadable: {listed(bad)}",) if bad else ()
+    return Images(tuple(path.name for path in sizes), tuple(sizes.values()), tuple(sizes), open, reading, notes)
+
+
+def close(source: ImageSource) -> None:
+    """Closes an image, if it is of a kind that can be closed."""
+    closing = getattr(source, "close", None)
+    if closing is not None:
+        closing()
 
 
 def note_compression(real: Images, fake: Images) -> tuple[Images, Images]:
     """Adds a note to the generated images if JPEG files are a larger share of one side than of the other.
 
-    A distance between the sides then also measures what compression left: of the same images as PNG and as JPEG it is
-    far from 0.
+    A distance between the sides then also measures the traces of compression: between the same images as PNG and as
+    JPEG it is far from 0.
 
     Returns:
         The real images, and the generated ones.
@@ -232,7 +278,7 @@ def note_compression(real: Images, fake: Images) -> tuple[Images, Images]:
 
 
 def array_images(arrays: Mapping[str, Image] | Sequence[Image] | Image) -> Images:
-    """Images in memory, each (H, W, 3) uint8; those without names are called by their number.
+    """Images in memory, each (H, W, 3) uint8; images without names are named by their index.
 
     Raises:
         ImageError: There are none, or one has another shape or type.
@@ -244,7 +290,7 @@ def array_images(arrays: Mapping[str, Image] | Sequence[Image] | Image) -> Image
 
 
 def _content(place: Any) -> str:
-    """The digest of what lies at a place: of a MIRAX slide, also of the folder with its pixels."""
+    """The digest of an image's content: for a MIRAX slide, also that of the folder with its pixels."""
     if isinstance(place, Picture):
         return hashlib.sha256(f"{place.size} ".encode() + place.pixels.tobytes()).hexdigest()
     if not isinstance(place, str | Path):
@@ -265,7 +311,7 @@ def _itself(picture: Picture) -> Picture:
 
 
 def unreadable(bad: Sequence[str], count: int) -> ImageError:
-    """The error that tells of unreadable images, of so many in all."""
+    """The error for unreadable images among `count` images."""
     return ImageError(f"{len(bad)} of {count} images cannot be read: {listed(bad)}")
 
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pfid.device import Device
-from pfid.errors import FeatureError
+from pfid.errors import FeatureError, check_enough
 from pfid.features.checks import check_dimensions, checked_features
 from pfid.features.statistics import FeatureStatistics
 
@@ -31,13 +32,14 @@ def frechet_distance(
     Args:
         real: Statistics of the real images, or their features, (N, D).
         fake: The same, of the generated ones.
-        device: Where to multiply matrices, such as 'cuda'; the CPU if not told, which decomposes them in any case.
-        allow_few: Allows sides of so few images that their covariance has not full rank. The distance is larger the
-            fewer images there are, so it may only be compared with that of as many.
+        device: Device that multiplies matrices, such as 'cuda'; None for the CPU, which always decomposes them.
+        allow_few: Allows so few images that their covariance does not have full rank. The distance is larger the fewer
+            images there are, so compare it only with that of equally many.
 
     Raises:
-        FeatureError: Features that are not finite, of fewer than 2 images, of D images or fewer unless these are
-            allowed, or of different dimensions, extractors or resizing; or a covariance that is none.
+        TooFewError: A side has D images or fewer, unless these are allowed.
+        FeatureError: Features that are not finite, of fewer than 2 images, or of different dimensions, extractors or
+            resizing; or a matrix that is no covariance.
 
     Source: Dowson & Landau 1982, 'The Frechet distance between multivariate normal distributions'; Heusel et al. 2017,
     'GANs trained by a two time-scale update rule converge to a local Nash equilibrium', equation 6.
@@ -45,12 +47,31 @@ def frechet_distance(
     _check_same_origin(real, fake)
     sides = _gaussian(real, "real", device), _gaussian(fake, "fake", device)
     check_dimensions(len(sides[0].mean), len(sides[1].mean))
-    if not allow_few:
-        for side, name in zip(sides, ("real", "fake"), strict=True):
-            _check_enough(side, name)
+    for side, name in zip(sides, ("real", "fake"), strict=True):
+        if side.count is not None:
+            check_enough(f"{name} images", side.count, len(side.mean), allow_few=allow_few)
     left, right = sides
     gap = (left.mean - right.mean).square().sum()
     return max(float(gap + left.variance + right.variance) - 2 * _trace_of_root(left, right), 0.0)
+
+
+@dataclass(frozen=True)
+class FrechetMetric:
+    """The Frechet distance as a metric of `pfid.evaluate`.
+
+    Attributes:
+        allow_few: See `frechet_distance`.
+    """
+
+    allow_few: bool = False
+    title = "FID"
+    least_images = 2
+
+    def measure(
+        self, *, real: NDArray[Any], fake: NDArray[Any], rng: np.random.Generator, device: Device
+    ) -> dict[str, float]:
+        """See `Metric.measure`."""
+        return {"FID": frechet_distance(real=real, fake=fake, device=device, allow_few=self.allow_few)}
 
 
 @dataclass(frozen=True)
@@ -103,21 +124,12 @@ def _root(covariance: Tensor) -> Tensor:
     vectors: Tensor
     values, vectors = torch.linalg.eigh(covariance.cpu())
     largest = values[-1].clamp(min=0)
-    # What was saved in float32 has negative eigenvalues by rounding, but none this large.
+    # Rounding of statistics saved in float32 makes negative eigenvalues, but none this large.
     if values[0] < -1e-4 * largest:
-        raise FeatureError(f"statistics: no covariance, it has the eigenvalue {float(values[0]):.3g}")
-    # Null eigenvalues come out as about this, and their roots would add up to something.
+        raise FeatureError(f"statistics: not a covariance, as it has the eigenvalue {float(values[0]):.3g}")
+    # Rounding turns null eigenvalues into about this, and their roots would add up.
     kept = values > 10 * torch.finfo(values.dtype).eps * largest
     return (vectors[:, kept] * values[kept].sqrt()).T.to(covariance.device)
-
-
-def _check_enough(side: _Gaussian, name: str) -> None:
-    needed = len(side.mean) + 1
-    if side.count is not None and side.count < needed:
-        raise FeatureError(
-            f"{side.count:,} {name} images: a Frechet distance of {len(side.mean):,} features takes {needed:,} or more"
-            " on each side (allow_few allows fewer, but then the figure depends on how many they are)"
-        )
 
 
 def _check_same_origin(real: FeatureStatistics | NDArray[Any], fake: FeatureStatistics | NDArray[Any]) -> None:

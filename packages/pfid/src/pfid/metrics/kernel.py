@@ -19,8 +19,8 @@ class Kid:
 
     Attributes:
         value: Mean over the subsets; it may be a little below 0 where the sets are alike.
-        deviation: Standard deviation over the subsets. It tells how much one subset varies, which is not an interval of
-            the value.
+        deviation: Standard deviation over the subsets. It says how much one subset varies, and is no interval of the
+            value.
     """
 
     value: float
@@ -44,10 +44,10 @@ def kid(
     Args:
         real: Features of the real images, (N, D).
         fake: Features of the generated ones, (M, D).
-        generator: Draws the subsets: of the real images, then of the generated ones.
+        generator: Source of the random subsets: of the real images, then of the generated ones.
         subsets: Number of subsets.
-        subset_size: Images of each side in a subset, drawn without repetition; all of them if there are as many.
-        device: Where to calculate; the CPU if not told.
+        subset_size: Images of each side in a subset, sampled without replacement.
+        device: Device to compute on; None for the CPU.
 
     Raises:
         FeatureError: Features that are not finite, of different dimensions or of fewer images than a subset has.
@@ -64,10 +64,33 @@ def kid(
         )
     values = []
     for _ in range(subsets):
-        drawn = [side[generator.choice(len(side), subset_size, replace=False)] for side in (left, right)]
-        values.append(_discrepancy(*(on_device(side, device) for side in drawn)))
-    read = torch.stack(values).cpu().numpy()  # once: a GPU is not waited for between subsets
-    return Kid(float(np.mean(read)), float(np.std(read)))
+        sample = [side[generator.choice(len(side), subset_size, replace=False)] for side in (left, right)]
+        values.append(_discrepancy(*(on_device(side, device) for side in sample)))
+    distances = torch.stack(values).cpu().numpy()  # once, so as not to wait for a GPU between subsets
+    return Kid(float(np.mean(distances)), float(np.std(distances)))
+
+
+@dataclass(frozen=True)
+class KernelMetric:
+    """The kernel distance as a metric of `pfid.evaluate`.
+
+    Attributes:
+        subsets: Number of random subsets.
+        subset_size: Images of each side in a subset; all, where a side has fewer.
+    """
+
+    subsets: int = 100
+    subset_size: int = 1000
+    title = "KID"
+    least_images = 2
+
+    def measure(
+        self, *, real: NDArray[Any], fake: NDArray[Any], rng: np.random.Generator, device: Device
+    ) -> dict[str, float]:
+        """See `Metric.measure`."""
+        size = min(self.subset_size, len(real), len(fake))
+        distance = kid(real=real, fake=fake, generator=rng, subsets=self.subsets, subset_size=size, device=device)
+        return {f"KID ({self.subsets} subsets of {size:,})": distance.value}
 
 
 def _discrepancy(real: Tensor, fake: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Nearest neighbours among features, and the figures that count them."""
+"""Nearest neighbours among features, and the metrics that count them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from pfid.features.checks import checked_pair
 
 @dataclass(frozen=True)
 class Prdc:
-    """How well generated images and real ones cover each other. 1 is best; density may be more.
+    """Mutual coverage of generated and real images. 1 is best; density may be more.
 
     Attributes:
         precision: Share of generated images that lie in the ball of a real one.
@@ -36,15 +36,15 @@ class Prdc:
 def prdc(*, real: NDArray[Any], fake: NDArray[Any], k: int = 5, chunk: int = 256, device: Device = None) -> Prdc:
     """Returns precision, recall, density and coverage.
 
-    Distances are calculated `chunk` rows at a time, so memory grows with the number of images and not with its square.
-    What lies on the edge of a ball is inside.
+    Distances are computed `chunk` rows at a time, so memory grows with the number of images and not with its square.
+    Points on the edge of a ball count as inside.
 
     Args:
         real: Features of the real images, (N, D).
         fake: Features of the generated ones, (M, D).
-        k: Which neighbour the ball of an image reaches to.
-        chunk: Rows of distances to hold at a time. It does not change the figures.
-        device: Where to calculate; the CPU if not told.
+        k: The ball of an image reaches to its k-th nearest neighbour.
+        chunk: Rows of distances to hold at a time. It does not change the values.
+        device: Device to compute on; None for the CPU.
 
     Raises:
         FeatureError: Features that are not finite, of different dimensions or of k images or fewer.
@@ -69,6 +69,34 @@ def prdc(*, real: NDArray[Any], fake: NDArray[Any], k: int = 5, chunk: int = 256
     return Prdc(precision=precision, recall=recall, density=balls / k, coverage=coverage, k=k)
 
 
+@dataclass(frozen=True)
+class NeighbourMetric:
+    """Precision, recall, density and coverage as a metric of `pfid.evaluate`.
+
+    Attributes:
+        k: The ball of an image reaches to its k-th nearest neighbour.
+    """
+
+    k: int = 5
+
+    @property
+    def title(self) -> str:
+        """Names of its values."""
+        return f"precision, recall, density and coverage (k = {self.k})"
+
+    @property
+    def least_images(self) -> int:
+        """Images that it takes on each side."""
+        return check_whole("k", self.k, 1, FeatureError) + 1
+
+    def measure(
+        self, *, real: NDArray[Any], fake: NDArray[Any], rng: np.random.Generator, device: Device
+    ) -> dict[str, float]:
+        """See `Metric.measure`."""
+        values = asdict(prdc(real=real, fake=fake, k=self.k, device=device))
+        return {f"{name} (k = {self.k})": value for name, value in values.items() if name != "k"}
+
+
 def nearest(
     points: NDArray[Any], among: NDArray[Any], *, leave_self_out: bool = False, chunk: int = 256, device: Device = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -76,25 +104,25 @@ def nearest(
 
     Args:
         points: Features, (N, D).
-        among: Features to find the neighbours among, (M, D).
-        leave_self_out: `points` and `among` are the same images, and each looks for another.
+        among: Features to search for neighbours, (M, D).
+        leave_self_out: `points` and `among` are the same images, and an image is not its own neighbour.
         chunk: Rows of distances to hold at a time.
-        device: Where to calculate; the CPU if not told.
+        device: Device to compute on; None for the CPU.
 
     Returns:
-        Which row of `among` it is, (N,), and its Euclidean distance, (N,), which is exactly 0 for equal features.
+        Index of the neighbour in `among`, (N,), and its Euclidean distance, (N,), exactly 0 for equal features.
 
     Raises:
-        FeatureError: Features that are not finite, of different dimensions, or no images to find any among.
+        FeatureError: Features that are not finite, of different dimensions, or no images to search.
     """
     left, right = checked_pair(points, among, least=2 if leave_self_out else 1)
-    found = []
+    nearest_rows = []
     for rows, squared in _squared_distances(*_sides(left, right, device), chunk):
         if leave_self_out:
             numbers = torch.arange(len(squared), device=device)
             squared[numbers, numbers + rows.start] = torch.inf
-        found.append(squared.argmin(1))
-    index: NDArray[np.int64] = torch.cat(found).cpu().numpy()  # once: a GPU is not waited for between chunks
+        nearest_rows.append(squared.argmin(1))
+    index: NDArray[np.int64] = torch.cat(nearest_rows).cpu().numpy()  # once, so as not to wait for a GPU
     distances = [
         np.linalg.norm(left[start : start + chunk] - right[index[start : start + chunk]], axis=1)
         for start in range(0, len(left), chunk)

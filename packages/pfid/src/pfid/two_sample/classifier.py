@@ -26,7 +26,7 @@ _NORM_BATCHES = 16
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """How the classifier is trained.
+    """Settings of the classifier's training.
 
     Attributes:
         crop_px: Side of the random crops, pixels; None for 64 px, or the smallest side of all images if that is less.
@@ -68,7 +68,7 @@ class Classifier:
         crop_px: Side of a crop, pixels.
         config: How to train.
         rng: Source of the weights and of the random crops: the same one gives the same network on the same CPU.
-        device: Where to train; if None, on the CPU.
+        device: Device to train on; None for the CPU.
     """
 
     def __init__(self, crop_px: int, config: ClassifierConfig, rng: np.random.Generator, device: Device = None) -> None:

@@ -1,18 +1,18 @@
-"""The classifier two-sample test: whether a network that is trained to do so can tell generated from real images."""
+"""The classifier two-sample test: the accuracy of a network trained to tell generated from real images."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 
 import numpy as np
 
-from pfid.crops.features import Progress
 from pfid.device import Device
-from pfid.errors import FigureError, PfidError, check_whole, is_finite
-from pfid.figures import Figure
+from pfid.errors import MetricError, PfidError, check_whole, is_finite
 from pfid.images.folders import folder_images
 from pfid.images.sources import Images, note_compression
+from pfid.metric_value import MetricValue
+from pfid.progress import WorkProgress, long_work
 from pfid.two_sample.classifier import Classifier, ClassifierConfig
 from pfid.two_sample.samples import Kind, choose_crop_px, equal_sides, folds_of, image_group, kinds_and_groups
 from pfid.two_sample.statistics import accuracy_interval, area_under_curve, sign_flip_p_value
@@ -20,12 +20,12 @@ from pfid.two_sample.statistics import accuracy_interval, area_under_curve, sign
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """An image, and what a network says of it that has not seen its group.
+    """An image with its score by a network that was not trained on its group.
 
     Attributes:
         kind: 'real' or 'fake'.
-        name: What it is called.
-        group: The group that it belongs to.
+        name: Its name.
+        group: Its group.
         fold: Number of the fold in which it was tested.
         realness: Probability that it is real, by the network, in [0, 1].
     """
@@ -38,7 +38,7 @@ class ScoredImage:
 
     def __post_init__(self) -> None:
         if self.kind not in ("real", "fake") or not is_finite(self.realness) or not 0 <= self.realness <= 1:
-            raise FigureError(f"{self.name}: a {self.kind} image of realness {self.realness}; give a number in [0, 1]")
+            raise MetricError(f"{self.name}: a {self.kind} image of realness {self.realness}; give a number in [0, 1]")
 
     @property
     def correct(self) -> bool:
@@ -60,8 +60,8 @@ class ClassifierTest:
         config: How the networks were trained.
     """
 
-    accuracy: Figure
-    area: Figure
+    accuracy: MetricValue
+    area: MetricValue
     p_value: float
     images: tuple[ScoredImage, ...]
     config: ClassifierConfig
@@ -91,17 +91,18 @@ class ClassifierTest:
         """Reads what `to_json` wrote.
 
         Raises:
-            FigureError: It is no such object.
+            MetricError: It is no such object.
         """
         try:
             parts = json.loads(text)
-            accuracy, area = (Figure.from_json(json.dumps(parts[name])) for name in ("accuracy", "area"))
+            accuracy, area = (MetricValue.from_dict(parts[name]) for name in ("accuracy", "area"))
             images = tuple(ScoredImage(**image) for image in parts["images"])
             return cls(accuracy, area, float(parts["p_value"]), images, ClassifierConfig(**parts["config"]))
         except (ValueError, TypeError, KeyError):
-            raise FigureError("no classifier test: wanted a JSON object as ClassifierTest.to_json writes it") from None
+            raise MetricError("no classifier test: wanted a JSON object as ClassifierTest.to_json writes it") from None
 
 
+@long_work
 def classifier_two_sample_test(
     *,
     real: str | PathLike[str] | Images,
@@ -112,8 +113,8 @@ def classifier_two_sample_test(
     resamples: int = 1000,
     seed: int = 0,
     device: Device = None,
-) -> Iterator[Progress | ClassifierTest]:
-    """Trains networks to tell generated from real images, and tests them; yields how far it is, and at last the result.
+) -> Generator[WorkProgress, None, ClassifierTest]:
+    """Trains networks to tell generated from real images, and tests them.
 
     The groups are divided into folds. The images of each fold are tested by a network that was trained on the other
     folds, so that every image is tested once, by a network that has seen no image of its group. All images are held in
@@ -139,13 +140,13 @@ def classifier_two_sample_test(
         config: How to train; if None, the defaults.
         folds: Number of folds; fewer if either side has fewer groups.
         resamples: Number of bootstrap samples; 0 for no interval.
-        seed: Source of all that is random: the same one gives the same result on the same CPU with as many threads.
-        device: Where to train; if None, on the CPU.
+        seed: Seed; it gives the same result on the same CPU with as many threads.
+        device: Device to train on; None for the CPU.
 
     Raises:
         ImageError: Unreadable images, images that are on both sides, too few images or groups, or images that are
             smaller than the crop.
-        PfidError: A number of folds or resamples that is none.
+        PfidError: A number of folds or resamples that is not valid.
 
     Source: Lopez-Paz and Oquab 2017, 'Revisiting Classifier Two-Sample Tests', section 3. There, one part of the images
         is held out, and the accuracy is compared with N(1/2, 1 / 4n). The folds and groups are ours.
@@ -162,16 +163,16 @@ def classifier_two_sample_test(
     total = (1 + max(fold_of)) * config.steps
     for fold in sorted(set(fold_of)):
         network = Classifier(crop_px, config, np.random.default_rng((seed, 2, fold)), device)
-        others = [sample for sample, its_fold in zip(samples, fold_of, strict=True) if its_fold != fold]
-        seen = [[sample.pixels for sample in others if sample.kind == kind] for kind in ("real", "fake")]
-        for step in network.train(*seen):
-            yield Progress("training steps", fold * config.steps + step, total)
+        others = [sample for sample, other_fold in zip(samples, fold_of, strict=True) if other_fold != fold]
+        training = [[sample.pixels for sample in others if sample.kind == kind] for kind in ("real", "fake")]
+        for step in network.train(*training):
+            yield WorkProgress("training steps", fold * config.steps + step, total)
         for number, sample in enumerate(samples):
             if fold_of[number] == fold:
                 realness = network.realness(sample.pixels)
                 scored[number] = ScoredImage(sample.kind, sample.name, sample.group, fold, realness)
     images = tuple(image for image in scored if image is not None)
-    yield _result(images, config, crop_px, resamples, np.random.default_rng((seed, 3)), notes)
+    return _result(images, config, crop_px, resamples, np.random.default_rng((seed, 3)), notes)
 
 
 def _result(
@@ -184,7 +185,7 @@ def _result(
 ) -> ClassifierTest:
     is_real, groups = kinds_and_groups(images)
     correct, fold = np.array([image.correct for image in images]), np.array([image.fold for image in images])
-    accuracy = Figure(
+    accuracy = MetricValue(
         "accuracy of a classifier",
         float(correct.mean()),
         f"trained from scratch ({config})",

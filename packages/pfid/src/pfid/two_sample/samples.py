@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfid.errors import ImageError
-from pfid.features.collecting import notes_on
 from pfid.images.sources import Image, Images, listed
 from pfid.two_sample.classifier import LARGEST_CROP_PX, LEAST_CROP_PX
 from pfid.two_sample.statistics import assign_folds
@@ -142,8 +141,8 @@ def folds_of(samples: Sequence[Sample], most: int, rng: np.random.Generator) -> 
     for counts, kind in ((real, "real"), (fake, "generated")):
         if not np.bincount(fold_of_group, counts, folds).all():
             raise ImageError(f"a fold has no {kind} images, as too many are of one group; give smaller groups")
-    found: list[int] = fold_of_group[groups].tolist()
-    return found
+    fold_of: list[int] = fold_of_group[groups].tolist()
+    return fold_of
 
 
 def kinds_and_groups(images: Sequence[Grouped]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -158,15 +157,15 @@ def _of_kinds(real: Images, fake: Images) -> tuple[tuple[Kind, Images], tuple[Ki
 
 def _distinct(kind: Kind, images: Images, group: Callable[[str], str], notes: list[str]) -> dict[str, Sample]:
     """The images of a side by a digest of their pixels, the first of each; adds notes."""
-    found: dict[str, Sample] = {}
+    samples: dict[str, Sample] = {}
     read = 0
     for number, pixels in images.whole():
         read += 1
         digest = hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()
         name = images.names[number]
-        found.setdefault(digest, Sample(kind, name, str(group(name)), pixels))
-    lines = [*notes_on(images, read)]
-    if repeats := read - len(found):
+        samples.setdefault(digest, Sample(kind, name, str(group(name)), pixels))
+    lines = [*images.notes_after(read)]
+    if repeats := read - len(samples):
         lines.append(f"{repeats:,} images repeat another one: left out")
     notes += [f"{_WORDS[kind]}: {line}" for line in lines]
-    return found
+    return samples

@@ -25,12 +25,12 @@ def assign_folds(
     order = rng.permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     load = np.zeros((folds, 2), np.int64)
-    found = np.empty(len(counts), np.int64)
+    fold_of = np.empty(len(counts), np.int64)
     for group in order:
         fold = np.lexsort((load.sum(axis=1), load @ counts[group]))[0]
         load[fold] += counts[group]
-        found[group] = fold
-    return found
+        fold_of[group] = fold
+    return fold_of
 
 
 def sign_flip_p_value(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
@@ -84,8 +84,8 @@ def accuracy_interval(
     strata = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
     values = np.empty(resamples)
     for number in range(resamples):
-        drawn = np.concatenate([stratum[rng.integers(len(stratum), size=len(stratum))] for stratum in strata])
-        values[number] = (hits[:, drawn].sum(axis=1) / sizes[:, drawn].sum(axis=1)).mean()
+        resampled = np.concatenate([stratum[rng.integers(len(stratum), size=len(stratum))] for stratum in strata])
+        values[number] = (hits[:, resampled].sum(axis=1) / sizes[:, resampled].sum(axis=1)).mean()
     low, high = np.quantile(values, (0.025, 0.975))
     return float(low), float(high)
 

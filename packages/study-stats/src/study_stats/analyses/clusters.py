@@ -1,4 +1,4 @@
-"""The pooled share with the uncertainty that comes from readers and images being a sample."""
+"""The pooled share, with the uncertainty of sampling both readers and images."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from study_stats.printing import interval_text
 
 @dataclass(frozen=True)
 class PooledRealism:
-    """The share of incorrect classifications of all readers together, and how sure it is.
+    """The share of incorrect classifications of all readers together, with its uncertainty.
 
     Attributes:
         p: The share; of single images, the mean of those of real and of synthetic images.
         interval: Its interval, for other readers and images of the same kind.
         standard_error: Its standard error.
         design_effect: How many times larger its variance is than if classifications were independent.
-        confidence: That of the interval.
+        confidence: Confidence of the interval.
         readers: Number of readers.
         images: Number of synthetic images; of single images, real ones as well.
         resamples: Number of resamples that the interval comes from.
-        empty_resamples: How many more had no classification in them, and were left out.
+        empty_resamples: Further resamples that had no classification, and were left out.
     """
 
     p: float
@@ -40,10 +40,10 @@ class PooledRealism:
 
     def __str__(self) -> str:
         """One line, and another on what it means."""
-        told = f"p {self.p:.4f}, {100 * self.confidence:.4g}% interval {interval_text(self.interval)}"
+        text = f"p {self.p:.4f}, {100 * self.confidence:.4g}% interval {interval_text(self.interval)}"
         left_out = f", {self.empty_resamples:,} empty ones left out" if self.empty_resamples else ""
         return (
-            f"{told} by {self.resamples:,} resamples of {self.readers} readers and {self.images:,} images{left_out}\n"
+            f"{text} by {self.resamples:,} resamples of {self.readers} readers and {self.images:,} images{left_out}\n"
             f"{self.design_effect:.3g} times the variance of independent classifications"
         )
 
@@ -51,11 +51,11 @@ class PooledRealism:
 def cluster_bootstrap(
     classifications: AnyClassifications, *, rng: np.random.Generator, confidence: float = 0.95, resamples: int = 10_000
 ) -> PooledRealism:
-    """Pools all readers, and draws readers and images anew to see how sure the share is.
+    """Pools all readers, and resamples readers and images for the uncertainty of the share.
 
-    A classification counts as often as its reader times its image was drawn. The real images of pairs are not drawn
-    separately: a study shows each pair once, so that the real image goes with its synthetic one. Of single images, real
-    and synthetic ones are drawn each on their own, and count alike.
+    A classification counts as often as its reader times its image was sampled. The real images of pairs are not sampled
+    separately: a study shows each pair once, so the real image goes with its synthetic one. Of single images, real and
+    synthetic ones are sampled separately, and count alike.
 
     The interval is Student's, of the log-odds, with one degree of freedom less than there are readers or images (of
     either kind), whichever are fewer. Percentiles of the resamples would be too narrow for the handful of readers that
@@ -63,9 +63,9 @@ def cluster_bootstrap(
 
     Args:
         classifications: At least two readers and two synthetic images; of single images, also two real ones.
-        rng: Where the resamples come from.
-        confidence: That of the interval.
-        resamples: How many to draw.
+        rng: Source of the resamples.
+        confidence: Confidence of the interval.
+        resamples: Number of resamples.
 
     Raises:
         StudyError: There are too few readers, images or resamples, or all classifications are alike.

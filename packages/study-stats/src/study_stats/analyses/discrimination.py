@@ -1,4 +1,4 @@
-"""How well readers tell real from synthetic images that they see one at a time."""
+"""Discrimination of real from synthetic images that are shown one at a time."""
 
 from dataclasses import asdict, dataclass
 
@@ -17,29 +17,29 @@ from study_stats.printing import exchanged_note, p_value_text, pooled_note, shar
 
 @dataclass(frozen=True)
 class ReaderDiscrimination:
-    """What one reader called real, or all readers together. Figures of images that the reader did not see are NaN.
+    """Discrimination by one reader, or by all together. Values of images that the reader did not see are NaN.
 
     Attributes:
         reader: The reader, or 'total'.
-        real: How many real images the reader saw.
-        real_called_real: How many of them the reader called real.
-        synthetic: How many synthetic images the reader saw.
-        synthetic_called_real: How many of them the reader called real.
+        real: Number of real images that the reader saw.
+        real_called_real: Number of them that the reader called real.
+        synthetic: Number of synthetic images that the reader saw.
+        synthetic_called_real: Number of them that the reader called real.
         real_share: Share of real images called real; with real as the positive answer, the sensitivity.
         real_interval: Its interval.
         synthetic_share: Share of synthetic images called real; 1 - specificity.
         synthetic_interval: Its interval.
-        difference: real_share - synthetic_share: 0 where real and synthetic images are alike to the reader, whatever
-            the reader tends to say; 1 where the reader tells them all apart. Of the total, see `Discrimination`.
+        difference: real_share - synthetic_share: 0 if the reader does not tell real from synthetic images, whatever
+            the reader tends to say; 1 if the reader tells them all apart. For the total, see `Discrimination`.
         difference_interval: Its interval, by Newcombe.
-        p_value: Of Fisher's exact test that the shares are the same.
-        p_value_corrected: That by Holm, for all readers; of the total, the same as `p_value`.
+        p_value: Fisher's exact test that the shares are equal.
+        p_value_corrected: Corrected by Holm for all readers; of the total, the same as `p_value`.
         accuracy: Share of correct classifications.
         balanced_accuracy: Mean of the shares of correct ones of real and of synthetic images, (1 + difference) / 2; 0.5
             is that of guessing.
-        d_prime: How far apart real and synthetic images are to the reader, in standard deviations.
+        d_prime: Distance of real and synthetic images to the reader, in standard deviations.
         d_prime_interval: Its interval.
-        criterion: Which answer the reader leans to: 'synthetic' above 0, 'real' below.
+        criterion: Bias of the reader: towards 'synthetic' above 0, towards 'real' below.
     """
 
     reader: str
@@ -64,20 +64,20 @@ class ReaderDiscrimination:
 
 @dataclass(frozen=True)
 class Discrimination:
-    """How well readers tell real from synthetic images, by reader and in total.
+    """Discrimination of real from synthetic images, by reader and in total.
 
     Attributes:
-        readers: Each reader. The intervals of a figure cover all readers' at once as often as `confidence` says.
+        readers: Each reader. The intervals of a value cover all readers' at once as often as `confidence` says.
         total: Shares, accuracy, d' and criterion of all classifications as if one reader had made them, which hides how
             readers differ. Its difference, with interval and test, and balanced accuracy are of each reader against
             themselves (weights of Mantel and Haenszel), and take into account that readers saw the same images, as
             does its interval of d'.
-        confidence: That of the intervals.
-        method: How the intervals of shares were made, 'exact' or 'wilson'.
+        confidence: Confidence of the intervals.
+        method: Method of the intervals of shares, 'exact' or 'wilson'.
         images: Number of images that readers who saw both kinds saw; of counts, of classifications.
-        exchanged: How many of them the test of the total rests on: those for which there are images of the other kind
-            that the same readers saw.
-        versions: Of the model that were pooled; none are known of counts.
+        exchanged: Number of them that the test of the total uses: those for which the same readers saw images of the
+            other kind.
+        versions: Versions of the model that were pooled; empty for counts.
     """
 
     readers: tuple[ReaderDiscrimination, ...]
@@ -98,7 +98,7 @@ class Discrimination:
         return pd.DataFrame(rows).set_index("reader")
 
     def __str__(self) -> str:
-        """A table of what was called real, one of what that says of the readers, and what they have to be read with."""
+        """A table of what was called real, one of signal detection, and notes for reading them."""
         interval = f"{100 * self.confidence:.4g}% interval"
         rows = (*self.readers, self.total)
         called = [
@@ -119,7 +119,7 @@ class Discrimination:
                 "",
                 table_text(signal, [_signal(row) for row in rows]),
                 "Exact tests that real and synthetic images are called real equally often.",
-                "Intervals of a figure hold for all readers at once.",
+                "Intervals of a value hold for all readers at once.",
                 "The total compares each reader with themselves; its shares take classifications for independent.",
                 *exchanged_note(self.exchanged, self.images),
                 *pooled_note(self.versions),
@@ -130,7 +130,7 @@ class Discrimination:
 def discrimination(
     answers: SingleAnswers, *, confidence: float = 0.95, method: IntervalMethod = "exact"
 ) -> Discrimination:
-    """Tells how often readers called real and synthetic images real, and how well they tell them apart.
+    """Measures how often readers called real and synthetic images real, and how well they tell them apart.
 
     d' and criterion are those of equal variances, with half an answer of each kind added (the log-linear correction),
     so that they are finite. The intervals of d' are normal ones, by the approximate variance.
@@ -138,8 +138,8 @@ def discrimination(
     Args:
         answers: Classifications of single images, or their counts by reader, who then count as having seen different
             images.
-        confidence: That of all readers' intervals of one figure together.
-        method: Of the intervals of shares: 'exact', by Clopper and Pearson, or 'wilson'.
+        confidence: Confidence of all readers' intervals of one value together.
+        method: Method of the intervals of shares: 'exact', by Clopper and Pearson, or 'wilson'.
 
     Raises:
         StudyError: No reader saw both real and synthetic images, or the settings make no sense.
@@ -159,7 +159,7 @@ def discrimination(
         B         0.8375    0.8375  +1.961  [+1.194, +2.728]     -0.247
         total     0.7000    0.7000  +1.123  [+0.695, +1.550]     -0.406
         Exact tests that real and synthetic images are called real equally often.
-        Intervals of a figure hold for all readers at once.
+        Intervals of a value hold for all readers at once.
         The total compares each reader with themselves; its shares take classifications for independent.
     """
     confidence = check_share("confidence", confidence)
@@ -187,7 +187,7 @@ def real_against_synthetic(answers: pd.DataFrame) -> tuple[dict[str, Contrast], 
     """
 
     def compared(mine: pd.DataFrame) -> Contrast:
-        return contrast(mine["reader"], mine["image"], ~mine["synthetic"], mine["said"])
+        return contrast(mine["reader"], mine["image"], ~mine["synthetic"], mine["answer"])
 
     pooled = compared(answers)
     if not pooled.images:
@@ -198,7 +198,7 @@ def real_against_synthetic(answers: pd.DataFrame) -> tuple[dict[str, Contrast], 
 def _result(
     reader: str, answers: pd.DataFrame, found: Contrast, corrected: float, confidence: float, method: IntervalMethod
 ) -> ReaderDiscrimination:
-    called = [answers.loc[answers["synthetic"] == synthetic, "said"] for synthetic in (False, True)]
+    called = [answers.loc[answers["synthetic"] == synthetic, "answer"] for synthetic in (False, True)]
     hits, totals = np.array([[mine.sum() for mine in called], [len(mine) for mine in called]], np.int64)
     real_share, synthetic_share = (
         float(hit / total) if total else np.nan for hit, total in zip(hits, totals, strict=True)

@@ -1,4 +1,4 @@
-"""Whether readers get better or worse as they go on."""
+"""Change of readers' performance during the study."""
 
 from dataclasses import asdict, dataclass
 
@@ -18,12 +18,12 @@ class ReaderDrift:
     Attributes:
         reader: The reader.
         count: Number of classifications.
-        p_first: Share of incorrect ones in the first half.
-        p_second: In the second half, which has one more where their number is odd.
-        change: p_second - p_first; below 0 where the reader learns.
+        p_first: Share of incorrect classifications in the first half.
+        p_second: The same in the second half, which has one more if their number is odd.
+        change: p_second - p_first; below 0 if the reader learns.
         interval: Its interval, by Newcombe.
-        p_value: Of Fisher's exact test that there is no change.
-        p_value_corrected: That by Holm, for all readers.
+        p_value: Fisher's exact test of no change.
+        p_value_corrected: Corrected by Holm for all readers.
     """
 
     reader: str
@@ -42,9 +42,9 @@ class Drift:
 
     Attributes:
         readers: Each reader with two classifications or more. Their intervals hold for all at once.
-        p_value: Of the exact test by Cochran, Mantel and Haenszel that no reader changes: it compares each with none
-            but themselves.
-        confidence: That of the intervals.
+        p_value: Exact test of Cochran, Mantel and Haenszel that no reader changes: it compares each reader with
+            themselves only.
+        confidence: Confidence of the intervals.
         left_out: Readers with a single classification.
     """
 
@@ -98,7 +98,7 @@ def drift(classifications: AnyClassifications, *, confidence: float = 0.95) -> D
 
     Args:
         classifications: At least two by one reader.
-        confidence: That of the intervals of all readers together.
+        confidence: Confidence of all intervals together.
 
     Raises:
         StudyError: No reader has two classifications.
@@ -113,8 +113,8 @@ def drift(classifications: AnyClassifications, *, confidence: float = 0.95) -> D
     answers = answers[~answers["reader"].isin(left_out)].reset_index(drop=True)
     if not len(answers):
         raise StudyError("no reader has two classifications, so there is no change to see")
-    place = answers.groupby("reader").cumcount()
-    answers["later"] = place >= answers["reader"].map(counts) // 2
+    position = answers.groupby("reader").cumcount()
+    answers["later"] = position >= answers["reader"].map(counts) // 2
     readers = {str(reader): _halves(mine) for reader, mine in answers.groupby("reader")}
     corrected = holm([halves.p_value for halves in readers.values()])
     each = together(confidence, len(readers))

@@ -1,4 +1,4 @@
-"""Whether p is as good as 0.5: equivalence within a margin."""
+"""Equivalence of p to 0.5 within a margin."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, cast
@@ -26,9 +26,9 @@ class ReaderEquivalence:
         reader: The reader, or 'total'.
         count: Number of classifications.
         p: Share of incorrect ones; NaN if there are none, or of one kind only.
-        interval: That of confidence 1 - 2 alpha. It lies within the margin when `p_value` is at most alpha.
-        p_value: Of the test that p lies outside the margin; small means that it lies inside.
-        p_value_corrected: That by Holm, for all readers; of the total, the same as `p_value`.
+        interval: Interval of confidence 1 - 2 alpha. It lies within the margin when `p_value` is at most alpha.
+        p_value: Test of the hypothesis that p lies outside the margin; small means that it lies inside.
+        p_value_corrected: Corrected by Holm for all readers; of the total, the same as `p_value`.
         equivalent: Whether the corrected p-value is at most alpha.
     """
 

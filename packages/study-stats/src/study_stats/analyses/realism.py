@@ -1,4 +1,4 @@
-"""How realistic synthetic images are, reader by reader and in total."""
+"""Realism of synthetic images, by reader and in total."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,16 +16,16 @@ from study_stats.printing import interval_text, p_value_text, pooled_note, table
 
 @dataclass(frozen=True)
 class ReaderRealism:
-    """What one reader's classifications say, or all readers' together.
+    """Realism by one reader, or by all together.
 
     Attributes:
         reader: The reader, or 'total'.
         correct: How often the real image was chosen.
         incorrect: How often the synthetic one was.
-        p: Share of incorrect classifications; 0.5 is that of guessing. NaN if there are no classifications.
+        p: Share of incorrect classifications; guessing gives 0.5. NaN if there are no classifications.
         abs_error: |p - 0.5|.
-        p_value: Of the exact, two-sided binomial test of p = 0.5.
-        p_value_corrected: That by Holm, for all readers; of the total, the same as `p_value`.
+        p_value: Exact, two-sided binomial test of p = 0.5.
+        p_value_corrected: Corrected by Holm for all readers; of the total, the same as `p_value`.
         interval: Lower and upper end of the interval of p.
     """
 
@@ -48,10 +48,10 @@ class Realism:
         total: All classifications as if one reader had made them. It hides how readers differ: one who is always fooled
             and one who never is look together like one who guesses. `cluster_bootstrap` and `mixed_model` take that in.
         weighted_mae: The readers' |p - 0.5|, weighted by their shares of all classifications.
-        guessing_mae: What `weighted_mae` is on average if all readers guess: it is never 0 with a finite number.
-        confidence: That of the intervals.
-        method: How the intervals were made, 'exact' or 'wilson'.
-        versions: Of the model that were pooled; none are known of counts.
+        guessing_mae: Mean of `weighted_mae` if all readers guess: it is never 0 with a finite number.
+        confidence: Confidence of the intervals.
+        method: Method of the intervals, 'exact' or 'wilson'.
+        versions: Versions of the model that were pooled; empty for counts.
     """
 
     readers: tuple[ReaderRealism, ...]
@@ -71,7 +71,7 @@ class Realism:
         return pd.DataFrame(rows).set_index("reader")
 
     def __str__(self) -> str:
-        """The table, and below it what it has to be read with."""
+        """The table, and below it notes for reading it."""
         header = [
             "reader",
             "correct",
@@ -95,12 +95,12 @@ class Realism:
 
 
 def realism(answers: Answers, *, confidence: float = 0.95, method: IntervalMethod = "exact") -> Realism:
-    """Tells how often readers took synthetic images for real ones.
+    """Measures how often readers took synthetic images for real ones.
 
     Args:
         answers: Classifications, or correct and incorrect counts by reader.
-        confidence: That of all readers' intervals together.
-        method: Of the intervals: 'exact', by Clopper and Pearson, or 'wilson'.
+        confidence: Confidence of all intervals together.
+        method: Method of the intervals: 'exact', by Clopper and Pearson, or 'wilson'.
 
     Raises:
         StudyError: There are no classifications, or the settings make no sense.

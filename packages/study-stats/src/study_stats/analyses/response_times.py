@@ -1,4 +1,4 @@
-"""How long readers take, as the published tables count it."""
+"""Response times, as the published tables define them."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Versions of a model compared by how often their images are taken for real."""
+"""Comparison of versions of a model by how often their images are taken for real."""
 
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -43,11 +43,10 @@ class VersionDifference:
             each against themselves (weights of Mantel and Haenszel); above 0 where the second fools readers more. NaN
             if no reader saw both.
         interval: Its interval.
-        p_value: Of the test that the versions are alike, exact as `exchange_test` says.
-        p_value_corrected: That by Holm, for all pairs of versions.
+        p_value: Of the test that the versions are alike, exact as `permutation_test` says.
+        p_value_corrected: Corrected by Holm for all pairs of versions.
         images: Number of images that these readers saw.
-        exchanged: How many of them the test rests on: those for which the other version has images that the same
-            readers saw.
+        exchanged: Number of them that the test uses: those for which the same readers saw images of the other version.
     """
 
     first: str
@@ -67,7 +66,7 @@ class VersionComparison:
     Attributes:
         versions: Each version.
         differences: Each pair of them. Their intervals hold for all at once.
-        confidence: That of the intervals.
+        confidence: Confidence of the intervals.
     """
 
     versions: tuple[VersionShare, ...]
@@ -129,7 +128,7 @@ def compare_versions(classifications: AnyClassifications, *, confidence: float =
     Raises:
         StudyError: There are fewer than two versions.
 
-    Source: As in `exchange_test` for the test, and in `Contrast.interval` for the interval.
+    Source: As in `permutation_test` for the test, and in `Contrast.interval` for the interval.
     """
     confidence = check_share("confidence", confidence)
     versions = classifications.versions

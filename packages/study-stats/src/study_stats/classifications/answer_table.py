@@ -13,7 +13,7 @@ from study_stats.errors import StudyError
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReaderAnswer:
     """One answer of one reader. Its fields are texts, times and truths; each is checked by what it is.
 
     Raises:
@@ -40,7 +40,7 @@ class Answer:
             raise StudyError(f"answered at {answered}, before it was shown at {shown}")
 
 
-Row = TypeVar("Row", bound=Answer)
+Row = TypeVar("Row", bound=ReaderAnswer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class AnswerTable(ABC, Generic[Row]):
 
         Its columns are `reader`, `session`, `time_answered` and `model_version`, `image` (the one that is asked about;
         of a pair, the synthetic one), `synthetic` (whether that image is), `item` (the number of what was shown),
-        `said` (what readers can agree on) and `correct`.
+        `answer` (what readers can agree on) and `correct`.
         """
 
     @property
@@ -139,7 +139,7 @@ def bad_rows(bad: Sequence[tuple[int, str]], total: int, unit: str) -> str:
     return f"{many} {unit} {number}: {reason}"
 
 
-def _frame(rows: Sequence[Answer], columns: dict[str, Any]) -> pd.DataFrame:
+def _frame(rows: Sequence[ReaderAnswer], columns: dict[str, Any]) -> pd.DataFrame:
     frame = pd.DataFrame([astuple(row) for row in rows], columns=list(columns))
     frame = frame.astype({name: kind.__name__ for name, kind in columns.items() if kind is not datetime})
     # Microseconds, as datetime has them: pandas 2 and 3 would each choose another unit.

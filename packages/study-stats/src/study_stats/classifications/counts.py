@@ -1,4 +1,4 @@
-"""How often each reader was right and wrong."""
+"""Counts of correct and incorrect answers by reader."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias, TypeGuard
@@ -61,7 +61,7 @@ def is_single(answers: Answers | SingleAnswers) -> TypeGuard[SingleAnswers]:
 
 
 def single_answers(answers: SingleAnswers) -> pd.DataFrame:
-    """Returns answers on single images, one a row: `reader`, `image`, `synthetic` and `said` (real or not).
+    """Returns answers on single images, one a row: `reader`, `image`, `synthetic` and `answer` (real or not).
 
     `reader` is a categorical column, so that readers keep their order, and those who saw nothing their place.
 
@@ -73,7 +73,7 @@ def single_answers(answers: SingleAnswers) -> pd.DataFrame:
             than that it is out of.
     """
     if isinstance(answers, SingleClassifications):
-        found = answers.answers[["reader", "image", "synthetic", "said"]]
+        found = answers.answers[["reader", "image", "synthetic", "answer"]]
         readers = sorted(found["reader"].unique())
     elif isinstance(answers, Mapping):
         tables = [_expanded(reader, counts) for reader, counts in answers.items()]
@@ -107,11 +107,11 @@ def _expanded(reader: str, counts: SingleCounts) -> pd.DataFrame:
     real, real_called_real, synthetic, synthetic_called_real = _whole_counts(reader, counts, SingleCounts._fields)
     if real_called_real > real or synthetic_called_real > synthetic:
         raise StudyError(f"reader '{reader}' called more images real than there are: {tuple(counts)}")
-    said = [real_called_real, real - real_called_real, synthetic_called_real, synthetic - synthetic_called_real]
+    numbers = [real_called_real, real - real_called_real, synthetic_called_real, synthetic - synthetic_called_real]
     return pd.DataFrame(
         {
             "reader": reader,
-            "synthetic": np.repeat([False, False, True, True], said),
-            "said": np.repeat([True, False, True, False], said),
+            "synthetic": np.repeat([False, False, True, True], numbers),
+            "answer": np.repeat([True, False, True, False], numbers),
         }
     )

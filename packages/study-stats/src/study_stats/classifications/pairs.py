@@ -5,12 +5,12 @@ from datetime import datetime
 
 import pandas as pd
 
-from study_stats.classifications.answer_table import Answer, AnswerTable
+from study_stats.classifications.answer_table import AnswerTable, ReaderAnswer
 from study_stats.errors import StudyError
 
 
 @dataclass(frozen=True)
-class Classification(Answer):
+class Classification(ReaderAnswer):
     """One pair of images shown to one reader, and the answer.
 
     Args:
@@ -75,5 +75,5 @@ class Classifications(AnswerTable[Classification]):
             image=frame["synthetic_image"],
             synthetic=True,
             item=frame.groupby(["real_image", "synthetic_image", "model_version"]).ngroup(),
-            said=frame["correct"],
+            answer=frame["correct"],
         )

@@ -6,20 +6,20 @@ from typing import ClassVar, TypeAlias
 
 import pandas as pd
 
-from study_stats.classifications.answer_table import Answer, AnswerTable
+from study_stats.classifications.answer_table import AnswerTable, ReaderAnswer
 from study_stats.classifications.pairs import Classifications
 from study_stats.errors import StudyError
 
 
 @dataclass(frozen=True)
-class SingleClassification(Answer):
+class SingleClassification(ReaderAnswer):
     """One image shown to one reader, and the answer.
 
     Args:
         reader: Who answered.
         image: Name of the image.
         is_real: Whether the image is real.
-        called_real: Whether the reader said so.
+        called_real: Whether the reader called it real.
         time_shown: When the image was shown, with its time zone.
         time_answered: When the reader answered.
         session: Name of the sitting; one reader's sessions have different names.
@@ -87,7 +87,7 @@ class SingleClassifications(AnswerTable[SingleClassification]):
         return frame[["reader", "session", "time_answered", "model_version", "image"]].assign(
             synthetic=~frame["is_real"],
             item=frame.groupby(["image", "model_version"]).ngroup(),
-            said=frame["called_real"],
+            answer=frame["called_real"],
             correct=frame["called_real"] == frame["is_real"],
         )
 

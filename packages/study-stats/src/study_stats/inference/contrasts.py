@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from study_stats.inference.crossed import crossed
 from study_stats.inference.intervals import wilson_limits
-from study_stats.inference.permutation import exchange_test
+from study_stats.inference.permutation import permutation_test
 
 _FARTHEST = 38.0  # standard errors; beyond, a p-value is 0 in float64
 
@@ -45,7 +45,7 @@ class Contrast:
 
         It is NaN if no reader saw both groups.
         """
-        return exchange_test(self.scores, self.second, self.strata) if self.images else float("nan")
+        return permutation_test(self.scores, self.second, self.strata) if self.images else float("nan")
 
     @property
     def images(self) -> int:

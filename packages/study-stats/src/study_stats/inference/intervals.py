@@ -34,7 +34,7 @@ def wilson_limits(
 
 
 def together(confidence: float, count: int) -> float:
-    """The confidence that each of several intervals needs, so that all of them cover at once as often as told.
+    """The confidence that each of several intervals needs, so that all of them cover at once with that confidence.
 
     Source: Bonferroni's inequality. Holm's correction of p-values has no interval of its own that is as short.
     """

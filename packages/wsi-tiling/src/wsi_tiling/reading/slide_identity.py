@@ -52,6 +52,22 @@ def check_identities(slides: Iterable[tuple[str, str]]) -> None:
             raise SlideError(f"{path} has changed since its tiles were found; find them again, in another folder")
 
 
+def check_distinct(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Checks that no two files are copies of one slide.
+
+    Args:
+        paths: The files.
+
+    Raises:
+        SlideError: Two are the same slide, or one cannot be read.
+    """
+    first: dict[str, str] = {}
+    for path in map(str, paths):
+        earlier = first.setdefault(slide_identity(path), path)
+        if earlier != path:
+            raise SlideError(f"{path} is the same slide as {earlier}; give it once")
+
+
 @lru_cache(maxsize=4096)
 def _identity(path: Path, size: int, mtime_ns: int, inode: int) -> str:
     """The identity of a file that has not changed: its status is part of the key."""

@@ -1,4 +1,4 @@
-"""The administration as a whole: who may come in, and how refusals are told."""
+"""The administration as a whole: who may come in, and how refusals are shown."""
 
 from flask import Blueprint, current_app, flash, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState

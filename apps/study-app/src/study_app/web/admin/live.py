@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Live:
-    """What the answers of a study said not long ago.
+    """Recent results of a study.
 
     Attributes:
         record: The study and its answers, with the readers' names.
@@ -29,7 +29,7 @@ class Live:
 
 
 def live_findings(name: str) -> Live:
-    """What the answers of a study say.
+    """The results of a study.
 
     Raises:
         NoStudyError: There is no such study.

@@ -1,4 +1,4 @@
-"""Who may sign in, and who reads which study."""
+"""Users, and the readers of each study."""
 
 from flask import abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue

@@ -1,4 +1,4 @@
-"""What takes long to work out is kept for a while, so that many looks at a page are one calculation."""
+"""A cache of slow results, so that many views of a page are one calculation."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -30,5 +30,5 @@ class Recent:
 
 
 def recent() -> Recent:
-    """What this process has worked out for the site."""
+    """Recent results of this process."""
     return cast(Recent, current_app.extensions[EXTENSION])

@@ -1,4 +1,4 @@
-"""What comes of a study: statistics, reports, files."""
+"""Results of a study: statistics, reports, files."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ _TYPES = {"csv": "text/csv", "json": "application/json"}
 
 @blueprint.get("/studies/<name>/statistics")
 def statistics(name: str) -> ResponseReturnValue:
-    """What the answers say so far."""
+    """The results so far."""
     from study_app.reporting.page import gallery
 
     found = live_findings(name)

@@ -1,4 +1,4 @@
-"""What a form sent."""
+"""Values that a form sent."""
 
 from flask import request
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from pfid import Figure, FigureError
+from pfid import MetricError, MetricValue
 
-PLAIN = Figure("FID", 10.35, "a network (sha256 0123)", "to 299 px", 10_000, 9_000)
+PLAIN = MetricValue("FID", 10.35, "a network (sha256 0123)", "to 299 px", 10_000, 9_000)
 CROPS = replace(
     PLAIN, name="patch-FID", plan="any-resolution", plan_sha256="ab" * 32, interval=(9.9, 11.2), note="a note"
 )
@@ -13,7 +13,7 @@ CROPS = replace(
 
 def test_a_figure_survives_json() -> None:
     for figure in (PLAIN, CROPS):
-        assert Figure.from_json(figure.to_json()) == figure
+        assert MetricValue.from_json(figure.to_json()) == figure
     assert json.loads(CROPS.to_json())["interval"] == [9.9, 11.2]
 
 
@@ -38,13 +38,13 @@ def test_figures_of_the_same_meaning_compare() -> None:
 def test_figures_of_another_meaning_refuse_to_be_compared(field: str) -> None:
     figure, other = CROPS, replace(CROPS, **{field: "another"})
     for compare in (lambda: figure < other, lambda: figure > other, lambda: figure - other):
-        with pytest.raises(FigureError, match=f"different {field} cannot be compared: .* another|another and"):
+        with pytest.raises(MetricError, match=f"different {field} cannot be compared: .* another|another and"):
             compare()
 
 
 def test_what_is_no_figure_is_refused() -> None:
-    with pytest.raises(FigureError, match="nan is no figure"):
+    with pytest.raises(MetricError, match="nan is no metric value"):
         replace(PLAIN, value=float("nan"))
     for text in ("", "[]", "{}", '{"name": "FID"}', '{"interval": [1]}', PLAIN.to_json().replace("10.35", "NaN")):
-        with pytest.raises(FigureError, match="no figure"):
-            Figure.from_json(text)
+        with pytest.raises(MetricError, match="no metric value"):
+            MetricValue.from_json(text)

@@ -8,14 +8,15 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from pfid.crops.features import CropFeatures, Progress, measure_crops
-from pfid.crops.patch_fid import PatchFid, patch_fid, patch_figures
+from pfid.crops.features import CropFeatures, measure_crops
+from pfid.crops.patch_fid import PatchFid, patch_fid, patch_metrics
 from pfid.crops.plan import CropPlan, WhiteRule
 from pfid.crops.planning import plan_crops
-from pfid.errors import FeatureError, FigureError, PlanError
+from pfid.errors import FeatureError, MetricError, PlanError
 from pfid.features.extractors import CallableExtractor
 from pfid.images.sources import Image, Images, array_images
 from pfid.metrics.frechet import frechet_distance
+from pfid.progress import WorkProgress
 
 LANCZOS = PIL.Image.Resampling.LANCZOS
 
@@ -60,10 +61,8 @@ def drawn(real: NDArray[Any], fake: NDArray[Any], images: int = 1, white: NDArra
     return CropFeatures(plan, real.astype(np.float32), fake.astype(np.float32), white, "drawn", "none")
 
 
-def figures(features: CropFeatures, **settings: Any) -> PatchFid:
-    *_, last = patch_figures(features, **settings)
-    assert isinstance(last, PatchFid)
-    return last
+def metrics(features: CropFeatures, **settings: Any) -> PatchFid:
+    return patch_metrics(features, **settings).result()
 
 
 def test_it_is_the_frechet_distance_of_crops_of_pictures_resized_whole() -> None:
@@ -77,31 +76,31 @@ def test_it_is_the_frechet_distance_of_crops_of_pictures_resized_whole() -> None
             whole = np.asarray(PIL.Image.fromarray(picture).resize((scale, scale), LANCZOS))
             patches.append(whole[y : y + 32, x : x + 32])
         features[side] = colours_and_edges(np.stack(patches))
-    found = measured(**sides, plan=plan).figure.value
+    found = measured(**sides, plan=plan).metric.value
     assert found == pytest.approx(frechet_distance(**features), rel=1e-3)
 
 
 def test_a_figure_tells_what_it_takes_to_repeat_it() -> None:
     real, fake = array_images([tissue(200, 160)]), array_images([tissue(160, 160, 1)])
     plan = planned(real, fake, protocol="paired", size_max=100)
-    figure = measured(real, fake, plan, resamples=5).figure
-    assert (figure.n_real, figure.n_fake) == (120, 120)
-    assert figure.extractor == "colours and edges"
-    assert figure.resize == "crops by Lanczos; patches none"
-    assert figure.plan == "paired, 32 px, scales from 32 px to 100"
-    assert figure.plan_sha256 == plan.sha256
-    assert figure.note == "interval over crops of one real image and crops of one generated image"
-    other = measured(real, fake, planned(real, fake, size_max=100)).figure
-    with pytest.raises(FigureError, match="plan"):
-        figure.check_comparable(other)
+    metric = measured(real, fake, plan, resamples=5).metric
+    assert (metric.n_real, metric.n_fake) == (120, 120)
+    assert metric.extractor == "colours and edges"
+    assert metric.resize == "crops by Lanczos; patches none"
+    assert metric.plan == "paired, 32 px, scales from 32 px to 100"
+    assert metric.plan_sha256 == plan.sha256
+    assert metric.note == "interval over crops of one real image and crops of one generated image"
+    other = measured(real, fake, planned(real, fake, size_max=100)).metric
+    with pytest.raises(MetricError, match="plan"):
+        metric.check_comparable(other)
 
 
 def test_the_same_picture_on_both_sides_is_at_no_distance_and_told() -> None:
     images = array_images([tissue(160, 160)])
     found = measured(images, images, planned(images, images), resamples=3)
-    assert found.figure.value == pytest.approx(0, abs=1e-6)
-    assert found.figure.interval == pytest.approx((0, 0), abs=1e-6)
-    assert "both sides are the same images" in (found.figure.note or "")
+    assert found.metric.value == pytest.approx(0, abs=1e-6)
+    assert found.metric.interval == pytest.approx((0, 0), abs=1e-6)
+    assert "both sides are the same images" in (found.metric.note or "")
 
 
 def test_the_more_blurred_the_further_and_most_so_at_the_finest_magnification() -> None:
@@ -110,9 +109,9 @@ def test_the_more_blurred_the_further_and_most_so_at_the_finest_magnification() 
     for factor in (2, 4):
         fake = array_images([blurred(tissue(320, 320), factor)])
         found.append(measured(real, fake, planned(real, fake, count=400)))
-    assert found[0].figure < found[1].figure
+    assert found[0].metric < found[1].metric
     finest, *_, coarsest = found[0].by_scale
-    assert finest.figure.value > 2 * coarsest.figure.value
+    assert finest.metric.value > 2 * coarsest.metric.value
 
 
 def test_neither_batches_nor_workers_change_it() -> None:
@@ -128,13 +127,13 @@ def test_white_crops_are_left_out_in_pairs_if_asked() -> None:
     sides = {"real": array_images([real]), "fake": array_images([tissue(200, 200, 1)])}
     kept = measured(**sides, plan=planned(**sides))
     ruled = measured(**sides, plan=planned(**sides, white=WhiteRule(0.9)))
-    assert kept.figure.n_real == 120
-    assert 60 < (ruled.figure.n_real or 0) < 110
-    assert ruled.figure.n_real == ruled.figure.n_fake
-    assert f"{120 - (ruled.figure.n_real or 0)} of 120 pairs left out as white" in (ruled.figure.note or "")
-    assert "0 generated" in (ruled.figure.note or "")
-    with pytest.raises(FigureError, match="plan"):
-        ruled.figure.check_comparable(kept.figure)
+    assert kept.metric.n_real == 120
+    assert 60 < (ruled.metric.n_real or 0) < 110
+    assert ruled.metric.n_real == ruled.metric.n_fake
+    assert f"{120 - (ruled.metric.n_real or 0)} of 120 pairs left out as white" in (ruled.metric.note or "")
+    assert "0 generated" in (ruled.metric.note or "")
+    with pytest.raises(MetricError, match="plan"):
+        ruled.metric.check_comparable(kept.metric)
 
 
 def test_nothing_is_left_when_all_is_white() -> None:
@@ -146,10 +145,10 @@ def test_nothing_is_left_when_all_is_white() -> None:
 def test_magnifications_share_all_crops_in_order() -> None:
     real, fake = array_images([tissue(320, 320)]), array_images([tissue(320, 320, 1)])
     parts = measured(real, fake, planned(real, fake, count=90)).by_scale
-    assert [part.figure.n_real for part in parts] == [23, 23, 22, 22]
+    assert [part.metric.n_real for part in parts] == [23, 23, 22, 22]
     assert all(left.reduction[1] <= right.reduction[0] for left, right in pairwise(parts))
     # Seven crops are the fewest of six features.
-    assert [part.figure.n_real for part in measured(real, fake, planned(real, fake, count=16)).by_scale] == [8, 8]
+    assert [part.metric.n_real for part in measured(real, fake, planned(real, fake, count=16)).by_scale] == [8, 8]
     alike = planned(real, fake, size_min=99, size_max=99)
     assert len(measured(real, fake, alike).by_scale) == 1
 
@@ -161,19 +160,19 @@ def test_extrapolation_has_no_bias_where_the_plain_value_has() -> None:
     plain, extrapolated = [], []
     for _ in range(16):
         shape = 400, dimensions
-        found = figures(drawn(rng.normal(size=shape), gap + spread * rng.normal(size=shape)), resamples=0)
+        found = metrics(drawn(rng.normal(size=shape), gap + spread * rng.normal(size=shape)), resamples=0)
         assert found.extrapolated is not None
-        plain.append(found.figure.value - truth)
+        plain.append(found.metric.value - truth)
         extrapolated.append(found.extrapolated.value - truth)
-        with pytest.raises(FigureError, match="name"):
-            found.extrapolated.check_comparable(found.figure)
+        with pytest.raises(MetricError, match="name"):
+            found.extrapolated.check_comparable(found.metric)
     assert np.mean(plain) > 0.2
     assert abs(np.mean(extrapolated)) < 0.25 * np.mean(plain)
 
 
 def test_few_crops_are_not_extrapolated() -> None:
     rng = np.random.default_rng(0)
-    assert figures(drawn(rng.normal(size=(84, 16)), rng.normal(size=(84, 16))), resamples=0).extrapolated is None
+    assert metrics(drawn(rng.normal(size=(84, 16)), rng.normal(size=(84, 16))), resamples=0).extrapolated is None
 
 
 @pytest.mark.parametrize("images", [1, 40])
@@ -188,9 +187,9 @@ def test_the_interval_is_as_wide_as_figures_scatter(images: int) -> None:
             shared = rng.normal(size=(images, 3)) if images > 1 else np.zeros((1, 3))
             own[side] += shared[planned_side.image]
         own[1, :, 0] += 1
-        found = figures(
+        found = metrics(
             CropFeatures(features.plan, *own.astype(np.float32), features.white, "drawn", "none"), resamples=60
-        ).figure
+        ).metric
         assert found.interval is not None
         values.append(found.value)
         widths.append((found.interval[1] - found.interval[0]) / (2 * 1.96))
@@ -201,9 +200,9 @@ def test_the_interval_is_as_wide_as_figures_scatter(images: int) -> None:
 def test_the_same_plan_gives_the_same_interval() -> None:
     rng = np.random.default_rng(2)
     features = drawn(rng.normal(size=(50, 3)), rng.normal(size=(50, 3)))
-    once, again = (figures(features, resamples=20) for _ in range(2))
+    once, again = (metrics(features, resamples=20) for _ in range(2))
     assert once == again
-    assert json.loads(once.to_json())["figure"]["n_real"] == 50
+    assert json.loads(once.to_json())["metric"]["n_real"] == 50
 
 
 def test_too_few_crops_are_refused_with_the_number_needed() -> None:
@@ -212,8 +211,8 @@ def test_too_few_crops_are_refused_with_the_number_needed() -> None:
     with pytest.raises(FeatureError, match=r"6 crops: .* takes 7 or more"):
         measured(real, fake, plan)
     few = measured(real, fake, plan, allow_few=True, resamples=4)
-    assert np.isfinite(few.figure.value)
-    assert [part.figure.n_real for part in few.by_scale] == [2, 2, 2]
+    assert np.isfinite(few.metric.value)
+    assert [part.metric.n_real for part in few.by_scale] == [2, 2, 2]
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
@@ -227,16 +226,21 @@ def test_features_are_kept_and_used_again(tmp_path: Path) -> None:
     real, fake = array_images([tissue(200, 200)]), array_images([tissue(160, 160, 1)])
     plan = planned(real, fake)
     sides: dict[str, Any] = {"real": real, "fake": fake, "plan": plan, "extractor": EXTRACTOR}
-    *progress, features = measure_crops(**sides, folder=tmp_path / "kept", batch_size=50, workers=0)
-    assert progress[-1] == Progress("fake crops", 120, 120)
+    measuring = measure_crops(**sides, folder=tmp_path / "kept", batch_size=50, workers=0)
+    progress = list(measuring)
+    assert progress[-1] == WorkProgress("fake crops", 120, 120)
     assert len(progress) == 8  # the start and three batches of each side
-    assert isinstance(features, CropFeatures)
+    features = measuring.result()
     again = CropFeatures.load(tmp_path / "kept")
     assert isinstance(again.real, np.memmap)
-    assert figures(again, resamples=5) == figures(features, resamples=5)
-    assert figures(again, resamples=5) == measured(real, fake, plan, resamples=5)
-    with pytest.raises(FeatureError, match="has features already"):
-        next(measure_crops(**sides, folder=tmp_path / "kept", workers=0))
+    assert metrics(again, resamples=5) == metrics(features, resamples=5)
+    assert metrics(again, resamples=5) == measured(real, fake, plan, resamples=5)
+    loaded = measure_crops(**sides, folder=tmp_path / "kept", workers=0)
+    assert not list(loaded)
+    np.testing.assert_array_equal(loaded.result().real, features.real)
+    other = sides | {"plan": planned(real, fake, seed=9)}
+    with pytest.raises(FeatureError, match="has features of other crops"):
+        measure_crops(**other, folder=tmp_path / "kept", workers=0).result()
 
 
 def test_crops_that_an_interrupted_call_has_measured_are_not_measured_again(tmp_path: Path) -> None:
@@ -254,16 +258,18 @@ def test_crops_that_an_interrupted_call_has_measured_are_not_measured_again(tmp_
         sides: dict[str, Any] = {"real": real, "fake": fake, "plan": plan, "extractor": extractor}
         return measure_crops(**sides, folder=tmp_path / name, batch_size=50, workers=0)
 
-    *_, whole = events("whole")
+    whole = events("whole").result()
     seen.clear()
-    stopped = events("stopped")
-    while next(stopped) != Progress("fake crops", 50, 120):
+    stopped = iter(events("stopped"))
+    while next(stopped) != WorkProgress("fake crops", 50, 120):
         pass
     stopped.close()
     with pytest.raises(FeatureError, match="another extractor"):
-        next(events("stopped", CallableExtractor(colours_and_edges, "another", 6)))
-    first, *_, features = events("stopped")
-    assert first == Progress("real crops", 120, 120)
+        events("stopped", CallableExtractor(colours_and_edges, "another", 6)).result()
+    resumed = events("stopped")
+    first, *_ = resumed
+    features = resumed.result()
+    assert first == WorkProgress("real crops", 120, 120)
     assert sum(seen) == 240
     for name in ("real", "fake", "white"):
         np.testing.assert_array_equal(getattr(features, name), getattr(whole, name))
@@ -280,7 +286,7 @@ def test_incomplete_or_foreign_features_are_refused(tmp_path: Path) -> None:
     images = array_images([tissue(200, 200)])
     plan = planned(images, images)
     sides: dict[str, Any] = {"real": images, "fake": images, "plan": plan, "extractor": EXTRACTOR}
-    events = measure_crops(**sides, folder=tmp_path, workers=0)
+    events = iter(measure_crops(**sides, folder=tmp_path, workers=0))
     next(events)
     events.close()  # type: ignore[attr-defined]
     with pytest.raises(FeatureError, match="no complete features"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from run_folder import UsageError
-from study_app.images.encoding import BLOCK
+from study_app.stored_images.encoding import BLOCK
 from wsi_tiling.viewer import DeepZoom
 
 TILE_PX = 256

@@ -1,1 +1,0 @@
-"""Results as JSON, and the page that shows them."""

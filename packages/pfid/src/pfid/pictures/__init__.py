@@ -1,0 +1,1 @@
+"""Pictures of generated images and crops beside real ones."""

@@ -1,0 +1,1 @@
+"""Results of measurements as JSON files, and their comparison."""
