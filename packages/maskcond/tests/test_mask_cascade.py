@@ -112,7 +112,7 @@ def test_a_model_without_conditions(tiny_cascade: Make, masks: list[Labels], tmp
         (("mask-cascade", "cascade"), CheckpointError, "holds a model of kind 'cascade', wanted 'mask-cascade'"),
         (("110", "300"), ConfigError, "wanted a colour of three numbers in 0 to 255"),
         (('"Bladder"', '"Breast"'), ConfigError, "wanted different values"),
-        (('    "Bladder",\n', ""), CheckpointError, "has text_embed_dim = 18; the conditions want 17"),
+        (('    "Bladder",\n', ""), CheckpointError, "has text_embed_dim = 18; the conditions need 17"),
     ],
 )
 def test_a_model_file_that_does_not_fit_is_refused(

@@ -73,7 +73,7 @@ def write_report(folder: Path, out: Path) -> None:
         )
     config = read_enrichment_config(folder / CONFIG_FILE)
     rows, confidence = read_table(folder / TABLE / TABLE_FILE)
-    found = Filtered.load(folder / FILTERED_PAIRS / PAIRS_FILE)
+    filtered = Filtered.load(folder / FILTERED_PAIRS / PAIRS_FILE)
     drawn = Filtered.load(folder / FILTERED_PAIRS / DRAWN_FILE) if config.sampling.drawn_masks else None
     provenance = json.loads((folder / SYNTHETIC_PAIRS / PROVENANCE_FILE).read_text(encoding="utf-8"))
     real = open_real_images(config.data, _classes(config))
@@ -90,7 +90,7 @@ def write_report(folder: Path, out: Path) -> None:
         "config_text": config_text(config),
         "training": len(real.of("train")),
         "tests": {split: len(real.of(split)) for split in real.splits},
-        "found": found,
+        "filtered": filtered,
         "drawn": drawn,
         "reasons": _reasons,
         "masks": len({pair["mask"] for pair in provenance["pairs"]}),
@@ -99,7 +99,7 @@ def write_report(folder: Path, out: Path) -> None:
         "steps": _steps(folder),
         "plot": plot_strategies(rows),
         "real_picture": real_pairs_picture(real, config.data.scale, side_px),
-        "sampled_picture": sampled_pairs_picture(folder, config, found.kept),
+        "sampled_picture": sampled_pairs_picture(folder, config, filtered.kept),
         "drawn_picture": drawn_masks_picture(folder, config, drawn),
         "dropped_picture": file_source(folder / FILTERED_PAIRS / DROPPED_FILE),
         "drawn_dropped_picture": file_source(folder / FILTERED_PAIRS / DRAWN_DROPPED_FILE) if drawn else None,
@@ -119,11 +119,11 @@ def _classes(config: EnrichmentConfig) -> ClassSet:
     return MaskCascade.load(config.mask_cascade.folder).codec.classes
 
 
-def _reasons(found: Filtered) -> list[tuple[str, str]]:
+def _reasons(filtered: Filtered) -> list[tuple[str, str]]:
     """Every reason to leave a sample out that was looked for, with its limits in words."""
-    limits = found.limits
+    limits = filtered.limits
     copy = "none" if limits.copy is None else f"{limits.copy:.2f} grey levels"
-    told = {
+    texts = {
         Reason.EMPTY: "",
         Reason.FOREGROUND: "{:.1%} to {:.1%}".format(*limits.foreground),
         Reason.SIZE: "" if limits.size_px is None else "median {:.0f} to {:.0f} px".format(*limits.size_px),
@@ -134,19 +134,19 @@ def _reasons(found: Filtered) -> list[tuple[str, str]]:
         ),
         Reason.DUPLICATE: copy,
     }
-    return [(reason.value, text) for reason, text in told.items() if reason is not Reason.LOOKS or limits.looks]
+    return [(reason.value, text) for reason, text in texts.items() if reason is not Reason.LOOKS or limits.looks]
 
 
 def _steps(folder: Path) -> list[StepTime]:
     """The steps that the table was made by, each after those that it reads, with their times."""
-    found: dict[str, StepTime] = {}
+    times: dict[str, StepTime] = {}
 
     def look(name: str) -> None:
         record = StepRecord.load(folder / name)
-        if record is not None and name not in found:
+        if record is not None and name not in times:
             for read in record.reads:
                 look(read)
-            found[name] = StepTime(name, record.units, record.seconds, record.bytes)
+            times[name] = StepTime(name, record.units, record.seconds, record.bytes)
 
     look(TABLE)
-    return list(found.values())
+    return list(times.values())

@@ -11,11 +11,13 @@ NAMES = {"dice": "Dice", "aji": "AJI", "aji_plus": "AJI+", "pq": "PQ"}
 def show_table(folder: Path) -> None:
     """Prints Dice and AJI of a run, in percent, with their intervals over images."""
     rows, confidence = read_table(folder / "table" / "table.json")
-    told = [["strategy", "test images", "Dice", "AJI", "AJI against (1)"]]
+    lines = [["strategy", "test images", "Dice", "AJI", "AJI against (1)"]]
     for row in rows:
         figures = row.figures["dice"], row.figures["aji"]
-        told.append([f"({row.strategy})", f"{row.split}, {row.images}", *map(percent, figures), difference(figures[1])])
-    say_columns(told)
+        lines.append(
+            [f"({row.strategy})", f"{row.split}, {row.images}", *map(percent, figures), difference(figures[1])]
+        )
+    say_columns(lines)
     say(f"{confidence:.0%} intervals by bootstrap of the images; {rows[0].seeds} models of each strategy")
 
 

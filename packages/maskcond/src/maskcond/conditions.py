@@ -1,4 +1,4 @@
-"""What is told of an image beside its mask, tissue, disease, clinical numbers, as one embedding."""
+"""Conditioning besides the mask (tissue, disease, clinical numbers) as one embedding."""
 
 import difflib
 import math
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from maskcond.errors import ConditionError
 
 Given: TypeAlias = Mapping[str, str | float | None]
-"""Values by the name of their condition; what is None or left out is not given."""
+"""Values by the names of conditions; a condition that is None or missing is not given."""
 Embedding: TypeAlias = NDArray[np.float32]
 """(D,) float32."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """A condition that is one of several values: an entry for 'not given', then one for each value.
+    """A categorical condition: one entry for 'not given', then one for each value.
 
     Raises:
-        ConditionError: There is no value, or one is there twice.
+        ConditionError: There are no values, or a value is repeated.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Category:
 
     @property
     def width(self) -> int:
-        """Its entries in an embedding."""
+        """Number of entries in an embedding."""
         return 1 + len(self.values)
 
     def encode(self, value: str | float | None) -> list[float]:
-        """Its entries for a value: a single 1.
+        """Returns the entries for a value: one 1, the rest 0.
 
         Raises:
-            ConditionError: The value is not known; the nearest is named.
+            ConditionError: The value is unknown; the message names the nearest known one.
         """
         if value is not None and value not in self.values:
             near = difflib.get_close_matches(str(value), self.values, n=1, cutoff=0.0)[0]
@@ -50,21 +50,21 @@ class Category:
         return [float(value == known) for known in (None, *self.values)]
 
     def decode(self, entries: Embedding) -> str | None:
-        """The value that entries stand for."""
+        """Returns the value that the entries encode."""
         return (None, *self.values)[int(entries.argmax())]
 
 
 @dataclass(frozen=True)
 class Number:
-    """A condition that is a number: an entry for 'not given', one for 'given', and the number, scaled.
+    """A numerical condition: an entry for 'not given', one for 'given', and the scaled number.
 
     Args:
         name: Its name.
-        centre: The number that is scaled to 0.
-        scale: The distance from there that is scaled to 1.
+        centre: Value that is scaled to 0.
+        scale: Difference from the centre that is scaled to 1.
 
     Raises:
-        ConditionError: The centre is not finite, or the scale not positive.
+        ConditionError: The centre is not finite, or the scale is not positive.
     """
 
     name: str
@@ -77,23 +77,23 @@ class Number:
 
     @classmethod
     def of(cls, name: str, values: Iterable[float]) -> "Number":
-        """A number scaled to mean 0 and standard deviation 1 over the values of a training set.
+        """Scales a number to mean 0 and standard deviation 1 over the values of a training set.
 
         Raises:
-            ConditionError: There are not two different values, or one is not finite.
+            ConditionError: There are fewer than two different values, or a value is not finite.
         """
-        found = np.fromiter(values, np.float64)
-        if found.size < 2 or not np.isfinite(found).all() or found.min() == found.max():
+        numbers = np.fromiter(values, np.float64)
+        if numbers.size < 2 or not np.isfinite(numbers).all() or numbers.min() == numbers.max():
             raise ConditionError(f"{name}: wanted finite values, at least two different ones")
-        return cls(name, float(found.mean()), float(found.std()))
+        return cls(name, float(numbers.mean()), float(numbers.std()))
 
     @property
     def width(self) -> int:
-        """Its entries in an embedding."""
+        """Number of entries in an embedding."""
         return 3
 
     def encode(self, value: str | float | None) -> list[float]:
-        """Its entries for a value.
+        """Returns the entries for a value.
 
         Raises:
             ConditionError: The value is not a finite number.
@@ -105,19 +105,19 @@ class Number:
         return [0.0, 1.0, (float(value) - self.centre) / self.scale]
 
     def decode(self, entries: Embedding) -> float | None:
-        """The value that entries stand for."""
+        """Returns the value that the entries encode."""
         return None if entries[0] > entries[1] else self.centre + self.scale * float(entries[2])
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """All conditions that a network is trained with, and how they become an embedding.
+    """All conditions that a network is trained with, and their encoding as an embedding.
 
-    That a condition is not given has an entry of its own. So no embedding is all zeros, the first value of a category
-    is not taken for 'none', and a network can be asked for an image of any tissue.
+    'Not given' has an entry of its own for each condition. So no embedding is all zeros, the first value of a category
+    is not mistaken for 'none', and a network can sample images of any tissue.
 
     Raises:
-        ConditionError: There is no condition, or two share a name.
+        ConditionError: There are no conditions, or two have the same name.
     """
 
     parts: tuple[Category | Number, ...]
@@ -133,20 +133,20 @@ class Conditions:
         return sum(part.width for part in self.parts)
 
     def encode(self, given: Given) -> Embedding:
-        """Makes the embedding (D,) of values; those of conditions left out are not given.
+        """Returns the embedding (D,) of values; conditions that are missing count as not given.
 
         Raises:
-            ConditionError: A condition or a value is not known.
+            ConditionError: A condition or a value is unknown.
         """
         for name in given:
             self._part(name)
         return np.array([entry for part in self.parts for entry in part.encode(given.get(part.name))], np.float32)
 
     def decode(self, embedding: Embedding) -> dict[str, str | float | None]:
-        """The value of every condition in an embedding; numbers to the precision of float32.
+        """Returns the value of every condition in an embedding; numbers have float32 precision.
 
         Raises:
-            ConditionError: The embedding has another length.
+            ConditionError: The embedding has the wrong length.
         """
         if embedding.shape != (self.width,):
             raise ConditionError(f"wanted an embedding of shape ({self.width},), got {embedding.shape}")
@@ -155,18 +155,18 @@ class Conditions:
         return {part.name: part.decode(own) for part, own in zip(self.parts, entries, strict=True)}
 
     def each(self, name: str, given: Given | None = None) -> Iterator[dict[str, str | float | None]]:
-        """Values for one mask drawn as any value of a category, such as every tissue; the others stay as given.
+        """Iterates over the values of a category, such as every tissue; the other conditions stay as given.
 
         Raises:
-            ConditionError: No category has this name.
+            ConditionError: There is no category of this name.
         """
         part = self._part(name)
         if not isinstance(part, Category):
-            raise ConditionError(f"{name} is a number; only a category has values to go through")
+            raise ConditionError(f"{name} is a number; only a category has values to iterate over")
         return ({**(given or {}), name: value} for value in part.values)
 
     def plain(self) -> list[dict[str, Any]]:
-        """The conditions as plain values, such as TOML holds: an array of tables."""
+        """Returns the conditions as plain values for TOML: an array of tables."""
         return [
             {"name": part.name, "values": list(part.values)}
             if isinstance(part, Category)
@@ -176,10 +176,10 @@ class Conditions:
 
     @classmethod
     def from_plain(cls, tables: Iterable[Mapping[str, Any]]) -> "Conditions":
-        """Makes conditions of what `plain` gave.
+        """Makes conditions from the tables of `plain`.
 
         Raises:
-            ConditionError: A table has other keys or other kinds of values.
+            ConditionError: A table has wrong keys or wrong kinds of values.
         """
         return cls(tuple(_part_from(table) for table in tables))
 

@@ -31,7 +31,7 @@ def parse_aperio(text: bytes) -> list[Outline]:
         raise AnnotationError(f"wanted XML of Aperio ImageScope, <Annotations>, got <{root.tag}>")
     outlines: list[Outline] = []
     for annotation in root.iter("Annotation"):
-        found: list[Outline] = []
+        ordered: list[Outline] = []
         for number, region in enumerate(annotation.iter("Region"), 1):
             where = f"region {region.get('Id', number)}"
             if (kind := region.get("Type", "0")) in _KINDS_WITHOUT_OUTLINE:
@@ -40,10 +40,10 @@ def parse_aperio(text: bytes) -> list[Outline]:
             if (negative := region.get("NegativeROA", "0")) not in ("0", "1"):
                 raise AnnotationError(f"{where} has NegativeROA='{negative}'; write 1 for a hole, 0 for an object")
             if negative == "1":
-                _cut_out(found, ring, where)
+                _cut_out(ordered, ring, where)
             else:
-                found.append(Outline((Polygon(ring),), _class_name(region, annotation)))
-        outlines += found
+                ordered.append(Outline((Polygon(ring),), _class_name(region, annotation)))
+        outlines += ordered
     return outlines
 
 
@@ -82,10 +82,10 @@ def _class_name(region: ElementTree.Element, annotation: ElementTree.Element) ->
     return next((name for name in (region.get("Text"), annotation.get("Name"), *values) if name), "")
 
 
-def _cut_out(found: list[Outline], hole: Ring, where: str) -> None:
-    for place in range(len(found) - 1, -1, -1):
-        (polygon,) = found[place].polygons
+def _cut_out(ordered: list[Outline], hole: Ring, where: str) -> None:
+    for place in range(len(ordered) - 1, -1, -1):
+        (polygon,) = ordered[place].polygons
         if len(hole) and len(polygon.outer) >= 3 and points_in_poly(hole, polygon.outer).any():
-            found[place] = Outline((Polygon(polygon.outer, (*polygon.holes, hole)),), found[place].class_name)
+            ordered[place] = Outline((Polygon(polygon.outer, (*polygon.holes, hole)),), ordered[place].class_name)
             return
     raise AnnotationError(f"{where} is negative, a hole, but lies in no region before it")

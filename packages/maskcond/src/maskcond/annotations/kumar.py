@@ -99,10 +99,10 @@ def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
         raise ImageSetError(str(error)) from None
 
 
-def _check_same(found: Iterable[str], listed: Iterable[str], index: Path) -> None:
-    if alone := sorted(set(listed) - set(found)):
+def _check_same(present: Iterable[str], listed: Iterable[str], index: Path) -> None:
+    if alone := sorted(set(listed) - set(present)):
         raise ImageSetError(f"{index} lists {_listed(alone)}, which are not in images/")
-    if alone := sorted(set(found) - set(listed)):
+    if alone := sorted(set(present) - set(listed)):
         raise ImageSetError(f"{index} does not list {_listed(alone)}, which are in images/")
 
 

@@ -1,4 +1,4 @@
-"""The mask-conditioned cascade: images of masks and, if it was told any in training, of conditions."""
+"""The mask-conditioned cascade: images from masks and, if it was trained with them, conditions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +23,14 @@ KIND = "mask-cascade"
 
 @dataclass(frozen=True, config=STRICT)
 class MaskInput:
-    """What a mask-conditioned cascade is given, as a file tells it.
+    """The inputs of a mask-conditioned cascade, as its file stores them.
 
     Args:
         classes: Classes of the masks, in the order of their numbers.
-        conditions: As of `Conditions.plain`; none for a cascade that is given masks alone.
+        conditions: The tables of `Conditions.plain`; empty for a cascade that takes masks only.
 
     Raises:
-        ValueError: The classes are no set, or the conditions are none.
+        ValueError: The classes or the conditions are invalid.
     """
 
     classes: tuple[MaskClass, ...]
@@ -41,7 +41,7 @@ class MaskInput:
 
     @classmethod
     def of(cls, classes: ClassSet, conditions: Conditions | None = None) -> "MaskInput":
-        """Tells of these classes and conditions."""
+        """Makes the input of classes and conditions."""
         return cls(classes.classes, () if conditions is None else tuple(conditions.plain()))
 
     @property
@@ -55,10 +55,10 @@ class MaskInput:
         return Conditions.from_plain(self.conditions) if self.conditions else None
 
     def check_cascade(self, cascade: CascadeConfig) -> None:
-        """Makes sure that every stage of a cascade takes the masks and the conditions.
+        """Checks that every stage of a cascade takes the masks and the conditions.
 
         Raises:
-            ValueError: One does not.
+            ValueError: A stage does not.
         """
         wanted = self.codec.channels + 1
         width = None if self.schema is None else self.schema.width
@@ -66,26 +66,26 @@ class MaskInput:
             if stage.unet.cond_images_channels != wanted:
                 raise ValueError(
                     f"the stage of {stage.image_px} px takes {stage.unet.cond_images_channels} channels of images; "
-                    f"masks have {wanted}: one a class, and one that tells that a mask is given"
+                    f"masks have {wanted}: one per class, and one for 'a mask is given'"
                 )
             if stage.unet.text_embed_dim != width:
                 raise ValueError(
                     f"the stage of {stage.image_px} px has text_embed_dim = {stage.unet.text_embed_dim}; "
-                    f"the conditions want {width}"
+                    f"the conditions need {width}"
                 )
 
 
 class MaskCascade:
-    """A cascade whose every stage sees a mask at its own resolution, and the codec and conditions to speak to it.
+    """A cascade whose stages are conditioned on a mask at their own resolution, with its codec and conditions.
 
     Args:
-        classes: Of the masks.
-        cascade: Its networks; `cond_images` are the classes' channels and one that tells that a mask is given.
-        conditions: What else it is told; None for nothing.
-        provenance: Where the weights come from; the cascade's own if not given.
+        classes: Classes of the masks.
+        cascade: Its networks; `cond_images` has one channel per class and one for 'a mask is given'.
+        conditions: Conditions besides the mask; None: no conditions.
+        provenance: Origin of the weights; by default, the cascade's.
 
     Raises:
-        ValueError: A stage of the cascade takes something else.
+        ValueError: A stage of the cascade takes other inputs.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class MaskCascade:
 
     @property
     def image_px(self) -> int:
-        """Side of the images that it makes."""
+        """Side of the sampled images."""
         return self.cascade.config.stages[-1].image_px
 
     def to(self, device: torch.device | str) -> "MaskCascade":
@@ -122,18 +122,18 @@ class MaskCascade:
         """Samples a batch of images, one for each mask; see `maskcond.sample_images` for many.
 
         Args:
-            masks: Labels (H, H) of any size, or None for an image without one, as by the unconditional cascade.
-            generators: One for each image; an image depends on its own alone.
-            given: Conditions of each image; without any, the networks are told that there are none.
-            steps: Of each stage; its own if not given.
-            guidance: Weight of the conditions; each stage's own if not given.
+            masks: Labels (H, H) of any size; None samples as the unconditional cascade does.
+            generators: One for each image; an image depends on its own generator only.
+            given: Conditions of each image; if None, the networks get their null embedding.
+            steps: Steps of each stage; by default, the stage's own.
+            guidance: Guidance weight; by default, the stage's own.
 
         Returns:
             (B, 3, S, S) in [0, 1], on the model's device.
 
         Raises:
-            MaskError: A mask is no label image, or not square, or there are not as many as generators.
-            ConditionError: The model takes no conditions, there are not as many as masks, or one is not known.
+            MaskError: A mask is no label image or not square, or the numbers of masks and generators differ.
+            ConditionError: The model takes no conditions, their number is not that of the masks, or one is unknown.
         """
         if len(masks) != len(generators):
             raise MaskError(f"each image has a mask and a generator, got {len(masks)} and {len(generators)}")
@@ -148,12 +148,12 @@ class MaskCascade:
         """Writes the model: `model.toml`, and the cascade's folder `cascade`.
 
         Args:
-            folder: Where to; made if missing.
-            dtype: In which precision the weights are stored.
-            overwrite: Replace a model that is there.
+            folder: Target; made if missing.
+            dtype: Precision of the stored weights.
+            overwrite: Replace an existing model.
 
         Raises:
-            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
+            CheckpointError: The folder holds a model and `overwrite` is False, or it cannot be written.
         """
         open_model_folder(folder, overwrite=overwrite)
         self.cascade.save(folder / "cascade", dtype=dtype, overwrite=overwrite)
@@ -165,21 +165,21 @@ class MaskCascade:
         """Reads a model from its folder, in float32 on the CPU.
 
         Raises:
-            CheckpointError: A file is missing or damaged, or the cascade takes other masks or conditions than told.
+            CheckpointError: A file is missing or damaged, or the cascade takes other inputs than its file states.
             ConfigError: A `model.toml` has an unknown key or a wrong value.
         """
         values = read_model_file(folder, kind=KIND)
         provenance = values.pop("provenance", {})
-        told = parse_config(MaskInput, values, str(folder / MODEL_FILE))
+        inputs = parse_config(MaskInput, values, str(folder / MODEL_FILE))
         cascade = Cascade.load(folder / "cascade")
         try:
-            return cls(told.codec.classes, cascade, told.schema, provenance)
+            return cls(inputs.codec.classes, cascade, inputs.schema, provenance)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
 
     def _embedding(self, given: Sequence[Given], count: int) -> Tensor:
         if self.conditions is None:
-            raise ConditionError("the model was trained without conditions; give none")
+            raise ConditionError("the model was trained without conditions; leave them out")
         if len(given) != count:
             raise ConditionError(f"each mask has conditions of its own, got {len(given)} for {count} masks")
         return torch.stack([torch.from_numpy(self.conditions.encode(each)) for each in given])

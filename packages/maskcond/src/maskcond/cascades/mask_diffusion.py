@@ -115,13 +115,13 @@ class MaskPictureExamples:
         """
         generator = np.random.default_rng([self.seed, draw])
         index, window = self.crops.draw(generator)
-        found = self.images[index]
-        if found.labels is None:
-            raise MaskError(f"{found.name}: has no labels to learn from")
+        source = self.images[index]
+        if source.labels is None:
+            raise MaskError(f"{source.name}: has no labels to learn from")
         try:
-            _, mask = augment(found.image[window], found.labels[window], self.augmentation, generator)
+            _, mask = augment(source.image[window], source.labels[window], self.augmentation, generator)
         except MaskError as error:
-            raise MaskError(f"{found.name}: {error}") from None
+            raise MaskError(f"{source.name}: {error}") from None
         labels = self.pictures.codec.resize_labels(mask, (self.image_px, self.image_px))
         return {"image": torch.from_numpy(self.pictures.paint(labels))}
 
@@ -185,10 +185,10 @@ class MaskDiffusion:
         """
         values = read_model_file(folder, kind=KIND)
         provenance = values.pop("provenance", {})
-        told = parse_config(MaskPictures, values, str(folder / MODEL_FILE))
+        inputs = parse_config(MaskPictures, values, str(folder / MODEL_FILE))
         cascade = Cascade.load(folder / "cascade")
         try:
-            return cls(told.codec.classes, cascade, provenance)
+            return cls(inputs.codec.classes, cascade, provenance)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
 

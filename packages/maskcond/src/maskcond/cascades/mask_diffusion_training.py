@@ -132,5 +132,5 @@ def train_mask_diffusion(
 
     trained = yield from train_cascade(networks, examples_of, out_dir, device=device, resume=resume)
     if is_main_process():
-        told = {**(provenance or {}), **trained_by(), **trained.provenance}
-        MaskDiffusion(plan.pictures.codec.classes, trained, told).save(out_dir / "model", overwrite=resume)
+        origin = {**(provenance or {}), **trained_by(), **trained.provenance}
+        MaskDiffusion(plan.pictures.codec.classes, trained, origin).save(out_dir / "model", overwrite=resume)

@@ -1,4 +1,4 @@
-"""Training examples for mask-conditioned cascades: crops with their masks, and crops without."""
+"""Training examples for mask-conditioned cascades: crops with or without masks."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,13 @@ ANYWHERE = ClassBalance(share=0.0)
 
 
 def mask_channels(codec: MaskCodec, labels: Labels | None, side_px: int) -> Tensor:
-    """Makes what a network sees of a mask, (C + 1, side_px, side_px) in [0, 1]: its classes, then 'a mask is given'.
+    """Returns a mask as channels, (C + 1, side_px, side_px) in [0, 1]: one per class, then 'a mask is given'.
 
-    Without labels all is zero. 'No mask' so is not told like a mask that is all background, which says that there is
-    no structure; and to a widened network it is no input at all, so that it goes on as the unconditional one that it
-    was.
+    Without labels all channels are zero. So 'no mask' differs from a mask that is all background, and a widened network
+    without a mask gives the same output as the unconditional network that it was made from.
 
     Raises:
-        MaskError: The labels are not square, or have numbers that are no class.
+        MaskError: The labels are not square, or contain a number that is no class.
     """
     channels = torch.zeros(codec.channels + 1, side_px, side_px)
     if labels is not None:
@@ -38,24 +37,24 @@ def mask_channels(codec: MaskCodec, labels: Labels | None, side_px: int) -> Tens
 
 
 class MaskExamples:
-    """Random crops of images with what tells a network their masks and conditions, for `cdm_core.train_stage`.
+    """Random crops of images with their masks and conditions, for `cdm_core.train_stage`.
 
-    Image and mask are augmented together, then brought to the size of the cascade's images by the share of area. An
-    image without labels gives examples with a blank mask. The n-th draw is always the same.
+    Image and mask are augmented together, then resized to the cascade's images by area. An image without labels gives
+    examples with a blank mask. The n-th example is always the same.
 
     Args:
-        images: The images; each is as likely as any other, but for the balance.
-        codec: Of their labels.
+        images: The images; all are equally likely, unless `balance` says otherwise.
+        codec: Codec of their labels.
         image_px: Side of the cascade's largest images.
-        augmentation: What happens to a crop; its `crop_px` is wanted.
-        conditions: What the cascade is told beside the mask; None for nothing.
-        seed: Of the draws.
-        drop_condition: Share of the examples in which a condition is not told, for each condition by itself.
-        balance: How crops are drawn; anywhere in any image if not given.
-        blank: Whether to leave out the masks of images that have one.
+        augmentation: Augmentation of crops; it needs `crop_px`.
+        conditions: Conditions of the cascade besides the mask; None: no conditions.
+        seed: Seed of the random crops.
+        drop_condition: Share of the examples in which a condition is left out, independently for each condition.
+        balance: Distribution of the crops; by default, uniform over all images.
+        blank: Whether to ignore the masks.
 
     Raises:
-        MaskError: There is no image, no `crop_px`, or it is smaller than `image_px`.
+        MaskError: There are no images, `crop_px` is missing, or it is smaller than `image_px`.
         ConditionError: `drop_condition` is not in [0, 1].
     """
 
@@ -82,31 +81,31 @@ class MaskExamples:
         self.conditions, self.seed, self.drop_condition, self.blank = conditions, seed, drop_condition, blank
         self.crops = BalancedCrops(images, codec, augmentation.crop_px, balance)
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.Examples`.
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Returns an example, see `cdm_core.Examples`.
 
         Raises:
-            MaskError: The image is smaller than a crop, or its labels have numbers that are no class.
-            ConditionError: A condition has a value that is not known.
+            MaskError: The image is smaller than a crop, or its labels contain a number that is no class.
+            ConditionError: A condition has an unknown value.
         """
-        generator = np.random.default_rng([self.seed, draw])
+        generator = np.random.default_rng([self.seed, number])
         index, window = self.crops.draw(generator)
-        found = self.images[index]
-        labels = np.zeros(found.image.shape[:2], np.uint8) if found.labels is None else found.labels
-        is_blank = self.blank or found.labels is None
+        source = self.images[index]
+        labels = np.zeros(source.image.shape[:2], np.uint8) if source.labels is None else source.labels
+        is_blank = self.blank or source.labels is None
         try:
-            image, mask = augment(found.image[window], labels[window], self.augmentation, generator)
+            image, mask = augment(source.image[window], labels[window], self.augmentation, generator)
             channels = mask_channels(self.codec, None if is_blank else mask.astype(np.uint8), self.image_px)
         except MaskError as error:
-            raise MaskError(f"{found.name}: {error}") from None
+            raise MaskError(f"{source.name}: {error}") from None
         pixels = resize_by_area(image.transpose(2, 0, 1) / np.float32(255), (self.image_px, self.image_px))
         example = {"image": torch.from_numpy(pixels), "cond_images": channels}
         if self.conditions is not None:
-            example["embedding"] = torch.from_numpy(self._embedding(self.conditions, found.given, generator))
+            example["embedding"] = torch.from_numpy(self._embedding(self.conditions, source.given, generator))
         return example
 
     def _embedding(self, conditions: Conditions, given: Given, generator: np.random.Generator) -> Embedding:
-        told = {
+        kept = {
             part.name: given.get(part.name) for part in conditions.parts if generator.random() >= self.drop_condition
         }
-        return conditions.encode(told)
+        return conditions.encode(kept)

@@ -67,9 +67,9 @@ def train_mask_cascade(
 
     trained = yield from train_cascade(networks, examples_of, out_dir, device=device, resume=resume)
     before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
-    told = {**before, **(provenance or {}), **trained_by(), **trained.provenance}
+    origin = {**before, **(provenance or {}), **trained_by(), **trained.provenance}
     if is_main_process():
-        model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, told)
+        model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, origin)
         model.save(out_dir / "model", overwrite=resume)
 
 

@@ -1,4 +1,4 @@
-"""Many images from many masks: batches, variants, and seeds that let no image depend on another."""
+"""Sampling of many images from many masks: batches, variants, independent seeds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from maskcond.seeds import image_generator
 
 @dataclass(frozen=True, eq=False)
 class SampledImage:
-    """An image drawn from a mask.
+    """An image sampled from a mask.
 
     Args:
-        mask: Number of its mask, from 0.
-        variant: Number of the image among those of its mask, from 0.
-        given: Conditions that it was drawn with; None if the model was told of none.
+        mask: Index of its mask.
+        variant: Index of the image among those of its mask.
+        given: Its conditions; None if it was sampled without.
         image: (S, S, 3) uint8 RGB.
     """
 
@@ -39,31 +39,31 @@ def sample_images(
     guidance: float | None = None,
     batch_size: int = 16,
 ) -> Iterator[SampledImage]:
-    """Draws images from masks, in the order of the masks, and of the variants of each.
+    """Samples images from masks, in the order of the masks and of the variants of each.
 
-    All noise of an image comes from its mask's seed and its variant, so that it does not depend, beyond rounding, on
-    the batch, or on what else is drawn. To see one mask as every tissue, give it several times with one seed:
+    The noise of an image depends on its mask's seed and its variant only: apart from rounding, the batch and the other
+    images do not matter. To sample one mask as every tissue, pass it several times with one seed:
 
         tissues = list(KUMAR_CONDITIONS.each("tissue"))
         sample_images(model, [mask] * len(tissues), tissues, seeds=[7] * len(tissues))
 
     Args:
         model: The mask-conditioned cascade.
-        masks: Labels (H, H), of any size; brought to that of each stage.
-        given: Conditions of each mask; if there are none, the model is told so.
-        variants: Images of each mask.
-        seeds: Of each mask; its number if not given.
-        steps: Of each stage; its own if not given.
-        guidance: Weight of the conditions; each stage's own if not given.
-        batch_size: Images drawn together.
+        masks: Labels (H, H), of any size; resized for each stage.
+        given: Conditions of each mask; if None, the networks get their null embedding.
+        variants: Number of images of each mask.
+        seeds: Seed of each mask; by default, its index.
+        steps: Steps of each stage; by default, the stage's own.
+        guidance: Guidance weight; by default, the stage's own.
+        batch_size: Images sampled together.
 
     Yields:
         The images.
 
     Raises:
-        MaskError: A number is not positive, or there are not as many seeds as masks, or one is negative; or a mask is
-            not square, or has numbers that are no class.
-        ConditionError: There are not as many conditions as masks, or one is not known.
+        MaskError: A number is not positive; the numbers of seeds and masks differ; a seed is negative; or a mask is not
+            square or contains a number that is no class.
+        ConditionError: The numbers of conditions and masks differ, or a condition is unknown.
     """
     seeds = range(len(masks)) if seeds is None else seeds
     if min(variants, batch_size) < 1:

@@ -37,8 +37,8 @@ STRATEGIES: dict[StrategyName, Strategy] = {
 
 def with_starts(names: Sequence[StrategyName]) -> list[StrategyName]:
     """The strategies, and those that they start from, each after its start."""
-    found: list[StrategyName] = []
+    ordered: list[StrategyName] = []
     for name in names:
         start = STRATEGIES[name].start
-        found += [each for each in (start, name) if each is not None and each not in found]
-    return found
+        ordered += [each for each in (start, name) if each is not None and each not in ordered]
+    return ordered

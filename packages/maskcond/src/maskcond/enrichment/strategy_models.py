@@ -72,14 +72,14 @@ class StrategyModels:
         tests, scale = self.real.of(*self.real.splits), self.config.data.scale
         (folder / "predictions").mkdir(exist_ok=True)
         truths = (each.read(scale) for each in tests)
-        opened, found = self.models.open_segmentation_model(model / MODEL), []
+        opened, scores = self.models.open_segmentation_model(model / MODEL), []
         for done, (each, (image, truth)) in enumerate(zip(tests, truths, strict=True), 1):
             (labels,) = opened.predict([image])
             predicted = self.task.mask(labels)
             write_png(folder / "predictions" / f"{each.name}.png", predicted)
-            found.append(ImageScores(each.name, each.split, score(truth=truth, predicted=predicted)))
+            scores.append(ImageScores(each.name, each.split, score(truth=truth, predicted=predicted)))
             yield Progress(done, len(tests))
-        write_scores(folder / SCORES_FILE, found)
+        write_scores(folder / SCORES_FILE, scores)
 
     def real_pairs(self, names: list[str] | None = None) -> LabelledImages:
         """The real training images with labels, all or those of some names."""

@@ -108,8 +108,8 @@ def write_scores(path: Path, scores: Sequence[ImageScores]) -> None:
 
 def read_scores(path: Path) -> list[ImageScores]:
     """Reads what `write_scores` wrote."""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return [ImageScores(each["name"], each["split"], SegmentationScores(**each["scores"])) for each in told]
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return [ImageScores(each["name"], each["split"], SegmentationScores(**each["scores"])) for each in values]
 
 
 def write_table(path: Path, rows: Sequence[TableRow], *, confidence: float) -> None:
@@ -119,12 +119,12 @@ def write_table(path: Path, rows: Sequence[TableRow], *, confidence: float) -> N
 
 def read_table(path: Path) -> tuple[list[TableRow], float]:
     """Reads what `write_table` wrote: the rows, and the confidence of their intervals."""
-    told = json.loads(path.read_text(encoding="utf-8"))
+    values = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         TableRow(**{**row, "figures": {name: TableFigure(**_pairs(figure)) for name, figure in row["figures"].items()}})
-        for row in told["rows"]
+        for row in values["rows"]
     ]
-    return rows, float(told["confidence"])
+    return rows, float(values["confidence"])
 
 
 def _values(of_strategy: Sequence[Sequence[ImageScores]], name: str) -> NDArray[np.float64]:
@@ -165,6 +165,6 @@ def _pairs(figure: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in figure.items()}
 
 
-def _write(path: Path, told: object) -> None:
+def _write(path: Path, values: object) -> None:
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps(values, indent=1), encoding="utf-8")

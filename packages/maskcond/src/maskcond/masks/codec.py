@@ -126,9 +126,9 @@ class MaskCodec:
         labels = np.zeros(picture.shape[:2], np.uint8)
         known = (picture == 0).all(axis=2)
         for number, colour in enumerate(self._palette()[1:], 1):
-            found = (picture == colour).all(axis=2)
-            labels[found] = number
-            known |= found
+            matches = (picture == colour).all(axis=2)
+            labels[matches] = number
+            known |= matches
         if not known.all():
             strange = np.unique(picture[~known], axis=0)
             named = ", ".join(str(tuple(colour.tolist())) for colour in strange[:3])

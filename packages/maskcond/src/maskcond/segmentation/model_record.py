@@ -53,10 +53,10 @@ def claim_folder(folder: Path, record: ModelRecord) -> None:
         SegmentationError: The folder has another record, or files but no record.
     """
     if (folder / MODEL_FILE).exists():
-        found, wanted = dump_config(read_record(folder, record.kind)), dump_config(record)
+        saved, wanted = dump_config(read_record(folder, record.kind)), dump_config(record)
         for key, value in wanted.items():
-            if found[key] != value:
-                changed = _difference(found[key], value, key)
+            if saved[key] != value:
+                changed = _difference(saved[key], value, key)
                 raise SegmentationError(
                     f"{folder} has a model that was trained otherwise ({changed}); take another folder"
                 )
@@ -117,9 +117,9 @@ def check_start(folder: Path, kind: str, classes: ClassSet, settings: dict[str, 
     return folder / WEIGHTS_FILE
 
 
-def _difference(found: Any, wanted: Any, name: str) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in found.keys() | wanted.keys():
-            if found.get(key) != wanted.get(key):
-                return _difference(found.get(key), wanted.get(key), f"{name}.{key}")
-    return f"{name} was {found}, now {wanted}"
+def _difference(saved: Any, wanted: Any, name: str) -> str:
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        for key in saved.keys() | wanted.keys():
+            if saved.get(key) != wanted.get(key):
+                return _difference(saved.get(key), wanted.get(key), f"{name}.{key}")
+    return f"{name} was {saved}, now {wanted}"

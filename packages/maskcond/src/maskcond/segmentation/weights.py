@@ -25,15 +25,15 @@ def load_network(network: nn.Module, path: Path) -> None:
         SegmentationError: There is no such file, it is damaged, or a weight is missing, surplus or of another shape.
     """
     try:
-        found = load_file(path)
+        loaded = load_file(path)
     except FileNotFoundError:
         raise SegmentationError(f"{path}: no such weights; the model is not trained") from None
     except (SafetensorError, OSError) as error:
         raise SegmentationError(f"{path}: cannot be read ({first_line(error)})") from None
     wanted = dict(network.named_parameters())
-    for name in sorted(wanted.keys() | found.keys()):
-        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
+    for name in sorted(wanted.keys() | loaded.keys()):
+        if name not in loaded or name not in wanted or loaded[name].shape != wanted[name].shape:
             raise SegmentationError(f"{path}: not the weights of this network, {name} is missing, surplus or differs")
     with torch.no_grad():
         for name, weight in wanted.items():
-            weight.copy_(found[name])
+            weight.copy_(loaded[name])

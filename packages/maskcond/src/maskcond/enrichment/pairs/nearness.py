@@ -80,13 +80,13 @@ def copy_limit(
     if len(training) < 2:
         return None
     repeats = find_repeats([image for _, image in images], training) if repeats is None else repeats
-    found: list[float] = []
+    distances: list[float] = []
     for (_, image), same in zip(images, repeats, strict=True):
         own = [random_crop(image, side_px, generator) for _ in range(-(-crops // len(images)))]
         others = [each for number, each in enumerate(training) if number not in same]
-        found += [each.distance for each in find_nearest(own, others)]
-    found = [distance for distance in found if EQUAL < distance < np.inf]
-    return float(np.quantile(found, share, method="lower")) if found else None
+        distances += [each.distance for each in find_nearest(own, others)]
+    distances = [distance for distance in distances if EQUAL < distance < np.inf]
+    return float(np.quantile(distances, share, method="lower")) if distances else None
 
 
 def random_crop(image: Image, side_px: int, generator: np.random.Generator) -> Image:

@@ -70,14 +70,14 @@ def _same_blocks(image: Image, blocks: Hashes, owners: NDArray[np.int64]) -> set
     bits = np.uint64(2**20 - 1)
     table = np.zeros(2**20, bool)
     table[blocks & bits] = True
-    found = set()
+    repeats = set()
     for turned in _turns(_colours(image)):
         windows = _window_hashes(turned).ravel()
         windows = np.unique(windows[table[windows & bits]])
         first, last = (np.searchsorted(blocks, windows, side) for side in ("left", "right"))
         for start, end in zip(first[first < last], last[first < last], strict=True):
-            found |= set(owners[start:end].tolist())
-    return found
+            repeats |= set(owners[start:end].tolist())
+    return repeats
 
 
 def _same_thumbs(image: Image, training: Sequence[ImageParts]) -> set[int]:
@@ -87,12 +87,12 @@ def _same_thumbs(image: Image, training: Sequence[ImageParts]) -> set[int]:
     if not parts:
         return set()
     ways = np.concatenate(parts)
-    found = set()
+    repeats = set()
     for number, each in enumerate(training):
         nearest = distances(ways, each.thumbs).min(axis=1).reshape(len(parts), -1).min(axis=1)
         if (nearest <= NOISE).mean() >= SHARE:
-            found.add(number)
-    return found
+            repeats.add(number)
+    return repeats
 
 
 def _colours(image: Image) -> Hashes:

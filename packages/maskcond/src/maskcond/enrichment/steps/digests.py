@@ -16,13 +16,13 @@ def list_files(folder: Path, parts: Iterable[str]) -> list[str]:
     Raises:
         EnrichmentError: A part is not there.
     """
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for part in parts:
         path = folder / part
         if not path.exists():
             raise EnrichmentError(f"{path}: not there")
-        found.update([path] if path.is_file() else (each for each in path.rglob("*") if each.is_file()))
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+        paths.update([path] if path.is_file() else (each for each in path.rglob("*") if each.is_file()))
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def digest_files(folder: Path, files: Iterable[str]) -> str:

@@ -61,5 +61,5 @@ class Step:
     def own_files(self, folder: Path) -> list[str]:
         """The files of the step in its folder, as paths relative to it, sorted."""
         patterns = (*self.outputs, *(f"{output}/**/*" for output in self.outputs), *self.work_files, _TEMPORARY)
-        found = (path for pattern in patterns for path in folder.glob(pattern))
-        return sorted({path.relative_to(folder).as_posix() for path in found if path.is_symlink() or path.is_file()})
+        paths = (path for pattern in patterns for path in folder.glob(pattern))
+        return sorted({path.relative_to(folder).as_posix() for path in paths if path.is_symlink() or path.is_file()})

@@ -94,13 +94,13 @@ def _write_fingerprint(folder: Path) -> None:
     for RGB images.
     """
     cases = _cases(folder)
-    found = [
+    fingerprints = [
         DatasetFingerprintExtractor.analyze_case(
             files["images"], files["label"], NaturalImage2DIO, max(1, VALUES // len(cases))
         )
         for files in cases.values()
     ]
-    shapes, spacings, values, _, sizes = zip(*found, strict=True)
+    shapes, spacings, values, _, sizes = zip(*fingerprints, strict=True)
     fingerprint = {
         "spacings": [[float(each) for each in spacing] for spacing in spacings],
         "shapes_after_crop": [[int(each) for each in shape] for shape in shapes],

@@ -26,10 +26,10 @@ class FallingRate:
 
     def step(self, epoch: int) -> None:
         """Sets the rate of an epoch, counted from 0."""
-        told = self.settings
-        share = epoch / max(1, told.epochs - 1)
+        settings = self.settings
+        share = epoch / max(1, settings.epochs - 1)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(share, first=told.learning_rate, last=told.final_learning_rate)
+            group["lr"] = learning_rate(share, first=settings.learning_rate, last=settings.final_learning_rate)
 
 
 class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
