@@ -28,10 +28,10 @@ from maskcond.enrichment.config import (
     MaskDiffusionSource,
     SamplingPlan,
     SegmentationConfig,
-    SmallUnetPlan,
     config_text,
 )
 from maskcond.segmentation import SmallUnetSettings
+from maskcond.segmentation.small_unet.plan import SmallUnetPlan
 
 
 def write_tissue(folder: Path, name: str, seed: int, side_px: int = 64) -> None:

@@ -47,7 +47,6 @@ from maskcond.enrichment.config import (
     FilterConfig,
     MaskCascadeSource,
     MaskDiffusionSource,
-    NnUnetPlan,
     SamplingPlan,
     SegmentationConfig,
 )
@@ -56,6 +55,7 @@ from maskcond.enrichment.real_images import open_real_images
 from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategy_table import read_scores, read_table
 from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
+from maskcond.segmentation.nnunet.plan import NnUnetPlan
 
 pytestmark = pytest.mark.once
 

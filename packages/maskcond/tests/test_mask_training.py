@@ -192,7 +192,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_written(
     other = replace(plan.networks[0], stage=replace(plan.networks[0].stage, objective="noise"))
     with pytest.raises(ConfigError, match="the stages of the cascade to start from are not the plan's"):
         train(replace(plan, networks=(other, plan.networks[1])), start=tiny_cascade())
-    with pytest.raises(ConfigError, match=r"the cascade to start from: .* text_embed_dim = 5; the conditions want 3"):
+    with pytest.raises(ConfigError, match=r"the cascade to start from: .* text_embed_dim = 5; the conditions need 3"):
         train(plan, start=tiny_cascade(text_embed_dim=5))
     crops = replace(plan.networks[0], training=replace(SHORT, crop_px=12))
     with pytest.raises(ConfigError, match="crop_px 12 is over the stage's image_px 8"):

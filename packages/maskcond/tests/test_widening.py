@@ -112,7 +112,7 @@ def test_an_embedding_where_there_was_none_changes_what_attention_sees_and_nothi
 
 def test_what_cannot_be_widened_is_refused(tiny_cascade: Make) -> None:
     cascade = tiny_cascade(text_embed_dim=5)
-    with pytest.raises(ValueError, match=r"the stage of 8 px has text_embed_dim = 5; the conditions want 18"):
+    with pytest.raises(ValueError, match=r"the stage of 8 px has text_embed_dim = 5; the conditions need 18"):
         widen_for_masks(cascade, KUMAR, KUMAR_CONDITIONS)
     with pytest.raises(ValueError, match="has an embedding already"):
         add_embedding(cascade.config.stages[0], cascade.unets[0], 5)

@@ -16,8 +16,9 @@ from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, MaskDiffusionSource
 from maskcond.enrichment.strategies import StrategyName
 from maskcond.segmentation.loading import Workers, check_workers
-from maskcond.segmentation.nnunet.settings import NnUnetSettings
-from maskcond.segmentation.small_unet.settings import SmallUnetSettings
+from maskcond.segmentation.nnunet.plan import NnUnetPlan
+from maskcond.segmentation.plan import SegmentationPlan
+from maskcond.segmentation.small_unet.plan import SmallUnetPlan
 
 Value = str | float
 
@@ -140,47 +141,14 @@ class FilterConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class SmallUnetPlan:
-    """How small U-Nets are trained from nothing, and how those go on that start from another.
-
-    Raises:
-        ValueError: The two are of different networks.
-    """
-
-    training: SmallUnetSettings = SmallUnetSettings()
-    fine_tuning: SmallUnetSettings = SmallUnetSettings(steps=500)
-
-    def __post_init__(self) -> None:
-        if self.training.features != self.fine_tuning.features:
-            raise ValueError("fine_tuning: features are those of the training")
-
-
-@dataclass(frozen=True, config=STRICT)
-class NnUnetPlan:
-    """How nnU-Nets are trained from nothing, and how those go on that start from another.
-
-    Raises:
-        ValueError: The two are of different networks.
-    """
-
-    training: NnUnetSettings = NnUnetSettings()
-    fine_tuning: NnUnetSettings = NnUnetSettings(epochs=100)
-
-    def __post_init__(self) -> None:
-        for name in ("base_features", "patch_px", "batch_size"):
-            if getattr(self.training, name) != getattr(self.fine_tuning, name):
-                raise ValueError(f"fine_tuning: {name} is that of the training")
-
-
-@dataclass(frozen=True, config=STRICT)
 class SegmentationConfig:
-    """M, the segmentation model.
+    """The segmentation models.
 
     Args:
-        model: Its kind; `small_unet` or `nnunet` has the settings of its training.
+        model: Their kind.
         folder: Of a trained model that predicts the masks; by default, strategy 1 with the first seed does.
-        small_unet: For 'small-unet'.
-        nnunet: For 'nnunet'.
+        small_unet: Settings of the kind 'small-unet'.
+        nnunet: Settings of the kind 'nnunet'.
         strategies: Which are trained, in the order of the table.
         seeds: Models of each strategy.
         part: Share of the real images that strategy 1a learns from.
@@ -208,6 +176,12 @@ class SegmentationConfig:
         check_workers(self.workers)
         if not 0 < self.part <= 1:
             raise ValueError(f"part lies in (0, 1], got {self.part}")
+
+    @property
+    def plan(self) -> SegmentationPlan:
+        """The training plan of the chosen kind."""
+        plans: dict[str, SegmentationPlan] = {"small-unet": self.small_unet, "nnunet": self.nnunet}
+        return plans[self.model]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -48,7 +48,6 @@ from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyMode
 from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
 from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.nnunet.dataset import check_class_names
-from maskcond.segmentation.nnunet.settings import NnUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
 from run_folder import whole_file
 
@@ -286,14 +285,15 @@ class EnrichmentRun:
 
     def _plans_step(self) -> Iterator[Step]:
         if self.models.plans_segmentation:
-            settings = {"training": asdict(self.config.segmentation.nnunet.training), **self._real_settings()}
-            yield Step(PLANS, "plan the nnU-Nets", self.strategies.plan, ("plans.json",), settings, kind=PLANS)
+            settings = {"training": dump_config(self.config.segmentation.plan.training), **self._real_settings()}
+            yield Step(
+                PLANS, "plan the segmentation models", self.strategies.plan, ("plans.json",), settings, kind=PLANS
+            )
 
     def _training_step(self, name: StrategyName, seed: int) -> Step:
         strategy, chosen = STRATEGIES[name], self.config.segmentation
         start = None if strategy.start is None else training_step(strategy.start, seed)
-        of_kind = chosen.nnunet if chosen.model == "nnunet" else chosen.small_unet
-        settings = of_kind.training if start is None else of_kind.fine_tuning
+        settings = chosen.plan.training if start is None else chosen.plan.fine_tuning
         reads = (
             *([PLANS] if self.models.plans_segmentation else []),
             *([SYNTHETIC_PAIRS] if strategy.synthetic else []),
@@ -311,7 +311,7 @@ class EnrichmentRun:
             (MODEL,),
             {"model": chosen.model, **used},
             reads,
-            units=settings.epochs if isinstance(settings, NnUnetSettings) else settings.steps,
+            units=settings.units,
             kind=f"{chosen.model} {'fine-tuning' if start else 'training'}",
         )
 

@@ -28,10 +28,7 @@ from maskcond.enrichment.steps.step import Progress
 from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import KUMAR_BORDER, ClassSet
 from maskcond.seeds import image_generator
-from maskcond.segmentation import SegmentationModel, SmallUnet
-from maskcond.segmentation.extras import import_extra
-from maskcond.segmentation.model import Pairs
-from maskcond.segmentation.nnunet.model import NnUnet, plan_nnunet
+from maskcond.segmentation.model import Pairs, SegmentationModel
 
 TO_SAMPLE_ANYWAY = "set sampling.compile = false"
 
@@ -104,10 +101,7 @@ class TrainedModels:
             if config.cascade.training:
                 network_trainings(self._unconditional(self.plan), self._phases())
                 network_trainings(self._unconditional(self.plan), self._finishing(self.plan))
-        needed = ("nnunetv2", "nnunet", "nnU-Net")
-        if config.segmentation.model == "small-unet":
-            needed = ("dynamic_network_architectures", "unet", "the small U-Net")
-        import_extra(needed[0], extra=needed[1], use=needed[2])
+        config.segmentation.plan.check_installed()
 
     @property
     def classes(self) -> ClassSet:
@@ -181,27 +175,23 @@ class TrainedModels:
 
     @property
     def plans_segmentation(self) -> bool:
-        """Whether segmentation models need plans: nnU-Nets do, of the pairs that all are fine-tuned on at last."""
-        return self.config.segmentation.model == "nnunet"
+        """Whether segmentation models need plans, made from the real pairs."""
+        return self.config.segmentation.plan.plans_pairs
 
     def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
         """Makes these plans."""
-        plan_nnunet(pairs, file, self._labels(), self.config.segmentation.nnunet.training)
+        self.config.segmentation.plan.write_plans(file, pairs, self._labels())
 
     def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
         """A segmentation model that lives in a folder."""
         chosen = self.config.segmentation
-        if chosen.model == "nnunet":
-            settings = chosen.nnunet.fine_tuning if fine_tuning else chosen.nnunet.training
-            return NnUnet(folder, self._labels(), settings, plans=plans, device=self.device, workers=chosen.workers)
-        small = chosen.small_unet.fine_tuning if fine_tuning else chosen.small_unet.training
-        return SmallUnet(folder, self._labels(), small, device=self.device, workers=chosen.workers)
+        return chosen.plan.model(
+            folder, self._labels(), fine_tuning=fine_tuning, plans=plans, device=self.device, workers=chosen.workers
+        )
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:
         """Opens one that is trained."""
-        if self.config.segmentation.model == "nnunet":
-            return NnUnet.open(folder, device=self.device)
-        return SmallUnet.open(folder, device=self.device)
+        return self.config.segmentation.plan.open(folder, device=self.device)
 
     def _check_mask_diffusion(self) -> None:
         """Checks that sampled masks have the labels and the size of the masks that are predicted of sampled images."""

@@ -8,7 +8,7 @@ from maskcond.segmentation.learning_rate import check_learning_rates
 
 @dataclass(frozen=True)
 class NnUnetSettings:
-    """How nnU-Net is planned and trained: as in the study, on KUMAR, if nothing is said.
+    """Planning and training of nnU-Net; the defaults are the study's for KUMAR.
 
     nnU-Net's own augmentation turns, flips, scales and crops, and changes noise, blur, contrast and the brightness of
     each colour by itself; elastic deformation is added to it.
@@ -45,3 +45,8 @@ class NnUnetSettings:
             raise SegmentationError(f"wanted a patch_px of at least 16, got {self.patch_px}")
         if not 0 <= self.elastic_share <= 1:
             raise SegmentationError(f"wanted an elastic_share in 0 to 1, got {self.elastic_share}")
+
+    @property
+    def units(self) -> int:
+        """Its length as progress counts it: epochs."""
+        return self.epochs

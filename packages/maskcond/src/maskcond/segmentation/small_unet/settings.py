@@ -49,6 +49,11 @@ class SmallUnetSettings:
             raise SegmentationError(f"wanted positive class weights, got {self.class_weights}")
 
     @property
+    def units(self) -> int:
+        """Its length as progress counts it: steps."""
+        return self.steps
+
+    @property
     def crop_px(self) -> int:
         """Side of a crop; 0 if the augmentation names none."""
         return self.augmentation.crop_px or 0

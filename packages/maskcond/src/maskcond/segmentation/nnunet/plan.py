@@ -1,0 +1,59 @@
+"""The training plan of nnU-Nets, see `maskcond.segmentation.plan`."""
+
+from pathlib import Path
+
+import torch
+from pydantic.dataclasses import dataclass
+
+from cdm_core.config_file import STRICT
+from maskcond.masks.classes import ClassSet
+from maskcond.segmentation.extras import import_extra
+from maskcond.segmentation.loading import Workers
+from maskcond.segmentation.model import Pairs
+from maskcond.segmentation.nnunet.model import NnUnet, plan_nnunet
+from maskcond.segmentation.nnunet.settings import NnUnetSettings
+
+
+@dataclass(frozen=True, config=STRICT)
+class NnUnetPlan:
+    """Settings of nnU-Nets, for training from scratch and for fine-tuning.
+
+    Raises:
+        ValueError: The two are of different networks.
+    """
+
+    training: NnUnetSettings = NnUnetSettings()
+    fine_tuning: NnUnetSettings = NnUnetSettings(epochs=100)
+
+    plans_pairs = True
+
+    def __post_init__(self) -> None:
+        for name in ("base_features", "patch_px", "batch_size"):
+            if getattr(self.training, name) != getattr(self.fine_tuning, name):
+                raise ValueError(f"fine_tuning: {name} is that of the training")
+
+    def check_installed(self) -> None:
+        """See `SegmentationPlan.check_installed`."""
+        import_extra("nnunetv2", extra="nnunet", use="nnU-Net")
+
+    def write_plans(self, file: Path, pairs: Pairs, classes: ClassSet) -> None:
+        """Writes nnU-Net's plans, made from the pairs that models are fine-tuned on last."""
+        plan_nnunet(pairs, file, classes, self.training)
+
+    def model(
+        self,
+        folder: Path,
+        classes: ClassSet,
+        *,
+        fine_tuning: bool,
+        plans: Path | None,
+        device: torch.device,
+        workers: Workers,
+    ) -> NnUnet:
+        """See `SegmentationPlan.model`."""
+        settings = self.fine_tuning if fine_tuning else self.training
+        return NnUnet(folder, classes, settings, plans=plans, device=device, workers=workers)
+
+    def open(self, folder: Path, *, device: torch.device) -> NnUnet:
+        """See `SegmentationPlan.open`."""
+        return NnUnet.open(folder, device=device)

@@ -1,0 +1,67 @@
+"""Training plans of segmentation models: the place where enrichment meets a kind of model."""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from maskcond.masks.classes import ClassSet
+from maskcond.segmentation.loading import Workers
+from maskcond.segmentation.model import Pairs, SegmentationModel
+
+
+class SegmentationSettings(Protocol):
+    """Settings of one training, a frozen dataclass."""
+
+    @property
+    def units(self) -> int:
+        """Length of the training as its progress counts it: steps or epochs."""
+        ...
+
+
+class SegmentationPlan(Protocol):
+    """The settings of a kind of model for training from scratch and for fine-tuning; it makes the models."""
+
+    @property
+    def training(self) -> SegmentationSettings:
+        """Settings of a training from scratch."""
+        ...
+
+    @property
+    def fine_tuning(self) -> SegmentationSettings:
+        """Settings of a training that starts from another model."""
+        ...
+
+    @property
+    def plans_pairs(self) -> bool:
+        """Whether models need `write_plans` before the first training."""
+        ...
+
+    def check_installed(self) -> None:
+        """Checks that the extra of this kind is installed.
+
+        Raises:
+            SegmentationError: It is not.
+        """
+        ...
+
+    def write_plans(self, file: Path, pairs: Pairs, classes: ClassSet) -> None:
+        """Writes the plans that all models of a run share; called only if `plans_pairs`."""
+        ...
+
+    def model(
+        self,
+        folder: Path,
+        classes: ClassSet,
+        *,
+        fine_tuning: bool,
+        plans: Path | None,
+        device: torch.device,
+        workers: Workers,
+    ) -> SegmentationModel:
+        """Returns the model of a folder, to train."""
+        ...
+
+    def open(self, folder: Path, *, device: torch.device) -> SegmentationModel:
+        """Opens the trained model of a folder."""
+        ...
