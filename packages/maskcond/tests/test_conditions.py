@@ -5,9 +5,9 @@ import tomllib
 import numpy as np
 import pytest
 
-from maskcond import KUMAR_CONDITIONS, Category, ConditionError, Conditions, Number
+from maskcond import KUMAR_CONDITIONS, Category, ConditionError, ConditionSet, Number
 
-KIDNEY_CONDITIONS = Conditions(
+KIDNEY_CONDITIONS = ConditionSet(
     (Category("outcome", ("kept", "lost")), Number("days", 365, 300), Number("creatinine", 1.5, 0.5))
 )
 
@@ -77,11 +77,11 @@ def test_numbers_are_scaled_by_the_training_set() -> None:
 
 
 @pytest.mark.parametrize("conditions", [KUMAR_CONDITIONS, KIDNEY_CONDITIONS])
-def test_conditions_survive_toml(conditions: Conditions) -> None:
+def test_conditions_survive_toml(conditions: ConditionSet) -> None:
     # Of strings, numbers and lists, JSON's form is TOML's.
     tables = ("\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items()) for table in conditions.plain())
     text = "".join(f"[[conditions]]\n{table}\n" for table in tables)
-    assert Conditions.from_plain(tomllib.loads(text)["conditions"]) == conditions
+    assert ConditionSet.from_plain(tomllib.loads(text)["conditions"]) == conditions
 
 
 @pytest.mark.parametrize(
@@ -106,18 +106,18 @@ def test_what_is_no_number_is_refused(value) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Conditions(()), "at least one"),
+        (lambda: ConditionSet(()), "at least one"),
         (
-            lambda: Conditions((Number("a", 0, 1), Category("a", ("b",)))),
+            lambda: ConditionSet((Number("a", 0, 1), Category("a", ("b",)))),
             r"different names, at least one, got \['a', 'a'\]",
         ),
         (lambda: Category("tissue", ()), "tissue: wanted different values"),
         (lambda: Category("tissue", ("a", "a")), "tissue: wanted different values"),
         (lambda: Number("days", 0, 0), "positive scale"),
         (lambda: Number.of("days", [3, 3]), "at least two different"),
-        (lambda: Conditions.from_plain([{"name": "a"}]), "wanted a condition with name and values"),
-        (lambda: Conditions.from_plain([{"name": "a", "values": [1]}]), "wanted a condition with name and values"),
-        (lambda: Conditions.from_plain([{"name": "a", "values": ["b"], "scale": 2}]), "wanted a condition with"),
+        (lambda: ConditionSet.from_plain([{"name": "a"}]), "wanted a condition with name and values"),
+        (lambda: ConditionSet.from_plain([{"name": "a", "values": [1]}]), "wanted a condition with name and values"),
+        (lambda: ConditionSet.from_plain([{"name": "a", "values": ["b"], "scale": 2}]), "wanted a condition with"),
         (lambda: KUMAR_CONDITIONS.decode(np.zeros(3, np.float32)), r"shape \(18,\), got \(3,\)"),
     ],
 )

@@ -17,7 +17,7 @@ from maskcond import (
     KUMAR_CONDITIONS,
     Augmentation,
     Category,
-    Conditions,
+    ConditionSet,
     Instances,
     LabelledImages,
     MaskCascade,
@@ -36,7 +36,7 @@ from maskcond import (
 pytestmark = pytest.mark.once
 
 Make = Callable[..., Cascade]
-CONDITIONS = Conditions((Category("tissue", ("Colon", "Liver")),))
+CONDITIONS = ConditionSet((Category("tissue", ("Colon", "Liver")),))
 SHORT = TrainingConfig(2, 2, learning_rate=1e-3, log_every=1, sample_every=100)
 FINISHING = FinishingPlan(SHORT, FinishingConfig(starts_at=0, rises_for=1, r1_every=2, widths=(8, 8)), steps=2)
 

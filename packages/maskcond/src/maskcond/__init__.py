@@ -26,7 +26,7 @@ from maskcond.annotations.labelled_images import (
 )
 from maskcond.annotations.outlines import Outline, Polygon, draw_instances, draw_labels, trace_outlines
 from maskcond.cascades.class_balance import ClassBalance
-from maskcond.conditions import KUMAR_CONDITIONS, Category, Conditions, Number
+from maskcond.conditions import KUMAR_CONDITIONS, Category, ConditionSet, Number
 from maskcond.errors import AnnotationError, ConditionError, ImageSetError, MaskcondError, MaskError
 from maskcond.masks.area import resize_by_area
 from maskcond.masks.arrays import Channels, Image, Instances, Labels
@@ -81,7 +81,7 @@ __all__ = [
     "ClassBalance",
     "ClassSet",
     "ConditionError",
-    "Conditions",
+    "ConditionSet",
     "Image",
     "ImageRecord",
     "ImageSetError",

@@ -110,7 +110,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class ConditionSet:
     """All conditions that a network is trained with, and their encoding as an embedding.
 
     'Not given' has an entry of its own for each condition. So no embedding is all zeros, the first value of a category
@@ -175,7 +175,7 @@ class Conditions:
         ]
 
     @classmethod
-    def from_plain(cls, tables: Iterable[Mapping[str, Any]]) -> "Conditions":
+    def from_plain(cls, tables: Iterable[Mapping[str, Any]]) -> "ConditionSet":
         """Makes conditions from the tables of `plain`.
 
         Raises:
@@ -201,7 +201,7 @@ def _part_from(table: Mapping[str, Any]) -> Category | Number:
     raise ConditionError(f"wanted a condition with name and values, or name, centre and scale, got {dict(table)}")
 
 
-KUMAR_CONDITIONS = Conditions(
+KUMAR_CONDITIONS = ConditionSet(
     (
         Category("tissue", ("Bladder", "Breast", "Colon", "Kidney", "Liver", "Prostate", "Stomach")),
         Category(

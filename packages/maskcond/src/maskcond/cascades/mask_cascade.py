@@ -12,7 +12,7 @@ from cdm_core import Cascade, CascadeConfig, CheckpointError
 from cdm_core.config_file import STRICT, dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from maskcond.cascades.mask_examples import mask_channels
-from maskcond.conditions import Conditions, Given
+from maskcond.conditions import ConditionSet, Given
 from maskcond.errors import ConditionError, MaskError
 from maskcond.masks.arrays import Labels
 from maskcond.masks.classes import ClassSet, MaskClass
@@ -27,7 +27,7 @@ class MaskInput:
 
     Args:
         classes: Classes of the masks, in the order of their numbers.
-        conditions: The tables of `Conditions.plain`; empty for a cascade that takes masks only.
+        conditions: The tables of `ConditionSet.plain`; empty for a cascade that takes masks only.
 
     Raises:
         ValueError: The classes or the conditions are invalid.
@@ -40,7 +40,7 @@ class MaskInput:
         _ = self.codec, self.schema
 
     @classmethod
-    def of(cls, classes: ClassSet, conditions: Conditions | None = None) -> "MaskInput":
+    def of(cls, classes: ClassSet, conditions: ConditionSet | None = None) -> "MaskInput":
         """Makes the input of classes and conditions."""
         return cls(classes.classes, () if conditions is None else tuple(conditions.plain()))
 
@@ -50,9 +50,9 @@ class MaskInput:
         return MaskCodec(ClassSet(self.classes))
 
     @property
-    def schema(self) -> Conditions | None:
+    def schema(self) -> ConditionSet | None:
         """The conditions, or None."""
-        return Conditions.from_plain(self.conditions) if self.conditions else None
+        return ConditionSet.from_plain(self.conditions) if self.conditions else None
 
     def check_cascade(self, cascade: CascadeConfig) -> None:
         """Checks that every stage of a cascade takes the masks and the conditions.
@@ -92,7 +92,7 @@ class MaskCascade:
         self,
         classes: ClassSet,
         cascade: Cascade,
-        conditions: Conditions | None = None,
+        conditions: ConditionSet | None = None,
         provenance: Mapping[str, str | int | float] | None = None,
     ) -> None:
         self.input = MaskInput.of(classes, conditions)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.cascades.class_balance import BalancedCrops, ClassBalance
-from maskcond.conditions import Conditions, Embedding, Given
+from maskcond.conditions import ConditionSet, Embedding, Given
 from maskcond.errors import ConditionError, MaskError
 from maskcond.masks.area import resize_by_area
 from maskcond.masks.arrays import Labels
@@ -65,7 +65,7 @@ class MaskExamples:
         *,
         image_px: int,
         augmentation: Augmentation,
-        conditions: Conditions | None = None,
+        conditions: ConditionSet | None = None,
         seed: int = 0,
         drop_condition: float = 0.0,
         balance: ClassBalance = ANYWHERE,
@@ -104,7 +104,7 @@ class MaskExamples:
             example["embedding"] = torch.from_numpy(self._embedding(self.conditions, source.given, generator))
         return example
 
-    def _embedding(self, conditions: Conditions, given: Given, generator: np.random.Generator) -> Embedding:
+    def _embedding(self, conditions: ConditionSet, given: Given, generator: np.random.Generator) -> Embedding:
         kept = {
             part.name: given.get(part.name) for part in conditions.parts if generator.random() >= self.drop_condition
         }

@@ -16,7 +16,7 @@ from cdm_core.presets import preset
 from maskcond.cascades.class_balance import ClassBalance
 from maskcond.cascades.mask_cascade import MaskInput
 from maskcond.cascades.mask_examples import ANYWHERE
-from maskcond.conditions import KUMAR_CONDITIONS, Conditions, Number
+from maskcond.conditions import KUMAR_CONDITIONS, ConditionSet, Number
 from maskcond.masks.augmentation import Augmentation
 from maskcond.masks.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet
 
@@ -142,7 +142,7 @@ def mask_plan_text(plan: MaskPlan) -> str:
 def _study_plan(
     name: str,
     classes: ClassSet,
-    conditions: Conditions,
+    conditions: ConditionSet,
     augmentation: Augmentation,
     balance: ClassBalance = ANYWHERE,
 ) -> MaskPlan:
@@ -158,7 +158,7 @@ def _study_plan(
     return MaskPlan(MaskInput.of(classes, conditions), tuple(networks), augmentation, balance=balance)
 
 
-KIDNEY_CONDITIONS = Conditions(
+KIDNEY_CONDITIONS = ConditionSet(
     (
         Number("outcome", centre=0.0, scale=1.0),
         Number("days", centre=365.0, scale=365.0),

@@ -8,11 +8,11 @@ from torch import nn
 from cdm_core import Cascade, CascadeConfig, StageConfig, build_unet, widen
 from cdm_core.networks.weights import seeded_weights
 from maskcond.cascades.mask_cascade import MaskCascade
-from maskcond.conditions import Conditions
+from maskcond.conditions import ConditionSet
 from maskcond.masks.classes import ClassSet
 
 
-def widen_for_masks(cascade: Cascade, classes: ClassSet, conditions: Conditions | None = None) -> MaskCascade:
+def widen_for_masks(cascade: Cascade, classes: ClassSet, conditions: ConditionSet | None = None) -> MaskCascade:
     """Adds the channels of masks to every stage, and layers for the embedding of conditions where there are none.
 
     The weights of the channels are zero: images do not depend on masks, and are those of the unconditional cascade,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from maskcond.annotations.labelled_images import LabelledImages
-from maskcond.conditions import Conditions, Given
+from maskcond.conditions import ConditionSet, Given
 from maskcond.enrichment.steps.step import Progress
 from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import ClassSet
@@ -45,7 +45,7 @@ class Models(Protocol):
         ...
 
     @property
-    def conditions(self) -> Conditions | None:
+    def conditions(self) -> ConditionSet | None:
         """Conditions of the mask-conditioned cascade besides the mask."""
         ...
 

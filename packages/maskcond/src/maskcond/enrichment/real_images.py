@@ -44,7 +44,7 @@ class RealImage:
         image_path: The image.
         mask_path: Its mask.
         classes: What the numbers of its mask mean; None for nuclei, each with a number of its own.
-        given: Conditions.
+        given: ConditionSet.
     """
 
     name: str

@@ -20,7 +20,7 @@ from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.cascades.mask_training import train_mask_cascade
 from maskcond.cascades.network_training import Phases, network_trainings, trained_by
 from maskcond.cascades.sampling import sample_images
-from maskcond.conditions import Conditions, Given
+from maskcond.conditions import ConditionSet, Given
 from maskcond.enrichment.config import EnrichmentConfig
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.sampling_speed import full_batch, make_ready
@@ -109,7 +109,7 @@ class TrainedModels:
         return self.input.codec.classes
 
     @property
-    def conditions(self) -> Conditions | None:
+    def conditions(self) -> ConditionSet | None:
         """Conditions of the mask-conditioned cascade besides the mask."""
         return self.input.schema
 
