@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.filters import threshold_otsu
 
 from wsi_tiling import (
     RECOMMENDED,
@@ -127,25 +126,6 @@ def test_a_large_picture_is_taken_in_bands(rule: TissueRule, picture: Image) -> 
         for module in ("components", "rule"):
             patch.setattr(f"wsi_tiling.tissue.{module}.MAX_BAND_PX", 8 * 31 * picture.shape[1])
         np.testing.assert_array_equal(tissue_mask(picture, rule), whole)
-
-
-@settings(max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.9))
-def test_otsu_agrees_with_its_peer(seed: int, share: float) -> None:
-    random = np.random.default_rng(seed)
-    stained = random.random((60, 80)) < share
-    image = np.where(stained[..., None], PURPLE, GLASS) + random.integers(-12, 13, (60, 80, 1))
-    image[..., 1] -= random.integers(0, 6, (60, 80))
-    image = image.clip(0, 255).astype(np.uint8)
-    saturation = (image.max(axis=2) - image.min(axis=2)).astype(np.float32) / image.max(axis=2)
-    counts, edges = np.histogram(saturation, bins=256, range=(0, 1))
-    wanted = threshold_otsu(hist=(counts, (edges[1:] + edges[:-1]) / 2))
-    unresolved, white = TissueRule(kind="otsu", min_hue=-1, min_saturation=0), (255, 255, 255)
-    found = resolve_rule(unresolved, image, white)
-    assert found.kind == "limits"
-    assert found.min_saturation == pytest.approx(wanted)
-    masks = [tissue_mask(image, rule, background=white) for rule in (unresolved, found)]
-    np.testing.assert_array_equal(*masks)
 
 
 @pytest.mark.parametrize("colour", [GLASS, PURPLE, PINK, GREEN_PEN, (0, 0, 0), (255, 255, 255)])

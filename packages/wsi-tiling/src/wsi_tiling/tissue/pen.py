@@ -94,6 +94,8 @@ def _pen_band(flags: Flags, scale_l0: float) -> NDArray[np.bool_]:
         if not inked.any():
             continue
         stroke = ndimage.uniform_filter(inked * np.uint8(255), side, mode="nearest") > _STROKE_SHARE * 255
+        if not stroke.any():
+            continue
         near = ndimage.maximum_filter(stroke, 2 * max(1, round(rim_l0 / scale_l0)) + 1, mode="nearest")
         pen |= stroke | (near & (flags & (ink | rim) > 0))
     return pen
