@@ -3,8 +3,7 @@
 What needs torch is imported when it is first asked for: measuring and converting do without it.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskcond.annotations.annotated_images import (
     AnnotatedImage,
@@ -43,6 +42,7 @@ from maskcond.masks.instances import (
     split_parts,
 )
 from maskcond.metrics import PanopticQuality, SegmentationScores, aji, aji_plus, dice, mean_scores, pq, score
+from run_folder import lazy_names
 
 if TYPE_CHECKING:
     from maskcond.cascades.mask_cascade import MaskCascade, MaskInput
@@ -149,35 +149,45 @@ __all__ = [
     "write_outlines",
 ]
 
-_WITH_TORCH = {
-    "MaskDiffusion": "cascades.mask_diffusion",
-    "MaskPictureExamples": "cascades.mask_diffusion",
-    "MaskPictures": "cascades.mask_diffusion",
-    "instances_of_labels": "cascades.mask_diffusion",
-    "sample_masks": "cascades.mask_diffusion",
-    "MASK_DIFFUSION_PLANS": "cascades.mask_diffusion_training",
-    "MaskDiffusionNetwork": "cascades.mask_diffusion_training",
-    "MaskDiffusionPlan": "cascades.mask_diffusion_training",
-    "train_mask_diffusion": "cascades.mask_diffusion_training",
-    "MaskCascade": "cascades.mask_cascade",
-    "MaskInput": "cascades.mask_cascade",
-    "MaskExamples": "cascades.mask_examples",
-    "mask_channels": "cascades.mask_examples",
-    "MASK_PLANS": "cascades.mask_plan",
-    "MaskNetworkPlan": "cascades.mask_plan",
-    "MaskPlan": "cascades.mask_plan",
-    "mask_plan_text": "cascades.mask_plan",
-    "read_mask_plan": "cascades.mask_plan",
-    "train_mask_cascade": "cascades.mask_training",
-    "SampledImage": "cascades.sampling",
-    "sample_images": "cascades.sampling",
-    "add_embedding": "cascades.widening",
-    "widen_for_masks": "cascades.widening",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
-        raise AttributeError(f"module 'maskcond' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(f"maskcond.{_WITH_TORCH[name]}"), name)
-    return found
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "cascades.mask_diffusion": (
+            "MaskDiffusion",
+            "MaskPictureExamples",
+            "MaskPictures",
+            "instances_of_labels",
+            "sample_masks",
+        ),
+        "cascades.mask_diffusion_training": (
+            "MASK_DIFFUSION_PLANS",
+            "MaskDiffusionNetwork",
+            "MaskDiffusionPlan",
+            "train_mask_diffusion",
+        ),
+        "cascades.mask_cascade": (
+            "MaskCascade",
+            "MaskInput",
+        ),
+        "cascades.mask_examples": (
+            "MaskExamples",
+            "mask_channels",
+        ),
+        "cascades.mask_plan": (
+            "MASK_PLANS",
+            "MaskNetworkPlan",
+            "MaskPlan",
+            "mask_plan_text",
+            "read_mask_plan",
+        ),
+        "cascades.mask_training": ("train_mask_cascade",),
+        "cascades.sampling": (
+            "SampledImage",
+            "sample_images",
+        ),
+        "cascades.widening": (
+            "add_embedding",
+            "widen_for_masks",
+        ),
+    },
+)

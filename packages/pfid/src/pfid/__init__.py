@@ -3,8 +3,7 @@
 What needs torch is imported when it is first used: the processes that read crops start fast and stay small.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pfid.crops.features import CropFeatures, measure_crops
 from pfid.crops.plan import CropPlan, PlannedCrop, WhiteRule
@@ -29,6 +28,7 @@ from pfid.metric_value import MetricValue, ScaleMetric
 from pfid.progress import Work, WorkProgress
 from pfid.results.comparison import ResultTable, comparable_tables
 from pfid.results.result import ImageScore, MeasuredSide, Neighbour, Result
+from run_folder import lazy_names
 
 if TYPE_CHECKING:
     from pfid.copies.memorisation import Memorisation, Pair, check_real_images, memorisation
@@ -127,63 +127,57 @@ __all__ = [
     "telling_images_picture",
 ]
 
-_LATE = {
-    "device": ("find_device",),
-    "two_sample.classifier": ("ClassifierConfig",),
-    "copies.memorisation": (
-        "Memorisation",
-        "Pair",
-        "check_real_images",
-        "memorisation",
-    ),
-    "crops.patch_fid": (
-        "PatchFid",
-        "patch_fid",
-        "patch_metrics",
-    ),
-    "features.inception": (
-        "Inception",
-        "download_inception",
-    ),
-    "features.light": ("Light",),
-    "features.torchscript": ("TorchScriptExtractor",),
-    "metrics.evaluation": (
-        "default_metrics",
-        "evaluate",
-        "fid",
-    ),
-    "metrics.frechet": (
-        "FrechetMetric",
-        "frechet_distance",
-    ),
-    "metrics.kernel": (
-        "KernelMetric",
-        "Kid",
-        "kid",
-    ),
-    "metrics.metric": ("Metric",),
-    "metrics.neighbours": (
-        "NeighbourMetric",
-        "Prdc",
-        "nearest",
-        "prdc",
-    ),
-    "pictures.crop_pairs": ("crop_pairs_picture",),
-    "pictures.closest_pairs": ("closest_pairs_picture",),
-    "pictures.telling_images": ("telling_images_picture",),
-    "two_sample.classifier_test": (
-        "ClassifierTest",
-        "ScoredImage",
-        "classifier_two_sample_test",
-    ),
-    "two_sample.samples": ("image_group",),
-}
-"""Public names by the module that defines them; these modules import torch or SciPy."""
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _LATE.items():
-        if name in names:
-            value = globals()[name] = getattr(import_module(f"pfid.{module}"), name)
-            return value
-    raise AttributeError(f"module 'pfid' has no attribute '{name}'")
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "device": ("find_device",),
+        "two_sample.classifier": ("ClassifierConfig",),
+        "copies.memorisation": (
+            "Memorisation",
+            "Pair",
+            "check_real_images",
+            "memorisation",
+        ),
+        "crops.patch_fid": (
+            "PatchFid",
+            "patch_fid",
+            "patch_metrics",
+        ),
+        "features.inception": (
+            "Inception",
+            "download_inception",
+        ),
+        "features.light": ("Light",),
+        "features.torchscript": ("TorchScriptExtractor",),
+        "metrics.evaluation": (
+            "default_metrics",
+            "evaluate",
+            "fid",
+        ),
+        "metrics.frechet": (
+            "FrechetMetric",
+            "frechet_distance",
+        ),
+        "metrics.kernel": (
+            "KernelMetric",
+            "Kid",
+            "kid",
+        ),
+        "metrics.metric": ("Metric",),
+        "metrics.neighbours": (
+            "NeighbourMetric",
+            "Prdc",
+            "nearest",
+            "prdc",
+        ),
+        "pictures.crop_pairs": ("crop_pairs_picture",),
+        "pictures.closest_pairs": ("closest_pairs_picture",),
+        "pictures.telling_images": ("telling_images_picture",),
+        "two_sample.classifier_test": (
+            "ClassifierTest",
+            "ScoredImage",
+            "classifier_two_sample_test",
+        ),
+        "two_sample.samples": ("image_group",),
+    },
+)

@@ -3,9 +3,9 @@
 The mixed model and the plots take seconds to import, so they are imported when they are first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from run_folder import lazy_names
 from study_stats.analyses.agreement import Agreement, agreement
 from study_stats.analyses.clusters import PooledRealism, cluster_bootstrap
 from study_stats.analyses.discrimination import Discrimination, ReaderDiscrimination, discrimination
@@ -80,17 +80,10 @@ __all__ = [
     "write_classifications",
 ]
 
-_LATE = {
-    "MixedModel": "analyses.mixed_model",
-    "mixed_model": "analyses.mixed_model",
-    "plot_learning": "plots",
-    "plot_readers": "plots",
-    "plot_times": "plots",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATE:
-        raise AttributeError(f"module 'study_stats' has no attribute '{name}'")
-    value = globals()[name] = getattr(import_module(f"study_stats.{_LATE[name]}"), name)
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "analyses.mixed_model": ("MixedModel", "mixed_model"),
+        "plots": ("plot_learning", "plot_readers", "plot_times"),
+    },
+)

@@ -3,9 +3,9 @@
 What training needs, tables of tiles above all, is imported on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from run_folder import lazy_names
 from urcdm.canvas.canvas import Canvas, remove_canvas
 from urcdm.config import Level, NetworkPlan, TrainingPlan, UrcdmConfig
 from urcdm.errors import CanvasError, CompilationError, SettingsError, SlideSizeError, TilesError, WorkerError
@@ -82,14 +82,10 @@ __all__ = [
     "write_preview",
 ]
 
-_FOR_TRAINING = {
-    "LevelExamples": "training.examples",
-    "ShardExamples": "training.shard_examples",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FOR_TRAINING:
-        raise AttributeError(f"module 'urcdm' has no attribute '{name}'")
-    value = globals()[name] = getattr(import_module(f"urcdm.{_FOR_TRAINING[name]}"), name)
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "training.examples": ("LevelExamples",),
+        "training.shard_examples": ("ShardExamples",),
+    },
+)

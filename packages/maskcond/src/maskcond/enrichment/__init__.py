@@ -3,14 +3,14 @@
 Source: the reference for its steps is docs/method.md, and the README of enrich-app tells how it is run.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.steps.estimates import Estimate, estimate, free_bytes
 from maskcond.enrichment.steps.run import State, StepEvent, StepRun, StepStatus
 from maskcond.enrichment.steps.step import Progress, Step
 from maskcond.enrichment.strategies import STRATEGIES, Strategy
+from run_folder import lazy_names
 
 if TYPE_CHECKING:
     from maskcond.enrichment.config import EnrichmentConfig, config_text, read_enrichment_config
@@ -37,17 +37,15 @@ __all__ = [
     "read_enrichment_config",
 ]
 
-_WITH_TORCH = {
-    "EnrichmentConfig": "config",
-    "config_text": "config",
-    "read_enrichment_config": "config",
-    "EnrichmentRun": "enrichment_run",
-    "TrainedModels": "trained_models",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
-        raise AttributeError(f"module 'maskcond.enrichment' has no attribute '{name}'")
-    found = globals()[name] = getattr(import_module(f"maskcond.enrichment.{_WITH_TORCH[name]}"), name)
-    return found
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "config": (
+            "EnrichmentConfig",
+            "config_text",
+            "read_enrichment_config",
+        ),
+        "enrichment_run": ("EnrichmentRun",),
+        "trained_models": ("TrainedModels",),
+    },
+)

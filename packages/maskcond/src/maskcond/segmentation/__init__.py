@@ -3,8 +3,7 @@
 What needs torch is imported when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import FitProgress, Pairs, SegmentationModel
@@ -12,6 +11,7 @@ from maskcond.segmentation.nnunet.dataset import export_nnunet_dataset
 from maskcond.segmentation.nnunet.settings import NnUnetSettings
 from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
+from run_folder import lazy_names
 
 if TYPE_CHECKING:
     from maskcond.segmentation.nnunet.model import NnUnet, plan_nnunet
@@ -33,10 +33,4 @@ __all__ = [
     "plan_nnunet",
 ]
 
-_WITH_TORCH = {"NnUnet": "nnunet.model", "SmallUnet": "small_unet.model", "plan_nnunet": "nnunet.model"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _WITH_TORCH:
-        return getattr(import_module(f"maskcond.segmentation.{_WITH_TORCH[name]}"), name)
-    raise AttributeError(f"module 'maskcond.segmentation' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, {"nnunet.model": ["NnUnet", "plan_nnunet"], "small_unet.model": ["SmallUnet"]})
