@@ -333,12 +333,12 @@ def hue_saturation_value(
 
     Source: Smith 1978, 'Color gamut transform pairs'.
     """
-    red, green, blue = (image[..., channel] / np.float32(max(white, 1)) for channel, white in enumerate(glass))
+    red, green, blue = (np.divide(image[..., i], max(white, 1), dtype=np.float32) for i, white in enumerate(glass))
     value = np.maximum(np.maximum(red, green), blue)
     spread = value - np.minimum(np.minimum(red, green), blue)
     is_grey = spread == 0
     with np.errstate(invalid="ignore"):  # 0 / 0 of grey
-        saturation = spread / value
+        saturation = np.divide(spread, value)
         is_green, is_blue = green == value, blue == value
         difference = np.where(is_blue, red - green, np.where(is_green, blue - red, green - blue)) / spread
     hue = (difference + np.where(is_blue, np.float32(4), np.where(is_green, np.float32(2), np.float32(0)))) / 6
