@@ -3,12 +3,9 @@ from importlib import import_module
 import pytest
 
 LAZY = [
-    "cdm_core",
     "maskcond",
     "maskcond.enrichment",
     "maskcond.segmentation",
-    "pfid",
-    "study_stats",
     "urcdm",
     "wsi_tiling",
 ]
