@@ -3,7 +3,10 @@
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from urcdm import (
     LocalPatchExecutor,
     PatchExecutor,
+    PatchTask,
     RayPatchExecutor,
     RunSettings,
     SerialPatchExecutor,
@@ -35,7 +39,7 @@ SIZE_L0 = (64, 48)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker can import this file
     yield
     ray.shutdown()
@@ -54,14 +58,31 @@ def draw(model: Urcdm, folder: Path, executor: PatchExecutor, batch: int, joint:
     return picture.picture(0, 0, *picture.size_px)
 
 
+MEETING = PatchTask(level=9, stage=0, position=(0, 0), seed=0)
+
+
 class Mortal(SerialPatchExecutor):
-    """A worker whose process is killed while it works on a batch, if there is a file that says so."""
+    """A worker whose process is killed while it works on a batch, if there is a file that says so.
+
+    It does not start while the folder 'gone' exists, and holds a `MEETING` back until it has a second one.
+    """
 
     def __init__(self, folder: Path, death: Path) -> None:
         super().__init__()
-        self.inner, self.death = LocalPatchExecutor(Urcdm.load(folder)), death
+        while (death.parent / "gone").exists():
+            time.sleep(0.05)
+        self.inner, self.death, self.pair = LocalPatchExecutor(Urcdm.load(folder)), death, threading.Barrier(2)
+        self.met = False
+
+    def submit(self, tasks: Sequence[Task]) -> "Future[list[NDArray[Any]]]":
+        if tasks[0] == MEETING:
+            self.pair.wait(timeout=60)
+            self.met = True
+        return super().submit(tasks)
 
     def run(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+        if tasks[0] == MEETING:
+            return [np.asarray(self.met)]
         if self.death.exists() and stage_of(tasks[0]) == (2, 0):
             self.death.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -72,18 +93,22 @@ def test_two_workers_draw_the_slide_of_one_process_and_so_they_do_when_one_is_ki
     cluster: None, model: Urcdm, tmp_path: Path
 ) -> None:
     model.save(tmp_path / "model")
-    death = tmp_path / "death"
+    death, gone = tmp_path / "death", tmp_path / "gone"
     wanted = {
         joint: draw(model, tmp_path / f"one-{joint}", LocalPatchExecutor(model), 8, joint) for joint in (False, True)
     }
     with RayPatchExecutor(workers=2) as executor:
         executor.start(partial(Mortal, tmp_path / "model", death))
+        batches = [executor.submit([MEETING]) for _ in range(4)]  # each worker has two batches at a time
+        assert all(batch.result()[0] for batch in batches)
         for batch, joint, killed in ((1, False, 0), (4, True, 0), (3, False, 1)):
             if killed:
                 death.touch()
+                gone.mkdir()  # none starts in its place: the run continues with the other
             found = draw(model, tmp_path / f"{batch}-{joint}-{killed}", executor, batch, joint)
             assert np.abs(found.astype(int) - wanted[joint]).max() <= 1
             assert executor.lost == killed
+        gone.rmdir()
 
 
 class Fails(SerialPatchExecutor):

@@ -1,9 +1,10 @@
 """Runs batches of patches on the GPUs and machines of a Ray cluster: the extra `urcdm[ray]`."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,6 +15,8 @@ from urcdm.execution.tasks import Task
 from wsi_tiling import connect_to_ray
 
 STARTING_S = 300
+BATCHES_EACH = 2
+"""Batches that a worker has at a time: one that runs, and one that it prepares meanwhile."""
 MOST_LOST = 3
 """A batch that so many workers in a row were lost with is taken for the cause."""
 Answer = TypeVar("Answer")
@@ -22,8 +25,10 @@ Answer = TypeVar("Answer")
 class RayPatchExecutor:
     """Runs batches with workers of a Ray cluster, one GPU each, or one process each where there are no GPUs.
 
-    Workers hold a model and no state: each batch comes with all that it takes. The batch of a lost worker is given to
-    another, and a new one is started in its place. Every machine needs this package, and the model that `start` needs.
+    Workers hold a model and no state: each batch comes with all that it takes. While a batch runs, a worker prepares
+    the next one, if its executor does so. The batches of a lost worker are given to others, and a new one is started in
+    its place. Until that has started, which it cannot if the machine is gone, the run continues without it. Every
+    machine needs this package, and the model that `start` needs.
     A context manager: workers end with it. A program that has connected to Ray keeps its connection.
 
     Args:
@@ -55,9 +60,10 @@ class RayPatchExecutor:
         self._cpus_each = 1 if gpus else share_of_cpus(machines, self.workers)
         self.lost = 0
         self._make: Callable[[], SerialPatchExecutor] | None = None
-        self._actors: SimpleQueue[Any] = SimpleQueue()
-        self._closed = threading.Event()
-        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="urcdm-ray")
+        self._remote_workers: list[_RemoteWorker] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._threads = ThreadPoolExecutor(BATCHES_EACH * self.workers, thread_name_prefix="urcdm-ray")
 
     def __enter__(self) -> Self:
         return self
@@ -65,10 +71,10 @@ class RayPatchExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        while not self._actors.empty():
-            self._ray.kill(self._actors.get())
+        with self._lock:
+            self._closed = True
+            self._kill(self._remote_workers)
         self._disconnect()
 
     def call_once(self, function: Callable[[], Answer]) -> Answer:
@@ -90,20 +96,17 @@ class RayPatchExecutor:
         Raises:
             WorkerError: A worker was lost; an error of `make` comes as it is.
         """
-        workers = [self._new_worker() for _ in range(self.workers)]
+        workers = [self._new_worker(make) for _ in range(self.workers)]
         try:
-            hellos = [worker.hello.remote() for worker in workers]
+            hellos = [worker.actor.hello.remote() for worker in workers]
             started, _ = self._ray.wait(hellos, num_returns=self.workers, timeout=STARTING_S)
             if len(started) < self.workers:
                 raise WorkerError(f"{len(started)} of {self.workers} workers started in {STARTING_S} s: is Ray in use?")
-            self._get([worker.start.remote(make) for worker in workers])
+            self._get([worker.ready for worker in workers])
         except BaseException:
-            for worker in workers:
-                self._ray.kill(worker)
+            self._kill(workers)
             raise
-        self._make = make
-        for worker in workers:
-            self._actors.put(worker)
+        self._make, self._remote_workers = make, workers
         return self
 
     def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
@@ -117,30 +120,55 @@ class RayPatchExecutor:
     def _work(self, tasks: Sequence[Task]) -> Finished:
         reason = ""
         for _ in range(MOST_LOST):
-            actor = self._actors.get()
+            worker = self._choose()
             try:
-                finished: Finished = self._ray.get(actor.run.remote(tasks))
+                self._ray.get(worker.ready)
+                finished: Finished = self._ray.get(worker.actor.run.remote(tasks))
             except self._ray.exceptions.RayTaskError as error:
-                self._actors.put(actor)
                 raise error.cause from None
             except self._ray.exceptions.RayError as error:
                 reason = first_line(error)
-                if self._closed.is_set():
+                if not self._replace(worker):
                     break
-                self.lost += 1
-                self._ray.kill(actor)
-                self._actors.put(self._new_worker())
             else:
-                self._actors.put(actor)
                 return finished
+            finally:
+                with self._lock:
+                    worker.batches -= 1
         raise WorkerError(f"{MOST_LOST} workers were lost with one batch, the last so: {reason}")
 
-    def _new_worker(self) -> Any:
-        kind = self._ray.remote(num_cpus=self._cpus_each, num_gpus=self.gpus_each, max_restarts=0)(_Worker)
-        worker = kind.remote()
-        if self._make is not None:
-            worker.start.remote(self._make)  # calls of a worker run in this order
-        return worker
+    def _choose(self) -> "_RemoteWorker":
+        """Waits until a worker has started, and adds one to the batches of the one that has fewest."""
+        until_s = time.monotonic() + STARTING_S
+        while (left_s := until_s - time.monotonic()) > 0:
+            with self._lock:
+                starting = [worker.ready for worker in self._remote_workers]
+                started, _ = self._ray.wait(starting, num_returns=len(starting), timeout=0)
+                ready = [worker for worker in self._remote_workers if worker.ready in started]
+                if ready:
+                    chosen = min(ready, key=lambda worker: worker.batches)
+                    chosen.batches += 1
+                    return chosen
+            self._ray.wait(starting, num_returns=1, timeout=left_s)
+        raise WorkerError(f"all workers were lost, and no other started in {STARTING_S} s: is Ray in use?")
+
+    def _replace(self, lost: "_RemoteWorker") -> bool:
+        """Starts a worker in place of a lost one, unless that is done; returns False if the executor has ended."""
+        with self._lock:
+            if not self._closed and lost in self._remote_workers and self._make is not None:
+                self.lost += 1
+                self._kill([lost])
+                self._remote_workers[self._remote_workers.index(lost)] = self._new_worker(self._make)
+            return not self._closed
+
+    def _new_worker(self, make: Callable[[], SerialPatchExecutor]) -> "_RemoteWorker":
+        options = {"num_cpus": self._cpus_each, "num_gpus": self.gpus_each, "max_restarts": 0}
+        actor = self._ray.remote(**options, max_concurrency=BATCHES_EACH)(_Worker).remote()
+        return _RemoteWorker(actor, actor.start.remote(make))
+
+    def _kill(self, workers: "Sequence[_RemoteWorker]") -> None:
+        for worker in workers:
+            self._ray.kill(worker.actor)
 
     def _get(self, reference: Any) -> Any:
         try:
@@ -155,8 +183,23 @@ class RayPatchExecutor:
             self._ray.shutdown()
 
 
+@dataclass(eq=False)
+class _RemoteWorker:
+    """A worker, and the batches that it has.
+
+    Args:
+        actor: Ray's handle of its process.
+        ready: Ray's reference to the call of `start`, which ends when the worker can run batches.
+        batches: How many batches it has and has not finished.
+    """
+
+    actor: Any
+    ready: Any
+    batches: int = 0
+
+
 class _Worker:
-    """The state of a worker's process."""
+    """The state of a worker's process, whose calls run side by side."""
 
     def hello(self) -> None:
         """Tells that the process has started."""
@@ -165,7 +208,7 @@ class _Worker:
         self._executor = make()
 
     def run(self, tasks: Sequence[Task]) -> Finished:
-        return self._executor.run(tasks)
+        return self._executor.submit(tasks).result()
 
 
 def share_of_cpus(machines: Sequence[int], workers: int) -> int:
