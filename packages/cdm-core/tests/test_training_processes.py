@@ -45,6 +45,11 @@ class Pictures:
         return {"image": image, "cond_images": picture[3:]}
 
 
+def read_bytes():
+    io = Path("/proc/self/io")  # Linux; files that are mapped into memory do not count
+    return int(io.read_text().split()[1]) if io.exists() else 0
+
+
 def main():
     torch.set_num_threads(1)
     plan = json.loads(Path("plan.json").read_text())
@@ -52,13 +57,14 @@ def main():
     settings = parse_config(TrainingConfig, plan["training"], "training")
     for folder, stop, resume in (("whole", None, False), ("begun by two", 3, False), ("begun by one", None, True)):
         training = replace(settings, chunk_size=None) if resume else settings
-        options = {"validation": Pictures(), "device": "cpu", "resume": resume}
+        options, before = {"validation": Pictures(), "device": "cpu", "resume": resume}, read_bytes()
         run = train_stage(stage, training, Pictures(), Path(folder), **options)
         events = list(islice(run, stop))
         run.close()
         torch.distributed.barrier()
         rank, skipped = torch.distributed.get_rank(), [event.skipped for event in events]
         Path(f"{folder} {rank}.json").write_text(json.dumps(skipped))
+        Path(f"{folder} {rank}.read").write_text(str(read_bytes() - before))
     try:
         for event in train_stage(stage, settings, Pictures(), Path("interrupted"), device="cpu"):
             if event.step == 2 and rank == 1:
@@ -114,6 +120,9 @@ def test_two_processes_do_what_one_does(upper: StageConfig, tmp_path: Path, runs
     assert "Warning" not in result.stderr
     for rank in (0, 1):  # the broken example is the first process's, and both skip its step
         assert json.loads((tmp_path / f"whole {rank}.json").read_text()) == [0, 1, 1, 1, 1]
+    size = (tmp_path / "begun by one" / "state.pt").stat().st_size
+    for rank in (0, 1):  # both map the state that they resume, so that it is read from the disk once
+        assert int((tmp_path / f"begun by one {rank}.read").read_text()) < size  # most of it are gradients
     main, other = ((tmp_path / f"refused {rank}.txt").read_text() for rank in (0, 1))
     assert main.startswith("CheckpointError: whole: holds a training run (state.pt)")
     assert other == "PeerError: whole: process 0 cannot begin; see its message"
