@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import einops
 import pytest
 import torch
 from torch import Tensor, nn
@@ -220,6 +221,22 @@ def test_every_network_is_compiled_however_many_there_are(compilations: list[int
             compile_in_place(unet)
             unet(pictures, times, lowres_cond_img=pictures, lowres_noise_times=times, cond_images=context)
     assert len(compilations) == 4
+
+
+def test_the_first_network_of_a_process_is_compiled_once(
+    compilations: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rearranges(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            tokens: Tensor = einops.rearrange(x, "b c h w -> b (h w) c")
+            return tokens * 2
+
+    monkeypatch.setattr("einops._backends._type2backend", {})  # einops has not seen a tensor yet
+    unet = Rearranges()
+    compile_in_place(unet)
+    for _ in range(2):
+        unet(torch.zeros(1, 3, 8, 8))
+    assert len(compilations) == 1
 
 
 def test_a_copy_of_a_prepared_network_gives_the_same(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -334,6 +335,18 @@ def test_variants_of_given_tissues(config: EnrichmentConfig, do: Do, tmp_path: P
     assert {pair["conditions"]["tissue"] for pair in told["pairs"]} == {"Colon", "Kidney"}
     with pytest.raises(ValueError, match="did you mean 'Colon'"):
         replace(config, sampling=replace(config.sampling, given=({"tissue": "Colom"},)))
+
+
+@pytest.mark.parametrize("model", ["small-unet", "nnunet"])
+def test_segmentation_is_trained_with_the_workers_of_the_configuration(
+    config: EnrichmentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Literal["small-unet", "nnunet"]
+) -> None:
+    segmentation = SegmentationConfig(model, workers=3)
+    monkeypatch.setattr(type(segmentation.plan), "check_installed", lambda _: None)
+    models = TrainedModels(replace(config, segmentation=segmentation))
+    for fine_tuning in (False, True):
+        segmenter: Any = models.segmentation_model(tmp_path, fine_tuning=fine_tuning, plans=None)
+        assert segmenter.workers == 3
 
 
 class NnUnetModels(TrainedModels):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -102,7 +103,7 @@ def test_fine_tuning_starts_where_the_other_ended(trained: NnUnet, pairs: list[L
 
 
 @needs_nnunet
-def test_workers_change_nothing(tmp_path: Path) -> None:
+def test_workers_make_the_batches_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it change how a training goes on that an earlier version began: its batches have no numbers."""
     short, pairs, models = replace(SETTINGS, steps_per_epoch=2), squares(2, seed=7), {}
     for name, workers in (("alone", 0), ("helped", 2), ("older", 2)):
@@ -114,7 +115,13 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
         shutil.copytree(models["alone"].folder, models[name].folder)
     record = models["older"].folder / "model.toml"
     record.write_text(record.read_text().replace('batch_seeds = "number"\n', ""))
+    counts: list[Any] = []
+    monkeypatch.setattr(
+        "maskcond.segmentation.nnunet.trainer.load_batches",
+        lambda *args, **options: counts.append(args[3]) or load_batches(*args, **options),
+    )
     losses = {name: [progress.loss for progress in model.fit(pairs)] for name, model in models.items()}
+    assert counts == [0, 2]  # batches of the older training have no numbers, so this process makes them
     assert losses["helped"] == losses["alone"] != losses["older"]
     weights = [(models[name].folder / "network.safetensors").read_bytes() for name in ("alone", "helped")]
     assert weights[0] == weights[1]
@@ -125,13 +132,20 @@ def test_a_batch_depends_on_its_number_alone() -> None:
     class Draws:
         def __next__(self) -> dict[str, object]:
             drawn = random.random(), np.random.rand(), torch.rand(1).item()  # noqa: S311
-            return {"data": torch.tensor(drawn), "target": [torch.zeros(1)], "keys": np.array(["pair-00001"])}
+            return {
+                "data": torch.tensor(drawn),
+                "target": [torch.zeros(1)],
+                "keys": np.array(["pair-00001"]),
+                "process": os.getpid(),
+            }
 
     batches, states = SeededBatches(Draws(), seed=3), (random.getstate(), torch.random.get_rng_state())
     made = [
         list(load_batches(batches, range(1, 4), torch.device("cpu"), workers, batch_size=None, collate_fn=as_it_is))
         for workers in (0, 2)
     ]
+    assert {batch["process"] for batch in made[0]} == {os.getpid()}
+    assert os.getpid() not in {batch["process"] for batch in made[1]}
     for here, there in zip(*made, strict=True):
         assert torch.equal(here["data"], there["data"])
         assert list(there["keys"]) == ["pair-00001"]

@@ -1,4 +1,5 @@
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -97,13 +98,33 @@ def test_interrupted_and_resumed_it_ends_as_if_undisturbed(tmp_path: Path) -> No
     assert run(disturbed, pairs, seed=3) == []
 
 
-def test_workers_change_nothing(tmp_path: Path) -> None:
-    settings, pairs = replace(SETTINGS, steps=3), blobs(2, seed=0)
+class ObservedPairs(list[LabelledImage]):
+    """Pairs that record which processes read them."""
+
+    def __init__(self, pairs: Sequence[LabelledImage], folder: Path) -> None:
+        super().__init__(pairs)
+        self.folder = folder
+        folder.mkdir()
+
+    def __getitem__(self, number: Any) -> Any:
+        (self.folder / str(os.getpid())).touch()
+        return super().__getitem__(number)
+
+    @property
+    def other_processes(self) -> int:
+        """Number of processes besides this one that have read a pair."""
+        return len({path.name for path in self.folder.iterdir()} - {str(os.getpid())})
+
+
+def test_workers_make_the_crops_and_change_nothing(tmp_path: Path) -> None:
+    settings, pairs = replace(SETTINGS, steps=3), ObservedPairs(blobs(2, seed=0), tmp_path / "read")
     alone, helped = (SmallUnet(tmp_path / str(count), KUMAR, settings, workers=count) for count in (0, 2))
     losses = run(alone, pairs)
+    assert pairs.other_processes == 0
     training = helped.fit(pairs)
     assert [next(training).loss for _ in range(2)] == losses[:2]
     training.close()
+    assert pairs.other_processes == 2
     assert run(helped, pairs) == losses
     assert weights(helped) == weights(alone)
     assert (helped.folder / "model.toml").read_text() == (alone.folder / "model.toml").read_text()
