@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cdm_core import Conditions, StageConfig
-from cdm_core.networks.fused import fuse
+from cdm_core.networks.fused import fuse, shuffle_channels_last
 from cdm_core.networks.imagen_offline import imagen_module
 
 pytestmark = pytest.mark.once
@@ -147,6 +147,14 @@ def test_copies_and_compiled_networks_give_the_same(tiny_stage: Stage, random_un
         torch.compiler.reset()
         fast.compile(backend="eager", fullgraph=True, dynamic=False)
         torch.testing.assert_close(fast(**given), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pixels_are_shuffled_as_by_torch(noise: Noise, layout: torch.memory_format) -> None:
+    x = noise(2, 12, 3, 5).contiguous(memory_format=layout)
+    shuffled = shuffle_channels_last(x, 2)
+    assert torch.equal(shuffled, nn.functional.pixel_shuffle(x, 2))
+    assert shuffled.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_fusing_again_changes_nothing(tiny_stage: Stage, random_unet: Unet) -> None:

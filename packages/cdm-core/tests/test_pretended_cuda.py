@@ -164,7 +164,7 @@ def test_sampling_with_all_conditions_waits_for_nothing(
 def test_plain_sampling_in_float32_waits_for_nothing_and_takes_generators_of_the_device(
     gpu: GpuRecord, tiny_stage: Stage
 ) -> None:
-    config = tiny_stage(ATTENDING, sampling=FEW)
+    config = tiny_stage({**ATTENDING, "dim_mults": (1, 2)}, sampling=FEW)
     unet = network(config, "fp32")
     gpu.clear()
     drawn = [torch.Generator(CUDA).manual_seed(seed) for seed in range(2)]
@@ -172,6 +172,7 @@ def test_plain_sampling_in_float32_waits_for_nothing_and_takes_generators_of_the
     assert made.is_cuda
     assert not gpu.waits
     assert not gpu.copies
+    check_layouts(gpu)
     assert {each.dtypes for each in gpu.attentions} == {(torch.float32,) * 3}
 
 
@@ -250,7 +251,7 @@ def test_a_training_step_with_all_conditions_waits_for_nothing(
 
 
 def test_a_training_step_in_float32_waits_for_nothing(gpu: GpuRecord, tiny_stage: Stage, tmp_path: Path) -> None:
-    config = tiny_stage({"dim_mults": (1,)})
+    config = tiny_stage()
     steps_of(train_stage(config, settings(precision="fp32", chunk_size="auto"), Everything(), tmp_path), gpu)
     check_steps(gpu, torch.float32)
     check_layouts(gpu)
@@ -284,7 +285,7 @@ def test_a_step_of_a_latent_stage_waits_for_nothing(
         events = train_stage(latent, settings(), Everything(), tmp_path)
     steps_of(events, gpu)
     check_steps(gpu, BF16, torch.float32)  # the autoencoder's alone is in float32
-    assert sum(each.dtypes[0] == torch.float32 for each in gpu.attentions) == 2  # once a chunk
+    assert sum(each.dtypes[0] == torch.float32 for each in gpu.attentions) == STEPS - 1  # a chunk a step
     assert gpu.attentions
 
 

@@ -29,6 +29,7 @@ def fuse(unet: nn.Module) -> nn.Module:
         library.CrossAttention: CrossAttention,
         library.Block: Block,
         library.ResnetBlock: ResnetBlock,
+        nn.PixelShuffle: PixelShuffle,
     }
     for module in unet.modules():
         if type(module) in faster:
@@ -189,6 +190,24 @@ class Downsample(nn.Sequential):
         """Turns (B, C, H, W) into (B, D, H / 2, W / 2)."""
         conv: Any = self[1]
         return F.conv2d(x, conv.weight.reshape(len(conv.weight), -1, 2, 2), conv.bias, stride=2)
+
+
+class PixelShuffle(nn.PixelShuffle):
+    """Torch's pixel shuffle, with the channels last in memory on a GPU.
+
+    There torch returns its images with the channels first, which the next convolution would have to convert.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turns (B, C f^2, H, W) into (B, C, H f, W f)."""
+        return super().forward(x) if x.device.type == "cpu" else shuffle_channels_last(x, self.upscale_factor)
+
+
+def shuffle_channels_last(x: Tensor, factor: int) -> Tensor:
+    """Turns (B, C f^2, H, W) into (B, C, H f, W f) as `torch.pixel_shuffle` does, with the channels last in memory."""
+    batch, channels, height, width = x.shape
+    blocks = x.reshape(batch, channels // factor**2, factor, factor, height, width).permute(0, 4, 2, 5, 3, 1)
+    return blocks.reshape(batch, height * factor, width * factor, -1).permute(0, 3, 1, 2)
 
 
 def _normalised(attention: Any, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
