@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,6 +266,52 @@ def test_networks_that_are_shared_out_are_saved_on_ctrl_c(
     assert (stopped.code, stopped.err) == (130, "stopped; what is done is kept, go on with --resume\n")
     assert all(torch.load(folder / "state.pt", weights_only=False)["step"] > 0 for folder in begun)
     assert not (run / "high-16" / "state.pt").exists()
+
+
+def steps(folder: Path) -> int:
+    return int(torch.load(folder / "state.pt", weights_only=False)["step"])
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+def test_spawned_processes_stop_fail_and_resume(run_app: RunApp, plan: Path, tiles: Path, tmp_path: Path) -> None:
+    """The processes of the tests above are forked; here they are spawned, as GPUs need it."""
+    names, count = ("low-16", "medium-16", "high-16"), 200
+    words = ["train", "--tiles", tiles, "--plan", plan, "--device", "cpu", "--steps", str(count), "--out"]
+    run = tmp_path / "run"
+
+    def start(*more: str) -> "subprocess.Popen[str]":
+        # a program that is started in the background ignores Ctrl-C, and its children do
+        python = ["env", "--default-signal=INT", sys.executable, "-m"]
+        command = [*python, "urcdm_app", *words, run, "--gpus", "2", *more]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(list(map(str, command)), start_new_session=True, **pipes)
+
+    first = start()
+    while first.poll() is None and not all((run / name / "log.jsonl").exists() for name in names[:2]):
+        time.sleep(0.02)
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    assert sum("spawn_main" in Path(f"/proc/{child}/cmdline").read_text() for child in children) == 2
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal's Ctrl-C
+    _, error = first.communicate()
+    assert (first.returncode, error) == (130, "stopped; what is done is kept, go on with --resume\n")
+    assert 0 < min(steps(run / name) for name in names[:2]) < count
+    kept = (run / "medium-16" / "state.pt").read_bytes()
+    (run / "medium-16" / "state.pt").write_text("damaged")
+    second = start("--resume")
+    _, error = second.communicate()
+    assert (second.returncode, error.count("\n")) == (1, 2), error
+    assert "state.pt: the training state is damaged" in error
+    assert "1 of 3 networks failed (medium-16); mend what the lines above name" in error
+    assert steps(run / "low-16") == steps(run / "high-16") == count
+    (run / "medium-16" / "state.pt").write_bytes(kept)
+    third = start("--resume")
+    _, error = third.communicate()
+    assert (third.returncode, error) == (0, "")
+    assert run_app(*words, tmp_path / "one").code == 0
+    assert torch.equal(weights(run / "model"), weights(tmp_path / "one" / "model"))
+    for name in names:
+        assert losses(run / name) == losses(tmp_path / "one" / name)
 
 
 def test_gpus_are_chosen_as_cuda_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
