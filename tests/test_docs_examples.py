@@ -110,7 +110,7 @@ def test_folders_are_evaluated(run_example: RunExample, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     real, fake = write_pictures(tmp_path / "real", 7), write_pictures(tmp_path / "fake", 6, brightest=99)
     lines = run_example("evaluate_folders", real, fake, "--allow-few").splitlines()
-    assert [line.split()[0] for line in lines] == ["FID", "KID", "precision", "recall", "density", "coverage"]
+    assert {line.split()[0] for line in lines} >= {"FID", "KID", "precision", "recall", "density", "coverage"}
     assert all("7 real, 6 generated" in line for line in lines)
 
 
