@@ -1,6 +1,6 @@
 """Enrichment: synthetic pairs of images and masks, and segmentation models that learn from them.
 
-Source: the reference for its steps is docs/method.md, and the README of enrich-app tells how it is run.
+The README of enrich-app describes the steps and the command line.
 """
 
 from typing import TYPE_CHECKING
