@@ -77,12 +77,10 @@ def test_models_to_take_that_are_not_there(run_app: RunApp, config_file: Path, t
 def test_nnunet_that_is_not_installed(
     run_app: RunApp, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import maskcond.enrichment.trained_models
-
     def missing(module: str, *, extra: str, use: str) -> None:
         raise SegmentationError(f"{use} needs {module}; install it with: pip install 'maskcond[{extra}]'")
 
-    monkeypatch.setattr(maskcond.enrichment.trained_models, "import_extra", missing)
+    monkeypatch.setattr("maskcond.segmentation.nnunet.plan.import_extra", missing)
     config = changed(config_file, 'model = "small-unet"', 'model = "nnunet"')
     refused(run_app("run", config, "--out", tmp_path / "run"), "nnU-Net needs nnunetv2", "maskcond[nnunet]")
     assert not (tmp_path / "run").exists()
