@@ -23,7 +23,6 @@ from cdm_core import (
     build_unet,
     sample_stage,
 )
-from cdm_core.config import Betas, LatentUnetConfig
 from cdm_core.distillation.finishing import Finisher, FinishingConfig
 from cdm_core.distillation.teacher import DistillationMethod, student_of
 from cdm_core.stages.denoiser import dynamic_threshold
@@ -31,6 +30,7 @@ from cdm_core.stages.inference import prepare_for_sampling
 from cdm_core.stages.pictures import to_uint8
 from cdm_core.testing import pretended_autograd
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
+from cdm_core.testing.tiny import tiny_latent_unet
 from cdm_core.training.loop import train_stage
 from cdm_core.training.students import distill_stage
 
@@ -61,21 +61,7 @@ def full(tiny_stage: Stage) -> StageConfig:
 def latent() -> StageConfig:
     """A latent stage, of 2 px a latent, that takes images and an embedding."""
     pytest.importorskip("diffusers", reason="latent stages need diffusers")
-    shared = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
-    unet = {
-        "cross_attention_dim": 8,
-        "attention_head_dim": 4,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-    }
-    autoencoder = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
-    networks = LatentUnetConfig(
-        {**unet, **shared},
-        {**autoencoder, **shared},
-        Betas("scaled_linear", 0.00085, 0.012),
-        cond_images_channels=2,
-        text_embed_dim=4,
-    )
+    networks = tiny_latent_unet(cond_images_channels=2, text_embed_dim=4)
     return StageConfig(16, networks, schedule="scaled_linear", sampling=replace(FEW, guidance=2.0, threshold="none"))
 
 

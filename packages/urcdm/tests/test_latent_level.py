@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cdm_core import Cascade, CascadeConfig, SamplingConfig, StageConfig
-from cdm_core.config import Betas, LatentUnetConfig
+from cdm_core.testing.tiny import tiny_latent_unet
 from urcdm import LocalPatchExecutor, RunSettings, SlideRun, Urcdm
 
 pytestmark = [
@@ -18,29 +18,13 @@ pytestmark = [
 ]
 
 MakeModel = Callable[..., Urcdm]
-NETWORK = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
 
 
 @pytest.fixture(scope="module")
 def model(make_model: MakeModel) -> Urcdm:
     """Its second level is one latent stage, of 2 px a latent."""
     model = make_model()
-    latent = LatentUnetConfig(
-        unet={
-            "cross_attention_dim": 8,
-            "attention_head_dim": 4,
-            "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-            **NETWORK,
-        },
-        autoencoder={
-            "down_block_types": ["DownEncoderBlock2D"] * 2,
-            "up_block_types": ["UpDecoderBlock2D"] * 2,
-            **NETWORK,
-        },
-        betas=Betas("scaled_linear", 0.00085, 0.012),
-        cond_images_channels=model.config.context_channels(1),
-    )
+    latent = tiny_latent_unet(cond_images_channels=model.config.context_channels(1))
     stage = StageConfig(16, latent, schedule="scaled_linear", sampling=SamplingConfig(2, "dpmpp_2m", threshold="none"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)

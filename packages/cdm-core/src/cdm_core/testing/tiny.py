@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cdm_core import SamplingConfig, StageConfig, UnetConfig, build_unet
+from cdm_core import Betas, LatentUnetConfig, SamplingConfig, StageConfig, UnetConfig, build_unet
 
 
 def tiny_unet(**changes: Any) -> UnetConfig:
@@ -23,6 +23,27 @@ def tiny_unet(**changes: Any) -> UnetConfig:
         "init_conv_kernel_size": 3,
     }
     return UnetConfig(**{**values, **changes})
+
+
+def tiny_latent_unet(**changes: Any) -> LatentUnetConfig:
+    """Configures a latent network in diffusers' form, of 2 px a latent; keywords are `LatentUnetConfig`'s."""
+    both = {"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 4}
+    values: dict[str, Any] = {
+        "unet": {
+            "cross_attention_dim": 8,
+            "attention_head_dim": 4,
+            "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+            **both,
+        },
+        "autoencoder": {
+            "down_block_types": ["DownEncoderBlock2D"] * 2,
+            "up_block_types": ["UpDecoderBlock2D"] * 2,
+            **both,
+        },
+        "betas": Betas("scaled_linear", 0.00085, 0.012),
+    }
+    return LatentUnetConfig(**{**values, **changes})
 
 
 def tiny_stage(
