@@ -58,7 +58,7 @@ def test_a_run_with_finished_cascades(run_app: RunApp, config_file: Path, tmp_pa
     record = json.loads((run / "mask-cascade" / "step.json").read_text())
     assert record["units"] == 9
     again = run_app("run", config_file, "--out", run, "--device", "cpu", "--dry-run")
-    assert "all is done" in again.out
+    assert "all steps are done" in again.out
 
 
 def test_the_lines_that_a_configuration_offers_are_valid(tmp_path: Path) -> None:

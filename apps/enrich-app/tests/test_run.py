@@ -48,7 +48,7 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
 
     resumed = run_app("run", config_file, "--out", run, "--device", "cpu")
     assert resumed.code == 0, resumed.err
-    assert f"{len(done)} steps were done before" in resumed.out
+    assert f"{len(done)} steps were already done" in resumed.out
     assert "(5)" in resumed.out
     rows = json.loads((run / "table" / "table.json").read_text())["rows"]
     assert {(row["strategy"], row["split"]) for row in rows} == {
@@ -80,7 +80,7 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     assert refused.code == 1
     assert "--overwrite" in refused.err
     assert run_app("report", run, "--overwrite").code == 0
-    assert "all is done" in run_app("run", config_file, "--out", run, "--dry-run").out
+    assert "all steps are done" in run_app("run", config_file, "--out", run, "--dry-run").out
 
 
 def test_float32_on_a_gpu_is_that_of_a_cpu(

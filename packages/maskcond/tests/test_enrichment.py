@@ -300,14 +300,14 @@ def test_nothing_is_done_twice_and_only_what_depends_on_a_change_again(config: E
     do(config)
     assert do(config) == []
     other = replace(config, sampling=replace(config.sampling, variants=1))
-    with pytest.raises(EnrichmentError, match="sampled-variants: this step was made otherwise"):
+    with pytest.raises(EnrichmentError, match="sampled-variants: this step was done with other settings or inputs"):
         do(other)
     again = do(other, overwrite=True)
     assert again[0] == "open mask cascade"
     assert {each.split("/")[0] for each in again[1:]} == {"fit 2", "fit 3", "fit 4", "fit 5"}
     assert do(other) == []
     other = replace(other, evaluation=EvaluationConfig(resamples=50))
-    assert do(other, overwrite=True) == []  # of all steps, only the table's is another
+    assert do(other, overwrite=True) == []  # of all steps, only the table has changed
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_table(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:

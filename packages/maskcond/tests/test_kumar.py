@@ -195,7 +195,7 @@ def test_outlines_outside_their_image_are_refused(published: Path) -> None:
 def test_images_that_are_not_kumars_are_refused(published: Path) -> None:
     PIL.Image.fromarray(picture_of(9)).save(published / "Tissue Images" / "TCGA-XX.tif")
     write_outlines(published / "Annotations" / "TCGA-XX.xml", trace_outlines(mask_of(0)))
-    with pytest.raises(ImageSetError, match="TCGA-XX: no images of KUMAR"):
+    with pytest.raises(ImageSetError, match="TCGA-XX: not images of KUMAR"):
         read_kumar(published)
 
 

@@ -68,7 +68,7 @@ def test_annotated_images_have_labels_and_conditions(nuclei: Instances, tmp_path
     assert plain.given == {"tissue": "Colon", "disease": "Colon adenocarcinoma"}
     assert np.array_equal(plain.labels, nuclei > 0)
     assert np.array_equal(bordered.labels, border_labels(nuclei))
-    with pytest.raises(MaskError, match="instances of one kind do not tell tubuli"):
+    with pytest.raises(MaskError, match="wanted one class for instances, got tubuli"):
         labels_of_instances(nuclei, KIDNEY)
 
 

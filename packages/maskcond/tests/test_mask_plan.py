@@ -98,6 +98,6 @@ def test_a_plan_without_finishing_has_the_text_that_it_had_before_there_was_any(
 
 def test_a_plan_that_is_not_there_is_told() -> None:
     with pytest.raises(
-        ConfigError, match="nowhere: no such plan; by name there are kumar-small, kumar-small-borders, kumar, kidney"
+        ConfigError, match="nowhere: no such plan; known names are kumar-small, kumar-small-borders, kumar, kidney"
     ):
         read_mask_plan(Path("nowhere"))

@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused(trained: NnUnet, pairs: list[LabelledImage
         next(NnUnet(tmp_path / "new", KUMAR, SETTINGS).predict([pairs[0].image]))
     with pytest.raises(SegmentationError, match="has base_features 4, wanted 8"):
         next(NnUnet(tmp_path / "new", KUMAR, replace(SETTINGS, base_features=8)).fit(pairs, start_from=trained.folder))
-    with pytest.raises(SegmentationError, match=r"trained otherwise \(seed was 0, now 1\)"):
+    with pytest.raises(SegmentationError, match=r"trained differently \(seed was 0, now 1\)"):
         next(trained.fit(squares(3, seed=7), seed=1))
     other = json.loads(plans.read_text())
     other["configurations"]["2d"]["batch_size"] = 5

@@ -89,7 +89,7 @@ def test_images_and_masks_pair_whatever_the_form_of_their_names(root: Path) -> N
 
 @pytest.mark.parametrize("split", ["all", "All", " "])
 def test_a_split_is_not_called_all(root: Path, split: str) -> None:
-    with pytest.raises(EnrichmentError, match="called 'all' as the table calls all; rename it"):
+    with pytest.raises(EnrichmentError, match="called 'all', which the table uses; rename it"):
         opened(root, split=split)
 
 

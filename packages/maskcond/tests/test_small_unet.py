@@ -169,9 +169,9 @@ def test_class_weights_move_the_balance(tmp_path: Path) -> None:
 
 
 def test_trained_otherwise_is_refused(trained: SmallUnet) -> None:
-    with pytest.raises(SegmentationError, match=r"trained otherwise \(seed was 0, now 1\)"):
+    with pytest.raises(SegmentationError, match=r"trained differently \(seed was 0, now 1\)"):
         run(trained, blobs(6, seed=0), seed=1)
-    with pytest.raises(SegmentationError, match=r"trained otherwise \(pairs was 6, now 5\)"):
+    with pytest.raises(SegmentationError, match=r"trained differently \(pairs was 6, now 5\)"):
         run(trained, blobs(5, seed=0))
     with pytest.raises(SegmentationError, match=r"settings\.steps was 40, now 41"):
         run(SmallUnet(trained.folder, KUMAR, replace(SETTINGS, steps=41)), blobs(6, seed=0))

@@ -68,7 +68,7 @@ def test_only_what_depends_on_a_change_is_done_again(kitchen: Kitchen) -> None:
     kitchen.do()
     kitchen.words["c"] = "other"
     assert kitchen.states() == "a:done b:done c:changed d:waiting"
-    with pytest.raises(EnrichmentError, match="word is another") as refused:
+    with pytest.raises(EnrichmentError, match="word has changed") as refused:
         kitchen.do()
     assert "overwrite" in str(refused.value)
     assert (kitchen.folder / "c" / "0.txt").read_text() == "three"  # nothing is lost unasked
@@ -98,7 +98,7 @@ def test_an_interrupted_step_does_not_go_on_with_other_settings(kitchen: Kitchen
     with pytest.raises(KeyboardInterrupt):
         kitchen.do()
     kitchen.fails_in, kitchen.words["b"] = None, "changed"
-    with pytest.raises(EnrichmentError, match="word is another"):
+    with pytest.raises(EnrichmentError, match="word has changed"):
         kitchen.do()
     kitchen.do(overwrite=True)
     assert {(kitchen.folder / "b" / f"{part}.txt").read_text() for part in range(3)} == {"c"}
@@ -107,7 +107,7 @@ def test_an_interrupted_step_does_not_go_on_with_other_settings(kitchen: Kitchen
 def test_outputs_that_were_touched_are_noticed(kitchen: Kitchen) -> None:
     kitchen.do()
     path = kitchen.folder / "a" / "1.txt"
-    path.write_text("one")  # the same again: only the time is another
+    path.write_text("one")  # the same again: only the time has changed
     assert kitchen.do() == []
     path.write_text("eno")
     with pytest.raises(EnrichmentError, match="outputs were changed or removed"):

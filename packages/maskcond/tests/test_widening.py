@@ -116,7 +116,7 @@ def test_what_cannot_be_widened_is_refused(tiny_cascade: Make) -> None:
         widen_for_masks(cascade, KUMAR, KUMAR_CONDITIONS)
     with pytest.raises(ValueError, match="has an embedding already"):
         add_embedding(cascade.config.stages[0], cascade.unets[0], 5)
-    with pytest.raises(ValueError, match="the stage of 8 px sees images already"):
+    with pytest.raises(ValueError, match="the stage of 8 px is conditioned on images already"):
         widen_for_masks(widen_for_masks(tiny_cascade(), KUMAR).cascade, KUMAR)
     with pytest.raises(ValueError, match=r"takes 2 channels of images; masks have 5"):
         MaskCascade(KIDNEY, widen_for_masks(tiny_cascade(), KUMAR).cascade)

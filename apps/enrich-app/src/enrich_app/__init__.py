@@ -1,1 +1,1 @@
-"""The command line of enrichment: synthetic pairs of images and masks, and what segmentation gains by them."""
+"""The command line of enrichment: synthetic pairs of images and masks, and their benefit for segmentation."""

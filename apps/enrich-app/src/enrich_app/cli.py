@@ -1,4 +1,4 @@
-"""The command line. What takes time to import is imported by the command that needs it."""
+"""The command line; slow imports are left to the commands that need them."""
 
 import sys
 from pathlib import Path
@@ -14,19 +14,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""Better segmentation by synthetic pairs of images and masks.
+    help="""Improve segmentation with synthetic pairs of images and masks.
 
-**run** does it all from one configuration, real images to the table; **report** makes a page of it. **plan** prints a
-configuration to start from.
+**run** runs all steps of a configuration, from the real images to the table; **report** makes a page of the results.
+**plan** prints a configuration to start from.
 """,
 )
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 
 
 @app.command()
 def plan(
-    name: Annotated[str, typer.Argument(help="'kumar-small': minutes; 'kumar': the study's sizes.")] = "kumar-small",
+    name: Annotated[
+        str, typer.Argument(help="'kumar-small': takes minutes; 'kumar': the study's sizes.")
+    ] = "kumar-small",
 ) -> None:
     """Print a configuration to start from.
 
@@ -44,20 +46,20 @@ def run(
         Path | None, typer.Option(help="Folder of the run.", show_default="runs/ and the name of CONFIG")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what is done and what is to do, with time and disk; do nothing.")
+        bool, typer.Option("--dry-run", help="Show the state of all steps, with time and disk space; run nothing.")
     ] = False,
-    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'; auto takes a GPU where there is one.")] = "auto",
+    device: Annotated[str, typer.Option(help="'auto', 'cpu' or 'cuda'; auto uses a GPU if there is one.")] = "auto",
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Drop what steps left that were made with other settings or inputs, and do them again.",
+            help="Repeat steps whose settings or inputs have changed, and delete their old files.",
         ),
     ] = False,
 ) -> None:
-    """Make synthetic pairs, train segmentation models with and without them, and compare these.
+    """Make synthetic pairs, train segmentation models with and without them, and compare the models.
 
-    What was stopped goes on with the same command. Steps whose settings and inputs are the same are not done again.
+    The same command continues an interrupted run. Steps whose settings and inputs are the same are not repeated.
 
     Examples: **enrich-app run kumar.toml --dry-run** · **enrich-app run kumar.toml**
     """
@@ -73,10 +75,10 @@ def run(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="The page.", show_default="report.html in the run")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of the page.", show_default="report.html in the run")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make one page of a run: table, plot, pictures. It stands alone and needs no network.
+    """Make one page of a run, with table, plot and pictures; a single file that works offline.
 
     Example: **enrich-app report runs/kumar**
     """
@@ -89,5 +91,5 @@ _PACKAGES = ("cdm_core", "enrich_app", "image_files", "maskcond")
 
 
 def main() -> None:
-    """Runs the command line; an error that the user can mend becomes one line, with exit code 1."""
+    """Runs the command line; a user's error becomes one line, with exit code 1."""
     run_cli(app, "enrich-app", _PACKAGES, kept=lambda: "; the same command goes on" if sys.argv[1:2] == ["run"] else "")

@@ -12,10 +12,10 @@ def configuration_text(name: str) -> str:
     """The text of a configuration.
 
     Raises:
-        UsageError: There is none of this name.
+        UsageError: The name is unknown.
     """
     if name not in NAMES:
-        raise UsageError(f"no configuration '{name}'; there are {', '.join(NAMES)}")
+        raise UsageError(f"no configuration '{name}'; known names are {', '.join(NAMES)}")
     return (files("enrich_app") / "configs" / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -23,6 +23,6 @@ def print_configuration(name: str) -> None:
     """Prints a configuration.
 
     Raises:
-        UsageError: There is none of this name.
+        UsageError: The name is unknown.
     """
     console.print(configuration_text(name), end="", markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`enrich-app report`: one page of a run that stands alone."""
+"""`enrich-app report`: a page of a run in a single file."""
 
 import json
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from run_folder.cli.pages import render_page
 
 @dataclass(frozen=True)
 class StepTime:
-    """What a step of the run took."""
+    """Units, time and disk space of a step of the run."""
 
     name: str
     units: int
@@ -47,7 +47,7 @@ def run_report(*, folder: Path, out: Path, overwrite: bool) -> None:
     """Writes the page; see `enrich_app.cli.report` for the arguments.
 
     Raises:
-        UsageError: The page is there already, or the run is not done.
+        UsageError: The page exists already, or the run is not done.
         LockedError: Another process writes the page.
     """
     if out.suffix.lower() not in (".html", ".htm"):
@@ -63,13 +63,13 @@ def write_report(folder: Path, out: Path) -> None:
 
     Raises:
         UsageError: The run is not done.
-        MaskcondError: The real images are no longer where they were.
+        MaskcondError: The real images are missing or cannot be read.
     """
     if not (folder / CONFIG_FILE).exists():
         raise UsageError(f"{folder}: no run of enrich-app, it has no {CONFIG_FILE}")
     if not (folder / TABLE / TABLE_FILE).exists():
         raise UsageError(
-            f"{folder}: the run is not done; go on with: enrich-app run {folder / CONFIG_FILE} --out {folder}"
+            f"{folder}: the run is not done; continue with: enrich-app run {folder / CONFIG_FILE} --out {folder}"
         )
     config = read_enrichment_config(folder / CONFIG_FILE)
     rows, confidence = read_table(folder / TABLE / TABLE_FILE)
@@ -120,7 +120,7 @@ def _classes(config: EnrichmentConfig) -> ClassSet:
 
 
 def _reasons(filtered: Filtered) -> list[tuple[str, str]]:
-    """Every reason to leave a sample out that was looked for, with its limits in words."""
+    """All reasons of the filter for dropping a sample, with their limits in words."""
     limits = filtered.limits
     copy = "none" if limits.copy is None else f"{limits.copy:.2f} grey levels"
     texts = {
@@ -138,15 +138,15 @@ def _reasons(filtered: Filtered) -> list[tuple[str, str]]:
 
 
 def _steps(folder: Path) -> list[StepTime]:
-    """The steps that the table was made by, each after those that it reads, with their times."""
+    """The steps that led to the table, each after those that it reads, with their times."""
     times: dict[str, StepTime] = {}
 
-    def look(name: str) -> None:
+    def add(name: str) -> None:
         record = StepRecord.load(folder / name)
         if record is not None and name not in times:
             for read in record.reads:
-                look(read)
+                add(read)
             times[name] = StepTime(name, record.units, record.seconds, record.bytes)
 
-    look(TABLE)
+    add(TABLE)
     return list(times.values())

@@ -27,18 +27,18 @@ SHOWN = 6
 TILE_PX = 176
 MARGIN_PX = 6
 TEST_PX = TILE_PX
-"""Side of the parts of test images that are shown, at most."""
+"""Largest side of the shown parts of test images, px."""
 
 
 def real_pairs_picture(real: RealImages, scale: float, side_px: int) -> str:
-    """The middles of some training images, above, with their masks outlined, below."""
+    """The middles of some training images, and below them the same with their masks outlined."""
     chosen = _spread(real.of(TRAIN), SHOWN)
-    parts = [_middle(*each.read(scale), side_px) for each in chosen]
+    parts = [_middle(*image.read(scale), side_px) for image in chosen]
     return picture_source(_grid([[image for image, _ in parts], [outlined(*part) for part in parts]]))
 
 
 def sampled_pairs_picture(folder: Path, config: EnrichmentConfig, kept: Sequence[int]) -> str:
-    """Some pairs, a column each: sampled image, the same with outlines, mask, then each image of the mask."""
+    """Some pairs, one column each: sampled image, the same with outlines, mask, then the images of the mask."""
     columns = []
     for number in _spread(kept, SHOWN):
         image = read_image(folder / SAMPLED_IMAGES / "images" / f"{image_name(number)}.png")
@@ -48,42 +48,42 @@ def sampled_pairs_picture(folder: Path, config: EnrichmentConfig, kept: Sequence
 
 
 def drawn_masks_picture(folder: Path, config: EnrichmentConfig, drawn: Filtered | None) -> str | None:
-    """Some sampled masks, a column each: the mask, then each image of it; None if there is none."""
+    """Some sampled masks, one column each: the mask, then its images; None if there is none."""
     if drawn is None or not drawn.kept:
         return None
     columns = []
-    for number in _spread([config.sampling.images + each for each in drawn.kept], SHOWN):
+    for number in _spread([config.sampling.images + index for index in drawn.kept], SHOWN):
         mask = read_numbers(folder / SAMPLED_MASKS / "masks" / f"{image_name(number)}.png")
         columns.append([_painted(mask), *_variants(folder, config, number)])
     return picture_source(_grid([list(row) for row in zip(*columns, strict=True)]))
 
 
 def predictions_picture(folder: Path, real: RealImages, scale: float, strategies: Sequence[str]) -> str:
-    """Of each test set the middle of an image: as it is, the truth outlined, and each strategy's first model's mask."""
+    """For each test set, the middle of an image: plain, with the true mask, and with each strategy's predicted mask."""
     rows = []
     for split in real.splits:
-        each = real.of(split)[0]
-        image, truth = each.read(scale)
+        test_image = real.of(split)[0]
+        image, truth = test_image.read(scale)
         side_px = min(*truth.shape, TEST_PX)
         part, true_part = _middle(image, truth, side_px)
         row = [part, outlined(part, true_part)]
         for strategy in strategies:
-            path = folder / evaluation_step(strategy, 0) / "predictions" / f"{each.name}.png"
+            path = folder / evaluation_step(strategy, 0) / "predictions" / f"{test_image.name}.png"
             row.append(outlined(part, _middle(image, read_numbers(path), side_px)[1], (60, 250, 120)))
         rows.append(row)
     return picture_source(_grid(rows))
 
 
 def picture_source(pixels: Image) -> str:
-    """A picture as part of a page."""
+    """A picture as a data URI for a page."""
     return jpeg_uri(PIL.Image.fromarray(pixels))
 
 
 def file_source(path: Path) -> str | None:
-    """A picture file as part of a page; None if there is none.
+    """A picture file as a data URI for a page; None if the file is missing.
 
     Raises:
-        UsageError: It is damaged.
+        UsageError: The file is damaged.
     """
     if not path.exists():
         return None

@@ -54,5 +54,5 @@ def plot_strategies(rows: Sequence[TableRow]) -> str:
 
 
 def _percent(interval: tuple[float, float]) -> list[float]:
-    # of few seeds the interval can reach beyond what the figure can be
+    # with few seeds the interval can exceed the range of the metric
     return [100 * min(max(end, 0.0), 1.0) for end in interval]

@@ -1,4 +1,4 @@
-"""`enrich-app run`: the steps of an enrichment, and what is left of them."""
+"""`enrich-app run`: runs the steps of an enrichment, or shows the remaining ones."""
 
 import os
 import sys
@@ -23,12 +23,12 @@ REPORT = "report.html"
 
 
 def run_enrichment(*, config_path: Path, folder: Path, device: str, overwrite: bool) -> None:
-    """Does all that is not done, shows the table and writes the report; see `enrich_app.cli.run` for the arguments.
+    """Runs the remaining steps, shows the table and writes the report; see `enrich_app.cli.run` for the arguments.
 
     Raises:
-        MaskcondError, ConfigError, UsageError: What cannot be done, in one line.
+        MaskcondError, ConfigError, UsageError: The configuration, an input or an option is invalid.
         LockedError: Another process works on the run.
-        RunFolderError: The folder has a file that the run did not write under the name of one of its own.
+        RunFolderError: A file of the run exists already, and the run did not write it.
     """
     _refuse_launcher()
     run = _open(config_path, folder, device)
@@ -44,56 +44,57 @@ def run_enrichment(*, config_path: Path, folder: Path, device: str, overwrite: b
                 current = (event.step.name, bars.add_task(event.step.name, total=event.progress.total, note=""))
             bars.update(current[1], total=event.progress.total, completed=event.progress.done, note=event.progress.note)
     if kept:
-        say(f"{kept} steps were done before")
+        say(f"{kept} steps were already done")
     show_table(folder)
     write_report(folder, folder / REPORT)
     say(f"{folder / REPORT} (report), {folder / 'table' / 'table.json'} (its table)")
 
 
 def show_plan(*, config_path: Path, folder: Path, device: str) -> None:
-    """Shows each step, how far it is, and what it still takes; does nothing."""
+    """Shows each step with its state and its remaining time and disk space; runs nothing."""
     estimates = estimate(_open(config_path, folder, device).run.status())
     rows = [["step", "what it does", "state", "time left", "disk"]]
-    for each in estimates:
-        done = each.status.state is State.DONE
-        state = f"{each.status.state.value}: {each.status.reason}" if each.status.reason else each.status.state.value
-        if each.status.state is State.BEGUN and each.status.record is not None:
-            state = f"{each.status.record.units:,} of {each.status.step.units:,}"
-        left = ("", "") if done else (_time(each.seconds), _size(each.bytes))
-        rows.append([each.status.step.name, each.status.step.about, state, *left])
+    for step in estimates:
+        status = step.status
+        done = status.state is State.DONE
+        state = f"{status.state.value}: {status.reason}" if status.reason else status.state.value
+        if status.state is State.BEGUN and status.record is not None:
+            state = f"{status.record.units:,} of {status.step.units:,}"
+        left = ("", "") if done else (_time(step.seconds), _size(step.bytes))
+        rows.append([status.step.name, status.step.about, state, *left])
     say_columns(rows)
-    todo = [each for each in estimates if each.status.state is not State.DONE]
+    todo = [step for step in estimates if step.status.state is not State.DONE]
     if not todo:
-        say("all is done")
+        say("all steps are done")
         return
-    known = [each.seconds for each in todo if each.seconds is not None]
+    known = [step.seconds for step in todo if step.seconds is not None]
     unknown = len(todo) - len(known)
-    time = _time(sum(known)) + (f" and {unknown} steps of which none like them has run yet" if unknown else "")
+    time = _time(sum(known)) + (f", plus {unknown} steps of kinds that have not run yet" if unknown else "")
     say(f"time left: {time if known else 'unknown: no step of these kinds has run yet'}")
-    size = sum(each.bytes for each in todo if each.bytes is not None)
-    unsized = sum(each.bytes is None for each in todo)
-    more = f" and what {unsized} steps leave whose size is not known yet" if unsized else ""
+    size = sum(step.bytes for step in todo if step.bytes is not None)
+    unsized = sum(step.bytes is None for step in todo)
+    more = f", plus {unsized} steps of unknown size" if unsized else ""
     say(f"disk: about {_size(size)}{more}; free: {_size(free_bytes(folder))}")
-    if any(each.status.state is State.CHANGED for each in todo):
-        say("steps that have changed are done again with --overwrite only")
+    if any(step.status.state is State.CHANGED for step in todo):
+        say("steps that have changed are repeated with --overwrite only")
 
 
 def _refuse_launcher() -> None:
-    """Ends all processes of `accelerate launch` or `torchrun` with one line: steps follow one another in one process.
+    """Refuses several processes of `accelerate launch` or `torchrun`, because the steps run in a single process.
 
     Raises:
-        UsageError: There are several; in the first of them.
+        UsageError: There are several processes, and this is the first; the others exit.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes == 1:
         return
     if os.environ.get("RANK", "0") != "0":
         sys.exit(1)
-    raise UsageError(f"a launcher started {processes} processes; enrich-app is one: start it without a launcher")
+    raise UsageError(f"a launcher started {processes} processes, wanted one; start enrich-app without a launcher")
 
 
 def _open(config_path: Path, folder: Path, device: str) -> EnrichmentRun:
-    """Opens a run; on a GPU, this process calculates in IEEE float32 from then on, as on a CPU, but in training."""
+    """Opens a run; on a GPU, the process computes in IEEE float32 from then on, as on a CPU, except in training."""
     config = read_enrichment_config(config_path)
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: wanted auto, cpu or cuda; choose a GPU with CUDA_VISIBLE_DEVICES")

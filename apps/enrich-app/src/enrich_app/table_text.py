@@ -22,13 +22,13 @@ def show_table(folder: Path) -> None:
 
 
 def percent(figure: TableFigure) -> str:
-    """A figure and its interval over images, in percent."""
+    """A value and its interval over images, in percent."""
     low, high = figure.over_images
     return f"{100 * figure.value:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def difference(figure: TableFigure) -> str:
-    """A figure's difference to strategy 1 and its interval over images, in percent; empty for that one."""
+    """The difference to strategy 1 and its interval over images, in percent; empty for strategy 1."""
     if figure.difference is None or figure.difference_over_images is None:
         return ""
     low, high = figure.difference_over_images

@@ -1,4 +1,4 @@
-"""The errors a user can meet; each message is one line that says what is wrong and what to do."""
+"""Errors that a user can meet; each message is one line with the cause and the remedy."""
 
 
 class MaskcondError(ValueError):
@@ -10,7 +10,7 @@ class MaskError(MaskcondError):
 
 
 class AnnotationError(MaskcondError):
-    """A file of outlines that cannot be read, or outlines that are not of the image at hand."""
+    """A file of outlines that cannot be read, or outlines that belong to another image."""
 
 
 class ImageSetError(MaskcondError):
@@ -18,4 +18,4 @@ class ImageSetError(MaskcondError):
 
 
 class ConditionError(MaskcondError):
-    """A condition, or a value of one, that is not known."""
+    """An unknown condition, or an unknown value of one."""

@@ -27,7 +27,7 @@ class MaskPairs:
 
     Attributes:
         files: The true and the predicted mask of each image by its name.
-        notes: Files that were left out, a line each.
+        notes: Skipped files, a line each.
     """
 
     files: dict[str, tuple[Path, Path]]
@@ -39,11 +39,11 @@ class ScoreMean:
     """The mean of a score over images.
 
     Attributes:
-        split: The split of the images, or 'all'.
+        split: Name of the images' split, or 'all'.
         score: Name of the score.
         images: Number of images.
         value: The mean, every image with the same weight.
-        interval: 95 % bootstrap interval over images; None for one image.
+        interval: 95 % bootstrap interval over images; None for a single image.
     """
 
     split: str
@@ -57,7 +57,7 @@ def pair_masks(truth: Path, predicted: Path) -> MaskPairs:
     """Pairs the masks of two folders by their names without endings, compared in Unicode form NFC.
 
     Raises:
-        MaskError: A folder has none, two masks have one name, or a mask has no partner.
+        MaskError: A folder has no masks, two masks share a name, or a mask has no partner.
     """
     notes: list[str] = []
     sides = [_masks(folder, notes) for folder in (truth, predicted)]
@@ -67,11 +67,11 @@ def pair_masks(truth: Path, predicted: Path) -> MaskPairs:
 
 
 def read_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Reads the split of each image from a CSV file with the columns 'image' and 'split'; it may have other images.
+    """Reads the split of each image from a CSV file with the columns 'image' and 'split'; it may list other images.
 
     Args:
-        path: The file. Images are named as their masks are, without the ending.
-        names: The images.
+        path: The file. Images have the names of their masks, without the ending.
+        names: Names of the images.
 
     Raises:
         MaskError: A split is called 'all', or an image has none.
@@ -93,7 +93,7 @@ def score_instances(truth: Path, predicted: Path) -> dict[str, float]:
     """Returns the scores of a predicted mask of nuclei by their names, each in [0, 1]; see `maskcond.score`.
 
     Raises:
-        MaskError: A mask cannot be read, has one number for all nuclei, or the two differ in size.
+        MaskError: A mask cannot be read or has one number for all nuclei, or the two masks differ in size.
     """
     masks = read_numbers(truth), read_numbers(predicted)
     for path, mask in zip((truth, predicted), masks, strict=True):
@@ -116,7 +116,7 @@ def score_classes(truth: Path, predicted: Path, classes: Sequence[int]) -> dict[
 
 
 def mask_classes(files: Iterable[tuple[Path, Path]]) -> tuple[list[int], str | None]:
-    """Returns the classes of true masks, without the background, and a note on others in predicted masks.
+    """Returns the classes of true masks, without the background, and a note on further classes of predicted masks.
 
     Raises:
         MaskError: A mask cannot be read, or the true masks have no class.
@@ -139,8 +139,8 @@ def mean_by_split(
 
     Args:
         scores: Scores of each image.
-        split_of: Split of each image; empty for none.
-        rng: Source of the bootstrap samples.
+        split_of: Split of each image; images without one are missing.
+        rng: Random generator of the bootstrap samples.
 
     Raises:
         MaskError: A split is called 'all'.

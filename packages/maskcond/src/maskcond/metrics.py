@@ -1,7 +1,7 @@
-"""How well predicted nuclei agree with true ones: Dice, AJI, AJI+, PQ.
+"""Metrics of predicted nuclei against true ones: Dice, AJI, AJI+, PQ.
 
-All take instance maps, (H, W) of whole numbers with 0 for the background. Where there are nuclei but no prediction, or
-predictions but no nuclei, they are 0; where there are neither, 1.
+All take instance maps, (H, W) of whole numbers with 0 for the background. If only one of the two maps has nuclei, they
+are 0; if neither has, 1.
 """
 
 from collections.abc import Iterable
@@ -23,8 +23,8 @@ class PanopticQuality:
 
     Args:
         pq: Panoptic quality.
-        sq: Segmentation quality: mean IoU of the matched pairs, 0 where there are none.
-        rq: Recognition quality: F1 score of finding objects.
+        sq: Segmentation quality: mean IoU of the matched pairs, 0 if there are none.
+        rq: Recognition quality: F1 score of the detection of objects.
     """
 
     pq: float
@@ -34,7 +34,7 @@ class PanopticQuality:
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """All figures of one image, or their means over images; each in [0, 1]."""
+    """All metrics of one image, or their means over images; each in [0, 1]."""
 
     dice: float
     aji: float
@@ -45,7 +45,7 @@ class SegmentationScores:
 
 
 def dice(*, truth: Numbers, predicted: Numbers) -> float:
-    """Dice's coefficient of the foregrounds, 2 |T and P| / (|T| + |P|); which nucleus is which plays no part.
+    """Dice's coefficient of the foregrounds, 2 |T and P| / (|T| + |P|); single nuclei are not told apart.
 
     Args:
         truth: Mask or instance map, (H, W).
@@ -64,9 +64,9 @@ def dice(*, truth: Numbers, predicted: Numbers) -> float:
 def aji(*, truth: Numbers, predicted: Numbers) -> float:
     """Aggregated Jaccard index.
 
-    Every true nucleus takes the prediction with which it has the highest IoU, also one that another nucleus takes; of
-    equals, the one with the lowest number. The index is the sum of the intersections over the sum of the unions and of
-    the areas of all nuclei and predictions that nothing was matched with.
+    Every true nucleus is matched with the prediction of the highest IoU, even if another nucleus is matched with it
+    too; ties go to the lowest number. The index is the sum of the intersections divided by the sum of the unions and
+    of the areas of all unmatched nuclei and predictions.
 
     Args:
         truth: Instance map, (H, W).
@@ -91,13 +91,13 @@ def aji_plus(*, truth: Numbers, predicted: Numbers) -> float:
     Raises:
         MaskError: One is not an instance map, or they differ in size.
 
-    Source: Graham et al. 2019, 'HoVer-Net', and its published code, which names it so.
+    Source: Graham et al. 2019, 'HoVer-Net', and its published code, which introduces the name.
     """
     return _aji_plus(find_overlaps(truth, predicted))
 
 
 def pq(*, truth: Numbers, predicted: Numbers) -> PanopticQuality:
-    """Panoptic quality of one class: a nucleus is found if a prediction has an IoU above 0.5 with it.
+    """Panoptic quality of one class: a nucleus counts as detected if a prediction has an IoU above 0.5 with it.
 
     Args:
         truth: Instance map, (H, W).
@@ -112,7 +112,7 @@ def pq(*, truth: Numbers, predicted: Numbers) -> PanopticQuality:
 
 
 def score(*, truth: Numbers, predicted: Numbers) -> SegmentationScores:
-    """All figures of one image; the pixels are counted once.
+    """All metrics of one image, from one pass over the pixels.
 
     Args:
         truth: Instance map, (H, W).
@@ -134,12 +134,12 @@ def score(*, truth: Numbers, predicted: Numbers) -> SegmentationScores:
 
 
 def mean_scores(scores: Iterable[SegmentationScores]) -> SegmentationScores:
-    """The mean over images of each figure, every image with the same weight.
+    """The mean over images of each metric, every image with the same weight.
 
     Raises:
         MaskError: There is no image, or a score is not finite.
     """
-    table = np.array([astuple(each) for each in scores], np.float64)
+    table = np.array([astuple(image) for image in scores], np.float64)
     if not len(table):
         raise MaskError("wanted the scores of at least one image, got none")
     if not np.isfinite(table).all():
@@ -148,7 +148,7 @@ def mean_scores(scores: Iterable[SegmentationScores]) -> SegmentationScores:
 
 
 def _aji(overlaps: Overlaps) -> float:
-    # By true nucleus, then IoU downwards; equals stay in the order of the predictions' numbers.
+    # Sorted by true nucleus, then by falling IoU; ties stay in the order of the predictions' numbers.
     order = np.lexsort((-overlaps.ious, overlaps.truth))
     _, firsts = np.unique(overlaps.truth[order], return_index=True)
     return _jaccard(overlaps, order[firsts])
@@ -158,8 +158,8 @@ def _aji_plus(overlaps: Overlaps) -> float:
     nuclei, predictions = overlaps.truth_areas.size, overlaps.predicted_areas.size
     if not overlaps.truth.size:
         return _jaccard(overlaps, np.empty(0, np.int64))
-    # The largest sum of IoUs is the smallest of 2 - IoU (a sparse matrix knows no zeros), if every nucleus may as well
-    # take a blank of its own at 2. Only pairs that overlap are in the matrix, so it stays small on a whole slide.
+    # The largest sum of IoUs is the smallest sum of costs 2 - IoU (a sparse matrix cannot hold zeros), if every nucleus
+    # may also take a dummy partner at cost 2. The matrix holds overlapping pairs only, so a whole slide's stays small.
     own = np.arange(nuclei)
     rows = np.concatenate([overlaps.truth, own])
     cols = np.concatenate([overlaps.predicted, predictions + own])
@@ -171,7 +171,7 @@ def _aji_plus(overlaps: Overlaps) -> float:
 
 
 def _jaccard(overlaps: Overlaps, chosen: NDArray[np.int64]) -> float:
-    """Sum of the chosen pairs' intersections over that of their unions and of all areas that are in no chosen pair."""
+    """Sum of the chosen pairs' intersections, divided by that of their unions and of all areas outside chosen pairs."""
     alone = [
         np.delete(areas, indices[chosen]).sum()
         for areas, indices in (
@@ -187,8 +187,8 @@ def _pq(overlaps: Overlaps) -> PanopticQuality:
     nuclei, predictions = overlaps.truth_areas.size, overlaps.predicted_areas.size
     if not nuclei + predictions:
         return PanopticQuality(1.0, 1.0, 1.0)
-    # Above a half, no nucleus and no prediction can be in two pairs.
-    found = overlaps.ious[overlaps.ious > 0.5]
-    sq = float(found.mean()) if found.size else 0.0
-    rq = 2 * found.size / (nuclei + predictions)
+    # With an IoU above a half, no nucleus and no prediction can be in two pairs.
+    matched = overlaps.ious[overlaps.ious > 0.5]
+    sq = float(matched.mean()) if matched.size else 0.0
+    rq = 2 * matched.size / (nuclei + predictions)
     return PanopticQuality(sq * rq, sq, rq)

@@ -1,4 +1,4 @@
-"""Which objects of two instance maps overlap, and by how much: one histogram of pairs of numbers."""
+"""Overlaps of the objects of two instance maps, from one histogram of pairs of numbers."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from maskcond.masks.arrays import Numbers, check_numbers
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Areas of objects, and the pairs of objects, one of either map, that share pixels; areas in pixels.
+    """Areas of the objects of two instance maps, and pairs of objects that share pixels; areas in pixels.
 
     Args:
         truth_areas: Area of each true object, (N,).
         predicted_areas: Area of each predicted object, (M,).
-        truth: Of each pair, the index of the true object, (P,).
-        predicted: Of each pair, the index of the predicted object, (P,). Pairs are in the order of (truth, predicted).
-        intersections: Of each pair, the shared area, (P,).
+        truth: Index of the true object of each pair, (P,).
+        predicted: Index of the predicted object of each pair, (P,). Pairs are sorted by (truth, predicted).
+        intersections: Shared area of each pair, (P,).
     """
 
     truth_areas: NDArray[np.int64]
@@ -29,12 +29,12 @@ class Overlaps:
 
     @property
     def unions(self) -> NDArray[np.int64]:
-        """Of each pair, the area of both together, (P,)."""
+        """Area of the union of each pair, (P,)."""
         return self.truth_areas[self.truth] + self.predicted_areas[self.predicted] - self.intersections
 
     @property
     def ious(self) -> NDArray[np.float64]:
-        """Of each pair, intersection over union, (P,)."""
+        """Intersection over union of each pair, (P,)."""
         return self.intersections / self.unions
 
 
@@ -49,11 +49,11 @@ def find_overlaps(truth: Numbers, predicted: Numbers) -> Overlaps:
         MaskError: One is not an instance map, or they differ in size.
     """
     check_pair(truth, predicted)
-    # Only where there is an object can there be a pair: nuclei cover a quarter of most images.
+    # Pairs need an object, and nuclei cover only a quarter of most images.
     of_interest = (truth != 0) | (predicted != 0)
     truth_numbers, first = np.unique(truth[of_interest], return_inverse=True)
     predicted_numbers, second = np.unique(predicted[of_interest], return_inverse=True)
-    # The numbers found, the background's among them or not, and how many pixels each pair of them has in common.
+    # The numbers may or may not include the background's; counts are the pixels that each pair has in common.
     columns = max(predicted_numbers.size, 1)
     pairs, counts = np.unique(first.astype(np.int64) * columns + second, return_counts=True)
     rows, cols = np.divmod(pairs, columns)
@@ -71,10 +71,10 @@ def find_overlaps(truth: Numbers, predicted: Numbers) -> Overlaps:
 
 
 def check_pair(truth: Numbers, predicted: Numbers) -> None:
-    """Makes sure that two masks are of whole numbers and of one size.
+    """Checks that two masks hold whole numbers and have the same size.
 
     Raises:
-        MaskError: They are not.
+        MaskError: They do not.
     """
     check_numbers(truth, "true mask")
     check_numbers(predicted, "predicted mask")

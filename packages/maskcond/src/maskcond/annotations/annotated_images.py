@@ -1,4 +1,4 @@
-"""Sets of images with a mask of instances each, read when they are asked for, and checked."""
+"""Sets of images with instance masks, read on access and checked."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,19 +16,19 @@ from maskcond.masks.arrays import Image, Instances, Numbers, check_numbers
 from maskcond.masks.instances import check_instances, relabel
 
 TRAIN = "train"
-"""The split that models learn from; all others are for testing."""
+"""The split for training; all others are for testing."""
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """Where an annotated image is, and what it shows.
+    """Paths and properties of an annotated image.
 
     Args:
-        name: Its name, without the ending of a file.
-        image_path: The image.
-        mask_path: Its mask: a picture of instance numbers, or outlines as XML or GeoJSON.
-        tissue: The organ.
-        disease: The disease.
+        name: Name without the ending of a file.
+        image_path: Path of the image.
+        mask_path: Path of the mask: a picture of instance numbers, or outlines as XML or GeoJSON.
+        tissue: Organ.
+        disease: Disease.
         split: 'train', or the name of a split for testing.
     """
 
@@ -42,7 +42,7 @@ class ImageRecord:
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """An image, (H, W, 3) uint8 RGB, its instances, (H, W) int32 numbered from 1 up, and what is known of it."""
+    """An image, (H, W, 3) uint8 RGB, its instances, (H, W) int32 numbered from 1 up, and its properties."""
 
     name: str
     image: Image
@@ -53,9 +53,9 @@ class AnnotatedImage:
 
 
 class AnnotatedImages(Sequence[AnnotatedImage]):
-    """Annotated images in a fixed order; each is read, with its mask, whenever it is asked for.
+    """Annotated images in a fixed order; each is read on access, with its mask.
 
-    Asking for one raises what `read_image` and `read_instances` raise: all of it `MaskcondError`.
+    Access raises the errors of `read_image` and `read_instances`, all of which are `MaskcondError`.
     """
 
     def __init__(self, records: Iterable[ImageRecord]) -> None:
@@ -89,7 +89,7 @@ class AnnotatedImages(Sequence[AnnotatedImage]):
 
     @cached_property
     def pixel_hashes(self) -> tuple[str, ...]:
-        """The SHA-256 of each image's RGB bytes, in hex: the same in whatever file they lie.
+        """The SHA-256 of each image's RGB bytes, in hex, which does not depend on the file's format.
 
         Raises:
             ImageSetError: An image cannot be read.
@@ -98,10 +98,10 @@ class AnnotatedImages(Sequence[AnnotatedImage]):
         return tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
 
     def check_no_leak(self) -> None:
-        """Makes sure that no image for testing has the same pixels as one of the split 'train'.
+        """Checks that no test image has the same pixels as an image of the split 'train'.
 
         Raises:
-            ImageSetError: One has, or an image cannot be read.
+            ImageSetError: A test image has, or an image cannot be read.
         """
         hashed = list(zip(self.pixel_hashes, self.records, strict=True))
         training = {digest: record for digest, record in hashed if record.split == TRAIN}
@@ -114,10 +114,10 @@ class AnnotatedImages(Sequence[AnnotatedImage]):
 
 
 def read_image(path: Path) -> Image:
-    """Reads an image of 8 bits a channel upright as RGB, (H, W, 3) uint8; what is transparent is laid on white.
+    """Reads an image of 8 bits a channel upright as RGB, (H, W, 3) uint8; transparent parts become white.
 
     Raises:
-        ImageSetError: It is missing, damaged or of another kind.
+        ImageSetError: The image is missing, damaged or of another kind.
     """
     try:
         return read_rgb(path)
@@ -126,19 +126,19 @@ def read_image(path: Path) -> Image:
 
 
 def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
-    """Reads a mask of instances: a picture of their numbers, or outlines, drawn.
+    """Reads an instance mask, from a picture of instance numbers or from outlines.
 
     Args:
         path: PNG or TIFF of one channel of 8, 16 or 32 bits; or XML or GeoJSON, see `read_outlines`.
-        size_px: Size (height, width) of the image that the mask is of.
+        size_px: Size (height, width) of the mask's image, px.
 
     Returns:
         (H, W), numbered from 1 up without gaps.
 
     Raises:
         AnnotationError: The outlines cannot be read, or one lies outside the image.
-        ImageSetError: The picture is missing, damaged or of another kind, or has another size than the image; the mask
-            is empty, or a mask of one class.
+        ImageSetError: The picture is missing, damaged or of another kind; image and mask differ in size; or the mask is
+            empty, or a mask of one class.
     """
     if path.suffix.lower() in (".xml", ".geojson", ".json"):
         outlines = read_outlines(path)
@@ -161,10 +161,10 @@ def read_instances(path: Path, size_px: tuple[int, int]) -> Instances:
 
 
 def read_numbers(path: Path) -> Numbers:
-    """Reads a picture of numbers, one channel of up to 32 bits, upright and as stored, (H, W); 0 alone may be in it.
+    """Reads a picture of numbers, one channel of up to 32 bits, upright and unscaled, (H, W); it may be all 0.
 
     Raises:
-        ImageSetError: It is missing, damaged or of another kind.
+        ImageSetError: The picture is missing, damaged or of another kind.
     """
     try:
         numbers: Numbers = image_files.read_numbers(path)

@@ -1,4 +1,4 @@
-"""Files of outlines: Aperio's XML and GeoJSON, told apart by their names."""
+"""Files of outlines: Aperio's XML and GeoJSON, chosen by the file's ending."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from maskcond.errors import AnnotationError
 from run_folder import whole_file
 
 MAX_FILE_BYTES = 2**30
-"""Files are read into memory: larger ones are refused."""
+"""Largest accepted file, because files are read into memory."""
 _FORMS = {
     ".xml": (parse_aperio, aperio_text),
     ".geojson": (parse_geojson, geojson_text),
@@ -19,9 +19,9 @@ _FORMS = {
 
 
 def read_outlines(path: str | Path) -> list[Outline]:
-    """Reads the outlines in a file, in their order: XML of Aperio ImageScope (.xml) or GeoJSON (.geojson, .json).
+    """Reads the outlines of a file, in order: XML of Aperio ImageScope (.xml) or GeoJSON (.geojson, .json).
 
-    Of QuPath's cells, the outline of the nucleus is read.
+    QuPath's cells have two outlines, of which that of the nucleus is read.
 
     Raises:
         AnnotationError: The file is missing, too large, damaged, hostile or of another kind, or mixes objects with
@@ -40,9 +40,9 @@ def read_outlines(path: str | Path) -> list[Outline]:
 
 
 def write_outlines(path: str | Path, outlines: Sequence[Outline]) -> None:
-    """Writes outlines as the name of the file says; it appears when it is whole, and replaces one of the same name.
+    """Writes outlines in the format of the file's ending; the file replaces an existing one once it is complete.
 
-    XML knows no objects of several pieces: each piece becomes an object of its own.
+    XML has no objects of several pieces: each piece becomes a separate object.
 
     Raises:
         AnnotationError: The name ends in none of .xml, .geojson, .json.

@@ -1,4 +1,4 @@
-"""Outlines in the XML of Aperio ImageScope, in which KUMAR and MoNuSeg are published and which ImageJ scripts read."""
+"""Outlines in the XML of Aperio ImageScope, the format of KUMAR and MoNuSeg, which ImageJ scripts read too."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ _KINDS_WITHOUT_OUTLINE = {"2": "an ellipse", "3": "an arrow", "4": "a ruler"}
 
 
 def parse_aperio(text: bytes) -> list[Outline]:
-    """Reads outlines, one a region.
+    """Reads outlines, one for each region.
 
-    A region's class is its own text if it has one, else the name of its annotation, else the first value among the
-    annotation's attributes. A negative region is a hole in the last region before it that it begins in.
+    A region's class is its text, or else the name of its annotation, or else the first value among the annotation's
+    attributes. A negative region is a hole in the last region before it that it overlaps.
 
     Raises:
-        AnnotationError: It is no such XML, or it has a document type definition, which could be an attack, or a region
-            is an ellipse, an arrow or a ruler, or neither an object nor a hole, or a hole is in no region.
+        AnnotationError: The text is not such XML; it has a document type definition, which could be an attack; a region
+            is an ellipse, an arrow or a ruler, or neither an object nor a hole; or a hole lies in no region.
     """
     try:
         root = fromstring(text, forbid_dtd=True)
-    # Broken XML is a ParseError, hostile XML a ValueError, an unknown encoding a LookupError.
+    # Invalid XML raises a ParseError, hostile XML a ValueError, an unknown encoding a LookupError.
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"XML that cannot be read: {error or type(error).__name__}") from None
     if root.tag != "Annotations":
@@ -48,7 +48,7 @@ def parse_aperio(text: bytes) -> list[Outline]:
 
 
 def aperio_text(outlines: Sequence[Outline]) -> bytes:
-    """Writes outlines as XML, one annotation a class; every piece of an object becomes a region."""
+    """Writes outlines as XML, one annotation for each class; every piece of an object becomes a region."""
     root = ElementTree.Element("Annotations")
     for layer, name in enumerate(dict.fromkeys(outline.class_name for outline in outlines), 1):
         annotation = ElementTree.SubElement(root, "Annotation", Id=str(layer), Name=name, Type="4", Visible="1")
@@ -83,9 +83,9 @@ def _class_name(region: ElementTree.Element, annotation: ElementTree.Element) ->
 
 
 def _cut_out(ordered: list[Outline], hole: Ring, where: str) -> None:
-    for place in range(len(ordered) - 1, -1, -1):
-        (polygon,) = ordered[place].polygons
+    for index in range(len(ordered) - 1, -1, -1):
+        (polygon,) = ordered[index].polygons
         if len(hole) and len(polygon.outer) >= 3 and points_in_poly(hole, polygon.outer).any():
-            ordered[place] = Outline((Polygon(polygon.outer, (*polygon.holes, hole)),), ordered[place].class_name)
+            ordered[index] = Outline((Polygon(polygon.outer, (*polygon.holes, hole)),), ordered[index].class_name)
             return
     raise AnnotationError(f"{where} is negative, a hole, but lies in no region before it")

@@ -22,15 +22,16 @@ _EARLIER_TYPES = {
 
 
 def parse_geojson(text: bytes) -> list[Outline]:
-    """Reads outlines, one a feature, of a collection, a plain list of features or a single one.
+    """Reads outlines, one for each feature, from a collection, a plain list of features or a single feature.
 
-    The class is `properties.classification.name`, where QuPath has it, else `properties.name`. Of QuPath's cells, which
-    have two outlines, that of the nucleus is read (`nucleusGeometry`).
+    The class is `properties.classification.name`, as in QuPath, or else `properties.name`. QuPath's cells have two
+    outlines, of which that of the nucleus is read (`nucleusGeometry`).
 
     Raises:
-        AnnotationError: It is no GeoJSON, or a feature is neither a Polygon nor a MultiPolygon; a cell has no nucleus;
-            or objects cannot be told from regions around them: annotations beside detections or cells, a rectangle
-            without a class around all others, tiles, tissue microarray cores, or objects of several planes.
+        AnnotationError: The text is not GeoJSON; a feature is neither a Polygon nor a MultiPolygon; a cell has no
+            nucleus; or objects cannot be distinguished from regions around them: annotations beside detections or
+            cells, a rectangle without a class around all others, tiles, tissue microarray cores, or objects of several
+            planes.
     """
     try:
         content = json.loads(text)
@@ -57,7 +58,7 @@ def geojson_text(outlines: Sequence[Outline]) -> bytes:
         properties: dict[str, Any] = {"objectType": "annotation"}
         if outline.class_name:
             properties["classification"] = {"name": outline.class_name}
-        polygons = [[_closed(ring) for ring in (each.outer, *each.holes)] for each in outline.polygons]
+        polygons = [[_closed(ring) for ring in (polygon.outer, *polygon.holes)] for polygon in outline.polygons]
         geometry = (
             {"type": "Polygon", "coordinates": polygons[0]}
             if len(polygons) == 1
@@ -68,15 +69,15 @@ def geojson_text(outlines: Sequence[Outline]) -> bytes:
 
 
 def _object_type(feature: Any) -> str:
-    """What QuPath says that a feature is, such as 'cell'; empty if nothing is said."""
+    """QuPath's object type of a feature, such as 'cell'; empty if there is none."""
     properties = feature.get("properties") if isinstance(feature, dict) else None
     named = properties.get("objectType", properties.get("object_type")) if isinstance(properties, dict) else None
-    # versions before 0.3 have the class of the object in place of an identity
+    # versions before 0.3 store the Java class of the object as the feature's id
     return str(named or _EARLIER_TYPES.get(str(feature.get("id") if isinstance(feature, dict) else ""), "")).lower()
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
-    """Raises an AnnotationError where objects are mixed with what lies around them."""
+    """Raises an AnnotationError if objects are mixed with regions around them."""
     counts = Counter(kinds)
     for kind in _NO_OBJECTS:
         if kind in counts:
@@ -98,7 +99,7 @@ def _check_kinds(kinds: Sequence[str]) -> None:
 
 
 def _check_planes(features: Sequence[Any]) -> None:
-    """Raises an AnnotationError where objects lie in several planes or at several times, of which masks have one."""
+    """Raises an AnnotationError if objects lie in several planes or at several times, since a mask has one."""
     planes = set()
     for feature in features:
         geometry = feature.get("geometry") if isinstance(feature, dict) else None
@@ -109,7 +110,7 @@ def _check_planes(features: Sequence[Any]) -> None:
 
 
 def _check_frames(outlines: Sequence[Outline]) -> None:
-    """Raises an AnnotationError where a rectangle without a class encloses all other objects: it is no object."""
+    """Raises an AnnotationError if a rectangle without a class encloses all other objects: it is not an object."""
     if len(outlines) < 2:
         return
     boxes = np.array([_box(outline) for outline in outlines])
@@ -124,7 +125,7 @@ def _check_frames(outlines: Sequence[Outline]) -> None:
 
 
 def _box(outline: Outline) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom, px; of an outline without points, what is inside of every box."""
+    """Left, top, right and bottom, px; for an outline without points, an empty box, which is inside every box."""
     points = [polygon.outer for polygon in outline.polygons if len(polygon.outer)]
     if not points:
         return np.inf, np.inf, -np.inf, -np.inf
@@ -133,7 +134,7 @@ def _box(outline: Outline) -> tuple[float, float, float, float]:
 
 
 def _is_rectangle(outline: Outline) -> bool:
-    """Whether an outline is one rectangle with sides along the axes and no hole."""
+    """Whether an outline is a single rectangle with sides along the axes and without a hole."""
     if len(outline.polygons) != 1 or outline.polygons[0].holes:
         return False
     ring = outline.polygons[0].outer

@@ -17,18 +17,18 @@ _HASH = "pixels_sha256_16"
 def read_kumar(folder: str | Path) -> AnnotatedImages:
     """Opens the KUMAR images, with the split that the literature uses: 'train' (16), 'seen' (8), 'unseen' (6).
 
-    Two forms of folder are known:
+    The folder has one of two forms:
 
     - as published: `Tissue Images/NAME.tif` and `Annotations/NAME.xml`, of all 30 images or of some;
     - with an index: `images/NAME.png`, `instances/NAME.png` and `index.csv` with the columns image, split, organ,
       disease and, if the pixels are to be checked, pixels_sha256_16: the first 16 hex digits of the SHA-256 of the RGB
       bytes.
 
-    Every image is read once, to make sure that none is in training and in testing.
+    Every image is read once, to check that no test image is also a training image.
 
     Raises:
-        ImageSetError: The folder is of neither form; images, masks and index do not pair; an organ or disease is not
-            known; an image has other pixels than the index says; or a test image is in training too.
+        ImageSetError: The folder has neither form; images, masks and index do not pair; an organ or disease is unknown;
+            the pixels of an image differ from the index; or a test image is a training image too.
 
     Source: Kumar et al. 2017, 'A dataset and a technique for generalized nuclear segmentation for computational
     pathology'; the split of Graham et al. 2019, 'HoVer-Net'.
@@ -43,7 +43,7 @@ def read_kumar(folder: str | Path) -> AnnotatedImages:
         with as_file(files("maskcond") / "kumar.csv") as published:
             rows = [row for row in _rows(published) if row["image"] in names]
         if strange := sorted(names.keys() - {row["image"] for row in rows}):
-            raise ImageSetError(f"{folder}: {_listed(strange)}: no images of KUMAR")
+            raise ImageSetError(f"{folder}: {_listed(strange)}: not images of KUMAR; remove them")
     else:
         raise ImageSetError(
             f"{folder}: wanted index.csv with images/ and instances/, or Tissue Images/ and Annotations/"
@@ -59,7 +59,7 @@ def read_kumar(folder: str | Path) -> AnnotatedImages:
 
 
 def _rows(index: Path) -> list[Mapping[str, str]]:
-    """The rows of an index, in its order, checked."""
+    """The checked rows of an index, in order."""
     try:
         table = read_table(index, _COLUMNS)
         rows = table.by_key("image").values()
@@ -80,7 +80,7 @@ def _rows(index: Path) -> list[Mapping[str, str]]:
 def _paired(
     image_folder: Path, image_endings: tuple[str, ...], mask_folder: Path, mask_endings: tuple[str, ...]
 ) -> dict[str, tuple[Path, Path]]:
-    """The image and the mask of each name."""
+    """Paths of image and mask by name."""
     images, masks = _by_name(image_folder, image_endings), _by_name(mask_folder, mask_endings)
     if alone := sorted(images.keys() - masks.keys()):
         raise ImageSetError(f"{_listed(alone)}: no mask in {mask_folder}")
@@ -92,7 +92,7 @@ def _paired(
 
 
 def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    """The files of a folder by their names without endings, in Unicode form NFC, as tables have them."""
+    """The files of a folder by their names without endings, in Unicode form NFC, as in tables."""
     try:
         return paths_by_stem(list_images(folder, endings).paths)
     except ImageFileError as error:

@@ -1,4 +1,4 @@
-"""Images to train on, each with its labels and what is known of it, or with nothing but itself."""
+"""Training images, with labels and conditions if there are any."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -19,12 +19,12 @@ from maskcond.masks.instances import border_labels
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 KEPT = 32
-"""Images of a set that stay in memory: those of KUMAR all, at 4 MB each."""
+"""Number of images of a set that stay in memory: all of KUMAR, at 4 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """An image, (H, W, 3) uint8 RGB, its labels, (H, W) uint8 or None if nobody drew any, and its conditions."""
+    """An image, (H, W, 3) uint8 RGB, its labels, (H, W) uint8 or None, and its conditions."""
 
     name: str
     image: Image
@@ -33,21 +33,21 @@ class LabelledImage:
 
 
 class Source(Protocol):
-    """Where a labelled image is read from."""
+    """A source that a labelled image is read from."""
 
     def read(self) -> LabelledImage:
-        """Reads it; raises `MaskcondError` if that cannot be done."""
+        """Reads the image; raises `MaskcondError` if it cannot be read."""
         ...
 
 
 class LabelledImages(Sequence[LabelledImage]):
-    """Labelled images in a fixed order, read when they are asked for; those asked for last are kept.
+    """Labelled images in a fixed order, read on access; the last ones are cached.
 
-    Sets are put together with `+`, such as annotated images and others of the same tissue.
+    Sets are joined with `+`, such as annotated images and others of the same tissue.
 
     Args:
-        sources: Where the images are read from.
-        notes: What is worth knowing of them, such as files that were left out, a line each.
+        sources: Sources of the images.
+        notes: Notes on the images, such as skipped files, a line each.
     """
 
     def __init__(self, sources: Iterable[Source], notes: Iterable[str] = ()) -> None:
@@ -81,17 +81,17 @@ class LabelledImages(Sequence[LabelledImage]):
 
 @dataclass(frozen=True)
 class AnnotatedSource:
-    """An image of a set with instances, which become labels."""
+    """An image of a set with instances, which are converted to labels."""
 
     images: AnnotatedImages
     index: int
     classes: ClassSet
 
     def read(self) -> LabelledImage:
-        """Reads it."""
-        found = self.images[self.index]
-        given = {"tissue": found.tissue, "disease": found.disease}
-        return LabelledImage(found.name, found.image, labels_of_instances(found.instances, self.classes), given)
+        """Reads the image."""
+        image = self.images[self.index]
+        given = {"tissue": image.tissue, "disease": image.disease}
+        return LabelledImage(image.name, image.image, labels_of_instances(image.instances, self.classes), given)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class PictureSource:
     codec: MaskCodec | None = None
 
     def read(self) -> LabelledImage:
-        """Reads it."""
+        """Reads the image."""
         image, labels = read_image(self.image_path), None
         if self.label_path is not None and self.codec is not None:
             labels = read_labels(self.label_path, self.codec)
@@ -116,7 +116,7 @@ class PictureSource:
 
 
 def labels_of_instances(instances: Instances, classes: ClassSet) -> Labels:
-    """Makes labels of an instance map: of nuclei alone, or of their insides and borders.
+    """Converts an instance map to labels, of nuclei alone or of their insides and borders.
 
     Raises:
         MaskError: The classes are neither a single one nor `KUMAR_BORDER`.
@@ -124,7 +124,7 @@ def labels_of_instances(instances: Instances, classes: ClassSet) -> Labels:
     if classes == KUMAR_BORDER:
         return border_labels(instances)
     if len(classes.classes) > 1:
-        raise MaskError(f"instances of one kind do not tell {', '.join(classes.names)} apart")
+        raise MaskError(f"wanted one class for instances, got {', '.join(classes.names)}; give label images instead")
     return np.asarray(instances > 0, np.uint8)
 
 
@@ -134,28 +134,27 @@ def labelled(images: AnnotatedImages, classes: ClassSet) -> LabelledImages:
 
 
 def picture_folder(images: Path, labels: Path | None = None, codec: MaskCodec | None = None) -> LabelledImages:
-    """The pictures of a folder, unannotated; or with labels, from PNGs of the same names in another folder.
+    """The pictures of a folder, without labels, or with labels from PNGs of the same names in another folder.
 
     Args:
-        images: PNG, TIFF or JPEG, in the order of their names, also in the folders below; the set's notes say what was
-            left out.
-        labels: Pictures of the labels' numbers, one channel.
-        codec: Of the labels.
+        images: Folder of PNG, TIFF or JPEG images, with its subfolders; the set's notes name skipped files.
+        labels: Folder of pictures of class numbers, one channel.
+        codec: Codec of the labels.
 
     Raises:
-        ImageSetError: A folder is missing or empty, two images have one name but for folder or ending, or images and
-            labels do not pair.
+        ImageSetError: A folder is missing or empty, two images differ only in folder or ending, or images and labels do
+            not pair.
     """
     if (labels is None) != (codec is None):
         raise ImageSetError("labels are read with their codec: give both, or neither")
-    found, notes = paths_by_name(images, PICTURES)
+    pictures, notes = paths_by_name(images, PICTURES)
     if labels is None:
-        return LabelledImages((PictureSource(path) for path in found.values()), notes)
+        return LabelledImages((PictureSource(path) for path in pictures.values()), notes)
     masks, notes_on_masks = paths_by_name(labels, (".png",))
-    if alone := sorted(found.keys() ^ masks.keys()):
-        where = labels if alone[0] in found else images
+    if alone := sorted(pictures.keys() ^ masks.keys()):
+        where = labels if alone[0] in pictures else images
         raise ImageSetError(f"{alone[0]}: not in {where}; every image has labels of the same name")
-    sources = (PictureSource(path, masks[name], codec) for name, path in found.items())
+    sources = (PictureSource(path, masks[name], codec) for name, path in pictures.items())
     return LabelledImages(sources, notes + notes_on_masks)
 
 
@@ -163,7 +162,7 @@ def read_labels(path: Path, codec: MaskCodec) -> Labels:
     """Reads a picture of class numbers, one channel, upright.
 
     Raises:
-        ImageSetError: It is missing, damaged or of another kind, or has numbers that are no class.
+        ImageSetError: The picture is missing, damaged or of another kind, or has unknown numbers.
     """
     numbers = read_numbers(path)
     try:
@@ -174,13 +173,13 @@ def read_labels(path: Path, codec: MaskCodec) -> Labels:
 
 
 def paths_by_name(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The files with these endings in a folder and the folders below it, by their names without endings.
+    """The files with some endings in a folder and its subfolders, by their names without endings.
 
     Returns:
-        The files, and what was left out, a line each.
+        The files, and notes on skipped files, a line each.
 
     Raises:
-        ImageSetError: There is no such folder, no such file, or two have one name but for folder or ending.
+        ImageSetError: The folder is missing or has no such file, or two files differ only in folder or ending.
     """
     try:
         listed = list_images(folder, endings)

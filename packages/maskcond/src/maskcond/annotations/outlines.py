@@ -1,6 +1,6 @@
 """Outlines of objects: drawn into instance maps and label images, and traced from instance maps.
 
-Points are (x, y) in pixels of the image, from its upper left corner: the first pixel reaches from 0 to 1, its centre is
+Points are (x, y) in pixels of the image, from its upper left corner: the first pixel spans 0 to 1, its centre is
 (0.5, 0.5). A pixel belongs to an object if its centre lies inside.
 """
 
@@ -18,14 +18,14 @@ from maskcond.masks.arrays import Instances, Labels, Numbers, check_numbers
 from maskcond.masks.classes import ClassSet
 
 Ring: TypeAlias = NDArray[np.float64]
-"""(N, 2) points (x, y), px; the last is joined to the first and not repeated."""
+"""(N, 2) points (x, y), px; the last is connected to the first, which is not repeated."""
 MAX_COORDINATE_PX = 1e7
-"""Points further out are a mistake, or an attack."""
+"""Largest accepted coordinate; larger ones are a mistake or an attack."""
 
 
 @dataclass(frozen=True, eq=False)
 class Polygon:
-    """One piece of an object: its outer ring, and rings of holes in it."""
+    """One piece of an object: its outer ring, and the rings of its holes."""
 
     outer: Ring
     holes: tuple[Ring, ...] = ()
@@ -36,8 +36,8 @@ class Outline:
     """One annotated object, of one or several pieces.
 
     Args:
-        polygons: Its pieces.
-        class_name: What it is, as the annotator named it; empty if nothing was said.
+        polygons: Pieces of the object.
+        class_name: The annotator's name of its class; empty if there is none.
     """
 
     polygons: tuple[Polygon, ...]
@@ -45,10 +45,10 @@ class Outline:
 
 
 def as_ring(points: Sequence[Sequence[float]]) -> Ring:
-    """Makes a ring of points (x, y); a last point that repeats the first is left out.
+    """Makes a ring from points (x, y); a last point that repeats the first is dropped.
 
     Raises:
-        AnnotationError: A point is not a pair of finite numbers, or lies absurdly far out.
+        AnnotationError: A point is not a pair of finite numbers, or exceeds `MAX_COORDINATE_PX`.
     """
     try:
         ring = np.asarray(points, np.float64)
@@ -56,7 +56,7 @@ def as_ring(points: Sequence[Sequence[float]]) -> Ring:
         ring = np.empty(())
     if ring.shape == (0,):
         return np.empty((0, 2))
-    # GeoJSON's points may have a height.
+    # points of GeoJSON may have a height
     if ring.ndim != 2 or ring.shape[1] < 2:
         raise AnnotationError("wanted points (x, y), got something else")
     ring = ring[:, :2]
@@ -66,13 +66,13 @@ def as_ring(points: Sequence[Sequence[float]]) -> Ring:
 
 
 def draw_instances(outlines: Sequence[Outline], size_px: tuple[int, int]) -> Instances:
-    """Draws outlines into an instance map: the n-th has the number n, and where two overlap the later one is seen.
+    """Draws outlines into an instance map: the n-th has the number n, and later ones cover earlier ones.
 
-    An outline that encloses no pixel's centre, such as one of two points, leaves its number unused.
+    The number of an outline that encloses no pixel's centre, such as one of two points, stays unused.
 
     Args:
-        outlines: The outlines; they may reach over the edge of the image.
-        size_px: Size of the image (height, width).
+        outlines: The outlines; they may extend over the edge of the image.
+        size_px: Size of the image (height, width), px.
 
     Raises:
         AnnotationError: An outline lies outside the image altogether: it belongs to another image or another scale.
@@ -84,10 +84,10 @@ def draw_instances(outlines: Sequence[Outline], size_px: tuple[int, int]) -> Ins
 
 
 def draw_labels(outlines: Sequence[Outline], size_px: tuple[int, int], classes: ClassSet) -> Labels:
-    """Draws outlines into a label image by their class names; where two overlap the later one is seen.
+    """Draws outlines into a label image by their class names; later ones cover earlier ones.
 
     Raises:
-        AnnotationError: An outline lies outside the image altogether, or its class is not known.
+        AnnotationError: An outline lies outside the image altogether, or its class is unknown.
     """
     labels = np.zeros(size_px, np.uint8)
     for number, outline in enumerate(outlines, 1):
@@ -100,21 +100,21 @@ def draw_labels(outlines: Sequence[Outline], size_px: tuple[int, int], classes: 
 
 
 def trace_outlines(instances: Numbers, class_names: str | Mapping[int, str] = "") -> list[Outline]:
-    """Traces every object of an instance map, with its holes and pieces, in the order of their numbers.
+    """Traces every object of an instance map, with its holes and pieces, in the order of the numbers.
 
-    The outline runs half way between the centres of pixels inside and outside, so that drawing it gives the same pixels
-    again. Pieces that touch in a corner are pieces of their own.
+    The outline runs half way between the centres of pixels inside and outside, so that drawing it gives the same
+    pixels. Pieces that touch only at a corner are separate pieces.
 
     Args:
         instances: Instance map, (H, W).
-        class_names: The class of all objects, or of each by its number.
+        class_names: Class of all objects, or of each object by its number.
 
     Raises:
         MaskError: The array is not an instance map.
     """
     check_numbers(instances, "instance map")
-    numbers, places = np.unique(instances, return_inverse=True)
-    boxes = ndimage.find_objects(places.reshape(instances.shape) + 1)
+    numbers, ranks = np.unique(instances, return_inverse=True)
+    boxes = ndimage.find_objects(ranks.reshape(instances.shape) + 1)
     outlines = []
     for number, box in zip(numbers.tolist(), boxes, strict=True):
         if number:
@@ -158,7 +158,7 @@ def _filled(ring: Ring, corner: tuple[int, int], shape: tuple[int, ...]) -> NDAr
 
 
 def _trace(piece: NDArray[np.bool_], corner: NDArray[np.int64]) -> Polygon:
-    # A frame of background closes the contours at the edge; (row, column) of centres become (x, y) of the image.
+    # A margin of background closes contours at the edge; (row, column) of centres are converted to (x, y) of the image.
     contours = measure.find_contours(np.pad(piece, 1).astype(np.float32), 0.5)
     rings = sorted((contour[:-1, ::-1] - 0.5 + corner for contour in contours), key=_area)
     return Polygon(rings[-1], tuple(rings[:-1]))

@@ -1,4 +1,4 @@
-"""Crops drawn so that rare structures are seen more often than by chance."""
+"""Class-balanced sampling of crops, in which rare structures are more frequent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class ClassBalance:
-    """How crops are drawn.
+    """Settings of the sampling of crops.
 
     Args:
-        share: Share of the crops that hold a pixel of a class that was drawn first, all classes alike, the image being
-            drawn by the class's area in it. The others lie anywhere in any image.
+        share: Share of class-balanced crops: a class is sampled uniformly, then an image in proportion to the class's
+            area in it, and the crop holds a pixel of the class. The other crops are uniform over all images.
 
     Raises:
         MaskError: The share is not in [0, 1].
@@ -34,40 +34,40 @@ class ClassBalance:
 
 
 class BalancedCrops:
-    """Draws an image, and a window of it in which every crop is as the balance wants it.
+    """Samples an image and a window of it, such that every crop of the window satisfies the balance.
 
     Args:
         images: The images; with a share over 0 each is read once, to count its pixels of each class.
-        codec: Of their labels.
-        crop_px: Side of the crops.
-        balance: How they are drawn.
+        codec: Codec of the labels.
+        crop_px: Side of the crops, px.
+        balance: Settings of the sampling.
     """
 
     def __init__(self, images: Sequence[LabelledImage], codec: MaskCodec, crop_px: int, balance: ClassBalance) -> None:
         self.images, self.crop_px, self.balance = images, crop_px, balance
         self.areas: NDArray[np.int64] = np.zeros((0, codec.channels), np.int64)
-        """Pixels of each class in each image."""
+        """Number of pixels of each class in each image, (N, C)."""
         if balance.share:
-            self.areas = np.stack([_areas(each.labels, codec) for each in images])
+            self.areas = np.stack([_areas(image.labels, codec) for image in images])
         self.present = np.flatnonzero(self.areas.sum(axis=0))
 
     def draw(self, generator: np.random.Generator) -> tuple[int, Window]:
-        """Draws the number of an image, and rows and columns of it."""
+        """Samples the index of an image, and rows and columns of it."""
         if not self.present.size or generator.random() >= self.balance.share:
             return int(generator.integers(len(self.images))), (slice(None), slice(None))
         kind = int(generator.choice(self.present))
         areas = self.areas[:, kind]
         index = int(generator.choice(len(areas), p=areas / areas.sum()))
         labels = self.images[index].labels
-        if labels is None:  # it has none of the class, so it is not drawn
-            raise MaskError(f"{self.images[index].name}: its labels are gone")
-        places = np.flatnonzero(labels == kind + 1)
-        row, col = divmod(int(places[generator.integers(places.size)]), labels.shape[1])
+        if labels is None:  # its area of every class was 0, so it is never sampled
+            raise MaskError(f"{self.images[index].name}: the labels were removed meanwhile; start again")
+        pixels = np.flatnonzero(labels == kind + 1)
+        row, col = divmod(int(pixels[generator.integers(pixels.size)]), labels.shape[1])
         return index, (self._around(row), self._around(col))
 
-    def _around(self, place: int) -> slice:
-        """The pixels of all crops that hold a place."""
-        return slice(max(place - self.crop_px + 1, 0), place + self.crop_px)
+    def _around(self, position: int) -> slice:
+        """The range of all crops that hold a position along an axis."""
+        return slice(max(position - self.crop_px + 1, 0), position + self.crop_px)
 
 
 def _areas(labels: Labels | None, codec: MaskCodec) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Masks themselves drawn by a diffusion model: a way beside masks that are predicted from drawn images."""
+"""A diffusion model of masks, an alternative to masks that are predicted from sampled images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,20 +29,20 @@ KIND = "mask-diffusion"
 CORNERS: NDArray[np.float32] = np.array(
     [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)], np.float32
 )
-"""Of the cube of three channels: the background's, then those of the classes, by their numbers."""
+"""Corners of the cube of three channels: the background's, then those of the classes by their numbers."""
 
 
 @dataclass(frozen=True)
 class MaskPictures:
-    """Masks as pictures of three channels, which is what the networks draw: each class is a corner of the cube.
+    """The coding of masks as pictures of three channels, which the networks sample: each class is a corner of a cube.
 
-    For up to three classes that is one channel for each; for up to seven, their numbers in bits.
+    Up to three classes have a channel each; up to seven are coded in bits.
 
     Args:
-        classes: In the order of their numbers.
+        classes: Classes in the order of their numbers.
 
     Raises:
-        MaskError: There are over seven.
+        MaskError: There are more than seven classes.
 
     Source: Chen et al. 2022, 'Analog bits: generating discrete data using diffusion models with self-conditioning'.
     """
@@ -52,7 +52,7 @@ class MaskPictures:
 
     def __post_init__(self) -> None:
         if len(ClassSet(self.classes).classes) >= len(CORNERS):
-            raise MaskError(f"masks of up to 7 classes can be drawn, got {len(self.classes)}")
+            raise MaskError(f"wanted masks of up to 7 classes, got {len(self.classes)}")
 
     @property
     def codec(self) -> MaskCodec:
@@ -60,30 +60,30 @@ class MaskPictures:
         return MaskCodec(ClassSet(self.classes))
 
     def paint(self, labels: Labels) -> Channels:
-        """Makes a picture, (3, H, W) of zeros and ones.
+        """Converts labels to a picture, (3, H, W) of zeros and ones.
 
         Raises:
-            MaskError: A number is no class.
+            MaskError: A number is not that of a class.
         """
         self.codec.check(labels)
         return np.asarray(CORNERS[labels].transpose(2, 0, 1), np.float32)
 
     def read(self, picture: NDArray[np.floating]) -> Labels:
-        """Makes labels, (H, W), of a picture, (3, H, W): each pixel takes the class whose corner is nearest."""
+        """Converts a picture, (3, H, W), to labels, (H, W): each pixel takes the class of the nearest corner."""
         corners = CORNERS[: len(self.classes) + 1, :, None, None]
         return np.asarray(((picture - corners) ** 2).sum(axis=1).argmin(axis=0), np.uint8)
 
 
 class MaskPictureExamples:
-    """Random crops of masks as pictures, for `cdm_core.train_stage`; the n-th draw is always the same.
+    """Random crops of masks as pictures, for `cdm_core.train_stage`; the n-th example is always the same.
 
     Args:
         images: Images with labels.
-        pictures: How labels become pictures.
-        image_px: Side of the largest pictures.
-        augmentation: What happens to a crop; its `crop_px` is wanted.
-        seed: Of the draws.
-        balance: How crops are drawn.
+        pictures: Coding of the labels as pictures.
+        image_px: Side of the largest pictures, px.
+        augmentation: Augmentation of the crops; its `crop_px` is required.
+        seed: Seed of the sampling.
+        balance: Sampling of the crops.
 
     Raises:
         MaskError: There is no image, no `crop_px`, or it is smaller than `image_px`.
@@ -100,7 +100,7 @@ class MaskPictureExamples:
         balance: ClassBalance = ANYWHERE,
     ) -> None:
         if not len(images):
-            raise MaskError("no mask to train on")
+            raise MaskError("wanted at least one mask to train on, got none")
         if augmentation.crop_px is None or augmentation.crop_px < image_px:
             raise MaskError(f"wanted crops of at least image_px = {image_px}, got crop_px = {augmentation.crop_px}")
         self.images, self.pictures, self.image_px, self.seed = images, pictures, image_px, seed
@@ -108,7 +108,7 @@ class MaskPictureExamples:
         self.crops = BalancedCrops(images, pictures.codec, augmentation.crop_px, balance)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.Examples`.
+        """Returns the example of a number, see `cdm_core.Examples`.
 
         Raises:
             MaskError: An image has no labels, or is smaller than a crop.
@@ -127,15 +127,15 @@ class MaskPictureExamples:
 
 
 class MaskDiffusion:
-    """A cascade that draws masks.
+    """An unconditional cascade that samples masks.
 
     Args:
-        classes: Of the masks, up to seven.
-        cascade: Its networks, which are conditioned on nothing.
-        provenance: Where the weights come from; the cascade's own if not given.
+        classes: Classes of the masks, up to seven.
+        cascade: Networks, without conditions.
+        provenance: Provenance of the weights; None: the cascade's.
 
     Raises:
-        ValueError: There are more classes, or a stage of the cascade is conditioned.
+        ValueError: There are more than seven classes, or a stage of the cascade is conditioned.
     """
 
     def __init__(
@@ -143,19 +143,19 @@ class MaskDiffusion:
     ) -> None:
         for stage in cascade.config.stages:
             if stage.unet.cond_images_channels or stage.unet.text_embed_dim is not None:
-                raise ValueError(f"the stage of {stage.image_px} px is conditioned; masks are drawn from nothing")
+                raise ValueError(f"the stage of {stage.image_px} px is conditioned; use an unconditional cascade")
         self.pictures, self.cascade = MaskPictures(classes.classes), cascade
         self.provenance = dict(cascade.provenance if provenance is None else provenance)
 
     def to(self, device: torch.device | str) -> "MaskDiffusion":
-        """Moves the networks, and returns the model."""
+        """Moves the networks to a device and returns the model."""
         self.cascade.to(device)
         return self
 
     def sample(
         self, generators: Sequence[torch.Generator], *, steps: int | Sequence[int] | None = None
     ) -> list[Labels]:
-        """Draws a mask, (S, S), for each generator."""
+        """Samples a mask, (S, S), for each generator."""
         pictures = self.cascade.sample(generators, steps=steps)[-1]
         return [self.pictures.read(picture) for picture in pictures.cpu().numpy()]
 
@@ -163,12 +163,12 @@ class MaskDiffusion:
         """Writes the model: `model.toml`, and the cascade's folder `cascade`.
 
         Args:
-            folder: Where to; made if missing.
-            dtype: In which precision the weights are stored.
-            overwrite: Replace a model that is there.
+            folder: Folder of the model; made if missing.
+            dtype: Precision of the stored weights.
+            overwrite: Whether to replace an existing model.
 
         Raises:
-            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
+            CheckpointError: The folder holds a model and `overwrite` is false, or the model cannot be written.
         """
         open_model_folder(folder, overwrite=overwrite)
         self.cascade.save(folder / "cascade", dtype=dtype, overwrite=overwrite)
@@ -201,7 +201,7 @@ def sample_masks(
     steps: int | Sequence[int] | None = None,
     batch_size: int = 16,
 ) -> Iterator[Labels]:
-    """Draws masks, (S, S) labels; the n-th depends on the seed alone, whatever the batch.
+    """Samples masks, (S, S) labels; each depends on the seed and its number alone, not on the batch size.
 
     Raises:
         MaskError: A number is not positive, or the seed is negative.
@@ -214,7 +214,7 @@ def sample_masks(
 
 
 def instances_of_labels(labels: Labels, classes: ClassSet) -> Instances:
-    """Makes an instance map of labels: the way back from `maskcond.labels_of_instances`.
+    """Converts labels to an instance map, the inverse of `maskcond.labels_of_instances`.
 
     Raises:
         MaskError: The classes are neither a single one nor `KUMAR_BORDER`.
@@ -222,5 +222,5 @@ def instances_of_labels(labels: Labels, classes: ClassSet) -> Instances:
     if classes == KUMAR_BORDER:
         return instances_from_borders(labels)
     if len(classes.classes) > 1:
-        raise MaskError(f"no instances of {', '.join(classes.names)}; take one class at a time")
+        raise MaskError(f"wanted labels of one class, got {', '.join(classes.names)}; convert one class at a time")
     return connected_components(labels)

@@ -25,7 +25,7 @@ PHASE = "masks"
 
 @dataclass(frozen=True, config=STRICT)
 class MaskDiffusionNetwork:
-    """One network to train: what it is, and how."""
+    """The training plan of one network: its stage and its training."""
 
     stage: StageConfig
     training: TrainingConfig
@@ -33,13 +33,13 @@ class MaskDiffusionNetwork:
 
 @dataclass(frozen=True, config=STRICT)
 class MaskDiffusionPlan:
-    """A diffusion model of masks to train.
+    """The training plan of a diffusion model of masks.
 
     Args:
         pictures: Classes of the masks.
-        networks: From the smallest masks to the largest; most often one.
-        augmentation: What happens to crops; `crop_px` is wanted.
-        balance: How crops are drawn.
+        networks: Networks from the smallest masks to the largest; usually one.
+        augmentation: Augmentation of the crops; `crop_px` is required.
+        balance: Sampling of the crops.
 
     Raises:
         ValueError: The stages do not make a cascade, or crops are smaller than the last stage's masks.
@@ -81,7 +81,7 @@ MASK_DIFFUSION_PLANS: dict[str, MaskDiffusionPlan] = {
         Augmentation(crop_px=128),
     )
 }
-"""By name: nuclei of KUMAR at half its scale, 64 px masks, for the images of the mask plans of 'kumar-small'."""
+"""Plans by name: KUMAR nuclei at half scale, 64 px masks, for the images of the mask plans 'kumar-small'."""
 
 
 def train_mask_diffusion(
@@ -93,27 +93,26 @@ def train_mask_diffusion(
     resume: bool = False,
     provenance: Mapping[str, str | int | float] | None = None,
 ) -> Iterator[NetworkEvent]:
-    """Trains a model of masks, a step each time the iterator is advanced; at the end saves it.
+    """Trains a diffusion model of masks, an event for each step, and saves it at the end.
 
-    Writes into `out_dir`: `plan.toml`, for each network a folder such as `64-masks` as of `cdm_core.train_stage`, and
+    Writes into `out_dir`: `plan.toml`, for each network a folder such as `64-masks` as `cdm_core.train_stage` does, and
     `model`, the folder of a `MaskDiffusion`.
 
     Args:
-        plan: What to train, and how.
+        plan: Training plan.
         images: Annotated images.
-        out_dir: Where to; made if missing.
-        device: 'auto' takes an accelerator where there is one.
-        resume: Go on with what is in `out_dir`.
-        provenance: What the model's file tells beside the steps and the date, such as the data.
+        out_dir: Folder of the run; made if missing.
+        device: Device; 'auto' uses an accelerator if there is one.
+        resume: Whether to continue the run in `out_dir`.
+        provenance: Provenance for the model's file besides the steps and the date, such as the data.
 
     Yields:
-        An event a step.
+        An event for each step.
 
     Raises:
-        ConfigError: The plan cannot be trained so, or `out_dir` holds a run that is not to be resumed, or one of
-            another plan.
-        MaskcondError: An image or its labels are not what they should be.
-        CheckpointError, TrainingError: As of `cdm_core.train_stage`.
+        ConfigError: The plan is not valid, or `out_dir` holds a run and `resume` is false, or a run of another plan.
+        MaskcondError: An image or its labels are invalid.
+        CheckpointError, TrainingError: As for `cdm_core.train_stage`.
     """
     cascade = plan.cascade
     networks = network_trainings(cascade, [{PHASE: network.training} for network in plan.networks])

@@ -1,4 +1,4 @@
-"""Plans of mask-conditioned cascades to train: in Python, in TOML, and by name."""
+"""Training plans of mask-conditioned cascades: in Python, in TOML, and by name."""
 
 import tomllib
 from dataclasses import replace
@@ -23,17 +23,17 @@ from maskcond.masks.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet
 
 @dataclass(frozen=True, config=STRICT)
 class MaskNetworkPlan:
-    """One network to train.
+    """The training plan of one network.
 
     Args:
-        stage: What it is, without what masks and conditions add: `cond_images_channels` and `text_embed_dim`.
-        training: How it is trained on annotated pairs.
-        blank_training: How it is trained before that, on images with blank masks; None for not at all.
-        finishing: How its student is finished after that, on annotated pairs, see `cdm_core.distillation.finishing`;
-            None for not at all. The student takes `finishing.steps` steps, and needs no distillation before.
+        stage: Stage without `cond_images_channels` and `text_embed_dim`, which follow from masks and conditions.
+        training: Training on annotated pairs.
+        blank_training: Training before that, on images with blank masks; None: skipped.
+        finishing: Finishing of its student after that, on annotated pairs, see `cdm_core.distillation.finishing`; None:
+            skipped. The student takes `finishing.steps` steps, and needs no distillation before.
 
     Raises:
-        ValueError: It cannot be finished, or `finishing.steps` is missing.
+        ValueError: The network cannot be finished, or `finishing.steps` is missing.
     """
 
     stage: StageConfig
@@ -47,32 +47,32 @@ class MaskNetworkPlan:
 
     @property
     def phases(self) -> dict[str, TrainingConfig | FinishingPlan]:
-        """How it is trained, by the names of the phases, in their order."""
+        """The phases of the training by their names, in order."""
         phases = {"blank": self.blank_training, "pairs": self.training, "finished": self.finishing}
         return {name: phase for name, phase in phases.items() if phase is not None}
 
     @property
     def training_steps(self) -> int:
-        """Steps of all phases together."""
+        """Number of steps of all phases together."""
         finishing = None if self.finishing is None else self.finishing.training
-        return sum(each.steps for each in (self.blank_training, self.training, finishing) if each is not None)
+        return sum(phase.steps for phase in (self.blank_training, self.training, finishing) if phase is not None)
 
 
 @dataclass(frozen=True, config=STRICT)
 class MaskPlan:
-    """A mask-conditioned cascade to train.
+    """The training plan of a mask-conditioned cascade.
 
     Args:
         input: Masks and conditions.
-        networks: From the smallest images to the largest.
-        augmentation: What happens to crops; `crop_px` is wanted.
-        drop_condition: Share of the examples in which a condition is not told, for each by itself. All of them together
-            are dropped, for guidance, by each network's `training.drop_embedding`.
-        balance: How crops of annotated images are drawn.
+        networks: Networks from the smallest images to the largest.
+        augmentation: Augmentation of the crops; `crop_px` is required.
+        drop_condition: Share of the examples in which a condition is dropped, independently of the others. For
+            guidance, each network's `training.drop_embedding` drops all of them together.
+        balance: Sampling of the crops of annotated images.
 
     Raises:
-        ValueError: The stages do not make a cascade, take images or an embedding of their own, or crops are smaller
-            than the last stage's images.
+        ValueError: The stages do not make a cascade or already take images or an embedding, or crops are smaller than
+            the last stage's images.
     """
 
     input: MaskInput
@@ -118,17 +118,17 @@ class MaskPlan:
 
 
 def read_mask_plan(path: Path) -> MaskPlan:
-    """Reads a plan from a TOML file, or takes one by its name, which a file of that name comes before.
+    """Reads a plan from a TOML file, or returns the plan of a name; a file of that name has precedence.
 
     Raises:
-        ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
+        ConfigError: The plan is missing, is not TOML, or has an unknown key or a wrong value.
     """
     if str(path) in MASK_PLANS and not path.is_file():
         return MASK_PLANS[str(path)]
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such plan; by name there are {', '.join(MASK_PLANS)}") from None
+        raise ConfigError(f"{path}: no such plan; known names are {', '.join(MASK_PLANS)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
     return parse_config(MaskPlan, values, str(path))
@@ -165,7 +165,7 @@ KIDNEY_CONDITIONS = ConditionSet(
         Number("creatinine", centre=150.0, scale=100.0),
     )
 )
-"""What the study tells of kidney transplants: outcome, days since the transplantation, creatinine in umol/l."""
+"""The study's conditions of kidney transplants: outcome, days since the transplantation, creatinine in umol/l."""
 
 SMALL_UNET = UnetConfig(
     dim=32,
@@ -185,7 +185,7 @@ SMALL_UPPER_UNET = replace(
     layer_attns=False,
     attend_at_middle=False,
     memory_efficient=True,
-    init_conv_to_final_conv_residual=True,  # without it, fine noise is lost at once, and learning takes far longer
+    init_conv_to_final_conv_residual=True,  # without it, fine noise is lost at once and training takes far longer
 )
 _SMALL_TRAINING = TrainingConfig(900, 16, learning_rate=5e-4, warmup_steps=50, ema_decay=0.99, checkpoint_every=100)
 
@@ -205,10 +205,10 @@ KUMAR_SMALL = MaskPlan(
     ),
     Augmentation(crop_px=128, colour=0.1),
 )
-"""KUMAR at half its scale, 64 px images: minutes on two cores, to see that all works."""
+"""A quick test: KUMAR at half its scale, 64 px images, minutes on two cores."""
 
 KUMAR_SMALL_BORDERS = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS))
-"""The same, told the borders of nuclei too: what nuclei touch is in the mask then, and in the images drawn of it."""
+"""The same with the borders of nuclei, so that masks and sampled images show which nuclei touch."""
 
 MASK_PLANS: dict[str, MaskPlan] = {
     "kumar-small": KUMAR_SMALL,
@@ -216,5 +216,5 @@ MASK_PLANS: dict[str, MaskPlan] = {
     "kumar": _study_plan("kumar", KUMAR, KUMAR_CONDITIONS, Augmentation(crop_px=256)),
     "kidney": _study_plan("kidney-masks", KIDNEY, KIDNEY_CONDITIONS, Augmentation(crop_px=1024), ClassBalance(0.5)),
 }
-"""By name: a small one, and the study's. The study's masks had no channel that tells that a mask is given, and its
+"""Plans by name: small ones, and the study's. The study's masks had no channel that marks a given mask, and its
 conditions no entry for 'not given'; kidney crops were not balanced by class."""

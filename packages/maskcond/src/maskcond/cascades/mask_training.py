@@ -1,4 +1,4 @@
-"""Training of mask-conditioned cascades: each network on blank masks, on annotated pairs, finished; then the model."""
+"""Training of mask-conditioned cascades: each network on blank masks, then on annotated pairs, then finishing."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,32 +26,32 @@ def train_mask_cascade(
     resume: bool = False,
     provenance: Mapping[str, str | int | float] | None = None,
 ) -> Iterator[NetworkEvent]:
-    """Trains a mask-conditioned cascade, a step each time the iterator is advanced; at the end saves the model.
+    """Trains a mask-conditioned cascade, an event for each step, and saves the model at the end.
 
     Writes into `out_dir`: `plan.toml`, for each network and phase a folder such as `64-blank`, `64-pairs` and
-    `64-finished` as of `cdm_core.train_stage`, and `model`, the folder of a `MaskCascade`. There a network that was
-    finished is its student's, with few steps of DDIM and without guidance.
+    `64-finished` as `cdm_core.train_stage` does, and `model`, the folder of a `MaskCascade`. Of a finished network the
+    model holds the student, with few steps of DDIM and without guidance.
 
     Args:
-        plan: What to train, and how.
+        plan: Training plan.
         pairs: Annotated images.
-        out_dir: Where to; made if missing.
-        unannotated: Images for the training on blank masks; the annotated ones without their masks if not given.
+        out_dir: Folder of the run; made if missing.
+        unannotated: Images for the training on blank masks; None: the annotated ones without their masks.
         validation: Held-out annotated images.
-        start: Trained unconditional cascade, whose stages are the plan's; see `widen_for_masks`. Fresh weights if not
-            given, in which case the training on blank masks is that of the unconditional cascade.
-        device: 'auto' takes an accelerator where there is one.
-        resume: Go on with what is in `out_dir`.
-        provenance: What the model's file tells beside the steps and the date, such as the data.
+        start: Trained unconditional cascade with the plan's stages, see `widen_for_masks`. None: fresh weights, so that
+            the training on blank masks is that of the unconditional cascade.
+        device: Device; 'auto' uses an accelerator if there is one.
+        resume: Whether to continue the run in `out_dir`.
+        provenance: Provenance for the model's file besides the steps and the date, such as the data.
 
     Yields:
-        An event a step.
+        An event for each step.
 
     Raises:
-        ConfigError: The plan cannot be trained so, `start` is of another, or `out_dir` holds a run that is not to be
-            resumed, or one of another plan.
-        MaskcondError: An image or its labels are not what they should be.
-        CheckpointError, TrainingError: As of `cdm_core.train_stage`.
+        ConfigError: The plan is not valid, `start` does not fit the plan, or `out_dir` holds a run and `resume` is
+            false, or a run of another plan.
+        MaskcondError: An image or its labels are invalid.
+        CheckpointError, TrainingError: As for `cdm_core.train_stage`.
     """
     phases = [network.phases for network in plan.networks]
     network_trainings(plan.cascade, phases)  # before the cascade to start from is widened
@@ -98,5 +98,5 @@ def _widened(plan: MaskPlan, start: Cascade) -> MaskCascade:
 
 
 def _kind(stage: StageConfig) -> StageConfig:
-    """A stage without what its weights have nothing to do with."""
+    """A stage without the settings that do not affect its weights."""
     return StageConfig(stage.image_px, stage.unet, stage.lowres_px, stage.schedule, stage.objective)

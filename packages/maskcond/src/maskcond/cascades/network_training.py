@@ -1,4 +1,4 @@
-"""The folder of a training run, and its networks: one a stage, named by the side of its images."""
+"""The folder of a training run and its networks, one for each stage, named by the side of its images."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,7 @@ from cdm_core.training.cascade_training import NetworkTraining, Phase
 from run_folder import whole_file
 
 Phases = Mapping[str, Phase]
-"""How a network is trained, by the names of the phases, in their order."""
+"""The phases of a network's training by their names, in order."""
 
 
 def network_trainings(
@@ -23,11 +23,11 @@ def network_trainings(
 
     Args:
         cascade: The stages.
-        phases: Of each stage, one or more; none leaves the network of `initial` as it is.
-        initial: Networks to begin with; fresh weights if not given.
+        phases: Phases of each stage; without any, the network of `initial` does not change.
+        initial: Initial networks; None: fresh weights.
 
     Raises:
-        ConfigError: A network cannot be trained so, see `NetworkTraining.check`.
+        ConfigError: The training of a network is not valid, see `NetworkTraining.check`.
     """
     networks = []
     for i, (stage, of_stage) in enumerate(zip(cascade.stages, phases, strict=True)):
@@ -42,15 +42,15 @@ def _given(unet: nn.Module | None) -> nn.Module | None:
 
 
 def is_main_process() -> bool:
-    """Whether this process looks after files; of those that `accelerate launch` starts, one does."""
+    """Whether this process writes files: one of those that `accelerate launch` starts."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def open_run(plan_text: str, out_dir: Path, *, resume: bool) -> None:
-    """Leaves the plan, as TOML, in the folder of a run as `plan.toml`, or makes sure that it is the run's.
+    """Writes the plan to the folder of a run as `plan.toml`, or checks that it is the plan of an existing run.
 
     Raises:
-        ConfigError: The folder holds a run that is not to be resumed, or one of another plan.
+        ConfigError: The folder holds a run and `resume` is false, or a run of another plan.
     """
     if not is_main_process():
         return
@@ -64,5 +64,5 @@ def open_run(plan_text: str, out_dir: Path, *, resume: bool) -> None:
 
 
 def trained_by() -> dict[str, str]:
-    """Returns what the provenance of a model begins with."""
+    """Returns the first entry of a model's provenance: this package and its version."""
     return {"trained_by": f"maskcond {importlib.metadata.version('maskcond')}"}

@@ -1,4 +1,4 @@
-"""The configuration of an enrichment: one TOML file, the same fields as these dataclasses."""
+"""The configuration of an enrichment: one TOML file with the fields of these dataclasses."""
 
 import math
 import tomllib
@@ -25,13 +25,13 @@ Value = str | float
 
 @dataclass(frozen=True, config=STRICT)
 class PairFolder:
-    """A folder of images and one of their masks, of the same names.
+    """A folder of images and a folder of their masks, with the same names.
 
     Args:
         split: 'train', or the name of a split for testing.
-        images: PNG, TIFF or JPEG.
-        masks: Numbers of nuclei or outlines; or, for `masks = "classes"`, PNGs of class numbers.
-        given: Conditions of all of them, such as `tissue`.
+        images: Folder of PNG, TIFF or JPEG images.
+        masks: Folder of instance numbers or outlines; or, for `masks = "classes"`, of PNGs of class numbers.
+        given: Conditions of all images, such as `tissue`.
     """
 
     split: str
@@ -46,11 +46,11 @@ class DataConfig:
 
     Args:
         kumar: Folder of the KUMAR images, see `maskcond.read_kumar`.
-        folders: Other images, instead.
-        unannotated: Folders of images without masks, from which the cascades learn too.
-        masks: What masks tell: 'nuclei', each by itself, or 'classes' of tissue.
-        scale: All segmentation happens at this scale of the images. It is that of the cascades' images: a crop of
-            `crop_px` becomes `crop_px * scale` px wide.
+        folders: Folders of other images, instead.
+        unannotated: Folders of images without masks, for the training of the cascades.
+        masks: Kind of the masks: 'nuclei', numbered, or 'classes' of tissue.
+        scale: Scale of the images for segmentation, that of the cascades' images: a crop of `crop_px` becomes
+            `crop_px * scale` px wide.
 
     Raises:
         ValueError: Neither `kumar` nor `folders` is given, or both; or the scale is not in (0, 1].
@@ -73,17 +73,17 @@ class DataConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class SamplingPlan:
-    """What is sampled.
+    """Settings of the sampling.
 
     Args:
-        images: Number of images from the unconditional cascade; as many masks are predicted.
-        variants: Images of each mask.
-        given: Conditions of the images of masks, chosen at random for each; empty: no conditions.
-        guidance: Weight of the conditions; the cascade's own if not given.
-        batch_size: Images sampled together; it does not change them.
-        seed: Of everything that is sampled or drawn.
+        images: Number of images from the unconditional cascade; a mask is predicted for each.
+        variants: Number of images sampled from each mask.
+        given: Conditions of these images, one chosen at random for each; empty: no conditions.
+        guidance: Weight of the conditions; None: the cascade's.
+        batch_size: Number of images sampled together; it does not change them.
+        seed: Seed of all random numbers.
         drawn_masks: Number of further masks, sampled by the model of `mask_diffusion`.
-        compile: Compile all networks, or none; 'auto' compiles, on a GPU, those with minutes of sampling ahead.
+        compile: Whether to compile the networks; 'auto': on a GPU, those with minutes of sampling ahead.
 
     Raises:
         ValueError: A number is not positive.
@@ -111,17 +111,17 @@ class SamplingPlan:
 
 @dataclass(frozen=True, config=STRICT)
 class FilterConfig:
-    """Which pairs of a sampled image and its predicted mask are dropped besides those without foreground.
+    """Settings of the filter of sampled pairs, which drops pairs without foreground in any case.
 
-    Limits are those of random crops of the real masks, of the size of the sampled images.
+    The limits are measured on random crops of the real masks and images, of the size of the samples.
 
     Args:
         outside: Share of the real crops, at either end, whose foreground, nucleus size, colours and sharpness count as
             implausible.
-        copies: Share of the real crops that may be as near to another real image as what counts as a copy; see
-            `maskcond.enrichment.pairs.nearness`.
-        crops: Random crops of real masks and images that the limits are of.
-        looks: Whether the colours and the sharpness of sampled images are judged, which drops noise and blur.
+        copies: Share of the real crops that count as a copy of another real image, which defines the limit of a copy;
+            see `maskcond.enrichment.pairs.nearness`.
+        crops: Number of random crops for the limits.
+        looks: Whether to judge the colours and the sharpness of sampled images, which drops noise and blur.
 
     Raises:
         ValueError: A share is not in [0, 0.5), or there are no crops.
@@ -145,18 +145,18 @@ class SegmentationConfig:
     """The segmentation models.
 
     Args:
-        model: Their kind.
-        folder: Of a trained model that predicts the masks; by default, strategy 1 with the first seed does.
+        model: Kind of the models.
+        folder: Folder of a trained model that predicts the masks; None: the model of strategy 1 with the first seed.
         small_unet: Settings of the kind 'small-unet'.
         nnunet: Settings of the kind 'nnunet'.
-        strategies: Which are trained, in the order of the table.
-        seeds: Models of each strategy.
+        strategies: Strategies to train, in the order of the table.
+        seeds: Number of models of each strategy.
         part: Share of the real images that strategy 1a learns from.
-        workers: Processes that read and augment crops, which they do not change; 'auto' takes the cores less one for a
-            GPU, and none for the CPU.
+        workers: Number of processes that read and augment crops; it does not change the crops. 'auto': all cores but
+            one for a GPU, none for the CPU.
 
     Raises:
-        ValueError: There is no strategy, one is there twice, or a number is out of range.
+        ValueError: There is no strategy, one is listed twice, or a number is out of range.
     """
 
     model: Literal["small-unet", "nnunet"] = "small-unet"
@@ -186,11 +186,11 @@ class SegmentationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """How strategies are compared.
+    """Settings of the comparison of strategies.
 
     Args:
-        resamples: Bootstrap samples of the test images.
-        confidence: Of the intervals.
+        resamples: Number of bootstrap samples of the test images.
+        confidence: Confidence of the intervals.
 
     Raises:
         ValueError: A value is out of range.
@@ -211,9 +211,9 @@ class EnrichmentConfig:
     """An enrichment from the real images to the table.
 
     Raises:
-        ValueError: The unconditional cascade is to be trained, but a plan or the training of a network is missing, or a
-            network cannot be finished; or the scale differs from that of a plan's crops; or masks are to be sampled
-            without a model of masks, or the reverse.
+        ValueError: The unconditional cascade is trained, but a plan or the training of a network is missing, or a
+            network cannot be finished; or the scale differs from that of a plan's crops; or masks are sampled without a
+            model of masks, or the reverse.
     """
 
     data: DataConfig
@@ -270,10 +270,10 @@ class EnrichmentConfig:
 
 
 def read_enrichment_config(path: Path) -> EnrichmentConfig:
-    """Reads a configuration from a TOML file; paths in it that are not absolute start where the file lies.
+    """Reads a configuration from a TOML file; relative paths in it are relative to the file's folder.
 
     Raises:
-        ConfigError: It is not there, not TOML, or has an unknown key or a wrong value.
+        ConfigError: The file is missing, is not TOML, or has an unknown key or a wrong value.
     """
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -281,7 +281,7 @@ def read_enrichment_config(path: Path) -> EnrichmentConfig:
         raise ConfigError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
-    return _placed(parse_config(EnrichmentConfig, values, str(path)), path.absolute().parent)
+    return _with_absolute_paths(parse_config(EnrichmentConfig, values, str(path)), path.absolute().parent)
 
 
 def config_text(config: EnrichmentConfig) -> str:
@@ -289,8 +289,7 @@ def config_text(config: EnrichmentConfig) -> str:
     return tomli_w.dumps(dump_config(config))
 
 
-def _placed(config: EnrichmentConfig, root: Path) -> EnrichmentConfig:
-    """With absolute paths."""
+def _with_absolute_paths(config: EnrichmentConfig, root: Path) -> EnrichmentConfig:
 
     def at(path: Path | None) -> Path | None:
         return None if path is None else (root / path).resolve()
@@ -302,10 +301,10 @@ def _placed(config: EnrichmentConfig, root: Path) -> EnrichmentConfig:
             data,
             kumar=at(data.kumar),
             folders=tuple(
-                replace(each, images=(root / each.images).resolve(), masks=(root / each.masks).resolve())
-                for each in data.folders
+                replace(pairs, images=(root / pairs.images).resolve(), masks=(root / pairs.masks).resolve())
+                for pairs in data.folders
             ),
-            unannotated=tuple((root / each).resolve() for each in data.unannotated),
+            unannotated=tuple((root / folder).resolve() for folder in data.unannotated),
         ),
         cascade=replace(config.cascade, folder=at(config.cascade.folder)),
         mask_cascade=replace(config.mask_cascade, folder=at(config.mask_cascade.folder)),

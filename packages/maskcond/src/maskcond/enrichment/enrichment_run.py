@@ -1,4 +1,4 @@
-"""From a configuration to the steps of its run."""
+"""The run of an enrichment: the steps that follow from its configuration."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -53,29 +53,29 @@ from run_folder import whole_file
 
 CONFIG_FILE, TABLE_FILE = "config.toml", "table.json"
 TRAINING_FILES = ("plan.toml", "[0-9]*-*/**/*")
-"""What a training leaves beside its model: the plan, and a folder for each network and phase, such as '64-images'."""
+"""Files of a training besides its model: the plan, and a folder for each network and phase, such as '64-images'."""
 STATE_BYTES, MODEL_BYTES = 16, 4
-"""What a weight takes in a training's state (itself, its running mean, two moments) and in a model."""
+"""Bytes of a weight in a training's state (weight, moving average, two moments) and in a model."""
 COMPRESSED = 0.75
-"""What PNG leaves of tissue, roughly."""
+"""Approximate compression of tissue by PNG."""
 
 
 class EnrichmentRun:
     """An enrichment in its folder: all steps from the real images to the table.
 
     Args:
-        config: What to do.
-        folder: The run's.
-        models: The configuration's models.
+        config: Configuration of the enrichment.
+        folder: Folder of the run.
+        models: Models of the configuration.
 
     Raises:
-        MaskcondError: The real images cannot be used, or a model that is to be taken cannot be found.
+        MaskcondError: The real images cannot be used, or a given model is missing.
     """
 
     def __init__(self, config: EnrichmentConfig, folder: Path, models: Models) -> None:
         self.config, self.models = config, models
         self.task: SegmentationTask = NucleiTask() if config.data.masks == "nuclei" else SemanticTask(models.classes)
-        check_class_names(self.task.classes)  # the pairs become a data set of nnU-Net's at the end
+        check_class_names(self.task.classes)  # the pairs are exported as an nnU-Net data set at the end
         self.real = open_real_images(config.data, models.classes)
         self._check_conditions()
         self.pairs = SyntheticPairs(config, models, self.real, self.task)
@@ -87,7 +87,7 @@ class EnrichmentRun:
     def carry_out(self, *, overwrite: bool = False, files: Sequence[str] = ()) -> Iterator[StepEvent]:
         """Runs the steps that are not done; see `StepRun.carry_out`. The configuration is saved as `config.toml`."""
         for number, event in enumerate(self.run.carry_out(overwrite=overwrite, files=(CONFIG_FILE, *files))):
-            if not number:  # only now is it certain that nothing speaks against the run
+            if not number:  # the first event shows that the run was not refused
                 with whole_file(self.run.folder / CONFIG_FILE) as partial_file:
                     partial_file.write_text(config_text(self.config), encoding="utf-8")
             yield event
@@ -123,9 +123,9 @@ class EnrichmentRun:
                 ("model",),
                 {"finishing": dump_config(config.cascade)["finishing"], **shape, "images": self.training_digest},
                 (CASCADE,),
-                units=sum(each.training.steps for each in finishing.values()),
+                units=sum(plan.training.steps for plan in finishing.values()),
                 kind=FINISHED_CASCADE,
-                fixed_bytes=lambda: self._cascade_bytes([each.stage.image_px in finishing for each in networks]),
+                fixed_bytes=lambda: self._cascade_bytes([network.stage.image_px in finishing for network in networks]),
                 work_files=TRAINING_FILES,
             )
         if config.mask_cascade.plan is not None:
@@ -138,9 +138,9 @@ class EnrichmentRun:
                 ("model",),
                 {"plan": plan, "images": self.training_digest, **self._taken(config.cascade.folder, "cascade")},
                 self._if_step(CASCADE, bool(config.cascade.training)),
-                units=sum(each.training_steps for each in networks),
+                units=sum(network.training_steps for network in networks),
                 kind=MASK_CASCADE,
-                fixed_bytes=lambda: self._cascade_bytes([len(each.phases) for each in networks]),
+                fixed_bytes=lambda: self._cascade_bytes([len(network.phases) for network in networks]),
                 work_files=TRAINING_FILES,
             )
 
@@ -162,7 +162,7 @@ class EnrichmentRun:
         picture_bytes = round(self.models.image_px**2 * 3 * COMPRESSED)
         seeded = {"seed": sampling.seed}
         segmenter = self._segmenter_step()
-        # that of strategy 1 is needed before the synthetic pairs are
+        # the model of strategy 1 predicts the masks of the synthetic pairs
         if segmenter is not None:
             yield from self._plans_step()
             yield self._training_step("1", 0)
@@ -363,34 +363,36 @@ class EnrichmentRun:
         return self._masked() if more is None else self._masked() + more
 
     def _masked(self, classes: ClassSet | None = None) -> LabelledImages:
-        """The training images at their own scale, where borders are as much wider as they will be reduced.
+        """The training images at their original scale, with borders that have the task's width after the reduction.
 
         Args:
-            classes: Of their labels; by default, those of the mask-conditioned cascade.
+            classes: Classes of the labels; None: those of the mask-conditioned cascade.
         """
         task = self.task
         if isinstance(task, NucleiTask):
             task = replace(task, border_px=round(task.border_px / self.config.data.scale))
         to_labels = partial(conditioning_labels, task=task, classes=classes or self.models.classes)
-        return LabelledImages(PairSource(each, 1.0, to_labels) for each in self.real.of(TRAIN))
+        return LabelledImages(PairSource(real, 1.0, to_labels) for real in self.real.of(TRAIN))
 
     def _taken(self, folder: Path | None, name: str) -> dict[str, str]:
-        """What a step's settings say of a model that was not trained in the run."""
+        """The entry of a given model, which the run does not train, in a step's settings."""
         return {} if folder is None else {name: digest_folder(folder)}
 
     def _cascade_bytes(self, trainings: Sequence[int]) -> int:
-        """What a cascade leaves on disk whose networks are each trained so many times."""
-        weights = self.models.count_weights()
-        return sum(each * (STATE_BYTES * count + MODEL_BYTES) for each, count in zip(weights, trainings, strict=True))
+        """Disk space of a cascade whose networks have these numbers of trainings, bytes."""
+        return sum(
+            weights * (STATE_BYTES * count + MODEL_BYTES)
+            for weights, count in zip(self.models.count_weights(), trainings, strict=True)
+        )
 
-    def _if_step(self, name: str, there: bool) -> tuple[str, ...]:
-        return (name,) if there else ()
+    def _if_step(self, name: str, exists: bool) -> tuple[str, ...]:
+        return (name,) if exists else ()
 
     def _check_conditions(self) -> None:
         """Checks the conditions against those of the mask-conditioned cascade, before any step runs."""
         given: list[Given] = [*self.config.sampling.given]
         if self.config.mask_cascade.plan is not None and self.models.conditions is not None:
-            given += [each.given for each in self.real.of(TRAIN)]
+            given += [real.given for real in self.real.of(TRAIN)]
         for conditions in given:
             if self.models.conditions is None:
                 raise EnrichmentError("sampling.given: the mask-conditioned cascade takes no conditions; leave it out")

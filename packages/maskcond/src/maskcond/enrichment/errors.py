@@ -1,7 +1,7 @@
-"""The error of enrichment; its message is one line that says what is wrong and what to do."""
+"""The error of enrichment; its message is one line with the cause and the remedy."""
 
 from maskcond.errors import MaskcondError
 
 
 class EnrichmentError(MaskcondError):
-    """A run that cannot be made, or cannot go on."""
+    """A run that cannot start or continue."""

@@ -1,4 +1,4 @@
-"""Where the diffusion models of an enrichment come from: a folder of a trained one, or how it is trained."""
+"""Sources of an enrichment's diffusion models: the folder of a trained model, or a training plan."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,18 +16,18 @@ from maskcond.cascades.mask_plan import MASK_PLANS, MaskPlan
 
 @dataclass(frozen=True, config=STRICT)
 class CascadeSource:
-    """The unconditional cascade.
+    """The source of the unconditional cascade.
 
     Args:
-        folder: Of a trained one, which is taken.
-        training: Otherwise, how each network of the mask-conditioned cascade's plan is trained without masks.
-        finishing: How students of its networks are finished on real images, by the side of their images in pixels, such
-            as `finishing.64`; networks that are not named stay as they are. Images are sampled from the finished
-            cascade. The mask-conditioned cascade starts from the unfinished one: a finished network knows only the
-            noise levels of its few steps, so training cannot go on from it.
+        folder: Folder of a trained cascade.
+        training: Otherwise, training without masks of each network of the mask-conditioned cascade's plan.
+        finishing: Finishing of its networks' students on real images, by the side of their images in pixels, such as
+            `finishing.64`; other networks are not finished. Images are sampled from the finished cascade. The
+            mask-conditioned cascade starts from the unfinished one: a finished network knows only the noise levels of
+            its few steps, so training cannot continue from it.
 
     Raises:
-        ValueError: Both folder and training are given, or neither; or a cascade that is taken is to be finished.
+        ValueError: Both folder and training are given, or neither; or finishing is given with a folder.
     """
 
     folder: Path | None = None
@@ -38,16 +38,16 @@ class CascadeSource:
         if (self.folder is None) == (not self.training):
             raise ValueError("give either folder, of a trained cascade, or training, a table for each network")
         if self.folder is not None and self.finishing:
-            raise ValueError("finishing is of a cascade that is trained here: leave it out, or give training")
+            raise ValueError("finishing needs a cascade that is trained in the run: leave it out, or give training")
 
 
 @dataclass(frozen=True, config=STRICT)
 class MaskCascadeSource:
-    """The mask-conditioned cascade.
+    """The source of the mask-conditioned cascade.
 
     Args:
-        folder: Of a trained one, which is taken.
-        plan: Otherwise, how it is trained, starting from the unconditional cascade: a `MaskPlan`, or the name of one.
+        folder: Folder of a trained cascade.
+        plan: Otherwise, plan of its training from the unconditional cascade: a `MaskPlan`, or the name of one.
 
     Raises:
         ValueError: Both are given, or neither; or no plan has the name.
@@ -68,11 +68,11 @@ class MaskCascadeSource:
 
 @dataclass(frozen=True, config=STRICT)
 class MaskDiffusionSource:
-    """A diffusion model of masks, which samples masks besides those predicted of sampled images.
+    """The source of a diffusion model of masks, which samples masks besides those predicted from sampled images.
 
     Args:
-        folder: Of a trained one, which is taken.
-        plan: Otherwise, how it is trained: a `MaskDiffusionPlan`, or the name of one.
+        folder: Folder of a trained model.
+        plan: Otherwise, plan of its training: a `MaskDiffusionPlan`, or the name of one.
 
     Raises:
         ValueError: Both are given; or no plan has the name.
@@ -92,14 +92,14 @@ class MaskDiffusionSource:
 
     @property
     def is_given(self) -> bool:
-        """Whether there is one."""
+        """Whether a model of masks is configured."""
         return self.folder is not None or self.plan is not None
 
 
 def _plan_of_name(plan: Any, named: Mapping[str, Any]) -> Any:
-    """The plan of a name, or what was given instead of a name."""
+    """The plan of a name, or the given plan itself."""
     if isinstance(plan, str):
         if plan not in named:
-            raise ValueError(f"no plan '{plan}'; by name there are {', '.join(named)}")
+            raise ValueError(f"no plan '{plan}'; known names are {', '.join(named)}")
         return named[plan]
     return plan

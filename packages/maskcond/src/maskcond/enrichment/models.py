@@ -1,4 +1,4 @@
-"""The models of an enrichment, behind what its steps need of them."""
+"""Interfaces of the models of an enrichment, as its steps use them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ class MaskedImageSampler(Protocol):
     """The mask-conditioned cascade, ready to sample."""
 
     def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
-        """Samples an image for each mask, from its seed, mask and conditions alone."""
+        """Samples an image for each mask, which depends on its seed, mask and conditions alone."""
         ...
 
 
@@ -37,7 +37,7 @@ class MaskSampler(Protocol):
 
 
 class Models(Protocol):
-    """How models are trained and opened; a step in its own folder."""
+    """Training and opening of the models; every step has its own folder."""
 
     @property
     def classes(self) -> ClassSet:
@@ -55,15 +55,15 @@ class Models(Protocol):
         ...
 
     def count_weights(self) -> list[int]:
-        """How many weights each network of the cascades that are to be trained has."""
+        """Number of weights of each network of the cascades that are trained."""
         ...
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
-        """Trains the unconditional cascade; leaves it in `folder/model`."""
+        """Trains the unconditional cascade; saves it in `folder/model`."""
         ...
 
     def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
-        """Finishes the cascade in `start` on real images, as students; leaves it in `folder/model`."""
+        """Finishes students of the cascade in `start` on real images; saves the cascade in `folder/model`."""
         ...
 
     def open_cascade(self, folder: Path) -> ImageSampler:
@@ -73,7 +73,7 @@ class Models(Protocol):
     def train_mask_cascade(
         self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
     ) -> Iterator[Progress]:
-        """Trains the mask-conditioned cascade, from the cascade in `start`; leaves it in `folder/model`."""
+        """Trains the mask-conditioned cascade, from the cascade in `start`; saves it in `folder/model`."""
         ...
 
     def open_mask_cascade(self, folder: Path) -> MaskedImageSampler:
@@ -81,7 +81,7 @@ class Models(Protocol):
         ...
 
     def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
-        """Trains a diffusion model of masks; leaves it in `folder/model`."""
+        """Trains a diffusion model of masks; saves it in `folder/model`."""
         ...
 
     def open_mask_diffusion(self, folder: Path) -> MaskSampler:
@@ -90,15 +90,15 @@ class Models(Protocol):
 
     @property
     def plans_segmentation(self) -> bool:
-        """Whether segmentation models need plans, made of the real pairs."""
+        """Whether segmentation models need plans, made from the real pairs."""
         ...
 
     def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
-        """Makes these plans."""
+        """Makes the plans of the segmentation models."""
         ...
 
     def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
-        """A segmentation model that lives in a folder."""
+        """The segmentation model of a folder, to train."""
         ...
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:

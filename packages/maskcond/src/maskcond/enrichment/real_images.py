@@ -1,4 +1,4 @@
-"""The real images of a run: read when asked for, brought to its scale, with the test images kept out of training."""
+"""The real images of a run, read on access at its scale, with a check that no test image is a training image."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -39,12 +39,12 @@ class RealImage:
     """A real image with its mask, on disk.
 
     Args:
-        name: Its name.
-        split: 'train' or that of a test set.
-        image_path: The image.
-        mask_path: Its mask.
-        classes: What the numbers of its mask mean; None for nuclei, each with a number of its own.
-        given: ConditionSet.
+        name: Name of the image.
+        split: 'train', or the name of a test set.
+        image_path: Path of the image.
+        mask_path: Path of its mask.
+        classes: Classes of the mask; None for numbered nuclei.
+        given: Values of its conditions.
     """
 
     name: str
@@ -55,10 +55,10 @@ class RealImage:
     given: Given = field(default_factory=dict, hash=False)
 
     def read(self, scale: float = 1.0) -> tuple[Image, Numbers]:
-        """Reads image and mask, and brings them to a scale.
+        """Reads image and mask at a scale.
 
         Raises:
-            ImageSetError, AnnotationError: One cannot be read, or they do not fit together.
+            ImageSetError, AnnotationError: Image or mask cannot be read, or they differ in size.
         """
         image = read_image(self.image_path)
         size_px = (image.shape[0], image.shape[1])
@@ -74,12 +74,12 @@ class RealImage:
 
 @dataclass(frozen=True)
 class PairSource:
-    """A real image as a pair to learn from.
+    """A real image as a training pair.
 
     Args:
         real: The image.
-        scale: Of image and labels.
-        to_labels: Makes labels of its mask.
+        scale: Scale of image and labels.
+        to_labels: Function that converts its mask to labels.
     """
 
     real: RealImage
@@ -87,7 +87,7 @@ class PairSource:
     to_labels: Callable[[Numbers], Labels]
 
     def read(self) -> LabelledImage:
-        """Reads it."""
+        """Reads the pair."""
         image, mask = self.real.read(self.scale)
         return LabelledImage(self.real.name, image, self.to_labels(mask), self.real.given)
 
@@ -96,14 +96,14 @@ class RealImages:
     """All real images of a run, checked.
 
     Args:
-        images: With masks, for training and for testing.
+        images: Images with masks, for training and for testing.
         unannotated: Images without masks, for training.
-        notes: Files that were left out when the images were listed, a line each.
+        notes: Skipped files, a line each.
 
     Raises:
-        EnrichmentError: There is none to train on or none to test on, a split is called 'all', two of a split share a
-            name, or a test image has the pixels of a training image.
-        MaskcondError: One cannot be read, or its mask cannot, or the two do not fit together.
+        EnrichmentError: There is no training image or no test image, a split is called 'all', two images share a name,
+            or a test image has the pixels of a training image.
+        MaskcondError: An image or its mask cannot be read, or the two differ in size.
     """
 
     def __init__(
@@ -113,38 +113,38 @@ class RealImages:
         if not self.of(TRAIN) or not self.splits:
             raise EnrichmentError("wanted images of the split 'train', and of at least one other to test on")
         if any(split.strip().casefold() in ("", ALL) for split in self.splits):
-            raise EnrichmentError(f"a split has no name, or is called '{ALL}' as the table calls all; rename it")
-        names = [each.name for each in self.images]
+            raise EnrichmentError(f"a split has no name, or is called '{ALL}', which the table uses; rename it")
+        names = [image.name for image in self.images]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise EnrichmentError(f"two images are called {twice[0]}; give every image a name of its own")
+            raise EnrichmentError(f"two images are called {twice[0]}; rename one of them")
         self._check_no_leak()
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The names of the test sets, in their order."""
-        return tuple(dict.fromkeys(each.split for each in self.images if each.split != TRAIN))
+        """The names of the test sets, in order."""
+        return tuple(dict.fromkeys(image.split for image in self.images if image.split != TRAIN))
 
     def of(self, *splits: str) -> list[RealImage]:
         """The images of some splits."""
-        return [each for each in self.images if each.split in splits]
+        return [image for image in self.images if image.split in splits]
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The SHA-256, in hex, of each image's RGB bytes, by its name; masks are read too, to refuse bad ones early."""
-        return {each.name: _digest(each.read()[0]) for each in self.images}
+        """The SHA-256, in hex, of each image's RGB bytes, by its name; masks are read too, to check them early."""
+        return {image.name: _digest(image.read()[0]) for image in self.images}
 
     @cached_property
     def unannotated_digests(self) -> tuple[tuple[str, str], ...]:
-        """Name and digest of each unannotated image, in their order: in several folders, names can be the same."""
+        """Name and digest of each unannotated image, in order; images of several folders can share a name."""
         images = self.unannotated if self.unannotated is not None else ()
-        return tuple((each.name, _digest(each.image)) for each in images)
+        return tuple((image.name, _digest(image.image)) for image in images)
 
     def digest(self, *splits: str) -> str:
-        """The SHA-256, in hex, of the images, masks and conditions of some splits, in their order."""
+        """The SHA-256, in hex, of the images, masks and conditions of some splits, in order."""
         whole = hashlib.sha256()
-        for each in self.of(*splits):
-            mask = hashlib.sha256(each.mask_path.read_bytes()).hexdigest()
-            whole.update(f"{each.name} {each.split} {self.digests[each.name]} {mask} {dict(each.given)}\n".encode())
+        for image in self.of(*splits):
+            mask = hashlib.sha256(image.mask_path.read_bytes()).hexdigest()
+            whole.update(f"{image.name} {image.split} {self.digests[image.name]} {mask} {dict(image.given)}\n".encode())
         return whole.hexdigest()
 
     def digest_unannotated(self) -> str:
@@ -153,12 +153,12 @@ class RealImages:
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
     def _check_no_leak(self) -> None:
-        training = {self.digests[each.name]: each.name for each in self.of(TRAIN)}
+        training = {self.digests[image.name]: image.name for image in self.of(TRAIN)}
         training |= {digest: name for name, digest in self.unannotated_digests}
-        for each in self.of(*self.splits):
-            if (found := training.get(self.digests[each.name])) is not None:
+        for image in self.of(*self.splits):
+            if (same := training.get(self.digests[image.name])) is not None:
                 raise EnrichmentError(
-                    f"the test image {each.name} ({each.split}) has the same pixels as the training image {found}; "
+                    f"the test image {image.name} ({image.split}) has the same pixels as the training image {same}; "
                     "leave one of them out"
                 )
 
@@ -167,55 +167,58 @@ def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
     """Opens the real images of a configuration.
 
     Args:
-        config: Where they are.
-        classes: Of the masks, where these are of classes.
+        config: Configuration of the data.
+        classes: Classes of the masks, if these are of classes.
 
     Raises:
-        MaskcondError: A folder is missing, images and masks do not pair, or as of `RealImages`.
+        MaskcondError: A folder is missing, images and masks do not pair, or as for `RealImages`.
     """
     notes: list[str] = []
     if config.kumar is not None:
-        found = [
+        real = [
             RealImage(
-                each.name,
-                each.split,
-                each.image_path,
-                each.mask_path,
-                given={"tissue": each.tissue, "disease": each.disease},
+                record.name,
+                record.split,
+                record.image_path,
+                record.mask_path,
+                given={"tissue": record.tissue, "disease": record.disease},
             )
-            for each in read_kumar(config.kumar).records
+            for record in read_kumar(config.kumar).records
         ]
     else:
-        found = []
+        real = []
         for folder in config.folders:
-            (images, left), (masks, more_left) = _by_stem(folder.images, PICTURES), _by_stem(folder.masks, MASKS)
-            notes += [*left, *more_left]
+            (images, image_notes), (masks, mask_notes) = (
+                _by_stem(folder.images, PICTURES),
+                _by_stem(folder.masks, MASKS),
+            )
+            notes += [*image_notes, *mask_notes]
             if alone := sorted(images.keys() ^ masks.keys()):
                 where = folder.masks if alone[0] in images else folder.images
                 raise EnrichmentError(f"{alone[0]}: not in {where}; every image has a mask of the same name")
             of_masks = None if config.masks == "nuclei" else classes
-            found += [
+            real += [
                 RealImage(name, folder.split, path, masks[name], of_masks, folder.given or {})
                 for name, path in images.items()
             ]
     unannotated: LabelledImages | None = None
-    for place in config.unannotated:
-        more = picture_folder(place)
+    for path in config.unannotated:
+        more = picture_folder(path)
         unannotated = more if unannotated is None else unannotated + more
     if unannotated is not None:
         notes += unannotated.notes
-    return RealImages(found, unannotated, notes)
+    return RealImages(real, unannotated, notes)
 
 
 def at_scale(image: Image, mask: Numbers, scale: float) -> tuple[Image, Numbers]:
-    """Brings an image to a scale by the share of area, and its mask by the nearest pixel, as numbers do not mix."""
+    """Scales an image by area, and its mask by the nearest pixel, because numbers cannot be averaged."""
     resized = image_at_scale(image, scale)
     rows, cols = (_nearest(old, new) for old, new in zip(mask.shape, resized.shape[:2], strict=True))
     return resized, mask[rows][:, cols]
 
 
 def image_at_scale(image: Image, scale: float) -> Image:
-    """Brings an image to a scale by the share of area."""
+    """Scales an image by area."""
     if scale == 1:
         return image
     height, width = (max(round(side * scale), 1) for side in image.shape[:2])
@@ -224,7 +227,7 @@ def image_at_scale(image: Image, scale: float) -> Image:
 
 
 def conditioning_labels(mask: Numbers, task: SegmentationTask, classes: ClassSet) -> Labels:
-    """Makes what a mask-conditioned cascade is given of a mask: of nuclei or of classes.
+    """Converts a mask, of nuclei or of classes, to the labels that a mask-conditioned cascade takes.
 
     Raises:
         MaskError: The cascade's classes are not those of the mask.
@@ -243,12 +246,12 @@ def _digest(image: Image) -> str:
 
 
 def _by_stem(folder: Path, endings: tuple[str, ...]) -> tuple[dict[str, Path], list[str]]:
-    """The files of a folder, and of folders in it, by their names without endings; and what was left out."""
+    """The files of a folder and its subfolders by their names without endings; and notes on skipped files."""
     try:
-        found = list_images(folder, endings)
-        paths = paths_by_stem(found.paths)
+        listed = list_images(folder, endings)
+        paths = paths_by_stem(listed.paths)
     except ImageFileError as error:
         raise EnrichmentError(str(error)) from None
     if not paths:
         raise EnrichmentError(f"{folder}: no picture in it (names ending in {', '.join(endings)})")
-    return paths, [f"{folder}: {note}" for note in found.notes]
+    return paths, [f"{folder}: {note}" for note in listed.notes]

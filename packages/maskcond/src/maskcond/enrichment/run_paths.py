@@ -1,4 +1,4 @@
-"""Paths in the folder of a run: its steps, and the models that it trained or was given."""
+"""Paths of a run: the folders of its steps, and its models, trained or given."""
 
 from pathlib import Path
 
@@ -20,15 +20,15 @@ VARIANTS = "sampled-variants"
 SYNTHETIC_PAIRS = "synthetic-pairs"
 PLANS = "segmentation/plans"
 TABLE = "table"
-"""The steps' folders."""
+"""Names of the steps' folders."""
 
 
 class RunPaths:
     """The paths of a run.
 
     Args:
-        config: Of the run, which names models that are taken.
-        folder: The run's.
+        config: Configuration of the run, which names given models.
+        folder: Folder of the run.
     """
 
     def __init__(self, config: EnrichmentConfig, folder: Path) -> None:
@@ -45,7 +45,7 @@ class RunPaths:
 
     @property
     def finished_cascade(self) -> Path:
-        """The unconditional cascade that images are sampled from: the finished one, if it is finished."""
+        """The unconditional cascade that images are sampled from: the finished one, if there is one."""
         return self.of(FINISHED_CASCADE) / "model" if self.config.cascade.finishing else self.cascade
 
     @property

@@ -1,4 +1,4 @@
-"""Cascades made ready to sample many images: precision, and compilation where that pays."""
+"""Preparation of cascades for sampling many images: precision, and compilation if it pays."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -16,18 +16,18 @@ Compile = bool | Literal["auto"]
 def make_ready(
     cascade: Cascade, device: torch.device, *, images: int, batch_size: int, compiled: Compile = "auto"
 ) -> int | None:
-    """Moves a cascade's networks to a device, and makes them ready to sample there, in the device's best precision.
+    """Moves a cascade's networks to a device, and prepares them for sampling in the device's best precision.
 
     Args:
         cascade: The cascade.
         device: The device.
-        images: How many are to be sampled.
-        batch_size: Images sampled together.
-        compiled: Compile all networks or none; 'auto' compiles, on a GPU, those that have minutes of work ahead, by the
-            time that some steps take.
+        images: Number of images to sample.
+        batch_size: Number of images sampled together.
+        compiled: Whether to compile the networks; 'auto': on a GPU, those with minutes of sampling ahead, estimated
+            from the time of some steps.
 
     Returns:
-        The size that all batches must have, see `full_batch`; None if no network is compiled.
+        The required size of all batches, see `full_batch`; None if no network is compiled.
     """
     cascade.to(device)
     for unet in cascade.unets:
@@ -46,12 +46,12 @@ def make_ready(
 
 
 def full_batch(values: Sequence[T], size: int | None) -> list[T]:
-    """Fills a batch up to its size with its last value, as a compiled network wants it; None leaves it as it is."""
+    """Pads a batch to the size that a compiled network requires by repeating its last value; None: no padding."""
     return [*values, *list(values[-1:]) * ((size or 0) - len(values))]
 
 
 def _measured(unet: torch.nn.Module, stage: StageConfig, batch_size: int) -> BatchSize:
-    """Measures a stage in batches of a size, by a few steps."""
+    """Measures the speed of a stage at a batch size from a few steps."""
     device = next(unet.parameters()).device
     small, channels = stage.lowres_px, stage.unet.cond_images_channels
 

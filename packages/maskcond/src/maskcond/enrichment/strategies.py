@@ -9,13 +9,13 @@ StrategyName = Literal["1", "1a", "2", "3", "4", "5"]
 
 @dataclass(frozen=True)
 class Strategy:
-    """What a model learns from, and what it starts with.
+    """The training data and the initial model of a strategy.
 
     Args:
-        about: The same in words.
-        real: Share of the real pairs that is wanted: 'all', 'part' or 'none'.
-        synthetic: Whether it learns from synthetic pairs.
-        start: Strategy whose model of the same seed it goes on from, with the settings of fine-tuning.
+        about: Description in words.
+        real: Real pairs to train on: 'all', 'part' or 'none'.
+        synthetic: Whether to train on synthetic pairs.
+        start: Strategy whose model of the same seed is fine-tuned; None: training from scratch.
     """
 
     about: str
@@ -32,13 +32,13 @@ STRATEGIES: dict[StrategyName, Strategy] = {
     "4": Strategy("synthetic only", "none", True),
     "5": Strategy("synthetic, then fine-tuned on real", "all", False, "4"),
 }
-"""By the numbers that the study gives them."""
+"""Strategies by their numbers in the study."""
 
 
 def with_starts(names: Sequence[StrategyName]) -> list[StrategyName]:
-    """The strategies, and those that they start from, each after its start."""
+    """Adds the strategies that the given ones start from; each comes after its start."""
     ordered: list[StrategyName] = []
     for name in names:
         start = STRATEGIES[name].start
-        ordered += [each for each in (start, name) if each is not None and each not in ordered]
+        ordered += [strategy for strategy in (start, name) if strategy is not None and strategy not in ordered]
     return ordered

@@ -19,7 +19,7 @@ from maskcond.metrics import score
 from maskcond.segmentation.tasks import SegmentationTask
 
 MODEL = "model"
-"""The folder of a model in that of the step that trained it."""
+"""Name of a model's folder within the folder of the step that trained it."""
 SCORES_FILE = "scores.json"
 
 
@@ -27,17 +27,17 @@ class StrategyModels:
     """Trains and scores segmentation models; every method is the work of one step.
 
     Args:
-        config: The enrichment.
-        models: Its models.
-        real: The real images.
-        task: What masks tell.
+        config: Configuration of the enrichment.
+        models: Models of the enrichment.
+        real: Real images.
+        task: Segmentation task of the masks.
     """
 
     def __init__(self, config: EnrichmentConfig, models: Models, real: RealImages, task: SegmentationTask) -> None:
         self.config, self.models, self.real, self.task = config, models, real, task
 
     def plan(self, folder: Path) -> Iterator[Progress]:
-        """Plans for all segmentation models, of the real pairs: `plans.json`."""
+        """Makes the plans of all segmentation models from the real pairs: `plans.json`."""
         file = folder / "plans.json"
         if not file.exists():
             self.models.plan_segmentation(file, self.real_pairs())
@@ -53,7 +53,7 @@ class StrategyModels:
         start: Path | None,
         plans: Path | None,
     ) -> Iterator[Progress]:
-        """Trains the model of a strategy and a seed, in `model`."""
+        """Trains the model of a strategy and a seed, in the folder `model`."""
         strategy = STRATEGIES[name]
         pairs = LabelledImages([])
         if synthetic is not None:
@@ -71,28 +71,28 @@ class StrategyModels:
         """Scores a model on each test image: `scores.json`, and its masks in `predictions`."""
         tests, scale = self.real.of(*self.real.splits), self.config.data.scale
         (folder / "predictions").mkdir(exist_ok=True)
-        truths = (each.read(scale) for each in tests)
+        truths = (real.read(scale) for real in tests)
         opened, scores = self.models.open_segmentation_model(model / MODEL), []
-        for done, (each, (image, truth)) in enumerate(zip(tests, truths, strict=True), 1):
+        for done, (real, (image, truth)) in enumerate(zip(tests, truths, strict=True), 1):
             (labels,) = opened.predict([image])
             predicted = self.task.mask(labels)
-            write_png(folder / "predictions" / f"{each.name}.png", predicted)
-            scores.append(ImageScores(each.name, each.split, score(truth=truth, predicted=predicted)))
+            write_png(folder / "predictions" / f"{real.name}.png", predicted)
+            scores.append(ImageScores(real.name, real.split, score(truth=truth, predicted=predicted)))
             yield Progress(done, len(tests))
         write_scores(folder / SCORES_FILE, scores)
 
     def real_pairs(self, names: list[str] | None = None) -> LabelledImages:
-        """The real training images with labels, all or those of some names."""
+        """The real training images with labels: all, or those of the given names."""
         scale = self.config.data.scale
         return LabelledImages(
-            PairSource(each, scale, self.task.labels)
-            for each in self.real.of(TRAIN)
-            if names is None or each.name in names
+            PairSource(real, scale, self.task.labels)
+            for real in self.real.of(TRAIN)
+            if names is None or real.name in names
         )
 
     def part(self, seed: int) -> list[str]:
-        """Names of the real images that strategy 1a learns from: others for each seed."""
-        names = [each.name for each in self.real.of(TRAIN)]
+        """Names of the real images of strategy 1a, a random subset for each seed."""
+        names = [real.name for real in self.real.of(TRAIN)]
         count = max(round(self.config.segmentation.part * len(names)), 1)
         generator = np.random.default_rng([self.config.sampling.seed, seed])
         return sorted(generator.choice(names, count, replace=False).tolist())

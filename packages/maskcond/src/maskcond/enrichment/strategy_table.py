@@ -1,4 +1,4 @@
-"""The table of strategies: means over test images and seeds, with intervals over either, and differences."""
+"""The table of strategies: means over test images and seeds, with intervals over both, and differences."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from run_folder import whole_file
 FIGURES = ("dice", "aji", "aji_plus", "pq")
 ALL = "all"
 REFERENCE = "1"
-"""The strategy that differences are to."""
+"""The strategy that the others are compared with."""
 
 Interval = tuple[float, float]
 
@@ -33,13 +33,13 @@ class ImageScores:
 
 @dataclass(frozen=True)
 class TableFigure:
-    """A figure of a strategy on a test set.
+    """The value of a metric for a strategy on a test set.
 
     Args:
-        value: Mean over images, of the mean over seeds.
-        over_images: Interval by bootstrap of the images: what other images of the kind would give.
-        over_seeds: Interval by Student's t of the seeds' means: what other seeds would give; None for a single seed.
-        difference: Mean difference to strategy 1, image by image and seed by seed; None for that one.
+        value: Mean over images and seeds.
+        over_images: Bootstrap interval over images, for other images of the same kind.
+        over_seeds: Student's t interval over the seeds' means, for other seeds; None for a single seed.
+        difference: Mean difference to strategy 1, image by image and seed by seed; None for strategy 1.
         difference_over_images: Interval of the difference by bootstrap of the images.
         difference_over_seeds: Interval of the difference by Student's t of the seeds.
     """
@@ -54,7 +54,7 @@ class TableFigure:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A strategy on a test set; `figures` are Dice, AJI, AJI+ and PQ by their names in `FIGURES`."""
+    """The values of a strategy on a test set; `figures` are Dice, AJI, AJI+ and PQ by their names in `FIGURES`."""
 
     strategy: str
     split: str
@@ -69,19 +69,21 @@ def make_table(
     """Makes the table.
 
     Args:
-        scores: Of each strategy, those of each seed's model, of the same images in the same order.
-        resamples: Bootstrap samples.
-        confidence: Of all intervals.
-        seed: Of the bootstrap: each row draws the same images.
+        scores: Scores of each strategy and seed, for the same images in the same order.
+        resamples: Number of bootstrap samples.
+        confidence: Confidence of all intervals.
+        seed: Seed of the bootstrap; each row resamples the same images.
 
     Returns:
         A row for each strategy and split, and for all images together if there are several splits.
 
     Raises:
-        EnrichmentError: Scores are of different images.
+        EnrichmentError: The scores are not of the same images.
     """
-    images = [[(each.name, each.split) for each in one] for of_strategy in scores.values() for one in of_strategy]
-    if not images or any(each != images[0] for each in images):
+    images = [
+        [(image.name, image.split) for image in of_seed] for of_strategy in scores.values() for of_seed in of_strategy
+    ]
+    if not images or any(of_seed != images[0] for of_seed in images):
         raise EnrichmentError("wanted scores of the same test images for each strategy and seed")
     names = list(dict.fromkeys(split for _, split in images[0]))
     splits = np.array([split for _, split in images[0]])
@@ -103,13 +105,13 @@ def make_table(
 
 def write_scores(path: Path, scores: Sequence[ImageScores]) -> None:
     """Writes the scores of a model."""
-    _write(path, [asdict(each) for each in scores])
+    _write(path, [asdict(image) for image in scores])
 
 
 def read_scores(path: Path) -> list[ImageScores]:
-    """Reads what `write_scores` wrote."""
+    """Reads a file that `write_scores` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
-    return [ImageScores(each["name"], each["split"], SegmentationScores(**each["scores"])) for each in values]
+    return [ImageScores(image["name"], image["split"], SegmentationScores(**image["scores"])) for image in values]
 
 
 def write_table(path: Path, rows: Sequence[TableRow], *, confidence: float) -> None:
@@ -118,7 +120,7 @@ def write_table(path: Path, rows: Sequence[TableRow], *, confidence: float) -> N
 
 
 def read_table(path: Path) -> tuple[list[TableRow], float]:
-    """Reads what `write_table` wrote: the rows, and the confidence of their intervals."""
+    """Reads a file that `write_table` wrote: the rows, and the confidence of their intervals."""
     values = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         TableRow(**{**row, "figures": {name: TableFigure(**_pairs(figure)) for name, figure in row["figures"].items()}})
@@ -128,8 +130,8 @@ def read_table(path: Path) -> tuple[list[TableRow], float]:
 
 
 def _values(of_strategy: Sequence[Sequence[ImageScores]], name: str) -> NDArray[np.float64]:
-    """(seeds, images)."""
-    return np.array([[getattr(each.scores, name) for each in one] for one in of_strategy])
+    """The values of a metric, (seeds, images)."""
+    return np.array([[getattr(image.scores, name) for image in of_seed] for of_seed in of_strategy])
 
 
 def _figure(

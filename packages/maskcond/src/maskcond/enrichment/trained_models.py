@@ -1,4 +1,4 @@
-"""The models that the configuration of an enrichment names: cascades, and small U-Nets or nnU-Nets."""
+"""The models of an enrichment's configuration: cascades, and small U-Nets or nnU-Nets."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -34,12 +34,12 @@ TO_SAMPLE_ANYWAY = "set sampling.compile = false"
 
 
 class UnmaskedExamples:
-    """Crops of images for an unconditional cascade; if it has an embedding, it is the null embedding.
+    """Crops of images for an unconditional cascade, with the null embedding if it has an embedding.
 
     Args:
-        images: The images; masks play no part.
-        plan: Of the mask-conditioned cascade that it becomes.
-        seed: Of the draws.
+        images: The images; their masks are not used.
+        plan: Plan of the mask-conditioned cascade that starts from it.
+        seed: Seed of the crops.
     """
 
     def __init__(self, images: LabelledImages, plan: MaskPlan, seed: int) -> None:
@@ -54,7 +54,7 @@ class UnmaskedExamples:
         self.width = None if plan.input.schema is None else plan.input.schema.width
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Returns the example of a draw, see `cdm_core.Examples`."""
+        """Returns the example of a number, see `cdm_core.Examples`."""
         example = {"image": self.crops[draw]["image"]}
         if self.width is not None:
             example |= {"embedding": torch.zeros(self.width), "embedding_given": torch.tensor(False)}
@@ -62,16 +62,16 @@ class UnmaskedExamples:
 
 
 class TrainedModels:
-    """The models of a configuration; `maskcond.enrichment.models.Models`.
+    """The models of a configuration; implements `maskcond.enrichment.models.Models`.
 
     Args:
-        config: The enrichment.
-        device: Where they run.
+        config: Configuration of the enrichment.
+        device: Device of the models.
 
     Raises:
-        CheckpointError, ConfigError: A cascade that is to be taken cannot be read.
-        EnrichmentError: The cascades do not fit together, or the masks.
-        SegmentationError: What the segmentation model needs is not installed.
+        CheckpointError, ConfigError: A given cascade cannot be read.
+        EnrichmentError: The cascades do not fit each other or the masks.
+        SegmentationError: A library of the segmentation model is not installed.
     """
 
     def __init__(self, config: EnrichmentConfig, device: str | torch.device = "cpu") -> None:
@@ -114,18 +114,18 @@ class TrainedModels:
         return self.input.schema
 
     def count_weights(self) -> list[int]:
-        """How many weights each network of the cascades that are to be trained has."""
-        with torch.device("meta"):  # made without their memory
+        """Number of weights of each network of the cascades that are trained."""
+        with torch.device("meta"):  # without memory for the weights
             unets = [build_unet(stage) for stage in self._plan().cascade.stages]
         return [sum(weight.numel() for weight in unet.parameters()) for unet in unets]
 
     def train_cascade(self, folder: Path, images: LabelledImages) -> Iterator[Progress]:
-        """Trains the unconditional cascade; leaves it in `folder/model`."""
+        """Trains the unconditional cascade; saves it in `folder/model`."""
         cascade = yield from self._train_unmasked(folder, images, self._phases(), None)
         cascade.save(folder / "model", overwrite=True)  # a step that is done again
 
     def finish_cascade(self, folder: Path, images: LabelledImages, start: Path) -> Iterator[Progress]:
-        """Finishes the cascade in `start` on real images, as students; leaves it in `folder/model`."""
+        """Finishes students of the cascade in `start` on real images; saves the cascade in `folder/model`."""
         before = Cascade.load(start)
         cascade = yield from self._train_unmasked(folder, images, self._finishing(self._plan()), before.unets)
         origin = {f"start_{name}": value for name, value in before.provenance.items()}
@@ -139,7 +139,7 @@ class TrainedModels:
     def train_mask_cascade(
         self, folder: Path, pairs: LabelledImages, unannotated: LabelledImages | None, start: Path
     ) -> Iterator[Progress]:
-        """Trains the mask-conditioned cascade, from the cascade in `start`; leaves it in `folder/model`."""
+        """Trains the mask-conditioned cascade, from the cascade in `start`; saves it in `folder/model`."""
         plan = self._plan()
         phases = [network.phases for network in plan.networks]
         events = train_mask_cascade(
@@ -160,10 +160,10 @@ class TrainedModels:
         return SeededMaskCascade(model, sampling.guidance, self._make_ready(model.cascade, images))
 
     def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
-        """Trains a diffusion model of masks; leaves it in `folder/model`."""
+        """Trains a diffusion model of masks; saves it in `folder/model`."""
         plan = self.config.mask_diffusion.plan
         if plan is None:
-            raise EnrichmentError("mask_diffusion.plan is wanted to train a model of masks")
+            raise EnrichmentError("mask_diffusion.plan is missing; give a plan to train a model of masks")
         phases = [{PHASE: network.training} for network in plan.networks]
         events = train_mask_diffusion(plan, pairs, folder, device=self._training_device(), resume=True)
         yield from _progress(events, plan.cascade.stages, phases)
@@ -179,22 +179,22 @@ class TrainedModels:
         return self.config.segmentation.plan.plans_pairs
 
     def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
-        """Makes these plans."""
+        """Makes the plans of the segmentation models."""
         self.config.segmentation.plan.write_plans(file, pairs, self._labels())
 
     def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
-        """A segmentation model that lives in a folder."""
+        """The segmentation model of a folder, to train."""
         chosen = self.config.segmentation
         return chosen.plan.model(
             folder, self._labels(), fine_tuning=fine_tuning, plans=plans, device=self.device, workers=chosen.workers
         )
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:
-        """Opens one that is trained."""
+        """Opens a trained segmentation model."""
         return self.config.segmentation.plan.open(folder, device=self.device)
 
     def _check_mask_diffusion(self) -> None:
-        """Checks that sampled masks have the labels and the size of the masks that are predicted of sampled images."""
+        """Checks that sampled masks have the classes and the size of the masks predicted from sampled images."""
         chosen = self.config.mask_diffusion
         if chosen.plan is not None:
             classes, image_px = chosen.plan.pictures.codec.classes, chosen.plan.cascade.stages[-1].image_px
@@ -206,12 +206,12 @@ class TrainedModels:
             return
         if classes != self._labels():
             wanted = ", ".join(self._labels().names)
-            raise EnrichmentError(f"mask_diffusion: wanted masks of {wanted}, it draws {', '.join(classes.names)}")
+            raise EnrichmentError(f"mask_diffusion: wanted masks of {wanted}, got {', '.join(classes.names)}")
         if image_px != self.image_px:
-            raise EnrichmentError(f"mask_diffusion draws masks of {image_px} px, images are of {self.image_px} px")
+            raise EnrichmentError(f"mask_diffusion: wanted masks of {self.image_px} px, got {image_px} px")
 
     def _make_ready(self, cascade: Cascade, images: int) -> int | None:
-        """Makes a cascade ready to sample so many images; returns the size of its batches, if it wants full ones."""
+        """Prepares a cascade for sampling a number of images; returns the required batch size, see `make_ready`."""
         plan = self.config.sampling
         return make_ready(cascade, self.device, images=images, batch_size=plan.batch_size, compiled=plan.compile)
 
@@ -220,13 +220,15 @@ class TrainedModels:
 
     def _plan(self) -> MaskPlan:
         if self.plan is None:
-            raise EnrichmentError("mask_cascade.plan is wanted to train a cascade")
+            raise EnrichmentError("mask_cascade.plan is missing; give a plan to train a cascade")
         return self.plan
 
     def _unconditional(self, plan: MaskPlan) -> CascadeConfig:
-        """The plan's stages without masks; with the layers of an embedding, so that widening changes nothing."""
+        """The plan's stages without masks, but with the layers of an embedding, so that widening changes nothing."""
         stages = plan.cascade.stages
-        return CascadeConfig(tuple(replace(each, unet=replace(each.unet, cond_images_channels=0)) for each in stages))
+        return CascadeConfig(
+            tuple(replace(stage, unet=replace(stage.unet, cond_images_channels=0)) for stage in stages)
+        )
 
     def _phases(self) -> list[Phases]:
         return [{"images": training} for training in self.config.cascade.training]
@@ -256,11 +258,11 @@ class TrainedModels:
 
 
 class SeededCascade:
-    """An unconditional cascade that samples an image a seed.
+    """An unconditional cascade that samples an image for each seed.
 
     Args:
         cascade: The cascade.
-        full: The size that it wants all batches to have, if it wants one.
+        full: Required size of all batches; None: any.
     """
 
     def __init__(self, cascade: Cascade, full: int | None = None) -> None:
@@ -278,8 +280,8 @@ class SeededMaskCascade:
 
     Args:
         model: The cascade.
-        guidance: Weight of the conditions; its own if not given.
-        full: As of `SeededCascade`.
+        guidance: Weight of the conditions; None: the cascade's.
+        full: As for `SeededCascade`.
     """
 
     def __init__(self, model: MaskCascade, guidance: float | None, full: int | None = None) -> None:
@@ -289,7 +291,7 @@ class SeededMaskCascade:
         """Samples an image for each mask."""
         filled = full_batch(masks, self.full)
         with compiling(EnrichmentError, TO_SAMPLE_ANYWAY):
-            drawn = sample_images(
+            samples = sample_images(
                 self.model,
                 filled,
                 None if given is None else full_batch(given, self.full),
@@ -297,22 +299,22 @@ class SeededMaskCascade:
                 guidance=self.guidance,
                 batch_size=max(len(filled), 1),
             )
-            return [each.image for each in drawn][: len(masks)]
+            return [sample.image for sample in samples][: len(masks)]
 
 
 class SeededMaskDiffusion:
-    """A diffusion model of masks that draws one a seed.
+    """A diffusion model of masks that samples a mask for each seed.
 
     Args:
         model: The model.
-        full: As of `SeededCascade`.
+        full: As for `SeededCascade`.
     """
 
     def __init__(self, model: MaskDiffusion, full: int | None = None) -> None:
         self.model, self.full = model, full
 
     def sample(self, seeds: Sequence[int]) -> list[Labels]:
-        """Draws labels for each seed."""
+        """Samples labels for each seed."""
         generators = [image_generator(seed, 0) for seed in full_batch(seeds, self.full)]
         with compiling(EnrichmentError, TO_SAMPLE_ANYWAY):
             return self.model.sample(generators)[: len(seeds)]
@@ -321,7 +323,7 @@ class SeededMaskDiffusion:
 def _progress(
     events: Iterable[NetworkEvent], stages: Sequence[StageConfig], phases: Sequence[Phases]
 ) -> Generator[Progress, None, Any]:
-    """Steps of all networks and phases counted together; returns what the training returns."""
+    """Yields the steps of all networks and phases counted together; returns the result of the training."""
     before, total = {}, 0
     for stage, of_stage in zip(stages, phases, strict=True):
         for phase, plan in of_stage.items():

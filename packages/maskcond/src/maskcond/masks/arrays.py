@@ -1,4 +1,4 @@
-"""The kinds of arrays that the package works on, and their checks."""
+"""Types of the arrays of images and masks, and their checks."""
 
 from typing import Any, TypeAlias
 
@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 from maskcond.errors import MaskError
 
 Numbers: TypeAlias = NDArray[Any]
-"""(H, W) of whole numbers from 0 up of any kind, or of true and false."""
+"""(H, W) of integers from 0 up of any type, or of booleans."""
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 Labels: TypeAlias = NDArray[np.uint8]
 """(H, W) uint8: 0 is background, n the n-th class."""
 Instances: TypeAlias = NDArray[np.int32]
-"""(H, W) int32: 0 is background, each object has a number of its own from 1 up."""
+"""(H, W) int32: 0 is background, objects are numbered from 1 up."""
 Channels: TypeAlias = NDArray[np.float32]
-"""(C, H, W) float32 in [0, 1]: each class's share of each pixel."""
+"""(C, H, W) float32 in [0, 1]: the share of each class in each pixel."""
 
 
 def check_numbers(mask: Numbers, what: str = "mask") -> None:
-    """Makes sure that an array holds whole numbers from 0 up, (H, W); true and false count as 1 and 0.
+    """Checks that an array is (H, W) of whole numbers from 0 up; booleans count as 1 and 0.
 
     Raises:
-        MaskError: It does not.
+        MaskError: It is not.
     """
     if mask.ndim != 2:
         raise MaskError(f"wanted a {what} of shape (H, W), got {mask.shape}")
@@ -34,7 +34,7 @@ def check_numbers(mask: Numbers, what: str = "mask") -> None:
 
 
 def check_image(image: NDArray[np.generic]) -> None:
-    """Makes sure that an array is an RGB picture.
+    """Checks that an array is an RGB picture.
 
     Raises:
         MaskError: It is not (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Image and mask changed together, at random."""
+"""Random augmentation of an image together with its mask."""
 
 import math
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from maskcond.masks.arrays import Image, check_image, check_numbers
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What `augment` may do, in this order; nothing but flips and right angles if nothing is said.
+    """Settings of `augment`, applied in this order; by default, flips and rotations by right angles only.
 
     Args:
-        crop_px: Side of a square cut out at a random place; None keeps the whole image.
-        rotation_degrees: Largest angle of a rotation, either way.
-        elastic_px: Standard deviation of the distance by which points move, along x and along y.
-        elastic_scale_px: Standard deviation of the Gaussian that makes neighbours move alike.
-        dihedral: Whether to flip and turn by right angles, all eight ways alike; a whole image that is not square may
-            change its width for its height.
-        colour: Largest share by which each colour's absorbance, which goes with the amount of stain, grows or shrinks.
-            White glass stays white. The mask plays no part.
+        crop_px: Side of a random square crop, px; None keeps the whole image.
+        rotation_degrees: Largest angle of a rotation, in either direction.
+        elastic_px: Standard deviation of the displacement of points along x and along y, px; 0 for no deformation.
+        elastic_scale_px: Standard deviation of the Gaussian that smooths the displacements, px.
+        dihedral: Whether to flip and rotate by right angles, all eight ways with equal probability; a whole image that
+            is not square may swap width and height.
+        colour: Largest relative change of each colour's absorbance, which is proportional to the amount of stain. White
+            glass stays white. The mask does not change.
 
     Raises:
         MaskError: A size, an angle or a share is out of range.
@@ -51,7 +51,7 @@ class Augmentation:
 def augment(
     image: Image, mask: NDArray[np.integer], settings: Augmentation, generator: np.random.Generator
 ) -> tuple[Image, NDArray[np.integer]]:
-    """Changes an image and its mask alike.
+    """Augments an image and its mask together.
 
     Numbers of a mask are never mixed: each pixel takes that of the nearest one. Where a rotated crop reaches over the
     edge of the image, image and mask go on mirrored; an object of an instance map can so come to lie in several places,
@@ -79,8 +79,8 @@ def augment(
         raise MaskError(f"wanted an image of at least {size[1]} x {size[0]} px, got {mask.shape[1]} x {mask.shape[0]}")
     corner = generator.integers(room, endpoint=True)
     if settings.rotation_degrees or settings.elastic_px:
-        places = _places(corner, size, settings, generator)
-        image, mask = _read_linear(image, places), ndimage.map_coordinates(mask, places, order=0, mode="reflect")
+        positions = _positions(corner, size, settings, generator)
+        image, mask = _read_linear(image, positions), ndimage.map_coordinates(mask, positions, order=0, mode="reflect")
     else:
         window = tuple(slice(start, start + length) for start, length in zip(corner, size, strict=True))
         image, mask = image[window], mask[window]
@@ -94,33 +94,33 @@ def augment(
     return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
-def _places(
+def _positions(
     corner: NDArray[np.int64], size: tuple[int, ...], settings: Augmentation, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Where in the image, (row, column), each pixel of the result is read: (2, height, width)."""
+    """Positions (row, column) in the image at which the pixels of the result are read: (2, height, width)."""
     centre = (np.array(size)[:, None, None] - 1) / 2
     offsets = np.indices(size) - centre
     angle = math.radians(generator.uniform(-settings.rotation_degrees, settings.rotation_degrees))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    places: NDArray[np.float64] = np.tensordot(turn, offsets, 1) + centre + corner[:, None, None]
+    positions: NDArray[np.float64] = np.tensordot(turn, offsets, 1) + centre + corner[:, None, None]
     if settings.elastic_px:
         scale = settings.elastic_scale_px
         smooth = ndimage.gaussian_filter(generator.standard_normal((2, *size)), (0, scale, scale))
-        # Smoothing white noise by a Gaussian leaves it a standard deviation of 1 / (2 scale sqrt(pi)).
-        places += smooth * (settings.elastic_px * 2 * scale * math.sqrt(math.pi))
-    return places
+        # White noise smoothed by a Gaussian has a standard deviation of 1 / (2 scale sqrt(pi)).
+        positions += smooth * (settings.elastic_px * 2 * scale * math.sqrt(math.pi))
+    return positions
 
 
-def _read_linear(image: Image, places: NDArray[np.float64]) -> Image:
+def _read_linear(image: Image, positions: NDArray[np.float64]) -> Image:
     channels = (
-        ndimage.map_coordinates(image[..., channel], places, np.float32, order=1, mode="reflect")
+        ndimage.map_coordinates(image[..., channel], positions, np.float32, order=1, mode="reflect")
         for channel in range(3)
     )
     return np.asarray(np.rint(np.stack(list(channels), axis=-1)), np.uint8)
 
 
 def _shift_colour(image: Image, factors: NDArray[np.float64]) -> Image:
-    """Multiplies the absorbance of each colour, -log of the light let through, with a factor."""
+    """Multiplies the absorbance of each colour, -log of the transmitted light, by a factor."""
     light = (np.arange(256)[:, None] + 1) / 256
     table = np.rint(256 * light**factors - 1).clip(0, 255).astype(np.uint8)
     return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)

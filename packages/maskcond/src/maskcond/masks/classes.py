@@ -1,4 +1,4 @@
-"""What the numbers of a label image mean."""
+"""The classes of label images: numbers, names and colours."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from maskcond.errors import MaskError
 
 @dataclass(frozen=True)
 class MaskClass:
-    """A kind of structure: its name, and the colour (red, green, blue) in 0 to 255 that shows it."""
+    """A kind of structure: its name, and its display colour (red, green, blue), each in 0 to 255."""
 
     name: str
     colour: tuple[int, int, int]
@@ -28,17 +28,17 @@ class ClassSet:
             raise MaskError(f"wanted 1 to 255 classes, got {len(self.classes)}")
         if len(set(self.names)) < len(self.classes):
             raise MaskError(f"two classes have the same name: {', '.join(self.names)}")
-        colours = [each.colour for each in self.classes]
+        colours = [mask_class.colour for mask_class in self.classes]
         if len({(0, 0, 0), *colours}) <= len(colours):
             raise MaskError("two classes have the same colour, or one is black, the background's")
-        for each in self.classes:
-            if len(each.colour) != 3 or not all(0 <= part <= 255 for part in each.colour):
-                raise MaskError(f"wanted a colour of three numbers in 0 to 255, got {each.colour} for '{each.name}'")
+        for name, colour in zip(self.names, colours, strict=True):
+            if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
+                raise MaskError(f"wanted a colour of three numbers in 0 to 255, got {colour} for '{name}'")
 
     @property
     def names(self) -> tuple[str, ...]:
         """The classes' names, in the order of their numbers."""
-        return tuple(each.name for each in self.classes)
+        return tuple(mask_class.name for mask_class in self.classes)
 
     def number(self, name: str) -> int:
         """The number of a class in label images.
@@ -53,9 +53,9 @@ class ClassSet:
 
 _NUCLEI = MaskClass("nuclei", (70, 110, 250))
 KUMAR = ClassSet((_NUCLEI,))
-"""The nuclei of the KUMAR images: what a mask-conditioned cascade is given."""
+"""The nuclei of the KUMAR images, as a mask-conditioned cascade takes them."""
 KUMAR_BORDER = ClassSet((_NUCLEI, MaskClass("border", (250, 190, 60))))
-"""The inside of nuclei and their border: what a segmentation model is taught, see `maskcond.border_labels`."""
+"""The inside and the border of nuclei, as a segmentation model learns them, see `maskcond.border_labels`."""
 KIDNEY = ClassSet(
     (
         MaskClass("tubuli", (70, 110, 250)),

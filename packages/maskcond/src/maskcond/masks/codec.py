@@ -1,4 +1,4 @@
-"""Label images to one-hot channels, colours and the masks of single classes, and back."""
+"""Conversion of label images to one-hot channels, colours and masks of single classes, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,12 @@ from maskcond.masks.classes import ClassSet
 
 @dataclass(frozen=True)
 class MaskCodec:
-    """Turns masks of a class set from one form into another.
+    """Converts masks of a class set from one form to another.
 
-    The background is no channel: a pixel of background is zero in all of them.
+    The background has no channel: its pixels are zero in all channels.
+
+    Args:
+        classes: Classes of the masks.
     """
 
     classes: ClassSet
@@ -27,57 +30,56 @@ class MaskCodec:
         return len(self.classes.classes)
 
     def encode(self, labels: Numbers) -> Channels:
-        """Makes one-hot channels.
+        """Converts labels to one-hot channels.
 
         Args:
-            labels: (H, W) of whole numbers.
+            labels: Class numbers, (H, W).
 
         Returns:
             (C, H, W) float32 of zeros and ones.
 
         Raises:
-            MaskError: The labels are no such array, or have numbers that are no class; it names them.
+            MaskError: The labels are no such array, or have unknown numbers, which the message names.
         """
         self.check(labels)
         numbers = np.arange(1, self.channels + 1)[:, None, None]
         return np.asarray(labels == numbers, np.float32)
 
     def decode(self, channels: NDArray[np.floating]) -> Labels:
-        """Makes labels of shares: each pixel takes the class with the largest, background being what is left of 1.
+        """Converts shares to labels: each pixel takes the class of the largest share.
 
-        A tie goes to the background, then to the class with the lower number.
+        The background's share is the rest to 1. Ties go to the background, then to the class with the lower number.
 
         Args:
-            channels: (C, H, W), in [0, 1].
+            channels: Share of each class, (C, H, W), in [0, 1].
 
         Raises:
-            MaskError: The number of channels is not that of the classes.
+            MaskError: The number of channels differs from that of the classes.
         """
         self._check_channels(channels)
         background = 1 - channels.sum(axis=0, keepdims=True)
         return np.asarray(np.concatenate([background, channels]).argmax(axis=0), np.uint8)
 
     def resize(self, channels: NDArray[np.floating], size_px: tuple[int, int]) -> Channels:
-        """Brings channels to another size: each pixel holds the share of its area that each class covers.
+        """Resizes channels by area: each new pixel holds the share of its area that each class covers.
 
-        Nothing is sampled at points, so thin structures fade instead of falling apart, and the mean of every channel
-        stays as it is.
+        Thin structures fade instead of breaking up, and the mean of every channel does not change.
 
         Args:
-            channels: (C, H, W).
-            size_px: Wanted (height, width).
+            channels: Channels, (C, H, W).
+            size_px: New size (height, width), px.
 
         Returns:
-            (C, height, width) float32; where channels added up to at most 1, they still do.
+            (C, height, width) float32; the sum of the channels does not exceed 1 if it did not before.
 
         Raises:
-            MaskError: The number of channels is not that of the classes, or the size is not positive.
+            MaskError: The number of channels differs from that of the classes, or the size is not positive.
         """
         self._check_channels(channels)
         return resize_by_area(channels, size_px)
 
     def resize_labels(self, labels: Numbers, size_px: tuple[int, int]) -> Labels:
-        """Brings labels to another size (height, width): each pixel takes the class that covers most of its area.
+        """Resizes labels to (height, width), px: each new pixel takes the class that covers most of its area.
 
         Raises:
             MaskError: As for `encode` and `resize`.
@@ -85,7 +87,7 @@ class MaskCodec:
         return self.decode(self.resize(self.encode(labels), size_px))
 
     def split(self, labels: Numbers) -> dict[str, NDArray[np.bool_]]:
-        """The mask (H, W) of each class by its name, also of those that are not there.
+        """The mask (H, W) of each class by its name; classes without a pixel have an empty mask.
 
         Raises:
             MaskError: As for `encode`.
@@ -94,7 +96,7 @@ class MaskCodec:
         return {name: labels == number for number, name in enumerate(self.classes.names, 1)}
 
     def join(self, masks: Mapping[str, NDArray[np.bool_]]) -> Labels:
-        """Makes labels of masks (H, W) by class name; where they overlap, the class with the higher number is seen.
+        """Converts masks (H, W) by class name to labels; in overlaps the class with the higher number wins.
 
         Raises:
             MaskError: A name is unknown, there is no mask, or the masks differ in size.
@@ -108,7 +110,7 @@ class MaskCodec:
         return labels
 
     def paint(self, labels: Numbers) -> Image:
-        """Shows labels in their classes' colours on black, (H, W, 3) uint8.
+        """Paints labels in their classes' colours on black, (H, W, 3) uint8.
 
         Raises:
             MaskError: As for `encode`.
@@ -117,10 +119,10 @@ class MaskCodec:
         return self._palette()[labels.astype(np.uint8)]
 
     def read_colours(self, picture: Image) -> Labels:
-        """Makes labels of a picture in the classes' colours on black.
+        """Converts a picture in the classes' colours on black to labels.
 
         Raises:
-            MaskError: The picture is not (H, W, 3) uint8, or has other colours; it names up to three of them.
+            MaskError: The picture is not (H, W, 3) uint8, or has other colours; the message names up to three.
         """
         check_image(picture)
         labels = np.zeros(picture.shape[:2], np.uint8)
@@ -137,7 +139,7 @@ class MaskCodec:
         return labels
 
     def check(self, labels: Numbers) -> None:
-        """Makes sure that labels are (H, W), of whole numbers that each mean a class.
+        """Checks that labels are (H, W) of known class numbers.
 
         Raises:
             MaskError: They are not.
@@ -160,4 +162,4 @@ class MaskCodec:
             raise MaskError(f"wanted finite channels, got {count:,} of {channels.size:,} values that are not")
 
     def _palette(self) -> Image:
-        return np.array([(0, 0, 0), *(each.colour for each in self.classes.classes)], np.uint8)
+        return np.array([(0, 0, 0), *(mask_class.colour for mask_class in self.classes.classes)], np.uint8)

@@ -1,4 +1,4 @@
-"""Instance maps: every object a number of its own; by way of labels with a border class, and back by watershed."""
+"""Instance maps, which number every object: conversion to labels with a border class, and back by watershed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +11,26 @@ from maskcond.masks.arrays import Instances, Labels, Numbers, check_numbers
 NUCLEI, BORDER = 1, 2
 """The numbers of `maskcond.KUMAR_BORDER`."""
 _CLASS_NUMBERS = (1, 255, 65535)
-"""The numbers that masks of one class have for it."""
+"""The usual numbers of the class in masks of a single class."""
 
 
 def relabel(instances: Numbers) -> Instances:
-    """Numbers the objects from 1 up without gaps, in the order that they had.
+    """Numbers the objects from 1 up without gaps, in the same order.
 
     Raises:
         MaskError: The array is not an instance map.
     """
     check_numbers(instances, "instance map")
-    numbers, places = np.unique(instances, return_inverse=True)
+    numbers, ranks = np.unique(instances, return_inverse=True)
     first = int(numbers.size > 0 and numbers[0] != 0)
-    return np.asarray(places.reshape(instances.shape) + first, np.int32)
+    return np.asarray(ranks.reshape(instances.shape) + first, np.int32)
 
 
 def check_instances(instances: Numbers) -> None:
-    """Makes sure that a mask numbers its objects: one of 0 and 255, or of 0 and 1, in several parts marks a class.
+    """Checks that a mask numbers its objects; a mask of 0 and 255, or of 0 and 1, in several parts marks a class.
 
     Raises:
-        MaskError: It does not.
+        MaskError: The mask marks a class.
     """
     check_numbers(instances, "instance map")
     numbers = np.unique(instances)
@@ -45,9 +45,9 @@ def check_instances(instances: Numbers) -> None:
 
 
 def connected_components(mask: Numbers) -> Instances:
-    """Makes an instance map of a mask: what hangs together, sides or corners touching, is one object.
+    """Makes an instance map of a mask: pixels connected by sides or corners are one object.
 
-    Touching nuclei become one: a model that is to tell them apart has to predict their borders, see `border_labels`.
+    Touching nuclei become one object; a model that separates them has to predict borders, see `border_labels`.
 
     Raises:
         MaskError: The array is not a mask (H, W) of whole numbers.
@@ -57,7 +57,7 @@ def connected_components(mask: Numbers) -> Instances:
 
 
 def split_parts(instances: Numbers) -> Instances:
-    """Gives each part of an object that lies in several, as after a crop or a warp, a number of its own.
+    """Numbers each connected part separately, for objects that a crop or a warp has split.
 
     Raises:
         MaskError: The array is not an instance map.
@@ -67,7 +67,7 @@ def split_parts(instances: Numbers) -> Instances:
 
 
 def remove_fragments(instances: Numbers, min_area_px: int) -> Instances:
-    """Removes parts of objects with fewer pixels than a limit; the objects that are left keep their numbers.
+    """Removes parts of objects with fewer pixels than a limit; the remaining objects keep their numbers.
 
     Raises:
         MaskError: The array is not an instance map.
@@ -78,16 +78,16 @@ def remove_fragments(instances: Numbers, min_area_px: int) -> Instances:
 
 
 def border_labels(instances: Numbers, border_px: int = 2) -> Labels:
-    """Makes labels of an instance map: inside 1, border 2, so that the insides of touching objects lie apart.
+    """Converts an instance map to labels, inside 1 and border 2, so that the insides of touching objects are separate.
 
-    The border is taken from the objects, and nothing is added to them: inside and border together are exactly the
-    foreground. Each object keeps an inside of one piece: where the border would split it, the largest piece, where it
-    would take all, what lies deepest, which can touch another of the kind only where both are a pixel or two thin.
-    Objects that the edge of the image cuts have no border there.
+    The border lies within the objects: inside and border together are exactly the foreground. Each object keeps an
+    inside of one piece. If the border would split the inside, the largest piece stays; if it would cover the whole
+    object, the deepest pixels stay, which touch those of another object only where both are a pixel or two thin.
+    Objects cut by the edge of the image have no border there.
 
     Args:
         instances: Instance map, (H, W).
-        border_px: Width of the border of each object.
+        border_px: Width of the border of each object, px.
 
     Raises:
         MaskError: The array is not an instance map, or the width is below 1.
@@ -107,11 +107,11 @@ def border_labels(instances: Numbers, border_px: int = 2) -> Labels:
 
 
 def instances_from_borders(labels: Numbers) -> Instances:
-    """Makes an instance map of labels with a border class: the inverse of `border_labels`, also for predictions.
+    """Converts labels with a border class to an instance map: the inverse of `border_labels`, also for predictions.
 
-    Every piece of inside, sides touching, is an object and grows into the border next to it by a watershed of the
-    distance to the insides. Border that no inside reaches is an object too: a nucleus too small to have an inside.
-    So the foreground stays exactly as it is.
+    Every piece of inside, connected by sides, is an object and grows into the border next to it by a watershed of the
+    distance to the insides. A border without an inside is an object too: a nucleus too small to have an inside. So the
+    foreground does not change.
 
     Args:
         labels: (H, W), 0 background, 1 inside, 2 border.
@@ -131,7 +131,7 @@ def instances_from_borders(labels: Numbers) -> Instances:
 
 
 def _largest_pieces(numbers: Instances) -> NDArray[np.bool_]:
-    """Marks the largest piece, sides touching, of each object."""
+    """Marks the largest piece, connected by sides, of each object."""
     pieces = measure.label(numbers, connectivity=1)
     areas = np.bincount(pieces.ravel())
     areas[0] = 0
@@ -139,6 +139,6 @@ def _largest_pieces(numbers: Instances) -> NDArray[np.bool_]:
     owners[pieces] = numbers
     by_area = np.argsort(areas, kind="stable")
     largest = np.zeros(numbers.max() + 1, np.int64)
-    # Of the pieces of one owner the last one written stays: the largest.
+    # The last write of each owner stays, which is its largest piece.
     largest[owners[by_area]] = by_area
     return np.asarray((pieces > 0) & (largest[numbers] == pieces))

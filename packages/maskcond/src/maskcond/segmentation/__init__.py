@@ -1,6 +1,6 @@
 """Segmentation models: from images to masks.
 
-What needs torch is imported when it is first asked for.
+Names that need torch are imported on first use.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""The error of segmentation models; its message is one line that says what is wrong and what to do."""
+"""The error of segmentation models; its message is one line with the cause and the remedy."""
 
 from maskcond.errors import MaskcondError
 
 
 class SegmentationError(MaskcondError):
-    """A segmentation model that cannot be made, trained, found or used."""
+    """A segmentation model that is missing, or cannot be made, trained or used."""

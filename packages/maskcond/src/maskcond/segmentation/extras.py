@@ -1,4 +1,4 @@
-"""Libraries that only one model needs, and that may be missing."""
+"""Imports of optional libraries, which only some models need."""
 
 from importlib import import_module
 from types import ModuleType
@@ -10,9 +10,9 @@ def import_extra(module: str, *, extra: str, use: str) -> ModuleType:
     """Imports a module of an optional dependency.
 
     Args:
-        module: Its full name.
-        extra: The extra of this package that installs it.
-        use: What needs it, for the message.
+        module: Full name of the module.
+        extra: Extra of this package that installs the module.
+        use: The user of the module, named in the message.
 
     Raises:
         SegmentationError: It is not installed.

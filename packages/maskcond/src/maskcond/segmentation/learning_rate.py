@@ -8,7 +8,7 @@ POWER = 0.9
 
 
 def learning_rate(share: float, *, first: float, last: float) -> float:
-    """The learning rate when a share of the training is done: it falls from the first to the last, more slowly late.
+    """The learning rate after a share of the training; it falls from the first to the last rate.
 
     Source: the polynomial schedule of Isensee et al. 2021, 'nnU-Net', which falls to 0.
     """
@@ -16,10 +16,10 @@ def learning_rate(share: float, *, first: float, last: float) -> float:
 
 
 def check_learning_rates(first: float, last: float) -> None:
-    """Makes sure that the rates can be used.
+    """Checks that two learning rates can be used.
 
     Raises:
-        SegmentationError: They are not 0 <= last <= first, first > 0.
+        SegmentationError: Not 0 <= last <= first, or not first > 0.
     """
     if not (0 <= last <= first < math.inf and first > 0):
         raise SegmentationError(f"wanted learning rates that fall, from above 0 to at least 0, got {first} to {last}")

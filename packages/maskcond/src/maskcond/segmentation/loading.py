@@ -1,4 +1,4 @@
-"""Crops on their way to a device: made in worker processes, pinned, and copied while the device is at work."""
+"""Loading of training crops: made in worker processes, pinned, and copied while the device works."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
@@ -12,14 +12,14 @@ from maskcond.segmentation.errors import SegmentationError
 
 T = TypeVar("T")
 Workers = int | Literal["auto"]
-"""How many processes read and augment crops: 'auto' takes the cores less one for a GPU, and none for the CPU."""
+"""Number of processes that read and augment crops; 'auto': all cores but one for a GPU, none for the CPU."""
 
 
 def check_workers(workers: Workers) -> None:
-    """Makes sure that so many worker processes can be started.
+    """Checks a number of worker processes.
 
     Raises:
-        SegmentationError: It is neither 'auto' nor 0 or more.
+        SegmentationError: The number is neither 'auto' nor 0 or more.
     """
     if workers != "auto" and workers < 0:
         raise SegmentationError(f"wanted workers of at least 0, or 'auto', got {workers}")
@@ -28,16 +28,16 @@ def check_workers(workers: Workers) -> None:
 def load_batches(
     dataset: Dataset[Any], numbers: range, device: torch.device, workers: Workers, **options: Any
 ) -> Iterator[Any]:
-    """Yields items of a data set in their order, in batches; on their way to a GPU in pinned memory.
+    """Yields items of a data set in order, in batches, in pinned memory for a GPU.
 
-    An item depends on its number alone, so neither workers nor an interruption changes it.
+    An item depends on its number alone, so neither the number of workers nor an interruption changes it.
 
     Args:
-        dataset: Makes an item of its number.
-        numbers: The items.
-        device: Where the batches go.
-        workers: Processes that make them.
-        options: More of `torch.utils.data.DataLoader`'s.
+        dataset: Data set that makes an item from its number.
+        numbers: Numbers of the items.
+        device: Device that the batches are for.
+        workers: Number of processes that make the items.
+        options: Further options of `torch.utils.data.DataLoader`.
 
     Raises:
         SegmentationError: A worker process died.
@@ -48,7 +48,7 @@ def load_batches(
         sampler=numbers,
         num_workers=count,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # else it draws from the global one
+        generator=torch.Generator(),  # otherwise it uses the global one
         **options,
     )
     try:

@@ -1,4 +1,4 @@
-"""What every segmentation model can do."""
+"""The interface of segmentation models."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import ClassSet
 
 Pairs = Sequence[LabelledImage]
-"""Images with labels. A set too large for memory reads each pair when it is asked for."""
+"""Images with labels. A set too large for memory reads each pair on access."""
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """How far a training is.
+    """The progress of a training.
 
     Args:
-        done: Steps or epochs done, as the model counts.
-        total: Steps or epochs in all.
-        loss: The last one's mean loss.
-        learning_rate: The last one's.
+        done: Steps or epochs done, whichever the model counts.
+        total: Steps or epochs of the whole training.
+        loss: Mean loss of the last step or epoch.
+        learning_rate: Learning rate of the last step or epoch.
     """
 
     done: int
@@ -31,33 +31,36 @@ class FitProgress:
 
 
 class SegmentationModel(Protocol):
-    """A model that gives every pixel of an image a class. It lives in a folder, and is trained once."""
+    """A model that gives every pixel of an image a class. It is stored in a folder and trained once."""
 
     @property
     def folder(self) -> Path:
-        """Where it lives, and what another model starts from."""
+        """The model's folder, from which another model can start."""
         ...
 
     @property
     def classes(self) -> ClassSet:
-        """What the numbers of its labels mean."""
+        """The classes of its labels."""
         ...
 
     @property
     def is_trained(self) -> bool:
-        """Whether it can predict."""
+        """Whether the training is complete, so that the model can predict."""
         ...
 
     def fit(self, pairs: Pairs, *, seed: int = 0, start_from: Path | None = None) -> Iterator[FitProgress]:
-        """Trains it, and tells how far it is; interrupted, the same call goes on, and does nothing once all is done.
+        """Trains the model and yields the progress.
+
+        After an interruption the same call continues the training; once it is complete, the call does nothing.
 
         Args:
-            pairs: What to learn from: all of them, none is held out.
-            seed: Of everything that is random.
-            start_from: The folder of a trained model of the same kind whose weights it starts with.
+            pairs: Training pairs; none is held out.
+            seed: Seed of all random numbers.
+            start_from: Folder of a trained model of the same kind, whose weights are the initial ones.
 
         Raises:
-            SegmentationError: There is no pair, one does not fit, or the folder holds a model trained in another way.
+            SegmentationError: There is no pair, one is invalid, or the folder holds a model that was trained with
+                other settings or pairs.
         """
         ...
 
@@ -65,7 +68,7 @@ class SegmentationModel(Protocol):
         """Labels images of any size, one after another.
 
         Raises:
-            SegmentationError: It is not trained.
+            SegmentationError: The model is not trained.
             MaskError: An image is not (H, W, 3) uint8.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a model folder says of itself: `model.toml`, written before training begins."""
+"""The record of a model's folder: `model.toml`, written before training begins."""
 
 import tomllib
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from run_folder import whole_file
 
 MODEL_FILE = "model.toml"
 WEIGHTS_FILE = "network.safetensors"
-"""There as soon as the training is done, and not before."""
+"""Weights of the trained model; the file exists only once the training is complete."""
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """How a model was made; trained again alike, it has the same.
+    """The settings and inputs of a model's training; equal records give equal models.
 
     Args:
-        kind: The kind of model.
-        classes: Of its labels.
-        settings: Of its network and training, as plain values.
-        seed: Of its training.
-        pairs: How many it learned from.
-        pairs_sha256: Their digest, see `check_pairs`.
-        start_sha256: Digest of the weights that it started with; empty if it began from nothing.
-        plans_sha256: Digest of the plans that it was given; empty for a model without.
+        kind: Kind of model.
+        classes: Classes of the labels.
+        settings: Settings of network and training, as plain values.
+        seed: Seed of the training.
+        pairs: Number of training pairs.
+        pairs_sha256: Digest of the training pairs, see `check_pairs`.
+        start_sha256: Digest of the initial weights; empty for fresh weights.
+        plans_sha256: Digest of the given plans; empty if none were given.
         batch_seeds: For nnU-Net, what the random numbers of a batch depend on besides the seed: its 'number', or None
-            for what was drawn before, as earlier versions did.
+            for the batches sampled before it, as in earlier versions.
     """
 
     kind: str
@@ -47,7 +47,7 @@ class ModelRecord:
 
 
 def claim_folder(folder: Path, record: ModelRecord) -> None:
-    """Writes a record into a new folder, or makes sure that the one there is the same, so that its training can go on.
+    """Writes a record into a new folder, or checks that an existing record is the same, so that training can continue.
 
     Raises:
         SegmentationError: The folder has another record, or files but no record.
@@ -58,7 +58,7 @@ def claim_folder(folder: Path, record: ModelRecord) -> None:
             if saved[key] != value:
                 changed = _difference(saved[key], value, key)
                 raise SegmentationError(
-                    f"{folder} has a model that was trained otherwise ({changed}); take another folder"
+                    f"{folder} has a model that was trained differently ({changed}); take another folder"
                 )
         return
     if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
@@ -68,10 +68,10 @@ def claim_folder(folder: Path, record: ModelRecord) -> None:
 
 
 def read_record(folder: Path, kind: str) -> ModelRecord:
-    """Reads the record of a model of some kind.
+    """Reads the record of a model of a kind.
 
     Raises:
-        SegmentationError: There is none, it cannot be read, or it is of another kind.
+        SegmentationError: The record is missing, cannot be read, or is of another kind.
     """
     path = folder / MODEL_FILE
     try:
@@ -86,20 +86,17 @@ def read_record(folder: Path, kind: str) -> ModelRecord:
 
 
 def check_start(folder: Path, kind: str, classes: ClassSet, settings: dict[str, Any], same: tuple[str, ...]) -> Path:
-    """Finds the weights of another model to start from.
+    """Checks another model to start from, and returns the path of its weights.
 
     Args:
-        folder: That model's.
-        kind: Of the model that starts.
-        classes: Of the model that starts.
-        settings: Of the model that starts.
-        same: Settings in which the two have to agree.
-
-    Returns:
-        The weights.
+        folder: Folder of the model to start from.
+        kind: Kind of the new model.
+        classes: Classes of the new model.
+        settings: Settings of the new model.
+        same: Names of the settings in which the two models have to agree.
 
     Raises:
-        SegmentationError: There is no trained model, or one of another kind, other classes or another network.
+        SegmentationError: The folder has no trained model, or one of another kind, other classes or another network.
     """
     record = read_record(folder, kind)
     if not (folder / WEIGHTS_FILE).exists():

@@ -1,4 +1,4 @@
-"""The pairs that a model is trained on: checked, and known again by their digest."""
+"""Checks and the digest of the pairs that a model is trained on."""
 
 import hashlib
 
@@ -12,19 +12,19 @@ from maskcond.segmentation.model import Pairs
 
 
 def check_pairs(pairs: Pairs, classes: ClassSet, *, min_side_px: int = 1) -> str:
-    """Makes sure that pairs can be learned from; reads all of them once.
+    """Checks training pairs; reads all of them once.
 
     Args:
         pairs: Images with labels.
-        classes: What the labels' numbers mean.
-        min_side_px: Smallest width and height.
+        classes: Classes of the labels.
+        min_side_px: Smallest allowed width and height, px.
 
     Returns:
-        The SHA-256, in hex, of all pixels and labels in their order.
+        The SHA-256, in hex, of all pixels and labels in order.
 
     Raises:
-        SegmentationError: There is no pair, or the one that it names has no labels, or labels of another size or with
-            unknown numbers, or is too small; or all of them are background.
+        SegmentationError: There is no pair; or a pair, which is named, has no labels, labels of another size or with
+            unknown numbers, or is too small; or all labels are background.
     """
     codec, digest, foreground = MaskCodec(classes), hashlib.sha256(), False
     for pair in pairs:
@@ -52,10 +52,10 @@ def check_pairs(pairs: Pairs, classes: ClassSet, *, min_side_px: int = 1) -> str
 
 
 def labels_of(pair: LabelledImage) -> Labels:
-    """The labels of an image that has some.
+    """The labels of an image.
 
     Raises:
-        SegmentationError: It has none.
+        SegmentationError: The image has no labels.
     """
     if pair.labels is None:
         raise SegmentationError(f"{pair.name}: no labels; a segmentation model learns from labelled images only")

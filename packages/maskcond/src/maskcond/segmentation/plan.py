@@ -1,4 +1,4 @@
-"""Training plans of segmentation models: the place where enrichment meets a kind of model."""
+"""The interface of the training plans of segmentation models, by which enrichment uses any kind of model."""
 
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ class SegmentationSettings(Protocol):
 
     @property
     def units(self) -> int:
-        """Length of the training as its progress counts it: steps or epochs."""
+        """Length of the training in the unit of its progress: steps or epochs."""
         ...
 
 
@@ -41,7 +41,7 @@ class SegmentationPlan(Protocol):
         """Checks that the extra of this kind is installed.
 
         Raises:
-            SegmentationError: It is not.
+            SegmentationError: The extra is not installed.
         """
         ...
 

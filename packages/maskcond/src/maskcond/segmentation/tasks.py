@@ -1,4 +1,4 @@
-"""From masks to the labels that a segmentation model learns, and from its predictions back to masks."""
+"""Segmentation tasks: masks to labels for training, and predicted labels back to masks."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from maskcond.masks.instances import border_labels, instances_from_borders, rela
 
 
 class SegmentationTask(Protocol):
-    """What is to be told apart."""
+    """The conversion between masks and the labels of a segmentation model."""
 
     @property
     def classes(self) -> ClassSet:
@@ -22,29 +22,29 @@ class SegmentationTask(Protocol):
         ...
 
     def labels(self, mask: Numbers) -> Labels:
-        """Makes labels to learn of a mask (H, W).
+        """Converts a mask (H, W) to labels for training.
 
         Raises:
-            MaskError: It is no mask of this task.
+            MaskError: The mask is not one of this task.
         """
         ...
 
     def mask(self, labels: Labels) -> NDArray[Any]:
-        """Makes a mask (H, W) of predicted labels.
+        """Converts predicted labels to a mask (H, W).
 
         Raises:
-            MaskError: They are no labels of this task.
+            MaskError: The labels are not those of this task.
         """
         ...
 
 
 @dataclass(frozen=True)
 class NucleiTask:
-    """Nuclei, each by itself: masks are instance maps, and labels tell the inside of nuclei from their borders.
+    """Segmentation of single nuclei: masks are instance maps, labels are the inside and the border of nuclei.
 
     Args:
-        border_px: Width of the border of each nucleus.
-        min_area_px: Predicted nuclei of fewer pixels are left out.
+        border_px: Width of the border of each nucleus, px.
+        min_area_px: Smallest area of a predicted nucleus, px; smaller ones are removed.
 
     Raises:
         MaskError: The width is below 1 or the area below 0.
@@ -61,29 +61,29 @@ class NucleiTask:
 
     @property
     def classes(self) -> ClassSet:
-        """Inside and border."""
+        """The classes inside and border."""
         return KUMAR_BORDER
 
     def labels(self, mask: Numbers) -> Labels:
-        """Makes labels of an instance map; see `maskcond.border_labels`."""
+        """Converts an instance map to labels; see `maskcond.border_labels`."""
         return border_labels(mask, self.border_px)
 
     def mask(self, labels: Labels) -> Instances:
-        """Makes an instance map of labels by watershed; see `maskcond.instances_from_borders`."""
+        """Converts labels to an instance map by watershed; see `maskcond.instances_from_borders`."""
         return relabel(remove_fragments(instances_from_borders(labels), self.min_area_px))
 
 
 @dataclass(frozen=True)
 class SemanticTask:
-    """Kinds of tissue, as in the kidney: masks are labels, and stay what they are."""
+    """Segmentation of kinds of tissue, as in the kidney: masks are labels and stay unchanged."""
 
     classes: ClassSet
 
     def labels(self, mask: Numbers) -> Labels:
-        """Makes sure that all numbers are classes."""
+        """Checks that all numbers are classes."""
         MaskCodec(self.classes).check(mask)
         return np.asarray(mask, np.uint8)
 
     def mask(self, labels: Labels) -> Labels:
-        """Makes sure that all numbers are classes."""
+        """Checks that all numbers are classes."""
         return self.labels(labels)

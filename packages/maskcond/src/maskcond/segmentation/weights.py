@@ -1,4 +1,4 @@
-"""Weights of networks as safetensors: never a pickle, and loaded strictly."""
+"""Weights of networks as safetensors (never pickle), loaded strictly."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from run_folder import first_line
 
 
 def save_network(network: nn.Module, path: Path) -> None:
-    """Writes a network's weights, under a temporary name until they are whole."""
-    # nnU-Net's modules go by several names each; this lists every weight once
+    """Writes a network's weights, under a temporary name until the file is complete."""
+    # nnU-Net registers modules under several names; this lists every weight once
     save_weights(dict(network.named_parameters()), path, dtype=torch.float32)
 
 
@@ -22,7 +22,7 @@ def load_network(network: nn.Module, path: Path) -> None:
     """Reads weights into a network.
 
     Raises:
-        SegmentationError: There is no such file, it is damaged, or a weight is missing, surplus or of another shape.
+        SegmentationError: The file is missing or damaged, or a weight is missing, surplus or of another shape.
     """
     try:
         loaded = load_file(path)

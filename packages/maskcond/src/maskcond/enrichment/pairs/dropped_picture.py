@@ -1,4 +1,4 @@
-"""A picture of the pairs that were left out, for people to judge the filter by."""
+"""A picture of the dropped pairs, to check the filter by eye."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ CAPTION_PX = 22
 
 
 def dropped_picture(filtered: Filtered, images: Sequence[Image], masks: Sequence[Numbers]) -> Image | None:
-    """Draws up to eight of the pairs that were left out for each reason, with their masks outlined.
+    """Draws up to eight of the dropped pairs for each reason, with their masks outlined.
 
     Args:
-        filtered: The pairs, judged.
-        images: The samples, by their numbers.
-        masks: Theirs.
+        filtered: Judged pairs.
+        images: Samples, by their numbers.
+        masks: Masks of the samples.
 
     Returns:
-        (H, W, 3) uint8; None if nothing was left out.
+        (H, W, 3) uint8; None if no pair was dropped.
     """
-    rows = {reason: [each for each in filtered.pairs if each.reason is reason] for reason in Reason}
+    rows = {reason: [pair for pair in filtered.pairs if pair.reason is reason] for reason in Reason}
     rows = {reason: pairs for reason, pairs in rows.items() if pairs}
     if not rows:
         return None

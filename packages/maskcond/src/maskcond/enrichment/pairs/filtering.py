@@ -22,7 +22,7 @@ AT_ONCE = 64
 
 
 class Reason(StrEnum):
-    """Why a pair is left out; of several, the first."""
+    """The reason why a pair is dropped; the first, if several apply."""
 
     EMPTY = "empty mask"
     FOREGROUND = "implausible share of foreground"
@@ -34,14 +34,14 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the real images allow.
+    """The limits of the filter, measured on real images.
 
     Args:
-        foreground: Least and largest share of foreground.
-        size_px: Least and largest median area of nuclei; None where masks are of classes.
-        copy: Distance up to which an image is a copy; None for none.
-        looks: Least and largest of each of `looks_of`; None where they play no part.
-        repeats: How many training images show pixels of another one, which `copy` is therefore not measured on.
+        foreground: Smallest and largest share of foreground.
+        size_px: Smallest and largest median area of nuclei, px; None for masks of classes.
+        copy: Largest distance of a copy, grey levels; None: no copies are detected.
+        looks: Smallest and largest value of each number of `looks_of`; None: not used.
+        repeats: Number of training images that show pixels of another one; pairs of these do not count for `copy`.
     """
 
     foreground: tuple[float, float]
@@ -53,17 +53,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Judged:
-    """A sampled pair.
+    """The filter's judgement of a sampled pair.
 
     Args:
-        number: Its number.
-        foreground: Share of its foreground.
-        size_px: Median area of its nuclei; None where it has none, or masks are of classes.
-        nearest: Name of the training image nearest to it.
-        distance: Its distance.
-        reason: Why it is left out; None if it is kept.
-        twin: The pair that it is a duplicate of.
-        looks: Of `looks_of`.
+        number: Number of the pair.
+        foreground: Share of foreground.
+        size_px: Median area of the nuclei, px; None without nuclei, or for masks of classes.
+        nearest: Name of the nearest training image.
+        distance: Distance to the nearest training image, grey levels.
+        reason: Reason for dropping the pair; None if it is kept.
+        twin: Number of the pair that it duplicates.
+        looks: Result of `looks_of`.
     """
 
     number: int
@@ -78,7 +78,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Filtered:
-    """The pairs, and the limits that they were judged by."""
+    """The judged pairs and the limits of the filter."""
 
     limits: Limits
     pairs: tuple[Judged, ...] = field(default=())
@@ -86,38 +86,38 @@ class Filtered:
     @property
     def kept(self) -> list[int]:
         """Numbers of the pairs that are kept."""
-        return [each.number for each in self.pairs if each.reason is None]
+        return [pair.number for pair in self.pairs if pair.reason is None]
 
     def counts(self) -> dict[str, int]:
-        """How many pairs are left out for each reason."""
-        found = Counter(each.reason for each in self.pairs)
-        return {reason.value: found[reason] for reason in Reason}
+        """Number of dropped pairs for each reason."""
+        counts = Counter(pair.reason for pair in self.pairs)
+        return {reason.value: counts[reason] for reason in Reason}
 
     def save(self, path: Path) -> None:
-        """Writes it as JSON, under a temporary name until it is whole."""
-        told = {
+        """Writes the result as JSON, under a temporary name until the file is complete."""
+        values = {
             "limits": asdict(self.limits),
             "kept": len(self.kept),
             "left_out": self.counts(),
-            "pairs": [asdict(each) for each in self.pairs],
+            "pairs": [asdict(pair) for pair in self.pairs],
         }
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
+            partial.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Filtered":
-        """Reads what `save` wrote."""
-        told = json.loads(path.read_text(encoding="utf-8"))
-        limits = told["limits"]
+        """Reads a file that `save` wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        limits = values["limits"]
         pairs = (
             Judged(
                 **{
-                    **each,
-                    "reason": None if each["reason"] is None else Reason(each["reason"]),
-                    "looks": tuple(each["looks"]),
+                    **pair,
+                    "reason": None if pair["reason"] is None else Reason(pair["reason"]),
+                    "looks": tuple(pair["looks"]),
                 }
             )
-            for each in told["pairs"]
+            for pair in values["pairs"]
         )
         size_px = None if limits["size_px"] is None else tuple(limits["size_px"])
         looks = None if limits["looks"] is None else tuple(tuple(ends) for ends in limits["looks"])
@@ -134,15 +134,15 @@ def real_limits(
     nuclei: bool,
     seed: int,
 ) -> Limits:
-    """Limits of random crops of the real training images.
+    """Measures the limits of the filter on random crops of the real training images.
 
     Args:
         real: Names, images and masks, at the scale of the samples.
-        training: Of `part_thumbs`: of the real images first, in their order, then of all other training images.
-        side_px: Side of the samples.
-        settings: Which shares of the real crops lie outside.
-        nuclei: Whether masks number nuclei; otherwise their sizes play no part.
-        seed: Of the draws.
+        training: Result of `part_thumbs`: of the real images first, in order, then of all other training images.
+        side_px: Side of the samples, px.
+        settings: Settings of the filter.
+        nuclei: Whether masks number nuclei; otherwise their sizes are not used.
+        seed: Seed of the crops.
 
     Raises:
         EnrichmentError: A training image is smaller than the samples.
@@ -183,25 +183,25 @@ def judge(
 
     Args:
         images: The samples, all of one size.
-        masks: Theirs.
-        training: Thumbnails of all training images, of `part_thumbs`.
-        limits: Of `real_limits`.
+        masks: Masks of the samples.
+        training: Result of `part_thumbs` for all training images.
+        limits: Result of `real_limits`.
 
     Raises:
-        EnrichmentError: There is no sample, or not as many masks.
+        EnrichmentError: There is no sample, or the numbers of samples and masks differ.
     """
     if not len(images) or len(images) != len(masks):
         raise EnrichmentError(f"wanted a mask for each sampled image, got {len(images)} and {len(masks)}")
     nearest = [
-        found
+        match
         for start in range(0, len(images), AT_ONCE)
-        for found in find_nearest(images[start : start + AT_ONCE], training)
+        for match in find_nearest(images[start : start + AT_ONCE], training)
     ]
     small = thumbs(images)
     judged: list[Judged] = []
     kept: list[int] = []
     for number, (image, mask, near) in enumerate(zip(images, masks, nearest, strict=True)):
-        found = Judged(
+        pair = Judged(
             number,
             float((mask > 0).mean()),
             None if limits.size_px is None else median_area(mask),
@@ -209,12 +209,12 @@ def judge(
             near.distance,
             looks=() if limits.looks is None else looks_of(image),
         )
-        reason, twin = _reason(found, limits), None
+        reason, twin = _reason(pair, limits), None
         if reason is None and (twin := _twin(image, small, kept, limits.copy or 0.0)) is not None:
             reason = Reason.DUPLICATE
         if reason is None:
             kept.append(number)
-        judged.append(replace(found, reason=reason, twin=twin))
+        judged.append(replace(pair, reason=reason, twin=twin))
     return judged
 
 
@@ -226,7 +226,7 @@ def median_area(mask: Numbers) -> float | None:
 
 
 def looks_of(image: Image) -> tuple[float, ...]:
-    """What tells tissue from noise, blur and other colours: the means of red, green and blue, and the sharpness.
+    """The mean red, green and blue and the sharpness of an image, which differ in noise, blur and unusual colours.
 
     All are in grey levels of 255; the sharpness is the mean absolute difference of neighbouring pixels' grey values.
     """
@@ -235,16 +235,16 @@ def looks_of(image: Image) -> tuple[float, ...]:
     return (*(float(value) for value in image.mean(axis=(0, 1))), float(steps.mean()))
 
 
-def _reason(found: Judged, limits: Limits) -> Reason | None:
-    if found.foreground == 0:
+def _reason(pair: Judged, limits: Limits) -> Reason | None:
+    if pair.foreground == 0:
         return Reason.EMPTY
-    if not _within(found.foreground, limits.foreground):
+    if not _within(pair.foreground, limits.foreground):
         return Reason.FOREGROUND
-    if limits.size_px is not None and (found.size_px is None or not _within(found.size_px, limits.size_px)):
+    if limits.size_px is not None and (pair.size_px is None or not _within(pair.size_px, limits.size_px)):
         return Reason.SIZE
-    if limits.copy is not None and found.distance <= limits.copy:
+    if limits.copy is not None and pair.distance <= limits.copy:
         return Reason.COPY
-    if limits.looks is not None and not all(map(_within, found.looks, limits.looks)):
+    if limits.looks is not None and not all(map(_within, pair.looks, limits.looks)):
         return Reason.LOOKS
     return None
 
@@ -254,12 +254,12 @@ def _within(value: float, ends: tuple[float, float]) -> bool:
 
 
 def _twin(image: Image, small: NDArray[np.float32], kept: list[int], limit: float) -> int | None:
-    """The first kept sample that is as near as a copy, or exactly the same."""
+    """The number of the first kept sample within the distance of a copy; None if there is none."""
     if not kept:
         return None
     near = distances(turned(image), small[kept]).min(axis=0)
-    found = np.flatnonzero(near <= limit)
-    return kept[int(found[0])] if found.size else None
+    matches = np.flatnonzero(near <= limit)
+    return kept[int(matches[0])] if matches.size else None
 
 
 def _ends(values: Sequence[float], outside: float) -> tuple[float, float]:

@@ -1,7 +1,7 @@
-"""How near sampled images are to training images and to one another, whatever way round they are turned.
+"""Distances of sampled images to training images and to one another, in any of the eight orientations.
 
-Images are compared as thumbnails of 12 x 12 px: the nearest of the eight ways to flip and turn one. What counts as near
-is told by the real images themselves: the distance that a small share of crops of one image have to those of others.
+Images are compared as thumbnails of 12 x 12 px, by the nearest of the eight ways to flip and rotate one. The limit of a
+copy follows from the real images: a small share of the crops of one image are that near to other images.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from maskcond.enrichment.pairs.thumbnails import ImageParts, distances, squares,
 from maskcond.masks.arrays import Image
 
 EQUAL = 0.01
-"""Grey levels: crops that are nearer than rounding, such as of bare glass, are no measure of how near tissue is."""
+"""Distance of equal crops but for rounding, grey levels; such crops, for example of bare glass, are not measured."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Nearest:
 
 
 def part_thumbs(training: Iterable[tuple[str, Image]], side_px: int) -> list[ImageParts]:
-    """Thumbnails of squares all over training images, by the images' names."""
+    """Makes the thumbnails of squares that cover training images."""
     return [
         ImageParts(name, side_px, thumbs(list(squares(image, side_px))), block_hashes(image))
         for name, image in training
@@ -39,15 +39,15 @@ def find_nearest(images: Sequence[Image], training: Sequence[ImageParts]) -> lis
 
     Args:
         images: All of one size.
-        training: Of `part_thumbs`, for that size.
+        training: Result of `part_thumbs`, for that size.
     """
-    # the sampled image is turned, which is a few, rather than every part of the training images
+    # the few sampled images are turned, rather than every part of the training images
     ways = np.concatenate([turned(image) for image in images])
     best, names = np.full(len(images), np.inf), [""] * len(images)
-    for each in training:
-        own = distances(ways, each.thumbs).min(axis=1).reshape(len(images), 8).min(axis=1)
-        for number in np.flatnonzero(own < best):
-            best[number], names[number] = own[number], each.name
+    for parts in training:
+        nearest = distances(ways, parts.thumbs).min(axis=1).reshape(len(images), 8).min(axis=1)
+        for number in np.flatnonzero(nearest < best):
+            best[number], names[number] = nearest[number], parts.name
     return [Nearest(name, float(distance)) for name, distance in zip(names, best, strict=True)]
 
 
@@ -61,39 +61,39 @@ def copy_limit(
     generator: np.random.Generator,
     repeats: Sequence[set[int]] | None = None,
 ) -> float | None:
-    """The distance that a share of random crops of real images have to the nearest part of another one, at most.
+    """A quantile of the distances of random crops of real images to the nearest part of another image.
 
-    Training images that show the same pixels as an image are not other ones, whatever their names.
+    Training images that show the same pixels as an image do not count as other images.
 
     Args:
         images: Names and real images.
-        training: Of `part_thumbs`: of these images first, in their order, then of more if there are any.
-        side_px: Side of the crops.
-        share: The share.
-        crops: How many.
-        generator: Of the crops' places.
-        repeats: Of `find_repeats` for these images, if they are known already.
+        training: Result of `part_thumbs`: of these images first, in order, then of further ones.
+        side_px: Side of the crops, px.
+        share: Quantile, in [0, 1].
+        crops: Number of crops.
+        generator: Random generator of the crops' positions.
+        repeats: Result of `find_repeats` for these images; None: computed here.
 
     Returns:
-        The distance; None if there is nothing to compare with, as for a single training image.
+        The distance, grey levels; None if there is nothing to compare with, as for a single training image.
     """
     if len(training) < 2:
         return None
     repeats = find_repeats([image for _, image in images], training) if repeats is None else repeats
     distances: list[float] = []
     for (_, image), same in zip(images, repeats, strict=True):
-        own = [random_crop(image, side_px, generator) for _ in range(-(-crops // len(images)))]
-        others = [each for number, each in enumerate(training) if number not in same]
-        distances += [each.distance for each in find_nearest(own, others)]
+        parts = [random_crop(image, side_px, generator) for _ in range(-(-crops // len(images)))]
+        others = [other for number, other in enumerate(training) if number not in same]
+        distances += [nearest.distance for nearest in find_nearest(parts, others)]
     distances = [distance for distance in distances if EQUAL < distance < np.inf]
     return float(np.quantile(distances, share, method="lower")) if distances else None
 
 
 def random_crop(image: Image, side_px: int, generator: np.random.Generator) -> Image:
-    """Cuts a square out of an image, or of a mask, at random.
+    """Cuts a random square out of an image or a mask.
 
     Raises:
-        EnrichmentError: The image is smaller.
+        EnrichmentError: The image is smaller than the square.
     """
     height, width = image.shape[:2]
     if min(height, width) < side_px:

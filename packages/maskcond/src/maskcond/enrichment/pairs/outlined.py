@@ -14,9 +14,9 @@ def outlined(image: Image, mask: Numbers, colour: tuple[int, int, int] = OUTLINE
     Args:
         image: (H, W, 3) uint8.
         mask: Instance map or labels, (H, W).
-        colour: Of the outlines.
+        colour: Colour of the outlines (red, green, blue).
     """
-    drawn = image.copy()
+    result = image.copy()
     edges = segmentation.find_boundaries(mask.astype(np.int32), connectivity=1, mode="inner")
-    drawn[edges] = colour
-    return drawn
+    result[edges] = colour
+    return result

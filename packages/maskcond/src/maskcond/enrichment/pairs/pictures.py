@@ -1,4 +1,4 @@
-"""Pictures of a step: written under temporary names until they are whole, so that one that is there is done."""
+"""Pictures of a step, written under temporary names until they are complete, so that existing ones can be kept."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,13 +29,13 @@ def write_png(path: Path, pixels: NDArray[np.generic]) -> None:
 
 
 def missing(folder: Path, names: Sequence[str]) -> list[int]:
-    """Numbers of the names of which a folder, which is made, has no PNG yet."""
+    """Indices of the names without a PNG in a folder, which is made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return [number for number, name in enumerate(names) if not (folder / f"{name}.png").exists()]
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Items in groups of at most `size`."""
+    """Splits items into groups of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 

@@ -1,7 +1,7 @@
-"""Training images that show the same pixels: the same picture twice, or tiles that overlap.
+"""Detection of training images that show the same pixels: duplicates and overlapping tiles.
 
-Two signs are looked for. Blocks of pixels that are exactly the same, at whatever place and whatever way round they are
-turned; and thumbnails that are the same but for rounding, as of a picture that was compressed again.
+There are two criteria: blocks of exactly equal pixels, at any position and in any orientation; and thumbnails that are
+equal but for rounding, as of a picture that was compressed again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from maskcond.masks.arrays import Image
 
 BLOCK_PX = 16
 RICH = 64
-"""Blocks of fewer colours, such as of glass or of painted masks, can be the same by chance."""
+"""Smallest number of colours of a block; simpler blocks, as of glass or painted masks, can be equal by chance."""
 NOISE = 1.0
-"""Root mean square difference of two thumbnails, in grey levels, up to which they show the same."""
+"""Largest root mean square difference of equal thumbnails, grey levels."""
 TEXTURE = 4.0
-"""Standard deviation, in grey levels, below which a thumbnail shows hardly anything."""
+"""Smallest standard deviation of a thumbnail with enough content, grey levels."""
 SAMPLED_PARTS = 16
 SHARE = 0.25
-"""Share of an image's parts that have to be in another one: tiles that overlap by half in both directions."""
+"""Smallest share of an image's parts in another image: that of tiles that overlap by half in both directions."""
 
 Hashes = NDArray[np.uint64]
 
@@ -30,17 +30,17 @@ _INVERSES = tuple(pow(factor, -1, 2**64) for factor in (_ROW, _COLUMN))
 
 
 def find_repeats(images: Sequence[Image], training: Sequence[ImageParts]) -> list[set[int]]:
-    """Finds the training images that show pixels of each of some images, itself included.
+    """Finds, for each image, the training images that show some of its pixels, including itself.
 
     Args:
-        images: (H, W, 3) uint8 each.
-        training: Parts of training images: of these images first, in their order, then of others.
+        images: Images, (H, W, 3) uint8.
+        training: Parts of training images: of these images first, in order, then of others.
 
     Returns:
-        For each image, numbers of training images.
+        For each image, indices of training images.
     """
-    blocks = np.concatenate([each.blocks for each in training])
-    owners = np.repeat(np.arange(len(training)), [len(each.blocks) for each in training])
+    blocks = np.concatenate([parts.blocks for parts in training])
+    owners = np.repeat(np.arange(len(training)), [len(parts.blocks) for parts in training])
     order = np.argsort(blocks)
     blocks, owners = blocks[order], owners[order]
     return [
@@ -63,10 +63,10 @@ def block_hashes(image: Image) -> Hashes:
 
 
 def _same_blocks(image: Image, blocks: Hashes, owners: NDArray[np.int64]) -> set[int]:
-    """Numbers of the images that share a block with an image; `blocks` are sorted."""
+    """Indices of the training images that share a block with an image; `blocks` are sorted."""
     if min(image.shape[:2]) < BLOCK_PX or not len(blocks):
         return set()
-    # a table of the hashes' last bits leaves few of the many windows to look up
+    # a table of the hashes' last bits rules out most of the many windows
     bits = np.uint64(2**20 - 1)
     table = np.zeros(2**20, bool)
     table[blocks & bits] = True
@@ -81,15 +81,15 @@ def _same_blocks(image: Image, blocks: Hashes, owners: NDArray[np.int64]) -> set
 
 
 def _same_thumbs(image: Image, training: Sequence[ImageParts]) -> set[int]:
-    """Numbers of the images that have the same thumbnails as an image has, but for rounding."""
-    (own,) = {each.side_px for each in training}
-    parts = [part for part in ways_of(image, own, SAMPLED_PARTS) if part[0].std() >= TEXTURE]
+    """Indices of the training images with the same thumbnails as an image, but for rounding."""
+    (side_px,) = {other.side_px for other in training}
+    parts = [part for part in ways_of(image, side_px, SAMPLED_PARTS) if part[0].std() >= TEXTURE]
     if not parts:
         return set()
     ways = np.concatenate(parts)
     repeats = set()
-    for number, each in enumerate(training):
-        nearest = distances(ways, each.thumbs).min(axis=1).reshape(len(parts), -1).min(axis=1)
+    for number, other in enumerate(training):
+        nearest = distances(ways, other.thumbs).min(axis=1).reshape(len(parts), -1).min(axis=1)
         if (nearest <= NOISE).mean() >= SHARE:
             repeats.add(number)
     return repeats

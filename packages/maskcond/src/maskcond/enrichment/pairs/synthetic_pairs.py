@@ -33,12 +33,12 @@ DRAWN_FILE, DRAWN_DROPPED_FILE = "drawn.json", "dropped-drawn.png"
 
 @dataclass(frozen=True)
 class MaskPaths:
-    """Files of the masks: those of the sampled images, numbered like the images, then the sampled masks.
+    """Paths of the masks: predicted masks with the numbers of their images, then sampled masks.
 
     Args:
         predicted: Folder of the step that predicted masks.
-        drawn: Of the step that sampled masks; None if there is none.
-        images: How many were predicted.
+        drawn: Folder of the step that sampled masks; None if there is none.
+        images: Number of predicted masks.
     """
 
     predicted: Path
@@ -52,13 +52,13 @@ class MaskPaths:
 
 
 class SyntheticPairs:
-    """Makes synthetic pairs, a step at a time; every method is the work of one step.
+    """Makes synthetic pairs; the methods that yield progress are the work of one step each.
 
     Args:
-        config: The enrichment.
-        models: Its models.
-        real: The real images.
-        task: The meaning of the masks.
+        config: Configuration of the enrichment.
+        models: Models of the enrichment.
+        real: Real images.
+        task: Segmentation task of the masks.
     """
 
     def __init__(self, config: EnrichmentConfig, models: Models, real: RealImages, task: SegmentationTask) -> None:
@@ -71,14 +71,14 @@ class SyntheticPairs:
         model = self.models.open_cascade(cascade)
         done = plan.images - len(todo)
         for numbers in batches(todo, plan.batch_size):
-            drawn = model.sample([self.image_seed(number) for number in numbers])
-            for number, image in zip(numbers, drawn, strict=True):
+            samples = model.sample([self.image_seed(number) for number in numbers])
+            for number, image in zip(numbers, samples, strict=True):
                 write_png(folder / "images" / f"{image_name(number)}.png", image)
             done += len(numbers)
             yield Progress(done, plan.images)
 
     def predict_masks(self, folder: Path, images: Path, model: Path) -> Iterator[Progress]:
-        """Predicts their masks with the segmentation model in a folder: `masks/NUMBER.png`."""
+        """Predicts the masks of the sampled images with the segmentation model in a folder: `masks/NUMBER.png`."""
         total = self.config.sampling.images
         todo = missing(folder / "masks", [image_name(number) for number in range(total)])
         predicted = self.models.open_segmentation_model(model).predict(_read_images(images, todo))
@@ -94,8 +94,8 @@ class SyntheticPairs:
         sampler = self.models.open_mask_diffusion(model)
         done = len(numbers) - len(todo)
         for batch in batches(todo, plan.batch_size):
-            drawn = sampler.sample([self.image_seed(number) for number in batch])
-            for number, labels in zip(batch, drawn, strict=True):
+            samples = sampler.sample([self.image_seed(number) for number in batch])
+            for number, labels in zip(batch, samples, strict=True):
                 write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
             done += len(batch)
             yield Progress(done, len(numbers))
@@ -103,15 +103,15 @@ class SyntheticPairs:
     def filter_pairs(self, folder: Path, images: Path, masks: MaskPaths) -> Iterator[Progress]:
         """Judges all pairs: `pairs.json`, and `dropped.png` if any is dropped; likewise the sampled masks."""
         plan, scale = self.config.sampling, self.config.data.scale
-        real = [(each.name, *each.read(scale)) for each in self.real.of(TRAIN)]
-        more = [(each.name, image_at_scale(each.image, scale)) for each in self.real.unannotated or ()]
+        real = [(image.name, *image.read(scale)) for image in self.real.of(TRAIN)]
+        more = [(image.name, image_at_scale(image.image, scale)) for image in self.real.unannotated or ()]
         samples = list(_read_images(images, range(plan.images)))
         predicted = [masks.read(number) for number in range(plan.images)]
         pairs = self._judge(real, more, samples, predicted, self.config.filter)
         _save_judged(pairs, folder / PAIRS_FILE, folder / DROPPED_FILE, samples, predicted)
         kept, counts = len(pairs.kept), Counter(pairs.counts())
         if plan.drawn_masks:
-            # a drawn mask has no image: it is compared with the masks that its model learnt from, as a picture
+            # a sampled mask has no image: it is compared, as a picture, with the training masks of its model
             drawn = [masks.read(plan.images + number) for number in range(plan.drawn_masks)]
             painted = [self._paint(mask) for mask in drawn]
             pictures = [(name, self._paint(mask), mask) for name, _, mask in real]
@@ -126,7 +126,7 @@ class SyntheticPairs:
             reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
             raise EnrichmentError(
                 f"none of {total} sampled pairs is kept ({reasons}): see {folder / DROPPED_FILE}; "
-                "train the cascade longer, or loosen the filter"
+                "train the cascade longer, or relax the filter"
             )
 
     def sample_variants(self, folder: Path, masks: MaskPaths, pairs: Path, cascade: Path) -> Iterator[Progress]:
@@ -136,15 +136,15 @@ class SyntheticPairs:
         todo = [items[i] for i in missing(folder / "images", [variant_name(*item) for item in items])]
         model = self.models.open_mask_cascade(cascade)
         done = len(items) - len(todo)
-        for each in batches(todo, plan.batch_size):
-            drawn = model.sample(
-                [self._conditioning(masks.read(number)) for number, _ in each],
-                [self.variant_seed(*item) for item in each],
-                [self.given(*item) or {} for item in each] if plan.given else None,
+        for batch in batches(todo, plan.batch_size):
+            samples = model.sample(
+                [self._conditioning(masks.read(number)) for number, _ in batch],
+                [self.variant_seed(*item) for item in batch],
+                [self.given(*item) or {} for item in batch] if plan.given else None,
             )
-            for item, image in zip(each, drawn, strict=True):
+            for item, image in zip(batch, samples, strict=True):
                 write_png(folder / "images" / f"{variant_name(*item)}.png", image)
-            done += len(each)
+            done += len(batch)
             yield Progress(done, len(items))
 
     def export(
@@ -160,7 +160,7 @@ class SyntheticPairs:
             export_nnunet_dataset(LabelledImages(sources), folder / DATASET, self.task.classes)
         provenance = [
             {
-                "pair": pair_name(place),
+                "pair": pair_name(index),
                 "name": variant_name(number, variant),
                 "mask": number,
                 "mask_is": "predicted" if number < images else "drawn",
@@ -174,7 +174,7 @@ class SyntheticPairs:
                     if key in ("foreground", "size_px", "nearest", "distance")
                 },
             }
-            for place, (number, variant) in enumerate(items)
+            for index, (number, variant) in enumerate(items)
         ]
         with whole_file(folder / PROVENANCE_FILE) as partial:
             partial.write_text(json.dumps({"models": model_digests, "pairs": provenance}, indent=1), encoding="utf-8")
@@ -182,7 +182,7 @@ class SyntheticPairs:
 
     def kept(self, pairs: Path) -> list[int]:
         """Numbers of the masks that the filter kept."""
-        return [number for number, each in self._judged(pairs).items() if each.reason is None]
+        return [number for number, pair in self._judged(pairs).items() if pair.reason is None]
 
     def image_seed(self, number: int) -> int:
         """The seed of a sampled image, or of a sampled mask."""
@@ -234,7 +234,7 @@ class SyntheticPairs:
 
 
 def synthetic_pairs(folder: Path, task: SegmentationTask) -> LabelledImages:
-    """The pairs that `SyntheticPairs.export` left in a step's folder."""
+    """The pairs that `SyntheticPairs.export` wrote to a step's folder."""
     dataset, codec = folder / DATASET, MaskCodec(task.classes)
     cases = sorted(path.stem for path in (dataset / "labelsTr").glob("*.png"))
     return LabelledImages(
@@ -248,9 +248,9 @@ def variant_name(number: int, variant: int) -> str:
     return f"{image_name(number)}-{variant}"
 
 
-def pair_name(place: int) -> str:
-    """The name of a pair in the data set, by its place in it."""
-    return f"pair-{place + 1:05d}"
+def pair_name(index: int) -> str:
+    """The name of a pair in the data set, by its index."""
+    return f"pair-{index + 1:05d}"
 
 
 class _VariantSource:

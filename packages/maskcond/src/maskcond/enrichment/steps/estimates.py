@@ -1,4 +1,4 @@
-"""What is left of a run, in time and disk: from measured rates where a step of the kind has run, else unknown."""
+"""Estimates of a run's remaining time and disk space, from the measured rates of steps of the same kind."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from maskcond.enrichment.steps.run import State, StepStatus
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a step still takes.
+    """The estimated remaining time and disk space of a step.
 
     Args:
-        status: The step, and how far it is.
-        seconds: Time; None where no step of its kind has run yet.
-        bytes: Disk, roughly; None where that is not known.
+        status: Status of the step.
+        seconds: Time, s; None if no step of its kind has run yet.
+        bytes: Disk space; None if unknown.
     """
 
     status: StepStatus
@@ -24,21 +24,22 @@ class Estimate:
 
 
 def estimate(statuses: Sequence[StepStatus]) -> list[Estimate]:
-    """Estimates each step by those of its kind that have run, in this run."""
+    """Estimates each step from the steps of its kind that have run in this run."""
     rates: dict[str, tuple[float, int]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    for each in statuses:
-        if each.record is not None and each.record.units and each.record.seconds:
-            seconds, units = rates.get(each.step.kind, (0.0, 0))
-            rates[each.step.kind] = (seconds + each.record.seconds, units + each.record.units)
-            if each.record.done:
-                size, units = sizes.get(each.step.kind, (0, 0))
-                sizes[each.step.kind] = (size + each.record.bytes, units + each.record.units)
-    return [_of_step(each, rates, sizes) for each in statuses]
+    for status in statuses:
+        record, kind = status.record, status.step.kind
+        if record is not None and record.units and record.seconds:
+            seconds, units = rates.get(kind, (0.0, 0))
+            rates[kind] = (seconds + record.seconds, units + record.units)
+            if record.done:
+                size, units = sizes.get(kind, (0, 0))
+                sizes[kind] = (size + record.bytes, units + record.units)
+    return [_of_step(status, rates, sizes) for status in statuses]
 
 
 def free_bytes(folder: Path) -> int:
-    """What the disk of a folder, which need not exist yet, has room for."""
+    """The free disk space at a folder, which need not exist yet."""
     while not folder.exists():
         folder = folder.absolute().parent
     return shutil.disk_usage(folder).free

@@ -1,4 +1,4 @@
-"""What a step's folder remembers of it: what it was made of, what it left, how long it took."""
+"""The record in a step's folder: its settings, inputs, outputs and time."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -17,16 +17,16 @@ class StepRecord:
     """The record of a step.
 
     Args:
-        settings: Its settings.
+        settings: Settings of the step.
         reads: Digests of the steps that it reads, by name.
-        done: Whether it is done.
-        digest: Of its outputs, once it is.
-        files: Sizes and times of these.
-        units: Units done.
-        seconds: Time that they took, over all sittings.
-        bytes: What its folder holds, once it is done.
-        written: Files that it wrote, once it is done, or while it is dropped: these are removed, and no others.
-        strangers: Files of the user's that were in its folder when it was begun.
+        done: Whether the step is done.
+        digest: Digest of its outputs, once it is done.
+        files: Sizes and modification times of its outputs.
+        units: Number of units done.
+        seconds: Time of these units over all runs, s.
+        bytes: Size of its folder, once it is done.
+        written: Files that it wrote, once it is done or while it is dropped; only these are removed.
+        strangers: The user's files that were in its folder when it began.
         dropping: Whether its files are being removed.
     """
 
@@ -47,7 +47,7 @@ class StepRecord:
         """Reads a step's record; None if its folder has none.
 
         Raises:
-            EnrichmentError: It is damaged, or the folder holds files but no record: they are no step's.
+            EnrichmentError: The record is damaged, or the folder holds files but no record.
         """
         path = folder / RECORD_FILE
         try:
@@ -55,31 +55,31 @@ class StepRecord:
             record.files = {name: (int(size), int(time)) for name, (size, time) in record.files.items()}
         except FileNotFoundError:
             if folder.is_dir() and any(path.is_file() for path in folder.iterdir()):
-                raise EnrichmentError(f"{folder} holds files but is no step of a run; take another folder") from None
+                raise EnrichmentError(f"{folder} holds files but is not a step of a run; take another folder") from None
             return None
         except (ValueError, TypeError, AttributeError) as error:
             raise EnrichmentError(f"{path} is damaged ({error}); delete {folder} to do the step again") from None
         return record
 
     def save(self, folder: Path) -> None:
-        """Writes it, under a temporary name until it is whole."""
+        """Writes the record, under a temporary name until the file is complete."""
         with whole_file(folder / RECORD_FILE) as partial:
             partial.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     def difference(self, settings: dict[str, Any], reads: dict[str, str]) -> str | None:
-        """What is not as it was when the step was begun, in words; None if nothing is."""
+        """Describes what has changed since the step was recorded; None if nothing has."""
         if self.dropping:
             return "it was being dropped"
         if (key := _first_difference(self.settings, settings)) is not None:
-            return f"{key} is another"
+            return f"{key} has changed"
         for name in self.reads.keys() | reads.keys():
             if self.reads.get(name) != reads.get(name):
-                return f"what it reads of '{name}' is another"
+                return f"the output of '{name}' has changed"
         return None
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """Settings as JSON gives them back."""
+    """Settings as plain JSON values."""
     values: dict[str, Any] = json.loads(json.dumps(settings))
     return values
 

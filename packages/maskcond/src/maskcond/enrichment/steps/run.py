@@ -1,4 +1,4 @@
-"""Does the steps of a run in their order, and none again whose settings and inputs are the same."""
+"""Runs the steps of a run in order, except those that are done with the same settings and inputs."""
 
 import contextlib
 import time
@@ -14,26 +14,26 @@ from maskcond.enrichment.steps.step import Progress, Step
 from run_folder import RunFolder
 
 TOOL = "enrich-app"
-"""Under whose name the folder of a run keeps its record."""
+"""Name of the tool in the record of a run's folder."""
 SAVE_EVERY_S = 5.0
 
 
 class State(StrEnum):
-    """How far a step is."""
+    """The state of a step."""
 
     DONE = "done"
     BEGUN = "begun"
-    """It was interrupted and goes on."""
+    """It was interrupted and will continue."""
     TO_DO = "to do"
     WAITING = "waiting"
-    """It was done; whether it has to be done again shows when the steps that it reads are."""
+    """It was done; whether it has to be repeated is known once the steps that it reads are done."""
     CHANGED = "changed"
-    """It was done, or begun, with other settings or inputs, or its outputs were touched."""
+    """Its settings or inputs have changed since they were recorded, or its outputs were modified."""
 
 
 @dataclass(frozen=True)
 class StepStatus:
-    """A step, how far it is, and its record if it has one; `reason` tells why it is `CHANGED`."""
+    """A step, its state, and its record if it has one; `reason` explains the state `CHANGED`."""
 
     step: Step
     state: State
@@ -43,7 +43,7 @@ class StepStatus:
 
 @dataclass(frozen=True)
 class StepEvent:
-    """What happens to a step: it is kept as it is, or so far."""
+    """The progress of a step; `kept` if it was done before."""
 
     step: Step
     progress: Progress
@@ -54,8 +54,8 @@ class StepRun:
     """The steps of a run in its folder.
 
     Args:
-        folder: Of the run; each step has the folder of its name in it.
-        steps: Each after those that it reads.
+        folder: Folder of the run; each step has a folder of its name in it.
+        steps: Steps, each after those that it reads.
 
     Raises:
         EnrichmentError: A step reads one that does not come before it, or two share a name.
@@ -65,45 +65,45 @@ class StepRun:
         known: set[str] = set()
         for step in steps:
             if step.name in known or not known.issuperset(step.reads):
-                raise EnrichmentError(f"step '{step.name}' is there twice, or comes before one that it reads")
+                raise EnrichmentError(f"step '{step.name}' is listed twice, or comes before one that it reads")
             known.add(step.name)
         self.folder, self.steps = folder, tuple(steps)
 
     def status(self) -> list[StepStatus]:
-        """How far each step is; nothing is written.
+        """The status of each step; nothing is written.
 
         Raises:
             EnrichmentError: A step's record is damaged, or its folder holds other files.
         """
-        found: dict[str, StepStatus] = {}
+        statuses: dict[str, StepStatus] = {}
         for step in self.steps:
-            found[step.name] = self._status(step, found)
-        return list(found.values())
+            statuses[step.name] = self._status(step, statuses)
+        return list(statuses.values())
 
     def carry_out(self, *, overwrite: bool = False, files: Sequence[str] = ()) -> Iterator[StepEvent]:
-        """Does what is not done, step after step; interrupted, the same call goes on.
+        """Runs the steps that are not done; after an interruption the same call continues.
 
         Args:
-            overwrite: Drop the files of steps that were done with other settings or inputs, and do them again. What
-                these steps did not write stays.
+            overwrite: Whether to repeat steps whose settings or inputs have changed since they were recorded; the files
+                that they wrote are removed, and no others.
             files: Names of files beside the steps' folders that the caller writes.
 
         Yields:
             Events.
 
         Raises:
-            EnrichmentError: Such a step is there, and it may not be dropped.
+            EnrichmentError: The settings or inputs of a step have changed, and `overwrite` is false.
             LockedError: Another process works on the run.
-            RunFolderError: One of `files` is there, and the run did not write it.
+            RunFolderError: One of `files` exists, and the run did not write it.
         """
         with RunFolder(self.folder, TOOL, {}, resume=True) as run:
             run.claim(*files)
             for status in self.status():
                 if status.state is State.CHANGED and not overwrite:
                     raise EnrichmentError(self._refusal(status))
-            found: dict[str, StepStatus] = {}
+            statuses: dict[str, StepStatus] = {}
             for step in self.steps:
-                status = self._status(step, found)
+                status = self._status(step, statuses)
                 if status.state is State.DONE:
                     yield StepEvent(step, Progress(step.units, step.units), kept=True)
                 else:
@@ -111,9 +111,9 @@ class StepRun:
                         if not overwrite:
                             raise EnrichmentError(self._refusal(status))
                         self._drop(step)
-                    yield from self._work(step, {name: _digest(found[name]) for name in step.reads})
-                    status = self._status(step, found)
-                found[step.name] = status
+                    yield from self._work(step, {name: _digest(statuses[name]) for name in step.reads})
+                    status = self._status(step, statuses)
+                statuses[step.name] = status
 
     def place(self, name: str) -> Path:
         """The folder of a step."""
@@ -123,7 +123,7 @@ class StepRun:
         record = StepRecord.load(self.place(step.name))
         if record is None:
             return StepStatus(step, State.TO_DO)
-        # steps that are begun will read the same again, so what they leave cannot be told yet
+        # the outputs of unfinished steps are not known yet, so this step's inputs are not compared
         pending = any(before[name].state is not State.DONE for name in step.reads)
         reads = record.reads if pending else {name: _digest(before[name]) for name in step.reads}
         reason = record.difference(plain(step.settings), reads)
@@ -138,10 +138,11 @@ class StepRun:
     def _work(self, step: Step, reads: dict[str, str]) -> Iterator[StepEvent]:
         folder = self.place(step.name)
         folder.mkdir(parents=True, exist_ok=True)
-        found = StepRecord.load(folder)
-        if found is None or found.dropping:
-            found = StepRecord(plain(step.settings), reads, strangers=_files(folder))
-        record = found
+        saved_record = StepRecord.load(folder)
+        if saved_record is None or saved_record.dropping:
+            record = StepRecord(plain(step.settings), reads, strangers=_files(folder))
+        else:
+            record = saved_record
         record.save(folder)
         before, started, saved = record.seconds, time.monotonic(), time.monotonic()
         yield StepEvent(step, Progress(record.units, step.units))
@@ -167,12 +168,12 @@ class StepRun:
         yield StepEvent(step, Progress(step.units, step.units))
 
     def _drop(self, step: Step) -> None:
-        """Removes the files that a step wrote. Its record says so first: half of them are never taken for a step's."""
+        """Removes the files that a step wrote; the record marks this first, in case of an interruption."""
         folder = self.place(step.name)
         record = StepRecord.load(folder)
         if record is None:
             return
-        if not record.written:  # it was not done, or done by a version that did not record what it wrote
+        if not record.written:  # the step was not done, or done by a version that did not record its files
             strangers = set(record.strangers)
             record.written = [name for name in step.own_files(folder) if name not in strangers]
         record.dropping, record.done = True, False
@@ -182,13 +183,13 @@ class StepRun:
             path.unlink(missing_ok=True)
         parents = {parent for path in paths for parent in path.parents if folder in parent.parents}
         for parent in sorted(parents, reverse=True):
-            with contextlib.suppress(OSError):  # it holds files of the user's
+            with contextlib.suppress(OSError):  # the folder holds the user's files
                 parent.rmdir()
 
     def _refusal(self, status: StepStatus) -> str:
         return (
-            f"{self.place(status.step.name)}: this step was made otherwise ({status.reason}); take another folder for "
-            "the run, or overwrite it: the step, and what then differs in the steps that read it, is done again"
+            f"{self.place(status.step.name)}: this step was done with other settings or inputs ({status.reason}); take "
+            "another folder for the run, or overwrite: the step, and steps whose inputs then change, are done again"
         )
 
 
@@ -197,6 +198,6 @@ def _digest(status: StepStatus) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    """All files of a folder but the record, as paths relative to it."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in found if name != RECORD_FILE)
+    """All files of a folder except the record, as paths relative to it."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != RECORD_FILE)

@@ -1,4 +1,4 @@
-"""What a run is made of: steps, each with a folder of its own."""
+"""Steps of a run, each with its own folder."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is.
+    """The progress of a step.
 
     Args:
-        done: Units done: steps of training, images.
-        total: Units in all.
-        note: What else there is to tell, such as a loss.
+        done: Number of units done, such as training steps or images.
+        total: Number of units of the whole step.
+        note: Further information, such as a loss.
     """
 
     done: int
@@ -22,10 +22,10 @@ class Progress:
 
 
 _TEMPORARY = "**/.*.partial*"
-"""Left by a process that was killed, see `run_folder.whole_file`."""
+"""Files left by a killed process, see `run_folder.whole_file`."""
 
 Work = Callable[[Path], Iterator[Progress]]
-"""Does a step in its folder, going on with what lies there of the same step, interrupted."""
+"""Runs a step in its folder, and continues it after an interruption."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +33,18 @@ class Step:
     """A step of a run.
 
     Args:
-        name: Its folder in the run.
-        about: What it does, in a few words.
-        work: Does it.
+        name: Name of the step and of its folder in the run.
+        about: Short description.
+        work: Function that runs the step.
         outputs: Files and folders in its folder that other steps read.
-        work_files: What else it writes there, as patterns such as '64-*/**/*'; all else in its folder is the user's.
-        settings: All that decides the outputs beside the steps that it reads, as plain values.
-        reads: Steps whose outputs it reads; they come before it.
-        units: How many units of work it has.
-        kind: Steps of one kind take the same time for a unit.
-        unit_bytes: What a unit leaves on disk, roughly, where that is known beforehand.
-        fixed_bytes: Tells what it leaves on disk whatever its units, likewise; asked only where nothing was measured.
+        work_files: Patterns of other files that it writes there, such as '64-*/**/*'; all further files are the user's.
+        settings: All settings that determine the outputs, besides the steps that it reads, as plain values.
+        reads: Names of steps whose outputs it reads; they come before it.
+        units: Number of units of work.
+        kind: Kind of step; steps of one kind take the same time for a unit.
+        unit_bytes: Estimated disk space of a unit, bytes; 0 if unknown.
+        fixed_bytes: Function that estimates the disk space that does not depend on the units, bytes; called only if no
+            step of the kind was measured.
     """
 
     name: str

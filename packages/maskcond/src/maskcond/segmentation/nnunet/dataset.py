@@ -1,4 +1,4 @@
-"""Labelled images as a data set of nnU-Net's."""
+"""Export of labelled images as an nnU-Net data set."""
 
 import csv
 import json
@@ -14,25 +14,25 @@ from maskcond.segmentation.model import Pairs
 from maskcond.segmentation.pairs import check_pairs, labels_of
 
 RESERVED_NAMES = ("background", "ignore")
-"""Names of labels that nnU-Net has a meaning of its own for."""
+"""Names of labels that have a special meaning in nnU-Net."""
 CHANNELS = ("red", "green", "blue")
-"""Names that nnU-Net has no rule for, so that it gives each channel of each image mean 0 and variance 1."""
+"""Channel names without a special rule in nnU-Net, so that it gives each channel of each image mean 0, variance 1."""
 
 
 def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None:
-    """Writes labelled images in the form that nnU-Net reads.
+    """Writes labelled images as a data set that nnU-Net reads.
 
     RGB images go to `imagesTr/pair-00001_0000.png`, labels to `labelsTr/pair-00001.png`, and so on; `dataset.json` has
     the classes, and `pairs.csv` the name of each pair.
 
     Args:
         pairs: Images with labels.
-        folder: A new one; named DatasetNNN_NAME, nnU-Net finds it. It is there once it is whole.
-        classes: Of the labels.
+        folder: New folder, which appears once it is complete; nnU-Net expects a name such as DatasetNNN_NAME.
+        classes: Classes of the labels.
 
     Raises:
-        SegmentationError: A class has a name that nnU-Net keeps for itself, the folder exists, or pairs cannot be
-            learned from: see `check_pairs`. Nothing is written then.
+        SegmentationError: A class has a name that nnU-Net reserves, the folder exists, or the pairs are invalid, see
+            `check_pairs`. Nothing is written then.
     """
     check_class_names(classes)
     if folder.exists():
@@ -49,12 +49,12 @@ def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None
 
 
 def check_class_names(classes: ClassSet) -> None:
-    """Makes sure that no class has a name that means something else to nnU-Net.
+    """Checks that no class has a name that nnU-Net reserves.
 
-    'background' has to be 0; pixels of 'ignore' are left out of the loss, so that such a class is never learned.
+    'background' has to be 0; pixels of 'ignore' do not count in the loss, so that such a class is never learned.
 
     Raises:
-        SegmentationError: One has.
+        SegmentationError: A class has such a name.
     """
     if reserved := [name for name in classes.names if name in RESERVED_NAMES]:
         raise SegmentationError(

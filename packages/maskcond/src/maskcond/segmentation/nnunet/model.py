@@ -1,4 +1,4 @@
-"""nnU-Net v2, called in its Python interface."""
+"""nnU-Net v2 as a segmentation model, by its Python interface."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ KIND = "nnunet"
 PLANS_FILE, DATASET_FILE = "plans.json", "dataset.json"
 WORK_FOLDER = "nnunet"
 WORK_PARTS = ("raw", "preprocessed", "results")
-"""What nnU-Net writes while it trains; removed afterwards. Its log stays beside it."""
+"""Folders that nnU-Net writes during training; they are removed afterwards, and its log stays."""
 
 
 class NnUnet:
@@ -48,20 +48,19 @@ class NnUnet:
 
     On CUDA nnU-Net compiles its network, unless the environment has nnUNet_compile=0.
 
-    A model that is to be fine-tuned later needs plans that fit the pairs of the fine-tuning: make them beforehand with
-    `plan_nnunet`, and give them to every model that has a part in it.
+    A model that is fine-tuned later needs plans that fit the pairs of the fine-tuning: make them beforehand with
+    `plan_nnunet`, and give them to all models involved.
 
     Args:
-        folder: Where it lives; made by `fit`.
-        classes: Of its labels.
-        settings: Planning and training.
-        plans: Plans to train by; its own, made from its pairs, if not given. One that starts from another has that
-            one's.
-        device: Where it runs, 'cpu' or 'cuda'.
+        folder: Folder of the model; made by `fit`.
+        classes: Classes of the labels.
+        settings: Settings of planning and training.
+        plans: File of the plans. None: the plans of the model to start from, or else plans made from the pairs.
+        device: Device of the network, 'cpu' or 'cuda'.
         checkpoint_every: Epochs between checkpoints of a training.
-        workers: Processes that augment crops, which they do not change, and threads that preprocess; 0 for none. 'auto'
-            takes the cores less one for a GPU, and none for the CPU. A training that an earlier version began goes on
-            as it did, without worker processes.
+        workers: Number of processes that augment crops and of threads that preprocess; it does not change the crops.
+            0: none; 'auto': all cores but one for a GPU, none for the CPU. A training begun by an earlier version
+            continues without worker processes, as it began.
     """
 
     def __init__(
@@ -86,24 +85,24 @@ class NnUnet:
 
     @classmethod
     def open(cls, folder: Path, *, device: str | torch.device = "cpu") -> "NnUnet":
-        """Opens a model that was trained, or is being trained, in a folder.
+        """Opens the model of a folder, whether its training is complete or not.
 
         Raises:
-            SegmentationError: There is none, or it is of another kind.
+            SegmentationError: The folder has no model, or one of another kind.
         """
         record = read_record(Path(folder), KIND)
         return cls(folder, record.classes, parse_config(NnUnetSettings, record.settings, str(folder)), device=device)
 
     @property
     def is_trained(self) -> bool:
-        """Whether it can predict."""
+        """Whether the training is complete, so that the model can predict."""
         return (self.folder / WEIGHTS_FILE).exists()
 
     def fit(self, pairs: Pairs, *, seed: int = 0, start_from: Path | None = None) -> Iterator[FitProgress]:
-        """Trains it, epoch by epoch; see `SegmentationModel.fit`.
+        """Trains the model, an event for each epoch; see `SegmentationModel.fit`.
 
-        With a start, all of its weights are taken, those of the last layer too, since the classes are the same:
-        nnU-Net's own loader leaves the last layer out.
+        All weights of the model to start from are taken, including the last layer's, because the classes are the same;
+        nnU-Net's own loader skips the last layer.
         """
         _check_installed()
         check_class_names(self.classes)
@@ -161,7 +160,7 @@ class NnUnet:
         return plans
 
     def _prepare(self, pairs: Pairs, plans: Path | None) -> None:
-        """Exports, plans and preprocesses the pairs, unless that was done before."""
+        """Exports, plans and preprocesses the pairs, unless that is done."""
         if (self.folder / PLANS_FILE).exists():
             return
         from maskcond.segmentation.nnunet.planning import DATASET, plan, preprocess, take_plans
@@ -178,7 +177,7 @@ class NnUnet:
             shutil.copyfile(made, partial)
 
     def _remove_work(self, *parts: str) -> None:
-        """Removes what nnU-Net wrote in a folder that was new when the model claimed it."""
+        """Removes what nnU-Net wrote; the folder was empty when the model claimed it."""
         for part in parts:
             shutil.rmtree(self.folder / WORK_FOLDER / part, ignore_errors=True)
 
@@ -213,7 +212,7 @@ class NnUnet:
         finally:
             trainer.end_workers()
         save_network(trainer.plain_network, self.folder / WEIGHTS_FILE)
-        trainer.disable_checkpointing = True  # it would write another one now
+        trainer.disable_checkpointing = True  # otherwise it writes another checkpoint now
         with self._session(seed, self.settings.epochs + 1):
             trainer.on_train_end()
 
@@ -222,7 +221,7 @@ def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSet
     """Makes nnU-Net's plans for pairs and writes them to a file, which must not exist.
 
     Raises:
-        SegmentationError: The file exists, pairs cannot be learned from, or nnU-Net is not installed.
+        SegmentationError: The file exists, the pairs are invalid, or nnU-Net is not installed.
     """
     _check_installed()
     if path.exists():
@@ -240,18 +239,18 @@ def plan_nnunet(pairs: Pairs, path: Path, classes: ClassSet, settings: NnUnetSet
 
 
 def _plans_sha256(plans: Path) -> str:
-    """The digest of what plans say of network and preprocessing, whatever data set they are of."""
+    """The digest of network and preprocessing in plans, independent of the data set's name."""
     return hashlib.sha256(json.dumps(_configurations(plans), sort_keys=True).encode()).hexdigest()
 
 
 def _check_plans(plans: Path, settings: NnUnetSettings) -> None:
-    """Makes sure that plans say what the settings do."""
+    """Checks that plans agree with the settings."""
     planned = _configurations(plans)["2d"]
-    found = {
+    wanted = {
         "batch_size": planned["batch_size"],
         "base_features": planned["architecture"]["arch_kwargs"]["features_per_stage"][0],
     }
-    for name, value in found.items():
+    for name, value in wanted.items():
         if value != getattr(settings, name):
             raise SegmentationError(
                 f"{plans}: planned with {name} {value}, the settings have {getattr(settings, name)}"
@@ -260,10 +259,10 @@ def _check_plans(plans: Path, settings: NnUnetSettings) -> None:
 
 def _configurations(plans: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(plans.read_text(encoding="utf-8"))["configurations"]
+        configurations: dict[str, Any] = json.loads(plans.read_text(encoding="utf-8"))["configurations"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SegmentationError(f"{plans}: no plans of nnU-Net that can be read ({error})") from None
-    return found
+    return configurations
 
 
 def _check_installed() -> None:

@@ -19,7 +19,7 @@ class NnUnetPlan:
     """Settings of nnU-Nets, for training from scratch and for fine-tuning.
 
     Raises:
-        ValueError: The two are of different networks.
+        ValueError: The two differ in the network.
     """
 
     training: NnUnetSettings = NnUnetSettings()
@@ -30,14 +30,14 @@ class NnUnetPlan:
     def __post_init__(self) -> None:
         for name in ("base_features", "patch_px", "batch_size"):
             if getattr(self.training, name) != getattr(self.fine_tuning, name):
-                raise ValueError(f"fine_tuning: {name} is that of the training")
+                raise ValueError(f"fine_tuning: {name} differs from that of training; use the same")
 
     def check_installed(self) -> None:
         """See `SegmentationPlan.check_installed`."""
         import_extra("nnunetv2", extra="nnunet", use="nnU-Net")
 
     def write_plans(self, file: Path, pairs: Pairs, classes: ClassSet) -> None:
-        """Writes nnU-Net's plans, made from the pairs that models are fine-tuned on last."""
+        """Writes nnU-Net's plans, made from the pairs of the last fine-tuning."""
         plan_nnunet(pairs, file, classes, self.training)
 
     def model(

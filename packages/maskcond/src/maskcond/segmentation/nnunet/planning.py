@@ -1,4 +1,4 @@
-"""From labelled images to what nnU-Net trains on: fingerprint, plans, preprocessed pairs. Imports nnU-Net."""
+"""Preparation of labelled images for nnU-Net: fingerprint, plans, preprocessed pairs. Imports nnU-Net."""
 
 import json
 import shutil
@@ -21,10 +21,10 @@ VALUES = 100_000
 
 
 class PatchPlanner(ExperimentPlanner):  # type: ignore[misc]
-    """nnU-Net's planner for crops and batches of a given size.
+    """nnU-Net's planner, for a given crop size and batch size.
 
-    Left alone, it takes crops as large as the images, if memory allows, and no more of them than 5 % of the data set:
-    of 16 images, two.
+    By default nnU-Net plans crops as large as the images, if memory allows, and batches of at most 5 % of the data set:
+    two crops for 16 images.
     """
 
     def __init__(self, dataset: str, settings: NnUnetSettings) -> None:
@@ -43,17 +43,17 @@ class PatchPlanner(ExperimentPlanner):  # type: ignore[misc]
 
 
 def plan(folder: Path, settings: NnUnetSettings) -> Path:
-    """Plans for the data set in `raw`; returns the plans' file."""
+    """Makes plans for the data set in `raw`; returns their file."""
     _write_fingerprint(folder)
     PatchPlanner(DATASET, settings).plan_experiment()
     return folder / "preprocessed" / DATASET / f"{PLANS}.json"
 
 
 def take_plans(folder: Path, plans: Path) -> Path:
-    """Moves given plans to the data set in `raw`, by nnU-Net's own function; returns the plans' file.
+    """Transfers given plans to the data set in `raw` with nnU-Net's own function; returns their file.
 
-    Source: nnU-Net's documentation, 'Pretraining with nnU-Net': networks pre-trained and fine-tuned have the same
-    plans, those made for the data set of the fine-tuning.
+    Source: nnU-Net's documentation, 'Pretraining with nnU-Net': pre-training and fine-tuning use the same plans, made
+    for the data set of the fine-tuning.
     """
     _write_fingerprint(folder)
     given = folder / "preprocessed" / GIVEN
@@ -69,17 +69,17 @@ def take_plans(folder: Path, plans: Path) -> Path:
 def preprocess(folder: Path, plans: Path, threads: int) -> None:
     """Preprocesses the data set in `raw` by its plans.
 
-    nnU-Net's own loop would start processes that import all of torch again; threads do, as the work is in C.
+    nnU-Net's own loop starts processes, which import torch again; threads suffice, because the work is in C.
     """
     manager = PlansManager(str(plans))
     configuration = manager.get_configuration(CONFIGURATION)
     out = plans.parent / configuration.data_identifier
     out.mkdir()
-    described = _described(folder)
+    dataset = _dataset_json(folder)
     preprocessor = configuration.preprocessor_class(verbose=False)
 
     def save(case: str, files: dict[str, Any]) -> None:
-        preprocessor.run_case_save(str(out / case), files["images"], files["label"], manager, configuration, described)
+        preprocessor.run_case_save(str(out / case), files["images"], files["label"], manager, configuration, dataset)
 
     cases = _cases(folder)
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -88,10 +88,10 @@ def preprocess(folder: Path, plans: Path, threads: int) -> None:
 
 
 def _write_fingerprint(folder: Path) -> None:
-    """Writes what plans are made from, of all cases.
+    """Writes the fingerprint of all cases, from which plans are made.
 
-    nnU-Net's own extractor keeps 1e8 values of pixels in processes of their own: 4 GB, for statistics that are not used
-    for RGB images.
+    nnU-Net's own extractor keeps 1e8 pixel values in separate processes: 4 GB, for statistics that RGB images do not
+    use.
     """
     cases = _cases(folder)
     fingerprints = [
@@ -102,10 +102,10 @@ def _write_fingerprint(folder: Path) -> None:
     ]
     shapes, spacings, values, _, sizes = zip(*fingerprints, strict=True)
     fingerprint = {
-        "spacings": [[float(each) for each in spacing] for spacing in spacings],
-        "shapes_after_crop": [[int(each) for each in shape] for shape in shapes],
+        "spacings": [[float(value) for value in spacing] for spacing in spacings],
+        "shapes_after_crop": [[int(side) for side in shape] for shape in shapes],
         "foreground_intensity_properties_per_channel": {
-            str(channel): _statistics(np.concatenate(each)) for channel, each in enumerate(zip(*values, strict=True))
+            str(channel): _statistics(np.concatenate(parts)) for channel, parts in enumerate(zip(*values, strict=True))
         },
         "median_relative_size_after_cropping": float(np.median(sizes)),
     }
@@ -127,13 +127,13 @@ def _statistics(values: Any) -> dict[str, float]:
     }
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    described: dict[str, Any] = json.loads((folder / "raw" / DATASET / "dataset.json").read_text(encoding="utf-8"))
-    return described
+def _dataset_json(folder: Path) -> dict[str, Any]:
+    dataset: dict[str, Any] = json.loads((folder / "raw" / DATASET / "dataset.json").read_text(encoding="utf-8"))
+    return dataset
 
 
 def _cases(folder: Path) -> dict[str, dict[str, Any]]:
-    """The files of each case. nnU-Net's own list takes a pool of processes each time."""
+    """The files of each case; nnU-Net's own function starts a pool of processes for this list."""
     dataset = folder / "raw" / DATASET
     return {
         path.stem: {"images": [str(dataset / "imagesTr" / f"{path.stem}_0000.png")], "label": str(path)}

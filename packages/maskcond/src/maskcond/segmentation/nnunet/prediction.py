@@ -1,4 +1,4 @@
-"""nnU-Net's predictor, made from a plain folder. Imports nnU-Net."""
+"""nnU-Net's predictor, made from a model's folder. Imports nnU-Net."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,11 @@ from maskcond.segmentation.nnunet.planning import CONFIGURATION
 from maskcond.segmentation.nnunet.trainer import MaskcondTrainer
 
 SPACING = (999, 1, 1)
-"""What nnU-Net's reader of pictures says of each."""
+"""Spacing that nnU-Net's reader gives to two-dimensional images."""
 
 
 def make_predictor(plans: Path, dataset: Path, device: torch.device) -> Any:
-    """Makes a predictor whose network has no trained weights yet: tiles overlap by half, all flips are averaged."""
+    """Makes a predictor with an untrained network; tiles overlap by half, and the results of all flips are averaged."""
     manager = PlansManager(str(plans))
     configuration = manager.get_configuration(CONFIGURATION)
     described = json.loads(dataset.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The surroundings in which nnU-Net is called: it has its way in them, and leaves nothing behind."""
+"""The environment in which nnU-Net is called; it is restored afterwards."""
 
 import contextlib
 import io
@@ -19,21 +19,21 @@ LOG_FILE = "nnunet.log"
 def nnunet_session(
     folder: Path, *, seed: tuple[int, ...], device: torch.device, plans: bool = False, keep_log: bool = True
 ) -> Iterator[None]:
-    """Lets nnU-Net read its folders from the environment, print, warn, and draw from the global random generators.
+    """Sets environment variables and global random generators for nnU-Net, and collects its output.
 
-    What it prints and warns of goes to a log in the folder. Afterwards the environment, and the generators, are as they
-    were. Not for several threads at once: all of this belongs to the process.
+    Printed text and warnings go to a log in the folder. Afterwards the environment and the generators are restored.
+    Not for several threads at once, because all of this belongs to the process.
 
     Args:
-        folder: What nnU-Net writes is below it: `raw`, `preprocessed`, `results`.
-        seed: Of the random generators; each call has its own.
-        device: Where the network runs.
-        plans: Whether nnU-Net plans in it.
-        keep_log: Whether the log is written; if not, nothing is.
+        folder: Folder that nnU-Net writes in: `raw`, `preprocessed`, `results`.
+        seed: Seed of the random generators, another one for each call.
+        device: Device of the network.
+        plans: Whether nnU-Net makes plans in this session.
+        keep_log: Whether to write the log.
     """
     paths = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
     with contextlib.ExitStack() as stack:
-        # processes that augment: planning wants one, training has its own, see `SeededBatches`
+        # number of augmenting processes: planning needs one, training has its own, see `SeededBatches`
         stack.enter_context(_environment({**paths, "nnUNet_n_proc_DA": str(int(plans))}))
         stack.enter_context(random_generators(seed, device))
         log = stack.enter_context(_log(folder) if keep_log else io.StringIO())
@@ -43,7 +43,7 @@ def nnunet_session(
         try:
             yield
         finally:
-            log.writelines(f"{each.category.__name__}: {each.message}\n" for each in caught)
+            log.writelines(f"{warning.category.__name__}: {warning.message}\n" for warning in caught)
 
 
 def _log(folder: Path) -> TextIO:
@@ -67,17 +67,17 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def random_generators(seed: tuple[int, ...], device: torch.device | None = None) -> Iterator[None]:
-    """Seeds the global random generators of the CPU, and of a device, within the block; then they are as they were."""
-    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    """Seeds the global random generators of the CPU and of a device within the block, and restores them afterwards."""
+    state = int(np.random.SeedSequence(seed).generate_state(1)[0])
     python, legacy = random.getstate(), np.random.get_state()
     on_gpu = device is not None and device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        random.seed(drawn)
-        np.random.seed(drawn)
-        torch.default_generator.manual_seed(drawn)
+        random.seed(state)
+        np.random.seed(state)
+        torch.default_generator.manual_seed(state)
         if device is not None and on_gpu:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(drawn)
+                torch.cuda.manual_seed(state)
         try:
             yield
         finally:

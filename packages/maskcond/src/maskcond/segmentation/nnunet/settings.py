@@ -8,20 +8,20 @@ from maskcond.segmentation.learning_rate import check_learning_rates
 
 @dataclass(frozen=True)
 class NnUnetSettings:
-    """Planning and training of nnU-Net; the defaults are the study's for KUMAR.
+    """Settings of nnU-Net's planning and training; the defaults are the study's for KUMAR.
 
-    nnU-Net's own augmentation turns, flips, scales and crops, and changes noise, blur, contrast and the brightness of
-    each colour by itself; elastic deformation is added to it.
+    nnU-Net's own augmentation rotates, flips, scales and crops, and changes noise, blur, contrast and the brightness of
+    each colour separately; elastic deformation is added to it.
 
     Args:
-        epochs: Epochs of training; the study fine-tunes for 100, and takes 200 and 25 for the kidney.
-        steps_per_epoch: Steps an epoch.
-        learning_rate: The first.
-        final_learning_rate: The last.
-        patch_px: Largest side of the crops; below it, the size of the images decides.
+        epochs: Number of training epochs; the study fine-tunes for 100, and uses 200 and 25 for the kidney.
+        steps_per_epoch: Number of steps an epoch.
+        learning_rate: Learning rate of the first epoch.
+        final_learning_rate: Learning rate of the last epoch.
+        patch_px: Largest side of the crops, px; smaller images give smaller crops.
         batch_size: Crops a step.
-        base_features: Channels at the image's own resolution; they double downwards, up to 512.
-        elastic_share: Share of the crops that are deformed.
+        base_features: Channels at the image's resolution; they double at each halving, up to 512.
+        elastic_share: Share of the crops that are deformed elastically.
 
     Raises:
         SegmentationError: A number is out of range.
@@ -48,5 +48,5 @@ class NnUnetSettings:
 
     @property
     def units(self) -> int:
-        """Its length as progress counts it: epochs."""
+        """Length of the training in the unit of its progress: epochs."""
         return self.epochs

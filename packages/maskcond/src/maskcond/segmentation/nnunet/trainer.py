@@ -18,14 +18,14 @@ from maskcond.segmentation.nnunet.settings import NnUnetSettings
 
 
 class FallingRate:
-    """The learning rate of an epoch, in the form in which nnU-Net asks for it."""
+    """The learning rate schedule, with the interface that nnU-Net expects."""
 
     def __init__(self, optimiser: torch.optim.Optimizer, settings: NnUnetSettings) -> None:
         self.optimiser = optimiser
         self.settings = settings
 
     def step(self, epoch: int) -> None:
-        """Sets the rate of an epoch, counted from 0."""
+        """Sets the learning rate of an epoch, counted from 0."""
         settings = self.settings
         share = epoch / max(1, settings.epochs - 1)
         for group in self.optimiser.param_groups:
@@ -33,7 +33,7 @@ class FallingRate:
 
 
 class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
-    """Trains on all pairs, none held out, one epoch a call; leaves no pictures and no 'best' checkpoint."""
+    """nnU-Net's trainer on all pairs, one epoch a call, without plots and without a 'best' checkpoint."""
 
     settings: NnUnetSettings
     batch_seed: int | None
@@ -50,18 +50,18 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
         batch_seed: int | None,
         workers: Workers,
     ) -> "MaskcondTrainer":
-        """Makes a trainer by the plans of a preprocessed data set, its network with fresh weights.
+        """Makes a trainer from the plans of a preprocessed data set; its network has fresh weights.
 
         Args:
-            plans: The plans.
-            settings: How it is trained.
-            device: Where.
+            plans: File of the plans.
+            settings: Settings of the training.
+            device: Device of the network.
             checkpoint_every: Epochs between checkpoints.
-            batch_seed: Seed of the batches, which depend on it and on their number; if None, they are drawn in this
+            batch_seed: Seed of the batches, which depend on it and on their number; None: batches are sampled in this
                 process, one after the other.
-            workers: Processes that make the batches.
+            workers: Number of processes that make the batches.
         """
-        # nnU-Net takes its constructor's arguments by their names, so ours come later
+        # nnU-Net inspects the names of its constructor's arguments, so ours are set afterwards
         trainer = cls(
             {**json.loads(plans.read_text(encoding="utf-8")), "continue_training": False},
             CONFIGURATION,
@@ -72,10 +72,10 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
         trainer.settings, trainer.batch_seed, trainer.workers = settings, batch_seed, workers
         trainer.num_epochs = settings.epochs
         trainer.num_iterations_per_epoch = settings.steps_per_epoch
-        trainer.num_val_iterations_per_epoch = 1  # of training pairs: it says nothing, but the log wants it
+        trainer.num_val_iterations_per_epoch = 1  # on training pairs: meaningless, but the log needs it
         trainer.initial_lr = settings.learning_rate
         trainer.save_every = checkpoint_every
-        trainer._best_ema = np.inf  # no epoch is better
+        trainer._best_ema = np.inf  # so no epoch counts as better
         trainer.initialize()
         return trainer
 
@@ -88,16 +88,16 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     @property
     def latest_checkpoint(self) -> Path:
-        """Where the training goes on after an interruption; there from the first checkpoint on."""
+        """The checkpoint from which an interrupted training continues; missing before the first checkpoint."""
         return Path(self.output_folder) / "checkpoint_latest.pth"
 
     @property
     def rate(self) -> float:
-        """The learning rate now."""
+        """The current learning rate."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def run_epoch(self) -> float:
-        """Does what `run_training` does in one turn of its loop; returns the mean loss."""
+        """Runs one epoch, as the loop of `run_training` does; returns the mean loss."""
         self.on_epoch_start()
         self.on_train_epoch_start()
         outputs = [self.train_step(next(self.dataloader_train)) for _ in range(self.num_iterations_per_epoch)]
@@ -109,7 +109,7 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
         return float(np.mean([output["loss"] for output in outputs]))
 
     def get_dataloaders(self) -> tuple[Iterator[Any], Iterator[Any]]:
-        """nnU-Net's, where the batches of the training, from the current epoch on, are as of `SeededBatches`."""
+        """nnU-Net's data loaders, with `SeededBatches` for training, from the current epoch on."""
         train, validation = super().get_dataloaders()
         if self.batch_seed is not None:
             steps = self.num_iterations_per_epoch
@@ -137,9 +137,9 @@ class MaskcondTrainer(nnUNetTrainer):  # type: ignore[misc]
         return chain
 
     def plot_network_architecture(self) -> None:
-        """Leaves no picture."""
+        """Does nothing: no picture of the network is wanted."""
 
     def on_train_start(self) -> None:
-        """As in nnU-Net, but no picture of the progress is drawn after each epoch."""
+        """Prepares the training as nnU-Net does, without a plot of the progress after each epoch."""
         self.logger.local_logger.plot_progress_png = lambda folder: None
         super().on_train_start()

@@ -5,15 +5,15 @@ from torch import Tensor
 
 
 def dice_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy, weighted by class, plus 1 - the soft Dice of the classes, the background left out.
+    """Class-weighted cross-entropy, plus 1 - the mean soft Dice of the classes without the background.
 
     Args:
-        logits: (B, C, H, W), the background first.
-        labels: Numbers, (B, H, W), int64.
-        class_weights: Of the cross-entropy, (C,); all 1 if not given.
+        logits: Logits, (B, C, H, W), the background first.
+        labels: Class numbers, (B, H, W), int64.
+        class_weights: Weights of the cross-entropy, (C,); all 1 if None.
 
     Returns:
-        The loss, (). Dice is that of the whole batch, so that a crop without a class does no harm.
+        The loss, (). Dice is computed over the whole batch, so that a crop may lack a class.
 
     Source: Isensee et al. 2021, 'nnU-Net'; soft Dice of Milletari et al. 2016, 'V-Net', without squares.
     """

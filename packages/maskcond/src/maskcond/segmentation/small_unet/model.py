@@ -30,13 +30,13 @@ class SmallUnet:
     """A small U-Net, trained on augmented crops with Dice and cross-entropy; a `SegmentationModel`.
 
     Args:
-        folder: Where it lives; made by `fit`.
-        classes: Of its labels.
-        settings: Network and training.
-        device: Where it runs.
+        folder: Folder of the model; made by `fit`.
+        classes: Classes of the labels.
+        settings: Settings of network and training.
+        device: Device of the network.
         checkpoint_every: Steps between checkpoints of a training.
-        workers: Processes that read and augment crops, which they do not change; 0 for none. 'auto' takes the cores
-            less one for a GPU, and none for the CPU.
+        workers: Number of processes that read and augment crops; it does not change the crops. 0: none; 'auto': all
+            cores but one for a GPU, none for the CPU.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class SmallUnet:
 
     @classmethod
     def open(cls, folder: Path, *, device: str | torch.device = "cpu") -> "SmallUnet":
-        """Opens a model that was trained, or is being trained, in a folder.
+        """Opens the model of a folder, whether its training is complete or not.
 
         Raises:
-            SegmentationError: There is none, or it is of another kind.
+            SegmentationError: The folder has no model, or one of another kind.
         """
         record = read_record(Path(folder), KIND)
         settings = parse_config(SmallUnetSettings, record.settings, str(folder))
@@ -73,14 +73,13 @@ class SmallUnet:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it can predict."""
+        """Whether the training is complete, so that the model can predict."""
         return (self.folder / WEIGHTS_FILE).exists()
 
     def fit(self, pairs: Pairs, *, seed: int = 0, start_from: Path | None = None) -> Iterator[FitProgress]:
-        """Trains it, step by step; see `SegmentationModel.fit`.
+        """Trains the model, an event for each step; see `SegmentationModel.fit`.
 
-        Which crops a step sees depends on the seed and the step alone, so a training that was interrupted ends as if it
-        had not been.
+        The crops of a step depend on the seed and the step alone, so an interruption does not change the result.
         """
         network = self._network(seed)
         settings = dump_config(self.settings)
@@ -113,7 +112,7 @@ class SmallUnet:
     def predict(self, images: Iterable[Image]) -> Iterator[Labels]:
         """Labels images of any size; see `SegmentationModel.predict`.
 
-        Larger ones go through in tiles of the size that it was trained on: its normalisation looks at whole tiles.
+        Larger images are processed in tiles of the training size, because the normalisation depends on the tile.
         """
         network = self._network(0)
         load_network(network, self.folder / WEIGHTS_FILE)
@@ -133,7 +132,7 @@ class SmallUnet:
     def _network(self, seed: int) -> nn.Module:
         unet = import_extra("dynamic_network_architectures.architectures.unet", extra="unet", use="the small U-Net")
         features = self.settings.features
-        # the library draws first weights from the global generator, which so stays as it was
+        # the library initialises weights with the global generator, which is restored afterwards
         with seeded_weights(seed):
             network: nn.Module = unet.PlainConvUNet(
                 input_channels=3,

@@ -19,7 +19,7 @@ class SmallUnetPlan:
     """Settings of small U-Nets, for training from scratch and for fine-tuning.
 
     Raises:
-        ValueError: The two are of different networks.
+        ValueError: The two differ in the network.
     """
 
     training: SmallUnetSettings = SmallUnetSettings()
@@ -29,7 +29,7 @@ class SmallUnetPlan:
 
     def __post_init__(self) -> None:
         if self.training.features != self.fine_tuning.features:
-            raise ValueError("fine_tuning: features are those of the training")
+            raise ValueError("fine_tuning: features differ from those of training; use the same")
 
     def check_installed(self) -> None:
         """See `SegmentationPlan.check_installed`."""

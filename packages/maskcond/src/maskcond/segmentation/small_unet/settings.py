@@ -11,16 +11,16 @@ AUGMENTATION = Augmentation(crop_px=256, rotation_degrees=45, elastic_px=3, elas
 
 @dataclass(frozen=True)
 class SmallUnetSettings:
-    """What the network looks like and how it is trained.
+    """Settings of the network and its training.
 
     Args:
-        features: Channels at each resolution, from the image's own downwards, each half the one before.
-        steps: Steps of training.
+        features: Channels at each resolution, from the image's downwards; each resolution is half the one before.
+        steps: Number of training steps.
         batch_size: Crops a step.
-        learning_rate: The first.
-        final_learning_rate: The last.
-        augmentation: What happens to a crop; its side is a multiple of 2 to the number of halvings.
-        class_weights: Of the cross-entropy, the background's first; all 1 if not given.
+        learning_rate: Learning rate of the first step.
+        final_learning_rate: Learning rate at the end.
+        augmentation: Augmentation of the crops; their side is a multiple of 2 to the number of halvings.
+        class_weights: Weights of the cross-entropy, the background's first; all 1 if None.
 
     Raises:
         SegmentationError: A number is out of range, or the crop does not fit the network.
@@ -40,7 +40,7 @@ class SmallUnetSettings:
             raise SegmentationError(f"wanted features at two resolutions or more, got {self.features}")
         if min(self.steps, self.batch_size) < 1:
             raise SegmentationError(f"wanted steps and batch_size of at least 1, got {self.steps}, {self.batch_size}")
-        # in the deepest layer, a normalisation over a single pixel would leave nothing
+        # in the deepest layer, normalisation over a single pixel would always give zero
         if self.crop_px % self.multiple or self.crop_px < 2 * self.multiple:
             raise SegmentationError(
                 f"wanted crops whose side is a multiple of {self.multiple} px, at least twice that, got {self.crop_px}"
@@ -50,15 +50,15 @@ class SmallUnetSettings:
 
     @property
     def units(self) -> int:
-        """Its length as progress counts it: steps."""
+        """Length of the training in the unit of its progress: steps."""
         return self.steps
 
     @property
     def crop_px(self) -> int:
-        """Side of a crop; 0 if the augmentation names none."""
+        """Side of a crop, px; 0 if the augmentation does not crop."""
         return self.augmentation.crop_px or 0
 
     @property
     def multiple(self) -> int:
-        """What the sides of the network's images are multiples of."""
+        """Divisor of the sides of the network's images, px."""
         return int(2 ** (len(self.features) - 1))

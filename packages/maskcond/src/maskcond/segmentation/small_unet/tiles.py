@@ -1,4 +1,4 @@
-"""Images of any size through a network that takes tiles."""
+"""Tiled prediction: images of any size through a network that takes tiles."""
 
 import math
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from maskcond.masks.arrays import Image, check_image
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along an axis, evenly apart, so that neighbours share at least the overlap.
+    """Start positions of evenly spaced tiles along an axis, whose neighbours share at least the overlap.
 
     Args:
-        length: Of the axis, at least that of a tile.
-        tile: Length of a tile.
-        overlap: Smallest overlap of neighbours, below the length of a tile.
+        length: Length of the axis, px; at least that of a tile.
+        tile: Length of a tile, px.
+        overlap: Smallest overlap of neighbours, px; below the length of a tile.
     """
     gaps = math.ceil((length - tile) / (tile - overlap))
     return [round(index * (length - tile) / gaps) for index in range(gaps + 1)] if gaps else [0]
@@ -32,20 +32,20 @@ def predict_tiled(
     multiple: int,
     device: torch.device,
 ) -> NDArray[np.float32]:
-    """Calculates each class's share of every pixel; tiles overlap by a quarter, and count most in their middle.
+    """Computes class probabilities of every pixel; tiles overlap by a quarter and are weighted by a window.
 
-    An image smaller than a tile goes through the network as it is, mirrored up to the next size that it takes.
+    An image smaller than a tile is one tile, padded by mirroring to the next size that the network takes.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        network: From images (B, 3, h, w) in [-1, 1] to logits (B, C, h, w).
-        classes: C, the background among them.
-        tile_px: Side of a tile, a multiple of `multiple`.
-        multiple: What the sides of the network's images are multiples of.
-        device: The network's.
+        network: Network from images (B, 3, h, w) in [-1, 1] to logits (B, C, h, w).
+        classes: Number of classes C, with the background.
+        tile_px: Side of a tile, px; a multiple of `multiple`.
+        multiple: Divisor of the sides of the network's images, px.
+        device: Device of the network.
 
     Returns:
-        (C, H, W) float32, adding up to 1.
+        Probabilities, (C, H, W) float32, which sum to 1.
 
     Raises:
         MaskError: The image is not (H, W, 3) uint8.
@@ -60,13 +60,13 @@ def predict_tiled(
     weights = torch.zeros(padded.shape[1:], device=device)
     for row in tile_starts(padded.shape[1], tall, tall // 4):
         for column in tile_starts(padded.shape[2], wide, wide // 4):
-            place = (..., slice(row, row + tall), slice(column, column + wide))
-            shares = network(padded[place].float()[None] / 127.5 - 1)[0].float().softmax(dim=0)
-            total[place] += shares * window
-            weights[place] += window
+            region = (..., slice(row, row + tall), slice(column, column + wide))
+            probabilities = network(padded[region].float()[None] / 127.5 - 1)[0].float().softmax(dim=0)
+            total[region] += probabilities * window
+            weights[region] += window
     return np.asarray((total / weights)[:, :height, :width].cpu().numpy(), np.float32)
 
 
 def _window(length: int) -> Tensor:
-    """1 in the middle, falling to the sides; never 0, as a pixel at the edge of the image may be in one tile only."""
+    """A Hann window, never 0, because a pixel at the edge of the image may be in one tile only."""
     return torch.hann_window(length + 2, periodic=False)[1:-1].clamp_min(1e-3)

@@ -24,16 +24,16 @@ from run_folder import whole_file
 
 CHECKPOINT_FILE = "training.pt"
 READ_EVERY = 10
-"""Steps after which a GPU is asked for the losses; to ask in each would let it wait for the next one."""
+"""Steps between two readings of the losses from a GPU; reading every step would make the GPU wait."""
 
 
 class Crops(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented crops without end: the n-th is always the same.
+    """An endless sequence of augmented crops; the n-th is always the same.
 
     Args:
-        pairs: Each is as likely as any other.
-        augmentation: What happens to a crop.
-        seed: Of the draws.
+        pairs: Training pairs, sampled uniformly.
+        augmentation: Augmentation of the crops.
+        seed: Seed of the sampling.
     """
 
     def __init__(self, pairs: Pairs, augmentation: Augmentation, seed: int) -> None:
@@ -50,10 +50,10 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Losses:
-    """The losses of a training, read from the device now and then.
+    """The losses of a training, read from the device at intervals.
 
     Args:
-        every: Steps between two readings.
+        every: Number of steps between two readings.
     """
 
     def __init__(self, every: int) -> None:
@@ -61,12 +61,12 @@ class Losses:
         self._unread: list[Tensor] = []
 
     def add(self, loss: Tensor, step: int, *, read: bool) -> float:
-        """Takes the loss of a step, counted from 1, and returns the last one that was read.
+        """Takes the loss of a step and returns the last loss that was read.
 
         Args:
             loss: The loss, ().
-            step: Number of the step.
-            read: Read it now, whatever the number.
+            step: Number of the step, from 1.
+            read: Whether to read it now in any case.
 
         Raises:
             SegmentationError: A loss that was read is not finite.
@@ -92,12 +92,12 @@ def train(
     checkpoint_every: int,
     workers: Workers,
 ) -> Iterator[FitProgress]:
-    """Trains a network from the checkpoint in its folder, or from its weights if there is none; then saves it there.
+    """Trains a network from the checkpoint in its folder, or else from its weights, and saves it in the folder.
 
-    On a GPU the loss in the events is that of the last step that was read, see `READ_EVERY`.
+    On a GPU the loss in the events is the last one that was read, see `READ_EVERY`.
 
     Raises:
-        SegmentationError: The loss is no longer finite, or a worker process died.
+        SegmentationError: The loss is not finite, or a worker process died.
     """
     device = next(network.parameters()).device
     on_gpu = device.type == "cuda"
@@ -140,10 +140,10 @@ def _save(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, step
 
 
 def _load(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Reads a checkpoint; returns the steps that were done."""
+    """Reads a checkpoint; returns the number of steps done."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
-    # settings of the optimiser are this run's: the checkpoint may be of a training on another device
+    # the optimiser keeps this run's settings, because the checkpoint may come from another device
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state["optimiser"]["state"], "param_groups": groups})
     return int(state["step"])
