@@ -16,22 +16,22 @@ from study_app.studies import answers_of, study_progress
 
 
 def export_study(session: Session, study: Study, path: Path, *, overwrite: bool = False) -> int:
-    """Writes the answers of a study, as the name of the file says: .csv for study-stats, or .json for all there is.
+    """Writes the answers of a study in the format of the file's ending: .csv for study-stats, or .json for all data.
 
     Returns:
-        How many answers it holds.
+        The number of answers in the file.
 
     Raises:
-        UsageError: The file is there already, or its name ends otherwise.
+        UsageError: The file exists already, or its name has another ending.
     """
     refuse_existing([path], overwrite=overwrite)
     if path.suffix == ".csv":
         from study_stats import write_classifications
 
-        found = answers_of(session, study)
+        answers = answers_of(session, study)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_classifications(found, path)
-        return len(found)
+        write_classifications(answers, path)
+        return len(answers)
     if path.suffix == ".json":
         document = study_document(session, study)
         with whole_file(path) as partial:
@@ -41,7 +41,7 @@ def export_study(session: Session, study: Study, path: Path, *, overwrite: bool 
 
 
 def study_document(session: Session, study: Study) -> dict[str, Any]:
-    """All that is known of a study, in plain values: its items, its images and every answer, undone ones too."""
+    """All data of a study as plain values: its items, its images and all answers, including undone ones."""
     items = session.scalars(
         select(Item)
         .where(Item.study_id == study.id)
@@ -70,8 +70,8 @@ def study_document(session: Session, study: Study) -> dict[str, Any]:
             **{name: _text(getattr(study, name)) for name in ("created", "opened", "closed")},
         },
         "readers": [
-            {**asdict(each), "last_answer": _text(each.last_answer), "last_seen": _text(each.last_seen)}
-            for each in study_progress(session, study)
+            {**asdict(reader), "last_answer": _text(reader.last_answer), "last_seen": _text(reader.last_seen)}
+            for reader in study_progress(session, study)
         ],
         "items": [
             {"position": item.position, "real": _image(item.real_image), "synthetic": _image(item.synthetic_image)}
@@ -82,14 +82,14 @@ def study_document(session: Session, study: Study) -> dict[str, Any]:
                 "reader": reader,
                 "position": position,
                 "real_side": showing.real_side,
-                "chosen": found.chosen,
-                "correct": found.correct,
+                "chosen": answer.chosen,
+                "correct": answer.correct,
                 "first_shown": _text(showing.first_shown),
-                "answered": _text(found.answered),
-                "undone": _text(found.undone),
-                "session": str(found.sitting_id),
+                "answered": _text(answer.answered),
+                "undone": _text(answer.undone),
+                "session": str(answer.sitting_id),
             }
-            for found, showing, position, reader in answers
+            for answer, showing, position, reader in answers
         ],
     }
 

@@ -1,4 +1,4 @@
-"""`study-app import`, `import-crops` and `import-slides`: images into a study, which is made if there is none."""
+"""`study-app import`, `import-crops` and `import-slides`: import images into a study, which is made if missing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -53,7 +53,7 @@ class StudyOptions:
 
 
 def run_import(settings: Settings, request: ImportRequest, options: StudyOptions) -> None:
-    """Imports images, and tells what became of them.
+    """Imports images and prints the outcomes.
 
     Raises:
         UsageError: See `import_images`; or a new study has no size, or an old one is not like the options.
@@ -67,12 +67,12 @@ def run_import(settings: Settings, request: ImportRequest, options: StudyOptions
 
     with opened(settings) as database:
         _study(database, request.study, options, new)
-        _tell(side_notes(request))
+        _print_notes(side_notes(request))
         _show("images", import_images(database, settings.images, request))
 
 
 def run_crops(settings: Settings, request: CropRequest, options: StudyOptions) -> None:
-    """Imports crops of slides, and tells what became of them.
+    """Imports crops of slides and prints the outcomes.
 
     Raises:
         UsageError: See `import_crops`; or no crop has enough tissue; or see `run_import`.
@@ -87,17 +87,17 @@ def run_crops(settings: Settings, request: CropRequest, options: StudyOptions) -
 
     with opened(settings) as database:
         _study(database, request.study, options, new)
-        _tell(request.sources.notes())
+        _print_notes(request.sources.notes())
         counts = _show("pairs", import_crops(database, settings.images, request))[request.sources.version]
-    found = counts[Outcome.NEW] + counts[Outcome.KNOWN]
-    if not found:
+    stored = counts[Outcome.NEW] + counts[Outcome.KNOWN]
+    if not stored:
         raise UsageError(f"none of {counts.total():,} pairs of crops has enough tissue: give a smaller --min-tissue")
-    if found < request.count:
-        say(f"note: {found:,} of {request.count:,} pairs; the other crops of the plan have too little tissue")
+    if stored < request.count:
+        say(f"note: {stored:,} of {request.count:,} pairs; the other crops of the plan have too little tissue")
 
 
 def run_slides(settings: Settings, request: SlideRequest, options: StudyOptions) -> None:
-    """Imports whole slides, and tells what became of them.
+    """Imports whole slides and prints the outcomes.
 
     Raises:
         UsageError: See `import_slides`; or an old study is not like the options.
@@ -111,12 +111,12 @@ def run_slides(settings: Settings, request: SlideRequest, options: StudyOptions)
         study = _study(database, request.study, options, new)
         field_um = study.size_px * (study.mpp or 0)
         say(f"a field of {field_um:,.0f} micrometres of each slide, {study.size_px:,} px at {study.mpp:.4g} um/px")
-        _tell(request.notes(field_um))
+        _print_notes(request.notes(field_um))
         _show("tiles", import_slides(database, settings.images, request))
 
 
 def _study(database: Database, name: str, options: StudyOptions, new: Callable[[], NewStudy]) -> Study:
-    """Finds a study that is like the options, or makes it."""
+    """Returns the study of a name, which has to agree with the options, or makes it."""
     with database.writing() as session:
         study = session.scalar(select(Study).where(Study.name == name))
         if study is None:
@@ -127,20 +127,20 @@ def _study(database: Database, name: str, options: StudyOptions, new: Callable[[
         return study
 
 
-def _tell(notes: Iterable[str]) -> None:
+def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
         say(f"note: {note}")
 
 
 def _show(what: str, events: Iterable[Imported]) -> dict[str, Counter[Outcome]]:
-    """Shows how far an import is, and tells and returns what became of the images of each side."""
+    """Shows the progress of an import, then prints and returns the outcomes of each side."""
     outcomes: dict[str, Counter[Outcome]] = {}
     with progress_bars() as bars:
         bar = bars.add_task(what, total=None)
-        for each in events:
-            if each.outcome is not None:
-                outcomes.setdefault(each.side, Counter())[each.outcome] += 1
-            bars.update(bar, completed=each.done, total=each.total)
+        for event in events:
+            if event.outcome is not None:
+                outcomes.setdefault(event.side, Counter())[event.outcome] += 1
+            bars.update(bar, completed=event.done, total=event.total)
     for side, counts in outcomes.items():
         say(f"{side}: {outcomes_text(counts)}")
     return outcomes

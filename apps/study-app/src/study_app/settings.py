@@ -108,7 +108,7 @@ class Settings:
 
 
 _KEYS: dict[str, type] = {
-    each.name: type(each.default) for each in fields(Settings) if each.name not in ("folder", "secret_key")
+    setting.name: type(setting.default) for setting in fields(Settings) if setting.name not in ("folder", "secret_key")
 }
 _KINDS = {str: "text", int: "a whole number", bool: "true or false"}
 

@@ -39,21 +39,19 @@ def report(
         Path | None,
         typer.Option(help="The page, .html; its figures go beside it, as .json.", show_default="text, to the terminal"),
     ] = None,
-    names: Annotated[
-        bool, typer.Option("--names", help="Name the readers; else they are 'reader 1' and so on.")
-    ] = False,
+    names: Annotated[bool, typer.Option("--names", help="Name the readers, instead of 'reader 1' and so on.")] = False,
     margin: Annotated[
         float | None,
         typer.Option(
             min=0.001, max=0.499, help="Largest |p - 0.5| that counts as guessing.", show_default="the study's"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Resamples are drawn from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Report the results of a study, at any time: realism, equivalence, agreement, drift, times, recognised images.
 
-    With --out, as one page that stands alone, and JSON.
+    With --out, as a page in a single file, and as JSON.
 
     Example: **study-app report reading tiles --out tiles.html**
     """
@@ -68,11 +66,11 @@ def report(
     settings = load_settings(folder)
     with opened(settings) as database, database.reading() as session:
         record = study_record(session, study_named(session, study), named=names)
-    found = study_report(record, margin=margin, seed=seed, now=datetime.now(UTC))
+    result = study_report(record, margin=margin, seed=seed, now=datetime.now(UTC))
     if files:
-        write_report(found, settings.images, files)
+        write_report(result, settings.images, files)
         say(f"{files[0]}, {files[1]} (its figures)")
         return
     say(f"{record.facts.title}: {record.answers}; the study is {record.facts.state}")
-    for version, each in found.findings:
-        say(f"\n{version or 'all'}: {each.title}\n{each.text}")
+    for version, finding in result.findings:
+        say(f"\n{version or 'all'}: {finding.title}\n{finding.text}")

@@ -17,7 +17,7 @@ def add_reader(
     study: Annotated[list[str], typer.Option(help="Study to read; may be repeated.", show_default=False)],
     password_file: PasswordFile = None,
 ) -> None:
-    """Let someone read a study; a new reader gets a password, one who is known keeps theirs.
+    """Let someone read a study; a new reader gets a password, an existing user keeps the old one.
 
     Example: **study-app add-reader reading berta --study tiles**
     """
@@ -30,8 +30,8 @@ def add_reader(
     settings = load_settings(folder)
     with opened(settings) as database:
         with database.reading() as session:
-            for each in study:
-                studies.study_named(session, each)
+            for study_name in study:
+                studies.study_named(session, study_name)
             known = is_user(session, name)
         password = "" if known else read_password(password_file, name)
         with database.writing() as session:
@@ -39,8 +39,8 @@ def add_reader(
                 user = user_named(session, name)
             else:
                 user = add_user(session, Passwords(settings), name, password, now=datetime.now(UTC))
-            for each in study:
-                studies.add_reader(session, studies.study_named(session, each), user)
+            for study_name in study:
+                studies.add_reader(session, studies.study_named(session, study_name), user)
     say(f"{name} reads {', '.join(study)}" + (", with the password of before" if known else ""))
 
 
@@ -50,7 +50,7 @@ def set_password(
     name: Annotated[str, typer.Argument(help="Name of the user.", show_default=False)],
     password_file: PasswordFile = None,
 ) -> None:
-    """Give someone another password; wherever they are signed in, they are signed out.
+    """Change a user's password, and sign the user out everywhere.
 
     Example: **study-app set-password reading berta**
     """
@@ -72,7 +72,7 @@ def set_password(
 
 @app.command("open")
 def open_(folder: Folder, study: StudyName) -> None:
-    """Begin a study: its pairs are drawn, and never change again. A closed study is taken up again.
+    """Open a study to its readers; its pairs are chosen at random and then fixed. A closed study is opened again.
 
     Example: **study-app open reading tiles**
     """
@@ -83,14 +83,14 @@ def open_(folder: Folder, study: StudyName) -> None:
 
     settings = load_settings(folder)
     with opened(settings) as database, database.writing() as session:
-        found = study_named(session, study, lock=True)
-        count = open_study(session, found, settings.images, now=datetime.now(UTC))
-    say(f"{study} is open: {count:,} {'images' if found.kind == 'single' else 'pairs'}")
+        row = study_named(session, study, lock=True)
+        count = open_study(session, row, settings.images, now=datetime.now(UTC))
+    say(f"{study} is open: {count:,} {'images' if row.kind == 'single' else 'pairs'}")
 
 
 @app.command()
 def close(folder: Folder, study: StudyName) -> None:
-    """End a study: no answers are taken any more.
+    """Close a study: it takes no more answers.
 
     Example: **study-app close reading tiles**
     """

@@ -1,4 +1,4 @@
-"""Random crops of slides at several scales, by a plan of `pfid` that is kept with the study."""
+"""Random crops of slides at several scales, from a crop plan of `pfid` that is stored with the study."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from study_app.images.storing import Outcome, importing_alone, store_pair
 from study_app.studies import study_named
 
 _PLANNED = 10
-"""Crops that are planned for each pair that is wanted: many show bare glass."""
+"""Number of planned crops for each requested pair, because many show bare glass."""
 PLAN_SUFFIX = ".npz"
 
 
@@ -28,13 +28,13 @@ class CropRequest:
     """A request to import crops.
 
     Args:
-        study: The study's name; it is a draft.
-        sources: The slides.
-        count: Pairs of crops.
-        min_tissue: Least share of tissue in a crop; pairs of which one has less, mostly white, are left out.
+        study: Name of the study, a draft.
+        sources: Slides.
+        count: Number of pairs of crops.
+        min_tissue: Smallest share of tissue in a crop; pairs with less in either crop, mostly white, are skipped.
 
     Raises:
-        UsageError: A value makes no sense.
+        UsageError: A value is invalid.
     """
 
     study: str
@@ -48,7 +48,7 @@ class CropRequest:
             raise UsageError(f"{self.count} pairs of crops: wanted 1 or more")
 
     def check_size(self, size_px: int) -> None:
-        """Raises UsageError if crops of so many pixels are larger than a slide at the common scale."""
+        """Raises UsageError if crops of a size are larger than a slide at the common scale."""
         mpp = self.sources.mpp
         for side in self.sources.sides.values():
             for name, (size, own) in side.facts.items():
@@ -60,19 +60,18 @@ class CropRequest:
 
 
 def import_crops(database: Database, images: Path, request: CropRequest) -> Iterator[Imported]:
-    """Imports pairs of crops, and yields what became of each. Run again, it finds the same crops by the same plan.
+    """Imports pairs of crops and yields the outcome of each; the stored plan gives the same crops in every call.
 
-    The two crops of a pair show as many micrometres, at a scale drawn at random: from a crop whose pixels are those of
-    the coarsest slide, to the largest square of the smaller of its two slides.
+    The two crops of a pair have the same size in micrometres, at a random scale: from a crop at the scale of the
+    coarsest slide to the largest square of the smaller of the two slides.
 
     Args:
-        database: Where the study is.
-        images: The folder of the images of all studies.
-        request: What is imported.
+        database: Database of the study.
+        images: Folder of the images of all studies.
+        request: Crops to import.
 
     Raises:
-        UsageError: The study is no draft, or of other images than crops; or see `store_pair` and
-            `importing_alone`.
+        UsageError: The study is not a draft, or has other images than crops; or see `store_pair` and `importing_alone`.
         PlanError: Slides are smaller than a crop, or are not those of the plan.
         SlideError: A slide cannot be read.
     """
@@ -97,7 +96,7 @@ def import_crops(database: Database, images: Path, request: CropRequest) -> Iter
 
 
 def _plan(database: Database, images: Path, study: Study, request: CropRequest) -> tuple[StoredCropPlan, pfid.CropPlan]:
-    """The plan of a version: the one that is kept, which has to be for these slides, or a new one."""
+    """The crop plan of a version: the stored one, which has to be for these slides, or a new one."""
     version = request.sources.version
     of_version = select(StoredCropPlan).where(StoredCropPlan.study_id == study.id, StoredCropPlan.version == version)
     with database.reading() as session:
@@ -125,12 +124,12 @@ def _plan(database: Database, images: Path, study: Study, request: CropRequest) 
 
 
 def _seed(study: Study, version: str) -> int:
-    """Of a version's own: planned by one seed, versions of slides of the same sizes would get the same real crops."""
+    """A separate seed for each version; otherwise versions with slides of equal sizes would get the same real crops."""
     return int.from_bytes(hashlib.sha256(f"{study.seed} {version}".encode()).digest()[:8]) >> 1
 
 
 class _CropReader:
-    """Reads the crops of a plan; slides stay open meanwhile."""
+    """A reader of the crops of a plan, which keeps the slides open."""
 
     def __init__(self, sources: SlideSources, plan: pfid.CropPlan, mpp: float) -> None:
         self._plan, self._mpp = plan, mpp
@@ -146,7 +145,7 @@ class _CropReader:
         self._open.close()
 
     def read(self, side: Side, number: int) -> NewPicture:
-        """Reads a crop as readers will see it."""
+        """Reads a crop in the form that readers see."""
         crop, version = self._plan.crop(side, number), self._sides[side][1]
         slide = self._slide(side, crop.image)
         field_um = crop.field * slide.mpp

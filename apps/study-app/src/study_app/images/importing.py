@@ -1,4 +1,4 @@
-"""Images of two folders, real and synthetic, become those of a study."""
+"""Import of images from two folders, real and synthetic, into a study."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from study_app.images.storing import Outcome, importing_alone, store
 from study_app.studies import study_named
 
 AT_A_TIME = 32
-"""Images that are read again by the next import if this one is killed, at most."""
+"""Number of images stored at a time; at most so many are read again after a killed import."""
 REAL = "real"
 
 
@@ -23,14 +23,14 @@ class ImportRequest:
     """A request to import images.
 
     Args:
-        study: The study's name; it is a draft.
-        real: Folder of real images, with the folders inside.
-        synthetic: The same of synthetic ones.
-        version: The model that drew them.
-        min_tissue: Least share of tissue in a picture; those with less, mostly white, are left out.
+        study: Name of the study, a draft.
+        real: Folder of real images, with its subfolders.
+        synthetic: Folder of synthetic images, with its subfolders.
+        version: Version of the model that generated them.
+        min_tissue: Smallest share of tissue in a picture; pictures with less, mostly white, are skipped.
 
     Raises:
-        UsageError: The version or the share makes no sense.
+        UsageError: The version or the share is invalid.
         ImageError: A folder has no images, or unreadable ones.
     """
 
@@ -53,9 +53,9 @@ class Imported:
 
     Attributes:
         side: 'real', or the version of the model.
-        outcome: What became of the image, or the pair of crops, that was looked at last; None while a slide is cut.
-        done: How much is done: images that were looked at, pairs of crops that are there, tiles of slides.
-        total: Of how much.
+        outcome: Outcome of the last image or pair of crops; None while a slide is cut.
+        done: Number of images processed, of pairs of crops stored, or of tiles of slides cut.
+        total: Number of these in the whole import.
     """
 
     side: str
@@ -65,18 +65,18 @@ class Imported:
 
 
 def import_images(database: Database, images: Path, request: ImportRequest) -> Iterator[Imported]:
-    """Imports images, and yields what became of each. Stopped at any time, it goes on where it was when run again.
+    """Imports images and yields the outcome of each; after an interruption the same call continues.
 
-    Both sides go the same way: the middle square, one size, one encoder, no metadata. An image is known by the pixels
-    that readers will see.
+    Both sides are processed alike: the middle square, one size, one encoder, no metadata. An image is identified by the
+    pixels that readers will see.
 
     Args:
-        database: Where the study is.
-        images: The folder of the images of all studies.
-        request: What is imported.
+        database: Database of the study.
+        images: Folder of the images of all studies.
+        request: Images to import.
 
     Raises:
-        UsageError: The study is no draft of pictures, images are smaller than its pictures, or see `store` and
+        UsageError: The study is not a draft of pictures, images are smaller than its pictures, or see `store` and
             `importing_alone`.
         ImageError: An image is damaged.
     """
@@ -89,8 +89,8 @@ def import_images(database: Database, images: Path, request: ImportRequest) -> I
     check_sizes(request, study.size_px)
     done, total = 0, sum(len(side.names) for side in request.sides.values())
     with importing_alone(images, study):
-        for side, found in request.sides.items():
-            files = list(zip(found.names, found.places, strict=True))
+        for side, folder in request.sides.items():
+            files = list(zip(folder.names, folder.places, strict=True))
             for start in range(0, len(files), AT_A_TIME):
                 pictures = [
                     prepare(open_picture(path).pixels, study.size_px, name=name, version=None if side == REAL else side)
@@ -114,26 +114,26 @@ def check_share(min_tissue: float) -> None:
 
 
 def side_notes(request: ImportRequest) -> list[str]:
-    """In what the files of the two sides differ that readers might see, for whoever runs the study."""
+    """Differences between the files of the two sides that readers might see, for administrators."""
     notes = []
-    lossy = {side: found.jpeg_share for side, found in request.sides.items()}
+    lossy = {side: folder.jpeg_share for side, folder in request.sides.items()}
     if len(set(lossy.values())) > 1:
         shares = ", ".join(f"{share:.0%} of {side}" for side, share in lossy.items())
         notes.append(f"JPEG files: {shares}. Readers may tell the sides by what compression left")
-    shorter = {side: [min(size) for size in found.sizes] for side, found in request.sides.items()}
+    shorter = {side: [min(size) for size in folder.sizes] for side, folder in request.sides.items()}
     ranges = {side: (min(sizes), max(sizes)) for side, sizes in shorter.items()}
     if len(set(ranges.values())) > 1:
         spans = ", ".join(f"{low} to {high} px of {side}" for side, (low, high) in ranges.items())
         notes.append(f"shorter sides: {spans}. Readers may tell the sides by their sharpness or magnification")
-    return [*notes, *(f"{side}: {note}" for side, found in request.sides.items() for note in found.notes)]
+    return [*notes, *(f"{side}: {note}" for side, folder in request.sides.items() for note in folder.notes)]
 
 
 def check_sizes(request: ImportRequest, size_px: int) -> None:
-    """Raises UsageError if images are smaller than the pictures of a study are to be."""
+    """Raises UsageError if images are smaller than the pictures of a study."""
     small = [
         f"{side}/{name}, {width} x {height}"
-        for side, found in request.sides.items()
-        for name, (width, height) in zip(found.names, found.sizes, strict=True)
+        for side, folder in request.sides.items()
+        for name, (width, height) in zip(folder.names, folder.sizes, strict=True)
         if min(width, height) < size_px
     ]
     if small:

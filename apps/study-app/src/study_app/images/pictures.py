@@ -1,4 +1,4 @@
-"""A picture on its way into a study: in the form in which readers see it, with what is known of its origin."""
+"""Preparation of a picture for a study: the form that readers see, and the picture's origin."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from study_app.stored_images.encoding import to_square
 from wsi_tiling import TissueRule, tissue_mask
 
 TISSUE = TissueRule(min_hue=0.5, min_saturation=0.04)
-"""By colour alone: how large a speck of a picture is on the slide is not known."""
+"""Rule of tissue by colour alone, because the scale of a picture is unknown."""
 
 
 @dataclass(frozen=True, eq=False)
 class NewPicture:
-    """A picture that is to be stored.
+    """A picture to store.
 
     Attributes:
-        name: Of the original, different for all pictures of one version.
-        version: The model that drew it; None for a real one.
-        pixels: As readers see them, (S, S, 3) uint8 RGB.
-        sha256: Of these pixels.
-        size_px: Width and height of the original.
-        tissue_share: Share of tissue in what readers see.
-        source: Of a crop, the image or slide that it is from.
-        xy: Of a crop, its upper left corner in the source.
-        field_um: Side of what a picture shows, micrometres, where it is known.
+        name: Name of the original, unique within a version.
+        version: Version of the model that generated it; None for a real picture.
+        pixels: Pixels that readers see, (S, S, 3) uint8 RGB.
+        sha256: SHA-256 of these pixels, in hex.
+        size_px: Width and height of the original, px.
+        tissue_share: Share of tissue in these pixels.
+        source: Name of the slide that a crop is from.
+        xy: Upper left corner of a crop in its source, px.
+        field_um: Side of the field that the picture shows, micrometres; None if unknown.
     """
 
     name: str
@@ -55,7 +55,7 @@ def prepare(
     xy: tuple[float, float] | None = None,
     field_um: float | None = None,
 ) -> NewPicture:
-    """Brings pixels, (H, W, 3) uint8 RGB, to the form in which readers see them; see `NewPicture` for the rest.
+    """Converts pixels, (H, W, 3) uint8 RGB, to the form that readers see; see `NewPicture` for the other arguments.
 
     Raises:
         UsageError: The picture is smaller than those of the study.

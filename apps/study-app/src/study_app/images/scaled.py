@@ -1,4 +1,4 @@
-"""Slides at one scale: a pixel shows as many micrometres on both sides of a study, whatever the scanner."""
+"""Slides at a common scale: a pixel has the same size in micrometres on both sides of a study."""
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,24 +13,24 @@ from study_app.images.importing import REAL, check_version
 from wsi_tiling import Slide, check_distinct, open_slide
 
 _AS_GOOD_AS = 0.02
-"""Scales that differ by a smaller share are taken for one: to resample would blur one side and not the other."""
+"""Relative difference up to which scales count as equal, because resampling would blur only one side."""
 _CACHE_MIB = 8.0
-"""For decoded tiles of each slide: many are open at a time."""
+"""Size of the cache of decoded tiles of each slide, MiB; many slides are open at a time."""
 
 
 class ScaledSlide:
-    """A slide at another scale than its own. It can be read by `pfid`, too.
+    """A slide read at another scale; `pfid` can read it, too.
 
     Args:
-        slide: The slide, which says its scale.
-        mpp: Micrometres a pixel, as it is to be seen.
+        slide: A slide with a known scale.
+        mpp: Target scale, micrometres a pixel.
 
     Attributes:
-        factor: Level-0 pixels of the slide that a pixel is wide.
+        factor: Width of a pixel in level-0 pixels of the slide.
 
     Raises:
-        UsageError: The slide would have to be enlarged: it would give itself away.
-        SlideError: It does not say its scale.
+        UsageError: The slide would have to be enlarged, so that readers could recognise it.
+        SlideError: The scale of the slide is unknown.
     """
 
     def __init__(self, slide: Slide, mpp: float) -> None:
@@ -54,14 +54,14 @@ class ScaledSlide:
     def read(
         self, xy: tuple[float, float], field: float | tuple[float, float], size_px: int | tuple[int, int], /
     ) -> NDArray[np.uint8]:
-        """Reads a field as `Slide.read` does, its place and its size in pixels of this scale."""
+        """Reads a field as `Slide.read` does, with position and size in pixels of this scale."""
         width, height = field if isinstance(field, tuple) else (field, field)
         return self.slide.read(
             (xy[0] * self.factor, xy[1] * self.factor), (width * self.factor, height * self.factor), size_px
         )
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self.slide.close()
 
 
@@ -70,12 +70,12 @@ class SlideSide:
     """The slides of one side.
 
     Args:
-        paths: Their files.
-        unstated_mpp: Micrometres a pixel of slides whose files do not say; None refuses such slides.
+        paths: Files of the slides.
+        unstated_mpp: Scale of slides whose files do not state one, micrometres a pixel; None: such slides are refused.
 
     Raises:
-        UsageError: There are none, or two of one name.
-        SlideError: One cannot be read, or its scale is not known.
+        UsageError: There is no slide, or two slides share a name.
+        SlideError: A slide cannot be read, or its scale is unknown.
     """
 
     paths: tuple[Path, ...]
@@ -91,11 +91,11 @@ class SlideSide:
     @cached_property
     def facts(self) -> dict[str, tuple[tuple[int, int], float]]:
         """Width and height, and micrometres a pixel, of each slide by its name."""
-        found = {}
+        facts = {}
         for path in self.paths:
             with self._opened(path) as slide:
-                found[path.name] = slide.size_l0, slide.require_mpp()
-        return found
+                facts[path.name] = slide.size_l0, slide.require_mpp()
+        return facts
 
     def open(self, name: str, mpp: float) -> ScaledSlide:
         """Opens a slide at a scale; see `ScaledSlide`."""
@@ -144,7 +144,7 @@ class SlideSources:
         check_version(self.version)
         check_distinct([*self.real, *self.synthetic])
         paths = {REAL: self.real, self.version: self.synthetic}
-        sides = {name: SlideSide(found, self.unstated_mpp) for name, found in paths.items()}
+        sides = {name: SlideSide(files, self.unstated_mpp) for name, files in paths.items()}
         object.__setattr__(self, "sides", sides)
 
     @property

@@ -87,7 +87,7 @@ def import_slides(database: Database, images: Path, request: SlideRequest) -> It
             f"the study '{study.name}' is there, with a field of {study.size_px * study.mpp:.4g} micrometres"
         )
     grid = TileGrid(study.size_px)
-    names = [(side, name) for side, found in request.sources.sides.items() for name in found.facts]
+    names = [(side, name) for side, slides in request.sources.sides.items() for name in slides.facts]
     total = grid.count * len(names)
     with importing_alone(images, study):
         for number, (side, name) in enumerate(names):

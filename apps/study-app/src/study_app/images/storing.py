@@ -1,4 +1,4 @@
-"""Pictures are stored: their files first, then their rows, so what is in the database is on disk."""
+"""Storage of pictures: files first, then rows, so that every image in the database is on disk."""
 
 import fcntl
 from collections.abc import Iterator, Sequence
@@ -23,27 +23,27 @@ class Outcome(StrEnum):
 
     NEW = "new"
     KNOWN = "known"
-    """It is in the study, from an earlier import."""
+    """The image is in the study already, from an earlier import."""
     AGAIN = "again"
-    """Its pixels are those of another picture of its version."""
+    """The image has the pixels of another one of its version."""
     WHITE = "white"
-    """It has too little tissue."""
+    """The image has too little tissue."""
 
 
 @contextmanager
 def importing_alone(images: Path, study: Study) -> Iterator[None]:
-    """Keeps others, in this process and in others, from importing into a draft: they would write the same files.
+    """Prevents other imports into a draft, in this process and in others, because they would write the same files.
 
     Args:
         images: The folder of the images of all studies.
         study: The study.
 
     Raises:
-        UsageError: Others do, or the study is no draft any more.
+        UsageError: Another import is running, or the study is no longer a draft.
     """
     _check_draft(study)
     (images / study.name).mkdir(parents=True, exist_ok=True)
-    with (images / study.name / ".importing").open("w") as lock:  # whoever is killed lets go of it
+    with (images / study.name / ".importing").open("w") as lock:  # the system releases it when a process is killed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -56,21 +56,21 @@ def importing_alone(images: Path, study: Study) -> Iterator[None]:
 def store(
     database: Database, images: Path, study: Study, pictures: Sequence[NewPicture], *, min_tissue: float
 ) -> list[Outcome]:
-    """Stores pictures of a draft, all or none; those that are in the study already stay as they are.
+    """Stores pictures of a draft, all or none; pictures that are in the study already do not change.
 
     Args:
-        database: Where the study is.
+        database: Database of the study.
         images: The folder of the images of all studies.
         study: The study.
         pictures: The pictures.
-        min_tissue: Least share of tissue in a picture.
+        min_tissue: Smallest share of tissue in a picture.
 
     Returns:
-        What became of each.
+        The outcome of each picture.
 
     Raises:
-        UsageError: The study is no draft any more, or a picture is there on the other side, of another version, or
-            under the same name with other pixels.
+        UsageError: The study is no longer a draft, or has a picture's pixels on the other side or in another version,
+            or its name with other pixels.
     """
     for picture in pictures:
         if picture.tissue_share >= min_tissue:
@@ -95,16 +95,16 @@ def store_pair(
     *,
     min_tissue: float,
 ) -> Outcome:
-    """Stores a real and a synthetic crop that belong together, both or none; see `store` for the rest.
+    """Stores a pair of a real and a synthetic crop, both or none; see `store` for the errors.
 
     Args:
-        database: Where the study is.
+        database: Database of the study.
         images: The folder of the images of all studies.
         study: The study.
         plan: The plan of the crops.
-        number: Of the crop in the plan.
-        pair: The real and the synthetic one.
-        min_tissue: Least share of tissue in either.
+        number: Number of the crop in the plan.
+        pair: The real and the synthetic crop.
+        min_tissue: Smallest share of tissue in either crop.
     """
     if min(picture.tissue_share for picture in pair) < min_tissue:
         return Outcome.WHITE
@@ -125,7 +125,7 @@ def store_pair(
 
 
 def store_slide(database: Database, study: Study, slide: NewPicture) -> Outcome:
-    """Stores a slide, whose file of tiles is written already; see `store` for the rest."""
+    """Stores a slide, whose file of tiles exists already; see `store` for the errors."""
     with _draft(database, study) as session:
         outcome = _outcome(session, study, slide)
         if outcome is Outcome.NEW:
@@ -165,7 +165,7 @@ def _check_draft(study: Study) -> None:
 
 
 def _outcome_of_pair(session: Session, study: Study, pair: tuple[NewPicture, NewPicture]) -> Outcome:
-    """Outcome of storing two images together. A copy of another crop leaves out its pair, too."""
+    """Outcome of storing two images together; a copy of another crop excludes the whole pair."""
     outcomes = {_outcome(session, study, picture) for picture in pair}
     return outcomes.pop() if len(outcomes) == 1 else Outcome.AGAIN
 

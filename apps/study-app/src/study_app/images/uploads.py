@@ -1,4 +1,4 @@
-"""Pictures in a zip file that somebody sent: unpacked, with nothing else of it."""
+"""Unpacking of the pictures in an uploaded zip file."""
 
 import lzma
 import shutil
@@ -17,21 +17,21 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImpleme
 
 
 def unpack_pictures(archive: IO[bytes], folder: Path, *, most_bytes: int) -> int:
-    """Unpacks the pictures of a zip file into a new folder, whole or not at all.
+    """Unpacks the pictures of a zip file into a new folder, all or none.
 
-    Whatever is no picture by its name, and hidden files, stay out. How large a file is comes from its contents, and not
-    from what the archive says of them.
+    Hidden files and files without the ending of a picture are skipped. Sizes are measured while unpacking, not taken
+    from the archive's entries.
 
     Args:
         archive: The zip file.
-        folder: The folder; it is not there yet.
-        most_bytes: What the pictures may take unpacked, all together.
+        folder: New folder.
+        most_bytes: Largest total size of the unpacked pictures.
 
     Returns:
-        How many pictures there are.
+        The number of pictures.
 
     Raises:
-        UsageError: It is no zip file, it is damaged or encrypted, it reaches outside its folder, it is too large, or it
+        UsageError: The file is not a zip file, is damaged or encrypted, has paths outside its folder, is too large, or
             has no pictures.
     """
     folder.mkdir()
@@ -64,8 +64,8 @@ def _unpack(archive: IO[bytes], folder: Path, most_bytes: int) -> int:
 
 
 def _pictures(archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """The pictures of an archive, by where they belong."""
-    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    """The pictures of an archive by their paths in the folder."""
+    pictures: dict[PurePosixPath, zipfile.ZipInfo] = {}
     taken = set()
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename.replace("\\", "/"))
@@ -79,13 +79,13 @@ def _pictures(archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
             raise UsageError(f"{path} is no plain file")
         if entry.flag_bits & 1:
             raise UsageError(f"{path} is encrypted")
-        name = str(path).casefold()  # two names may be one to a file system
+        name = str(path).casefold()  # a file system may ignore case
         if name in taken:
             raise UsageError(f"two of its files have the name {path}")
         taken.add(name)
-        found[path] = entry
-    if not found:
+        pictures[path] = entry
+    if not pictures:
         raise UsageError(f"it has no pictures (names ending in {', '.join(SUFFIXES)})")
-    if len(found) > MOST_FILES:
-        raise UsageError(f"it has {len(found):,} pictures, wanted {MOST_FILES:,} at most")
-    return found
+    if len(pictures) > MOST_FILES:
+        raise UsageError(f"it has {len(pictures):,} pictures, wanted {MOST_FILES:,} at most")
+    return pictures

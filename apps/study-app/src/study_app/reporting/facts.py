@@ -16,23 +16,23 @@ class StudyFacts:
     """A study without its answers.
 
     Attributes:
-        name: Its name.
-        title: What readers read.
+        name: Name of the study.
+        title: Title that readers see.
         kind: 'pairs', 'single' or 'slides'.
-        question: What they are asked.
+        question: Question to the readers.
         state: 'draft', 'open' or 'closed'.
-        seed: What the pairs and their order were drawn from.
-        size_px: Side of the pictures.
-        margin: Largest |p - 0.5| that counts as guessing, settled before the study was opened.
-        created: When it was made.
-        opened: When it was opened first.
-        closed: When it was closed last, unless it is open.
+        seed: Seed of the pairs and their order.
+        size_px: Side of the pictures, px.
+        margin: Largest |p - 0.5| that counts as guessing, fixed before the study was opened.
+        created: Time at which the study was made.
+        opened: Time at which it was first opened.
+        closed: Time at which it was last closed; None if it is open.
         real_images: Number of real images.
         synthetic_images: Number of synthetic images of each version.
-        items: How many pairs, or single images, readers are shown.
-        items_of: How many of them show an image of each version.
-        readers: How far each reader is, as the report names them.
-        undone: Answers that were undone.
+        items: Number of pairs, or of single images, shown to readers.
+        items_of: Number of these that show an image of each version.
+        readers: Progress of each reader, with the names of the report.
+        undone: Number of undone answers.
     """
 
     name: str
@@ -66,7 +66,7 @@ class StudyFacts:
     @property
     def answered(self) -> int:
         """Number of answers."""
-        return sum(each.done for each in self.readers)
+        return sum(reader.done for reader in self.readers)
 
 
 def study_facts(session: Session, study: Study, labels: dict[str, str]) -> StudyFacts:
@@ -75,7 +75,7 @@ def study_facts(session: Session, study: Study, labels: dict[str, str]) -> Study
     Args:
         session: The session.
         study: The study.
-        labels: What each reader is to be called; see `reader_labels`.
+        labels: Name of each reader in the report; see `reader_labels`.
     """
     images = Counter(session.scalars(select(Image.version).where(Image.study_id == study.id)))
     items = session.scalars(
@@ -90,7 +90,7 @@ def study_facts(session: Session, study: Study, labels: dict[str, str]) -> Study
         .join(Showing.item)
         .where(Item.study_id == study.id, Answer.live.is_(None))
     )
-    readers = [replace(each, reader=labels[each.reader]) for each in study_progress(session, study)]
+    readers = [replace(reader, reader=labels[reader.reader]) for reader in study_progress(session, study)]
     return StudyFacts(
         name=study.name,
         title=study.title,
@@ -107,7 +107,7 @@ def study_facts(session: Session, study: Study, labels: dict[str, str]) -> Study
         synthetic_images=_by_version(images),
         items=len(items),
         items_of=_by_version(Counter(items)),
-        readers=tuple(sorted(readers, key=lambda each: each.reader)),
+        readers=tuple(sorted(readers, key=lambda reader: reader.reader)),
         undone=undone or 0,
     )
 
@@ -115,13 +115,13 @@ def study_facts(session: Session, study: Study, labels: dict[str, str]) -> Study
 def reader_labels(session: Session, study: Study, *, named: bool) -> dict[str, str]:
     """Labels of the readers in a report: their names, or 'reader 1' and so on.
 
-    The numbers follow the readers' seeds, which nobody knows: neither names nor the order of joining show through, and
-    every report of a study has the same.
+    The numbers follow the readers' secret seeds, so they reveal neither names nor the order of joining, and are the
+    same in every report of a study.
     """
     readers = session.scalars(
         select(User.name).join(StudyReader).where(StudyReader.study_id == study.id).order_by(StudyReader.seed, User.id)
     ).all()
-    digits = len(str(len(readers)))  # so that they are in order by the alphabet, too
+    digits = len(str(len(readers)))  # so that alphabetical order is the order of the numbers
     return {name: name if named else f"reader {number:0{digits}}" for number, name in enumerate(readers, 1)}
 
 

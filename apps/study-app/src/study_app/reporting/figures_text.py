@@ -7,12 +7,12 @@ MISSING = "-"
 
 
 def share(value: float, digits: int = 4) -> str:
-    """A share, or a dash where there is none."""
+    """A share, or a dash for NaN."""
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def signed(value: float, digits: int = 4) -> str:
-    """A difference with its sign, or a dash where there is none."""
+    """A difference with its sign, or a dash for NaN."""
     return MISSING if math.isnan(value) else f"{value:+.{digits}f}"
 
 
@@ -27,12 +27,12 @@ def signed_interval(pair: tuple[float, float], digits: int = 4) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value with the digits that count."""
+    """A p-value with its significant digits."""
     return MISSING if math.isnan(value) else f"{value:.3g}"
 
 
 def seconds(value: float) -> str:
-    """A time that a reader took."""
+    """A response time."""
     return MISSING if math.isnan(value) else f"{value:.1f} s"
 
 
@@ -41,5 +41,5 @@ def moment(time: datetime | None) -> str:
     return MISSING if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
-FILTERS = {each.__name__: each for each in (share, signed, interval, signed_interval, p_value, seconds, moment)}
-"""For templates, by their names."""
+FILTERS = {text.__name__: text for text in (share, signed, interval, signed_interval, p_value, seconds, moment)}
+"""Filters for templates, by their names."""

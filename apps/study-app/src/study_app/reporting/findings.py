@@ -1,4 +1,4 @@
-"""Results of study-stats on a study's answers: each result, or why there is none yet."""
+"""Results of study-stats on a study's answers, each with the reason if it is missing."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ QUESTIONS = {
     "drift": "Do readers learn, or tire?",
     "times": "How long does it take them?",
 }
-"""Of each result, the question that it answers."""
+"""The question that each result answers."""
 QUICK = ("realism", "discrimination", "recognised", "versions", "drift", "times")
-"""Those that take no resamples and no model, while a study runs."""
+"""Results without resampling or models, for display while a study runs."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Finding:
 
     Attributes:
         name: One of `QUESTIONS`.
-        result: A result of `study_stats`, which prints well; None if the answers do not suffice.
-        missing: Why there is none; empty if there is one.
+        result: Result of `study_stats`, which prints as text; None if there are too few answers.
+        missing: Reason why the result is missing; empty otherwise.
     """
 
     name: str
@@ -56,12 +56,12 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """The question that it answers."""
+        """The question that the result answers."""
         return QUESTIONS[self.name]
 
     @property
     def text(self) -> str:
-        """The result as text, or why there is none."""
+        """The result as text, or the reason why it is missing."""
         return f"Not possible yet: {self.missing}." if self.missing else str(self.result)
 
 
@@ -71,9 +71,9 @@ class Findings:
 
     Attributes:
         answers: The answers.
-        versions: Results for each version of the model, in alphabetical order, by their names. What readers said of
-            the images of one version says nothing of another's.
-        whole: Results for all answers together, likewise.
+        versions: Results by name for each version of the model, in alphabetical order. Answers on the images of one
+            version do not count for another.
+        whole: Results by name for all answers together.
     """
 
     answers: AnyAnswers
@@ -81,10 +81,10 @@ class Findings:
     whole: dict[str, Finding]
 
     def __iter__(self) -> Iterator[tuple[str, Finding]]:
-        """All results, each with the version that it is of; those of all answers, with no version, come last."""
-        for version, found in self.versions.items():
-            yield from ((version, each) for each in found.values())
-        yield from (("", each) for each in self.whole.values())
+        """Yields all results with their versions; results on all answers come last, with an empty version."""
+        for version, findings in self.versions.items():
+            yield from ((version, finding) for finding in findings.values())
+        yield from (("", finding) for finding in self.whole.values())
 
 
 def study_findings(
@@ -95,25 +95,25 @@ def study_findings(
     seed: int = 0,
     names: Collection[str] = tuple(QUESTIONS),
 ) -> Findings:
-    """Works out what the answers of a study say, as far as they suffice.
+    """Computes the results on the answers of a study, as far as there are enough answers.
 
-    Times are those between consecutive answers, of whatever version, so they are never asked of one version alone.
+    Response times are measured between consecutive answers on any version, so they are not computed by version.
 
     Args:
         answers: The answers.
         versions: The versions of the model whose images the study shows.
-        margin: Of the test of equivalence: the largest |p - 0.5| that counts as guessing.
-        seed: Resamples are drawn from it, for each result by itself.
-        names: Which of the `QUESTIONS` are asked.
+        margin: Margin of the test of equivalence: the largest |p - 0.5| that counts as guessing.
+        seed: Seed of the resampling; each result has its own random generator.
+        names: Names of the results to compute, from `QUESTIONS`.
     """
     single = isinstance(answers, SingleClassifications)
     rngs = {name: np.random.default_rng([number, seed]) for number, name in enumerate(QUESTIONS)}
     of_version: dict[str, Callable[[Any], Any]] = {
         **({"discrimination": discrimination} if single else {"realism": realism}),
-        "equivalence": lambda found: equivalence(found, margin=margin),
-        "pooled": lambda found: cluster_bootstrap(found, rng=rngs["pooled"]),
+        "equivalence": lambda answers: equivalence(answers, margin=margin),
+        "pooled": lambda answers: cluster_bootstrap(answers, rng=rngs["pooled"]),
         **({} if single else {"mixed": mixed_model}),
-        "agreement": lambda found: agreement(found, rng=rngs["agreement"]),
+        "agreement": lambda answers: agreement(answers, rng=rngs["agreement"]),
         "recognised": recognised_images,
     }
     of_study: dict[str, Callable[[Any], Any]] = {
@@ -122,20 +122,20 @@ def study_findings(
         "times": response_times,
     }
 
-    def asked_of(asks: dict[str, Callable[[Any], Any]], answers: AnyAnswers) -> dict[str, Finding]:
-        return {name: _asked(name, ask, answers) for name, ask in asks.items() if name in names}
+    def findings_of(analyses: dict[str, Callable[[Any], Any]], answers: AnyAnswers) -> dict[str, Finding]:
+        return {name: _finding(name, analyse, answers) for name, analyse in analyses.items() if name in names}
 
     by_version = {}
     for version in sorted(versions):
         try:
-            by_version[version] = asked_of(of_version, answers.of_version(version))
+            by_version[version] = findings_of(of_version, answers.of_version(version))
         except StudyError as error:
             by_version[version] = {name: Finding(name, None, str(error)) for name in of_version if name in names}
-    return Findings(answers, by_version, asked_of(of_study, answers))
+    return Findings(answers, by_version, findings_of(of_study, answers))
 
 
-def _asked(name: str, ask: Callable[[Any], Any], answers: AnyAnswers) -> Finding:
+def _finding(name: str, analyse: Callable[[Any], Any], answers: AnyAnswers) -> Finding:
     try:
-        return Finding(name, ask(answers))
+        return Finding(name, analyse(answers))
     except StudyError as error:
         return Finding(name, None, str(error))

@@ -1,4 +1,4 @@
-"""The result that readers may see of their own answers once a study is closed."""
+"""A reader's own result, which the reader may see once the study is closed."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from study_stats import StudyError, equivalence, response_times
 
 @dataclass(frozen=True)
 class OwnResult:
-    """A reader's own result, of all versions together.
+    """A reader's own result on all versions together.
 
     Attributes:
-        count: How many answers they gave.
-        correct: How many of them were correct.
-        p: Share of synthetic images that they took for real; of single images, the mean of that and of the share of
-            real ones that they took for synthetic. NaN if there is none.
-        median_seconds: Their median time; NaN if no answer has one.
+        count: Number of answers.
+        correct: Number of correct answers.
+        p: Share of synthetic images taken for real; for single images, the mean of that and of the share of real images
+            taken for synthetic. NaN if it is not defined.
+        median_seconds: Median response time, s; NaN if no answer has one.
     """
 
     count: int
@@ -28,12 +28,12 @@ class OwnResult:
 
 
 def own_result(session: Session, reader: StudyReader) -> OwnResult:
-    """A reader's result, of their answers alone."""
+    """Computes a reader's result from the reader's answers alone."""
     answers = answers_of(session, reader.study)
-    mine = type(answers)(answers.frame[answers.frame["reader"] == reader.user.name])
-    median = float(response_times(mine).frame["median"].iloc[-1]) if len(mine) else float("nan")
+    own = type(answers)(answers.frame[answers.frame["reader"] == reader.user.name])
+    median = float(response_times(own).frame["median"].iloc[-1]) if len(own) else float("nan")
     try:
-        p = equivalence(mine, margin=reader.study.margin).total.p
-    except StudyError:  # there are no answers or, of single images, none on one of the two kinds
+        p = equivalence(own, margin=reader.study.margin).total.p
+    except StudyError:  # no answers or, for single images, none on real or none on synthetic ones
         p = float("nan")
-    return OwnResult(len(mine), int(mine.answers["correct"].sum()), p, median)
+    return OwnResult(len(own), int(own.answers["correct"].sum()), p, median)

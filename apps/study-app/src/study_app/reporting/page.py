@@ -1,4 +1,4 @@
-"""The report of a study as one page that stands alone."""
+"""The report of a study as a page in a single file."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -13,11 +13,11 @@ from study_app.reporting.plots import learning_plot, readers_plot, times_plot
 from study_app.reporting.study_report import StudyReport
 
 SHOWN = 12
-"""Number of the most recognised images that are shown."""
+"""Largest number of images in the gallery of the most recognised ones."""
 
 
 def report_page(report: StudyReport, images: Path) -> str:
-    """Makes the page of a report, with its plots and pictures in it.
+    """Makes the page of a report, with plots and pictures embedded.
 
     Args:
         report: The report.
@@ -30,25 +30,27 @@ def report_page(report: StudyReport, images: Path) -> str:
             "report": report,
             "facts": report.record.facts,
             "version_of": version,
-            "readers_plot": lambda found: readers_plot(found.result),
-            "times_plot": lambda found: times_plot(found.result),
+            "readers_plot": lambda finding: readers_plot(finding.result),
+            "times_plot": lambda finding: times_plot(finding.result),
             "learning": learning_plot(report.record.answers),
-            "gallery": lambda found: gallery(found, report.record.files, lambda file: thumbnail_source(images / file)),
+            "gallery": lambda finding: gallery(
+                finding, report.record.files, lambda file: thumbnail_source(images / file)
+            ),
         },
         folder="web/templates",
         filters=FILTERS,
     )
 
 
-def gallery(found: Finding, files: dict[str, str], source: Callable[[str], str]) -> list[dict[str, Any]]:
+def gallery(finding: Finding, files: dict[str, str], source: Callable[[str], str]) -> list[dict[str, Any]]:
     """The most recognised images, each recognised at least once, for the template.
 
     Args:
-        found: The finding of `recognised_images`.
-        files: The file of each image.
-        source: Makes the source of an image in a page of its file.
+        finding: The finding of `recognised_images`.
+        files: File of each image.
+        source: Function from a file to the source of an image in a page.
     """
-    if found.missing:
+    if finding.missing:
         return []
-    rows = found.result.frame.query("recognised > 0").head(SHOWN).to_dict("index")
+    rows = finding.result.frame.query("recognised > 0").head(SHOWN).to_dict("index")
     return [{"name": name, "source": source(files[str(name)]), **row} for name, row in rows.items()]

@@ -1,4 +1,4 @@
-"""Small pictures of a study's images, for those who run it."""
+"""Thumbnails of a study's images, for administrators."""
 
 import io
 from pathlib import Path
@@ -18,16 +18,16 @@ _LONGEST_TILE = 1 << 20
 
 
 def synthetic_images(session: Session, study: Study) -> dict[str, Image]:
-    """The synthetic images of a study, by the names that they have in its answers, such as 2026-05/a.png."""
+    """The synthetic images of a study by their names in its answers, such as 2026-05/a.png."""
     images = session.scalars(select(Image).where(Image.study_id == study.id, Image.is_real.is_(False)))
     return {f"{image.version}/{image.name}": image for image in images}
 
 
 def thumbnail(path: Path, size_px: int = THUMBNAIL_PX) -> bytes:
-    """A small JPEG file of a picture's; of a slide's, of its tile that shows all of it.
+    """A thumbnail of a picture as JPEG; for a slide, of the tile that shows all of it.
 
     Raises:
-        OSError: There is no such picture, or it is damaged.
+        OSError: The picture is missing or damaged.
     """
     source = io.BytesIO(read_tile(path, 0, _LONGEST_TILE)) if path.suffix == TILES_SUFFIX else path
     with PIL.Image.open(source) as picture:

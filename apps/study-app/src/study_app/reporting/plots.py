@@ -1,4 +1,4 @@
-"""The plots of a report, as pictures that are part of the page."""
+"""Plots of a report, embedded in the page."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "study-app"}
 
 
 def readers_plot(result: Any) -> str:
-    """Each reader's share with its interval, of a result of `realism` or `discrimination`."""
+    """Plots each reader's share with its interval, from a result of `realism` or `discrimination`."""
     return _source(plot_readers(result))
 
 
 def learning_plot(answers: AnyAnswers) -> str | None:
-    """Shares of incorrect answers as the study goes on; None if there are no answers."""
+    """Plots the share of incorrect answers over the course of the study; None if there are no answers."""
     try:
         return _source(plot_learning(answers))
     except StudyError:
@@ -26,7 +26,7 @@ def learning_plot(answers: AnyAnswers) -> str | None:
 
 
 def times_plot(result: Any) -> str | None:
-    """Response times of readers, of a result of `response_times`; None if no answer has a time."""
+    """Plots the readers' response times, from a result of `response_times`; None if no answer has a time."""
     try:
         return _source(plot_times(result))
     except StudyError:

@@ -1,4 +1,4 @@
-"""The report of a study: its facts and findings, as values for a page or for JSON."""
+"""The report of a study: its facts and findings, as values for a page and for JSON."""
 
 import json
 import math
@@ -22,12 +22,12 @@ from study_app.studies import answers_of
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """All that a report is made of.
+    """The data that a report is made from.
 
     Attributes:
-        facts: The study without its answers.
-        answers: The answers that count, by readers as the facts name them.
-        files: Of each synthetic image, as the answers name it, the file below the folder of images.
+        facts: Facts of the study.
+        answers: Answers that were not undone; readers have the names of the facts.
+        files: File of each synthetic image, relative to the folder of images, by its name in the answers.
         named: Whether readers are named.
     """
 
@@ -42,11 +42,11 @@ class StudyReport:
     """The results of a study.
 
     Attributes:
-        record: What it is made of.
-        findings: What the answers say.
-        margin: That of the test of equivalence.
-        seed: What resamples were drawn from.
-        made: When.
+        record: Data of the report.
+        findings: Results on the answers.
+        margin: Margin of the test of equivalence.
+        seed: Seed of the resampling.
+        made: Time of the report.
     """
 
     record: StudyRecord
@@ -62,13 +62,13 @@ def study_record(session: Session, study: Study, *, named: bool) -> StudyRecord:
     Args:
         session: The session.
         study: The study.
-        named: Calls readers by their names, and not 'reader 1' and so on, and tells when they were at work.
+        named: Whether to show the readers' names, instead of 'reader 1' and so on, and the times of their work.
     """
     labels = reader_labels(session, study, named=named)
     facts, answers = study_facts(session, study, labels), answers_of(session, study)
     if not named:
-        # When somebody was at work tells who it is.
-        readers = [replace(each, last_answer=None, last_seen=None) for each in facts.readers]
+        # the times of work could identify a reader
+        readers = [replace(reader, last_answer=None, last_seen=None) for reader in facts.readers]
         facts = replace(facts, readers=tuple(readers))
         answers = type(answers)(answers.frame.assign(reader=answers.frame["reader"].map(labels).astype(str)))
     files = {name: image.file for name, image in synthetic_images(session, study).items()}
@@ -76,13 +76,13 @@ def study_record(session: Session, study: Study, *, named: bool) -> StudyRecord:
 
 
 def study_report(record: StudyRecord, *, margin: float | None = None, seed: int = 0, now: datetime) -> StudyReport:
-    """Works out a report, however few the answers are.
+    """Computes a report; results with too few answers are marked as missing.
 
     Args:
-        record: Of the study.
-        margin: Of the test of equivalence; None for the one that was settled before the study.
-        seed: Resamples are drawn from it.
-        now: The time.
+        record: Data of the study.
+        margin: Margin of the test of equivalence; None: the study's.
+        seed: Seed of the resampling.
+        now: Current time.
     """
     margin = record.facts.margin if margin is None else margin
     findings = study_findings(record.answers, record.facts.versions, margin=margin, seed=seed)
@@ -90,7 +90,7 @@ def study_report(record: StudyRecord, *, margin: float | None = None, seed: int 
 
 
 def report_document(report: StudyReport) -> dict[str, Any]:
-    """A report in plain values, for JSON; NaN becomes null."""
+    """A report as plain values for JSON; NaN becomes null."""
     document: dict[str, Any] = plain(
         {
             "study": report.record.facts,
@@ -99,7 +99,7 @@ def report_document(report: StudyReport) -> dict[str, Any]:
             "study_stats": version("study-stats"),
             "margin": report.margin,
             "seed": report.seed,
-            "versions": {name: _results(found) for name, found in report.findings.versions.items()},
+            "versions": {name: _results(findings) for name, findings in report.findings.versions.items()},
             "whole": _results(report.findings.whole),
         }
     )
@@ -107,7 +107,7 @@ def report_document(report: StudyReport) -> dict[str, Any]:
 
 
 def is_report_document(path: Path) -> bool:
-    """Whether a file has the document of a report, and may be replaced."""
+    """Whether a file holds the JSON document of a report, and so may be replaced."""
     try:
         return {"study", "made", "study_app", "study_stats"} <= set(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -115,7 +115,7 @@ def is_report_document(path: Path) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Turns values and results of study-stats into those that JSON knows."""
+    """Converts values and results of study-stats to values that JSON supports."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -127,14 +127,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         return [plain(row) for row in value.reset_index().to_dict("records")]
     if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     if is_dataclass(value):
-        # The times of single answers are in what `export` writes.
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value) if each.name != "times"}
+        # the times of single answers are in the files of `export`
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.name != "times"}
     return value
 
 
-def _results(found: dict[str, Finding]) -> dict[str, Any]:
-    return {name: {"missing": each.missing} if each.missing else each.result for name, each in found.items()}
+def _results(findings: dict[str, Finding]) -> dict[str, Any]:
+    return {
+        name: {"missing": finding.missing} if finding.missing else finding.result for name, finding in findings.items()
+    }

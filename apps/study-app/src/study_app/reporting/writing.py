@@ -1,4 +1,4 @@
-"""`study-app report`: the page of a study and its results, in two files."""
+"""`study-app report`: the page of a study and a JSON file of its results."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ from study_app.reporting.study_report import StudyReport, is_report_document, re
 
 
 def report_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
-    """The page, and the JSON file beside it.
+    """Returns the paths of the page and of the JSON file beside it, checked.
 
     Raises:
-        UsageError: One of them exists and may not be replaced, or the name does not end as a page's.
+        UsageError: A file exists and may not be replaced, or the name does not end in .html.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html")
@@ -25,7 +25,7 @@ def report_files(out: Path, *, overwrite: bool) -> tuple[Path, Path]:
 
 
 def write_report(report: StudyReport, images: Path, files: tuple[Path, Path]) -> None:
-    """Writes both files.
+    """Writes the page and the JSON file.
 
     Args:
         report: The report.

@@ -1,8 +1,8 @@
-"""Answers are taken, each once, and the last one is undone.
+"""Readers' answers: each is stored once, and the last one can be undone.
 
 A page may send an answer twice (a double click, a lost response, a second tab, the back button): the token that it
-names stands for one question, so it counts once and is confirmed each time. Whatever else a late page sends is a
-conflict, and the page is told where the reader really is.
+names stands for one question, so it counts once and is confirmed each time. Any other late request is a conflict, and
+the response holds the reader's actual state.
 """
 
 from datetime import datetime, timedelta
@@ -26,21 +26,21 @@ def choices(kind: StudyKind) -> tuple[Choice, Choice]:
 
 
 def answer(session: Session, reader: StudyReader, token: str, chosen: str, *, now: datetime, idle: timedelta) -> None:
-    """Takes a reader's answer; the server alone decides whether it is correct.
+    """Stores a reader's answer; the server alone decides whether it is correct.
 
     The answer counts once the session is committed.
 
     Args:
         session: The session.
         reader: The reader of a study, locked.
-        token: Of the item as it was shown.
-        chosen: 'left' or 'right', where the real image is said to be; of a single image, 'real' or 'synthetic'.
-        now: The time.
+        token: Token of the item as it was shown.
+        chosen: Side that the reader takes for real, 'left' or 'right'; for a single image, 'real' or 'synthetic'.
+        now: Current time.
         idle: See `sit`.
 
     Raises:
-        UsageError: The choice is none.
-        Conflict: It is another item's turn, this one has another answer, or the study is closed.
+        UsageError: The choice is not valid.
+        Conflict: Another item is the current one, this one has another answer, or the study is closed.
     """
     earlier = _answer_of(session, reader, token)
     if earlier is not None:
@@ -71,27 +71,27 @@ def answer(session: Session, reader: StudyReader, token: str, chosen: str, *, no
 
 
 def undo(session: Session, reader: StudyReader, token: str, *, now: datetime) -> None:
-    """Undoes a reader's last answer: its item has its turn again, under another token. Done twice, it is done once.
+    """Undoes a reader's last answer: its item is the current one again, under a new token. Repeated calls do nothing.
 
     Args:
         session: The session.
         reader: The reader of a study, locked.
-        token: What the answer named.
-        now: The time.
+        token: Token of the answer.
+        now: Current time.
 
     Raises:
         Conflict: It is not the last answer, or the study is closed.
     """
-    found = _answer_of(session, reader, token)
-    if found is not None and not found.live:
+    undone = _answer_of(session, reader, token)
+    if undone is not None and not undone.live:
         return
     _check_open(reader)
     last = last_answer(session, reader)
-    if found is None or last is None or found.id != last.id:
+    if undone is None or last is None or undone.id != last.id:
         raise Conflict("only the last answer can be undone")
-    found.live = None
-    found.undone = now
-    found.showing.token = new_token()
+    undone.live = None
+    undone.undone = now
+    undone.showing.token = new_token()
     session.flush()
 
 

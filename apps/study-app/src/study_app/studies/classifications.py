@@ -19,7 +19,7 @@ _SYNTHETIC = aliased(Image)
 
 
 def answers_of(session: Session, study: Study) -> "Classifications | SingleClassifications":
-    """The answers of a study that count, in the order in which they were given."""
+    """The answers of a study without undone ones, in the order of their times."""
     if study.kind is StudyKind.SINGLE:
         return single_classifications(session, study)
     return classifications(session, study)
@@ -42,12 +42,12 @@ def classifications(session: Session, study: Study) -> "Classifications":
             synthetic_image=_name(synthetic),
             side=str(showing.real_side),
             time_shown=showing.first_shown or showing.created,
-            time_answered=found.answered,
-            correct=found.correct,
-            session=str(found.sitting_id),
+            time_answered=answer.answered,
+            correct=answer.correct,
+            session=str(answer.sitting_id),
             model_version=str(synthetic.version),
         )
-        for reader, real, synthetic, showing, found in session.execute(_answers(study))
+        for reader, real, synthetic, showing, answer in session.execute(_answers(study))
     )
 
 
@@ -66,13 +66,13 @@ def single_classifications(session: Session, study: Study) -> "SingleClassificat
             reader=reader,
             image=_name(real or synthetic),
             is_real=real is not None,
-            called_real=found.chosen is Choice.REAL,
+            called_real=answer.chosen is Choice.REAL,
             time_shown=showing.first_shown or showing.created,
-            time_answered=found.answered,
-            session=str(found.sitting_id),
+            time_answered=answer.answered,
+            session=str(answer.sitting_id),
             model_version=(synthetic.version or "") if real is None else "",
         )
-        for reader, real, synthetic, showing, found in session.execute(_answers(study))
+        for reader, real, synthetic, showing, answer in session.execute(_answers(study))
     )
 
 

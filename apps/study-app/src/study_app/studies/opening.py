@@ -1,4 +1,4 @@
-"""A study is opened to its readers, and closed."""
+"""Opening and closing of a study."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,19 +14,19 @@ from study_app.studies.pairing import draw_order, draw_pairs
 
 
 def open_study(session: Session, study: Study, images: Path, *, now: datetime) -> int:
-    """Opens a study; a draft gets its items first, which never change again. A closed one is opened again.
+    """Opens a draft, whose items are fixed from then on, or opens a closed study again.
 
     Args:
         session: The session.
         study: The study, locked.
-        images: The folder of the images of all studies; those of this one are brought to one length.
-        now: The time.
+        images: Folder of the images of all studies; the files of this one are padded to equal length.
+        now: Current time.
 
     Returns:
-        How many items it has.
+        The number of items.
 
     Raises:
-        UsageError: It is open already, it has no images to show, or files of them are missing.
+        UsageError: The study is open already or has no images to show, or files of images are missing.
     """
     if study.state is StudyState.OPEN:
         raise UsageError(f"the study '{study.name}' is open already")
@@ -41,10 +41,10 @@ def open_study(session: Session, study: Study, images: Path, *, now: datetime) -
 
 
 def close_study(study: Study, *, now: datetime) -> None:
-    """Closes a study: no answers are taken any more, and results may be seen.
+    """Closes a study: it takes no more answers, and results may be shown.
 
     Raises:
-        UsageError: It is not open.
+        UsageError: The study is not open.
     """
     if study.state is not StudyState.OPEN:
         raise UsageError(f"the study '{study.name}' is not open: it is {_STATES[study.state]}")
@@ -70,7 +70,7 @@ def _pad_files(session: Session, study: Study, images: Path) -> None:
 
 
 def _draw_items(session: Session, study: Study) -> None:
-    # By their pixels, and not in the order of import: what is drawn depends on the images and the seed alone.
+    # sorted by pixels and not by import, so that the items depend on the images and the seed alone
     images = session.scalars(select(Image).where(Image.study_id == study.id).order_by(Image.sha256)).all()
     real = [image.id for image in images if image.is_real]
     synthetic: dict[str, list[int]] = {}
@@ -99,7 +99,7 @@ def _draw_items(session: Session, study: Study) -> None:
 
 
 def _crop_pairs(session: Session, study: Study) -> list[tuple[int, int]]:
-    """Real and synthetic crops that belong together: they have the same scale."""
+    """Pairs of a real and a synthetic crop, which have the same scale."""
     rows = session.execute(
         select(CropPair.real_image_id, CropPair.synthetic_image_id)
         .join(StoredCropPlan, StoredCropPlan.id == CropPair.plan_id)

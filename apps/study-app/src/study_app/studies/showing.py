@@ -13,11 +13,11 @@ from study_app.studies.pairing import draw_side
 
 @dataclass(frozen=True)
 class Shown:
-    """An item, as a page may know it.
+    """An item as a page receives it.
 
     Attributes:
-        token: What an answer names.
-        pictures: Tokens of the pictures: the left and the right one, or the only one.
+        token: Token that an answer refers to.
+        pictures: Tokens of the pictures: left and right, or a single one.
     """
 
     token: str
@@ -29,11 +29,11 @@ class ReaderState:
     """The state of a reader in a study.
 
     Attributes:
-        is_open: Whether answers are taken.
-        done: Items that are answered.
-        total: Items of the study.
-        current: The item whose turn it is; None if none is left, or the study is closed.
-        following: The one after it.
+        is_open: Whether the study takes answers.
+        done: Number of answered items.
+        total: Number of items of the study.
+        current: Current item; None if none is left, or the study is closed.
+        following: Next item, to preload.
         undoable: Token of the last answer, if it can be undone.
     """
 
@@ -46,9 +46,9 @@ class ReaderState:
 
 
 def reader_state(session: Session, reader: StudyReader, *, now: datetime) -> ReaderState:
-    """Tells where a reader is, and gives what comes next its tokens. The session has to be one that writes."""
+    """Returns the state of a reader, and makes tokens for the next items; the session has to be a writing one."""
     is_open = reader.study.state is StudyState.OPEN
-    next_two = [_shown(each) for each in unanswered(session, reader, 2, now=now)] if is_open else []
+    next_two = [_shown(showing) for showing in unanswered(session, reader, 2, now=now)] if is_open else []
     last = last_answer(session, reader)
     done, total = progress_of(session, reader)
     return ReaderState(
@@ -62,7 +62,7 @@ def reader_state(session: Session, reader: StudyReader, *, now: datetime) -> Rea
 
 
 def unanswered(session: Session, reader: StudyReader, most: int, *, now: datetime) -> list[Showing]:
-    """The first items without an answer that counts, at most so many; they get a showing if they have none."""
+    """The first items without an answer, at most `most`; they get a showing if they have none."""
     rows = session.execute(
         select(Item, Showing)
         .outerjoin(Showing, and_(Showing.item_id == Item.id, Showing.user_id == reader.user_id))
@@ -75,7 +75,7 @@ def unanswered(session: Session, reader: StudyReader, most: int, *, now: datetim
 
 
 def last_answer(session: Session, reader: StudyReader) -> Answer | None:
-    """The reader's last answer that counts."""
+    """The reader's last answer that was not undone."""
     return session.scalar(
         select(Answer)
         .join(Answer.showing)

@@ -1,4 +1,4 @@
-"""The pictures, each by a random name that is one reader's own and tells nothing."""
+"""Pictures, by random tokens that differ between readers and reveal nothing."""
 
 from flask import Blueprint, Response, abort
 
@@ -13,20 +13,20 @@ blueprint.before_request(require_visitor)
 
 @blueprint.get("/media/<token>")
 def picture(token: str) -> Response:
-    """A picture: the bytes of its file. Slides have tiles, and no picture."""
+    """The bytes of a picture's file; slides have tiles instead."""
     with site().database.reading() as session:
-        found = picture_of(session, token, visitor().user_id)
-    if found is None or not found.file.endswith(SUFFIX):
+        image = picture_of(session, token, visitor().user_id)
+    if image is None or not image.file.endswith(SUFFIX):
         abort(404)
-    return picture_response((site().settings.images / found.file).read_bytes())
+    return picture_response((site().settings.images / image.file).read_bytes())
 
 
 def picture_response(encoded: bytes) -> Response:
-    """Answers a picture, with headers that are the same for all pictures.
+    """Makes the response with a picture; its headers are the same for all pictures.
 
-    A file's time, its name and its checks (ETag, ranges) would be other ones for each, so there are none.
+    A file's time, name and ETag would differ between pictures, so they are not sent.
     """
     response = Response(encoded, content_type=MEDIA_TYPE)
-    # Long enough to load the next picture before its turn; no proxy may make it smaller by its contents.
+    # long enough to preload the next picture; proxies may not recompress it
     response.headers["Cache-Control"] = "private, max-age=600, no-transform"
     return response

@@ -42,7 +42,7 @@ blueprint.before_request(require_visitor)
 def studies() -> ResponseReturnValue:
     """The reader's studies, and how far they are."""
     with site().database.reading() as session:
-        mine = [(each.study, *progress_of(session, each)) for each in studies_of(session, visitor().user_id)]
+        mine = [(reader.study, *progress_of(session, reader)) for reader in studies_of(session, visitor().user_id)]
     return render_template("studies.html", studies=mine)
 
 

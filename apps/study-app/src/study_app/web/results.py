@@ -1,4 +1,4 @@
-"""A reader's own result, once the study is closed and if those who run it allow it."""
+"""A reader's own result, once the study is closed and if its administrators allow it."""
 
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
@@ -21,5 +21,5 @@ def own(name: str) -> ResponseReturnValue:
         reader = reader_of(session, name, visitor().user_id)
         if reader.study.state is not StudyState.CLOSED or not reader.study.results_shown:
             abort(404)
-        found = own_result(session, reader)
-    return render_template("own_result.html", study=reader.study, result=found)
+        result = own_result(session, reader)
+    return render_template("own_result.html", study=reader.study, result=result)

@@ -23,23 +23,23 @@ def form() -> ResponseReturnValue:
 
 @blueprint.post("/sign-in")
 def enter() -> ResponseReturnValue:
-    """Signs in, or says that the name or the password is wrong, and not which."""
+    """Signs in, or shows that the name or the password is wrong, without saying which."""
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
     here, now = site(), site().clock()
     with here.database.reading() as reading:
-        found = authenticate(reading, here.passwords, name, password)
-    if found is None:
+        known = authenticate(reading, here.passwords, name, password)
+    if known is None:
         return _wrong(name)
-    new_hash = here.passwords.hash(password) if here.passwords.is_outdated(found.password_hash) else found.password_hash
+    new_hash = here.passwords.hash(password) if here.passwords.is_outdated(known.password_hash) else known.password_hash
     with here.database.writing() as writing:
-        user = writing.get_one(User, found.id, with_for_update=True)
-        if user.password_hash != found.password_hash:  # it was replaced just now
+        user = writing.get_one(User, known.id, with_for_update=True)
+        if user.password_hash != known.password_hash:  # it was replaced just now
             return _wrong(name)
         user.password_hash = new_hash
         token = begin_sign_in(writing, user, now=now).token
-    session.clear()  # nothing of before: what was planted there would be signed in, too
+    session.clear()  # against session fixation
     session.permanent = True
-    login_user(Visitor(found.id, found.name, found.is_admin, token))
+    login_user(Visitor(known.id, known.name, known.is_admin, token))
     return redirect(url_for("reader.studies"), 303)
 
 

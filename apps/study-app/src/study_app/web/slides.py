@@ -1,4 +1,4 @@
-"""The tiles of slides, each by the random name of its slide, which is one reader's own, and by its place in it."""
+"""Tiles of slides, by the random token of the slide for one reader and by their position."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ blueprint.before_request(require_visitor)
 def tile(token: str, level: int, column: int, row: int) -> Response:
     """A tile of a slide: as many bytes as every tile of the study, with the headers of all pictures."""
     with site().database.reading() as session:
-        found = picture_of(session, token, visitor().user_id)
-        study = None if found is None else session.get_one(Study, found.study_id)
-    if found is None or study is None or study.tile_bytes is None:
+        slide = picture_of(session, token, visitor().user_id)
+        study = None if slide is None else session.get_one(Study, slide.study_id)
+    if slide is None or study is None or study.tile_bytes is None:
         abort(404)
     number = TileGrid(study.size_px).number(level, column, row)
     if number is None:
         abort(404)
-    return picture_response(read_tile(site().settings.images / found.file, number, study.tile_bytes))
+    return picture_response(read_tile(site().settings.images / slide.file, number, study.tile_bytes))
 
 
 @blueprint.app_template_global()

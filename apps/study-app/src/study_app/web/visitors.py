@@ -1,4 +1,4 @@
-"""The visitor who sends a request: Flask-Login, over the sign-ins in the database."""
+"""The visitor of a request: Flask-Login with the sign-ins of the database."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ class Visitor(UserMixin):  # type: ignore[misc]
     """Someone who is signed in.
 
     Attributes:
-        user_id: Of the user.
-        name: Their name.
-        is_admin: Whether they may run studies.
-        token: What their sign-in is known by.
+        user_id: Number of the user.
+        name: Name of the user.
+        is_admin: Whether the user administers studies.
+        token: Token of the sign-in.
     """
 
     user_id: int
@@ -32,27 +32,27 @@ class Visitor(UserMixin):  # type: ignore[misc]
 
 
 def know_visitors(app: Flask) -> None:
-    """Lets an app know who sends a request."""
+    """Registers the visitors of requests with an app."""
     manager = LoginManager(app)
     manager.user_loader(_visitor)
     manager.unauthorized_handler(_turned_away)
 
 
 def visitor() -> Visitor:
-    """Who sends this request; to be asked behind `require_visitor` only."""
-    found = current_user._get_current_object()
-    if not isinstance(found, Visitor):
+    """The visitor of this request; for use behind `require_visitor` only."""
+    user = current_user._get_current_object()
+    if not isinstance(user, Visitor):
         abort(401)
-    return found
+    return user
 
 
 def require_visitor() -> ResponseReturnValue | None:
-    """Turns away who is not signed in: goes before the requests of a blueprint."""
+    """Turns away visitors who are not signed in; runs before the requests of a blueprint."""
     return None if current_user.is_authenticated else current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
 
 
 def require_admin() -> ResponseReturnValue | None:
-    """Turns away who may not run studies, as if there were nothing here."""
+    """Turns away visitors who are not administrators, as if the page did not exist."""
     turned_away = require_visitor()
     if turned_away is None and not visitor().is_admin:
         abort(404)
@@ -62,13 +62,13 @@ def require_admin() -> ResponseReturnValue | None:
 def _visitor(token: str) -> Visitor | None:
     now, rules = site().clock(), site().sign_in_rules
     with site().database.reading() as session:
-        found = live_sign_in(session, token, rules, now=now)
-    if found is None:
+        sign_in = live_sign_in(session, token, rules, now=now)
+    if sign_in is None:
         return None
-    if is_to_be_seen(found, rules, now=now):
+    if is_to_be_seen(sign_in, rules, now=now):
         with site().database.writing() as session:
             see(session, token, now=now)
-    return Visitor(found.user_id, found.user.name, found.user.is_admin, token)
+    return Visitor(sign_in.user_id, sign_in.user.name, sign_in.user.is_admin, token)
 
 
 def _turned_away() -> ResponseReturnValue:

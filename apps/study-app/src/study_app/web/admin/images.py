@@ -1,4 +1,4 @@
-"""The images of a study, for those who run it: what there is, small pictures of it, and importing more."""
+"""The images of a study, for administrators: overview, thumbnails and imports."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +30,7 @@ UNPACKED = 4
 
 @blueprint.url_value_preprocessor
 def _allow_uploads(endpoint: str | None, _: dict[str, Any] | None) -> None:
-    """Lets administrators, and nobody else, send what is large. It goes before anything reads the request."""
+    """Allows large requests for administrators only, before anything reads the request."""
     if endpoint == "admin.upload" and current_user.is_authenticated and current_user.is_admin:
         request.max_content_length = site().settings.upload_bytes
 
@@ -53,15 +53,15 @@ def images(name: str) -> ResponseReturnValue:
 
 @blueprint.get("/studies/<name>/images/<file>")
 def thumbnail(name: str, file: str) -> ResponseReturnValue:
-    """A small picture of an image."""
+    """A thumbnail of an image."""
     from study_app.reporting.pictures import MEDIA_TYPE, thumbnail
 
     with site().database.reading() as session:
         study = study_named(session, name)
-        found = session.scalar(select(Image.file).where(Image.study_id == study.id, Image.file == f"{name}/{file}"))
-    if found is None:
+        known = session.scalar(select(Image.file).where(Image.study_id == study.id, Image.file == f"{name}/{file}"))
+    if known is None:
         abort(404)
-    response = Response(thumbnail(site().settings.images / found), content_type=MEDIA_TYPE)
+    response = Response(thumbnail(site().settings.images / known), content_type=MEDIA_TYPE)
     response.headers["Cache-Control"] = "private, max-age=3600"
     return response
 
@@ -104,7 +104,7 @@ def import_crops(name: str) -> ResponseReturnValue:
 
 @blueprint.post("/studies/<name>/images/slides")
 def import_slides(name: str) -> ResponseReturnValue:
-    """Imports the slides in two folders on the server into a study of whole slides, or goes on with it."""
+    """Imports the slides in two folders on the server into a study of whole slides, or continues the import."""
     from study_app.images.slides import SlideRequest
     from study_app.images.slides import import_slides as slides_of
 
@@ -116,10 +116,10 @@ def import_slides(name: str) -> ResponseReturnValue:
 
 
 def slide_sources(root: Path) -> "SlideSources":
-    """The slides in the two folders on the server that a form names, and the version that it tells.
+    """The slides in the two folders on the server and the version that a form names.
 
     Raises:
-        UsageError: The folders are none that may be imported from, or the version is none.
+        UsageError: A folder is not among those for imports, or the version is invalid.
         SlideError: A slide cannot be read.
     """
     from study_app.images.scaled import SlideSources

@@ -1,4 +1,4 @@
-"""A page that grows while images are imported, so that no proxy takes the server for dead."""
+"""A page that is streamed while images are imported, so that proxies do not time out."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from study_app.images.importing import Imported
 
 _STEPS = 20
-"""Lines that tell how far an import is, at most."""
+"""Largest number of progress lines of an import."""
 
 
 @contextmanager
 def mended(root: Path) -> Iterator[None]:
-    """Turns errors that a user can mend into one kind, which the administration tells.
+    """Converts users' errors to UsageError, which the administration pages show.
 
     Args:
-        root: A folder that is not to be told of.
+        root: Folder whose path is removed from the messages.
     """
     try:
         yield
@@ -36,18 +36,18 @@ def mended(root: Path) -> Iterator[None]:
 
 
 def importing_page(study: Study, notes: Iterable[str], events: Iterable["Imported"], root: Path) -> Response:
-    """Imports while the page is sent; whoever leaves it stops the import, and what is imported by then is kept.
+    """Imports while the page is sent; leaving the page stops the import, and images imported by then are kept.
 
     Args:
         study: The study.
-        notes: What whoever runs the study should know.
-        events: The import.
-        root: A folder that is not to be told of.
+        notes: Notes for administrators.
+        events: Events of the import.
+        root: Folder whose path is removed from the messages.
     """
     lines = (line.replace(f"{root}/", "") for line in _lines(notes, events))
     page = stream_template("admin/importing.html", study=study, lines=lines)
     response = Response(page, content_type="text/html; charset=utf-8")
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would keep the page until it is whole
+    response.headers["X-Accel-Buffering"] = "no"  # otherwise nginx buffers the page until it is complete
     return response
 
 
@@ -55,19 +55,19 @@ def _lines(notes: Iterable[str], events: Iterable["Imported"]) -> Iterator[str]:
     from study_app.importing import outcomes_text
 
     counts: dict[str, Counter[Any]] = {}
-    told = 0
+    last_step = 0
     yield from (f"Note: {note}." for note in notes)
     try:
-        for each in events:
-            if each.outcome is not None:
-                counts.setdefault(each.side, Counter())[each.outcome] += 1
-            step = _STEPS * each.done // max(each.total, 1)
-            if step > told:
-                told = step
-                yield f"{each.done:,} of {each.total:,}"
+        for event in events:
+            if event.outcome is not None:
+                counts.setdefault(event.side, Counter())[event.outcome] += 1
+            step = _STEPS * event.done // max(event.total, 1)
+            if step > last_step:
+                last_step = step
+                yield f"{event.done:,} of {event.total:,}"
     except Exception as error:
         message = user_message(error)
         if message is None:
             current_app.logger.exception("an import failed")
         yield f"Stopped: {message or 'something went wrong'}. What is imported is kept."
-    yield from (f"{side}: {outcomes_text(found)}." for side, found in counts.items())
+    yield from (f"{side}: {outcomes_text(outcomes)}." for side, outcomes in counts.items())

@@ -1,4 +1,4 @@
-"""Results while a study runs: worked out when they are looked at, and kept for a while."""
+"""Results while a study runs, computed on demand and cached."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +19,8 @@ class Live:
 
     Attributes:
         record: The study and its answers, with the readers' names.
-        findings: What they say, without resamples and models.
-        made: When.
+        findings: Results without resampling or models.
+        made: Time of the results.
     """
 
     record: "StudyRecord"
@@ -32,7 +32,7 @@ def live_findings(name: str) -> Live:
     """The results of a study.
 
     Raises:
-        NoStudyError: There is no such study.
+        NoStudyError: The study does not exist.
     """
     from study_app.reporting.findings import QUICK, study_findings
     from study_app.reporting.study_report import study_record
@@ -42,7 +42,7 @@ def live_findings(name: str) -> Live:
     def make() -> Live:
         with site().database.reading() as session:
             record = study_record(session, study_named(session, name), named=True)
-        found = study_findings(record.answers, record.facts.versions, margin=record.facts.margin, names=QUICK)
-        return Live(record, found, now)
+        findings = study_findings(record.answers, record.facts.versions, margin=record.facts.margin, names=QUICK)
+        return Live(record, findings, now)
 
     return recent().get(("live", name), now, make)

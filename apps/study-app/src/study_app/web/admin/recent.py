@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Recent:
-    """Values that were worked out not long ago; one at a time is."""
+    """Recently computed values; only one is computed at a time."""
 
     _values: dict[Hashable, tuple[datetime, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -23,12 +23,12 @@ class Recent:
     def get(self, key: Hashable, now: datetime, make: Callable[[], _T]) -> _T:
         """Returns the value of a key, or makes it if there is none that is recent."""
         with self._lock:
-            self._values = {each: found for each, found in self._values.items() if now - found[0] < LASTS}
+            self._values = {name: entry for name, entry in self._values.items() if now - entry[0] < LASTS}
             if key not in self._values:
                 self._values[key] = (now, make())
             return cast(_T, self._values[key][1])
 
 
 def recent() -> Recent:
-    """Recent results of this process."""
+    """The cache of this process."""
     return cast(Recent, current_app.extensions[EXTENSION])

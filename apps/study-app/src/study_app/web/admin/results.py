@@ -15,7 +15,7 @@ from study_app.web.admin.recent import recent
 from study_app.web.site import site
 
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
-"""A report stands alone: its style and its pictures are in it, and it has no scripts and no forms."""
+"""Policy of a report, a single file with style and pictures embedded, without scripts and forms."""
 _TYPES = {"csv": "text/csv", "json": "application/json"}
 
 
@@ -24,21 +24,21 @@ def statistics(name: str) -> ResponseReturnValue:
     """The results so far."""
     from study_app.reporting.page import gallery
 
-    found = live_findings(name)
+    live = live_findings(name)
     return render_template(
         "admin/statistics.html",
-        facts=found.record.facts,
-        findings=found.findings,
-        made=found.made,
-        gallery=lambda each: gallery(
-            each, found.record.files, lambda file: url_for("admin.thumbnail", name=name, file=Path(file).name)
+        facts=live.record.facts,
+        findings=live.findings,
+        made=live.made,
+        gallery=lambda finding: gallery(
+            finding, live.record.files, lambda file: url_for("admin.thumbnail", name=name, file=Path(file).name)
         ),
     )
 
 
 @blueprint.get("/studies/<name>/report.<ending>")
 def report(name: str, ending: str) -> ResponseReturnValue:
-    """The report as a page, or its figures as JSON; `?names=yes` names the readers."""
+    """The report as a page, or its values as JSON; `?names=yes` names the readers."""
     from study_app.reporting.page import report_page
     from study_app.reporting.study_report import report_document, study_record, study_report
 
@@ -49,10 +49,10 @@ def report(name: str, ending: str) -> ResponseReturnValue:
     def make() -> str:
         with site().database.reading() as session:
             record = study_record(session, study_named(session, name), named=named)
-        found = study_report(record, now=now)
+        result = study_report(record, now=now)
         if ending == "html":
-            return report_page(found, site().settings.images)
-        return json.dumps(report_document(found), indent=1, ensure_ascii=False) + "\n"
+            return report_page(result, site().settings.images)
+        return json.dumps(report_document(result), indent=1, ensure_ascii=False) + "\n"
 
     made = recent().get(("report", name, named, ending), now, make)
     if ending == "json":

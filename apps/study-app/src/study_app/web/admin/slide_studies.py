@@ -1,4 +1,4 @@
-"""Studies of whole slides, whose field and scale come from the slides: made and filled at once."""
+"""New studies of whole slides, made and filled in one request because field and scale come from the slides."""
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
@@ -22,7 +22,7 @@ def new_slide_study() -> ResponseReturnValue:
 
 @blueprint.post("/new-slide-study")
 def make_slide_study() -> ResponseReturnValue:
-    """Makes a study and imports its slides; what makes no sense is told on the form, which keeps what was typed."""
+    """Makes a study and imports its slides; the form shows invalid input again with an error."""
     from study_app.images.slides import SlideRequest, import_slides
 
     root = site().settings.import_root

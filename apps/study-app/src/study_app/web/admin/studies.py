@@ -16,11 +16,11 @@ from study_app.web.site import site
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    """All studies, the latest first, and how far their readers are."""
+    """All studies, the latest first, with the progress of their readers."""
     with site().database.reading() as session:
         studies = session.scalars(select(Study).order_by(Study.created.desc(), Study.id.desc())).all()
-        found = [study_facts(session, study, reader_labels(session, study, named=True)) for study in studies]
-    return render_template("admin/index.html", studies=found)
+        facts = [study_facts(session, study, reader_labels(session, study, named=True)) for study in studies]
+    return render_template("admin/index.html", studies=facts)
 
 
 @blueprint.get("/new-study")
@@ -31,7 +31,7 @@ def new_study() -> ResponseReturnValue:
 
 @blueprint.post("/new-study")
 def make_study() -> ResponseReturnValue:
-    """Makes a study; what makes no sense is told on the form, which keeps what was typed."""
+    """Makes a study; the form shows invalid input again with an error."""
     try:
         new = NewStudy(
             text("name"),
@@ -52,14 +52,14 @@ def make_study() -> ResponseReturnValue:
 
 @blueprint.get("/studies/<name>")
 def study(name: str) -> ResponseReturnValue:
-    """A study: its state, its readers and how far they are, its settings."""
+    """A study: its state, its readers with their progress, its settings."""
     with site().database.reading() as session:
-        found = study_named(session, name)
-        facts = study_facts(session, found, reader_labels(session, found, named=True))
+        row = study_named(session, name)
+        facts = study_facts(session, row, reader_labels(session, row, named=True))
         users = session.scalars(select(User).order_by(User.name)).all()
     return render_template(
         "admin/study.html",
-        study=found,
+        study=row,
         facts=facts,
         users={user.name: user for user in users},
         medians=_medians(facts),
@@ -86,11 +86,11 @@ def close(name: str) -> ResponseReturnValue:
 
 @blueprint.post("/studies/<name>/settings")
 def change(name: str) -> ResponseReturnValue:
-    """Changes what readers read and see."""
+    """Changes the texts and settings of a study."""
     with site().database.writing() as session:
-        found = study_named(session, name, lock=True)
+        row = study_named(session, name, lock=True)
         change_study(
-            found,
+            row,
             title=text("title"),
             question=text("question"),
             margin=number("margin"),
@@ -101,7 +101,7 @@ def change(name: str) -> ResponseReturnValue:
 
 
 def _kind(sent: str) -> StudyKind:
-    """What whole slides show comes from the slides: their studies have a form of their own."""
+    """The kind of a study of pictures; studies of whole slides have a separate form."""
     kinds = (StudyKind.PAIRS, StudyKind.SINGLE)
     if sent not in kinds:
         raise UsageError(f"'{sent}' is no kind of study that is made here: there are {' and '.join(kinds)}")
@@ -109,7 +109,7 @@ def _kind(sent: str) -> StudyKind:
 
 
 def _medians(facts: StudyFacts) -> dict[str, float]:
-    """The median time of each reader who has one."""
+    """The median response time of each reader who has one."""
     if not facts.answered:
         return {}
     times = live_findings(facts.name).findings.whole["times"]
