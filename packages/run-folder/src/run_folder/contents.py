@@ -7,27 +7,27 @@ from pathlib import Path
 from run_folder.files import file_sha256
 
 WHOLE_BYTES = 64 * 2**20
-"""Larger files, such as slides, are read in pieces."""
+"""Largest file that is read as a whole; larger ones, such as slides, are read in pieces."""
 PIECES, PIECE_BYTES = 64, 2**18
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:
-    """A digest of what a file or a folder holds.
+    """The digest of the contents of a file or a folder.
 
-    Of a file up to 64 MiB, it is the SHA-256 of its bytes; of a larger one, that of its size and of 64 pieces of
-    256 KiB, spread evenly from its first byte to its last. Of a folder, it is that of the names and digests of all
+    For a file up to 64 MiB, it is the SHA-256 of its bytes; for a larger one, that of its size and of 64 pieces of
+    256 KiB, evenly spread from its first byte to its last. For a folder, it is that of the names and digests of all
     files in it.
 
     Args:
-        path: The file or folder.
+        path: File or folder.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: A file cannot be read.
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file())
-        lines = (f"{each.relative_to(path).as_posix()} {content_digest(each)}\n" for each in files)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = (f"{file.relative_to(path).as_posix()} {content_digest(file)}\n" for file in files)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     size = path.stat().st_size
     return file_sha256(path) if size <= WHOLE_BYTES else _pieces_sha256(path, size)

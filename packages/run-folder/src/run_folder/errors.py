@@ -7,7 +7,7 @@ DISK_FULL = "the disk is full; free some space and run again"
 
 
 class UsageError(ValueError):
-    """A request that cannot be carried out; the message names the cause, and what to do."""
+    """A request that cannot be carried out; the message names the cause and the remedy."""
 
 
 def first_line(error: BaseException) -> str:
@@ -16,16 +16,16 @@ def first_line(error: BaseException) -> str:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that no space is left on the disk, or in the user's quota."""
+    """Whether an error means that the disk is full, or the user's quota used up."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def user_message(error: BaseException, packages: Collection[str]) -> str | None:
-    """The line that an application prints for an error, or None for a fault of the program.
+    """The line that an application prints for an error, or None for a bug of the program.
 
     Args:
         error: The error.
-        packages: Names of the packages whose own errors are for users; those of this package are, too.
+        packages: Names of the packages whose own errors are for users, as are those of this package.
     """
     if isinstance(error, OSError) and error.errno is not None:
         return DISK_FULL if is_disk_full(error) else f"{error.filename or 'file'}: {error.strerror}"

@@ -1,4 +1,4 @@
-"""Care for files and folders that exist."""
+"""Protection of existing files and folders."""
 
 import os
 from collections.abc import Iterable
@@ -7,14 +7,14 @@ from run_folder.errors import UsageError
 
 
 def refuse_existing(paths: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
-    """Makes sure that nothing is lost by writing to paths. A link counts as existing, wherever it leads.
+    """Checks that no existing file or folder would be replaced; a link counts as existing, whatever its target.
 
     Args:
         paths: Files and folders to write.
-        overwrite: Whether they may be replaced.
+        overwrite: Whether existing ones may be replaced.
 
     Raises:
-        UsageError: One exists, and may not be replaced.
+        UsageError: A path exists and may not be replaced.
     """
     for path in paths:
         if os.path.lexists(path) and not overwrite:

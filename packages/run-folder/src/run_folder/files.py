@@ -13,19 +13,19 @@ from pathlib import Path
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.partial(\.\w+)?")
 STALE_S = 3600.0
-"""Seconds; a temporary file that has not been written for longer was left by a killed process."""
+"""Age after which a temporary file counts as left by a killed process, s."""
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; it becomes `path` when the block ends without an error.
 
-    The temporary name is short, whatever the length of the name, and ends in the same suffix, which some libraries
-    choose the format by. It is hidden, so that no listing of a folder takes it for a result. What killed processes left
-    in the folder is removed, once a folder and process.
+    The temporary name is short, whatever the length of the name, and has the same suffix, by which some libraries
+    choose the format. It is hidden, so that no listing of a folder takes it for a result. Files left by killed processes
+    are removed, once for each folder and process.
 
     Args:
-        path: The file; folders above it are made.
+        path: The file; missing folders above it are made.
 
     Raises:
         OSError: The file cannot be written.
@@ -51,7 +51,7 @@ def is_partial(name: str) -> bool:
 def _sweep(folder: Path) -> None:
     for left in folder.glob(".*.partial*"):
         if is_partial(left.name):
-            with contextlib.suppress(OSError):  # another process may be as quick
+            with contextlib.suppress(OSError):  # another process may have removed it
                 if time.time() - left.stat().st_mtime > STALE_S:
                     left.unlink()
 

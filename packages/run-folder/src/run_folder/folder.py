@@ -20,33 +20,33 @@ class RunFolderError(ValueError):
 
 
 class RunFolder:
-    """A folder in which one run at a time writes, and whose record says what it wrote; a context manager.
+    """A folder in which one run at a time writes, with a record of its outputs; a context manager.
 
     The record, '.TOOL.json' in the folder, lists the run's outputs and settings. It alone decides what belongs to the
     run:
 
-    - a name that is there and is not in the record belongs to the user: to claim it is refused;
-    - `overwrite` removes the recorded outputs, and nothing else, at the first claim: a run that ends before that, since
-      its inputs are wrong, loses nothing;
+    - an existing file that is not in the record belongs to the user: the run cannot claim its name;
+    - `overwrite` removes the recorded outputs, and nothing else, at the first claim: a run that ends before, because of
+      wrong inputs, removes nothing;
     - `resume` removes nothing;
     - a run resumes with the settings that it was started with.
 
-    The lock is taken first and kept until the end. Runs whose parts share a folder, each part in a folder of its own
-    inside it, keep the locks of these instead: such a part is not dropped while it is running.
+    The lock is held from the start to the end. Parts of a run in folders inside it have separate locks, and a part is
+    not dropped while it is running.
 
     Args:
         path: The folder; made if missing.
         tool: Name of the program, such as 'urcdm-app tile'.
-        settings: The settings that decide the results, as values of JSON.
-        resume: Go on with the run that the record describes.
-        overwrite: Drop that run, and start again.
-        inputs: Files that the run reads, and folders all of whose files it reads: none of them is ever removed.
+        settings: The settings that determine the results, as JSON values.
+        resume: Whether to continue the recorded run.
+        overwrite: Whether to drop the recorded run and start again.
+        inputs: Files that the run reads, and folders all of whose files it reads; they are never removed.
 
     Raises:
-        LockedError: When entered: another run works in the folder.
-        RunFolderError: When entered: it holds a run that is neither to be resumed nor dropped, or one with other
-            settings; an output that is to be dropped is an input; or the record is damaged.
-        OSError: When entered: the folder cannot be written.
+        LockedError: On entry: another run works in the folder.
+        RunFolderError: On entry: the folder holds a run, and neither `resume` nor `overwrite` is set, or the run has
+            other settings; an output to drop is an input; or the record is damaged.
+        OSError: On entry: the folder cannot be written.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RunFolder:
         self.tool = tool
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.resume, self.overwrite = resume, overwrite
-        self.inputs = tuple(Path(each).resolve() for each in inputs)
+        self.inputs = tuple(Path(path).resolve() for path in inputs)
         self.files: dict[str, None] = {}
         self.patterns: tuple[str, ...] = ()
         self.resumed = self._drops = False
@@ -85,7 +85,7 @@ class RunFolder:
         self._leave(record=kind is not None and not self.resumed)
 
     def claim(self, *files: str, patterns: Sequence[str] = ()) -> None:
-        """Records outputs before they are written: from now on they are the run's, to be replaced or removed.
+        """Records outputs before they are written; from then on the run may replace and remove them.
 
         With `overwrite`, the first claim removes the outputs of the earlier run, unless a name is taken.
 
@@ -95,9 +95,8 @@ class RunFolder:
                 that match it, not their folder: what a user puts beside them stays.
 
         Raises:
-            RunFolderError: One is there, or something else in a folder that it lies in, and the record does not know
-                it.
-            LockedError: A part of the run to drop is at work.
+            RunFolderError: An output, or another file in its folder, exists and is not in the record.
+            LockedError: A part of the run to drop is running.
             OSError: The record cannot be written.
         """
         new_files = [file for file in files if file not in self.files]
@@ -115,13 +114,13 @@ class RunFolder:
             self._save()
 
     def _check_nobodys(self, files: list[str], patterns: list[str]) -> None:
-        """Raises RunFolderError if new outputs, or other files in their folders, are there without being recorded."""
-        there = [path for file in files if os.path.lexists(path := self.path / file)] + self._matches(patterns)
+        """Raises RunFolderError if new outputs, or other files in their folders, exist and are not recorded."""
+        existing = [path for file in files if os.path.lexists(path := self.path / file)] + self._matches(patterns)
         recorded = set() if self._drops else _folders([*self.files, *self.patterns])
         for folder in sorted(_folders([*files, *patterns]) - recorded):
-            there.extend(_files_in(self.path / folder))
-        known = {*self._matches(self.patterns), *(self.path / file for file in self.files)} if there else set()
-        strange = next((path for path in there if path not in known), None)
+            existing.extend(_files_in(self.path / folder))
+        known = {*self._matches(self.patterns), *(self.path / file for file in self.files)} if existing else set()
+        strange = next((path for path in existing if path not in known), None)
         if strange is not None:
             raise RunFolderError(
                 f"{strange} exists, and no run of {self.tool} recorded that it wrote it; move it away, or choose "
@@ -161,7 +160,7 @@ class RunFolder:
                 raise RunFolderError(f"{path} is an input of this run; choose another folder for the results")
 
     def _drop(self) -> None:
-        """Removes the recorded outputs and what killed processes left, then the folders that this leaves empty."""
+        """Removes the recorded outputs and files left by killed processes, then folders that are empty."""
         left = [path for name in _folders([*self.files, *self.patterns]) for path in (self.path / name).rglob(".*")]
         for path in left:
             if path.name == LOCK_FILE:  # a part of the run may be running there
@@ -177,15 +176,15 @@ class RunFolder:
                 folder.rmdir()
 
     def _leave(self, *, record: bool) -> None:
-        """Gives the lock back; a run that wrote nothing leaves no record and no folders."""
+        """Releases the lock; a run without outputs leaves no record and no folders."""
         if record and not self.outputs():
             self.record_path.unlink(missing_ok=True)
         self._lock.release()
 
     def _matches(self, patterns: Iterable[str]) -> list[Path]:
-        """Files and links, never folders."""
-        found = (path for pattern in patterns for path in self.path.glob(pattern))
-        return [path for path in found if path.is_symlink() or not path.is_dir()]
+        """The files and links, not the folders, that match patterns."""
+        paths = (path for pattern in patterns for path in self.path.glob(pattern))
+        return [path for path in paths if path.is_symlink() or not path.is_dir()]
 
     def _check_inside(self, names: Iterable[str]) -> None:
         for name in names:
@@ -223,12 +222,12 @@ class RunFolder:
 
 
 def _folders(names: Iterable[str]) -> set[str]:
-    """The folders at the top that names lie in."""
+    """The first folders of names with folders."""
     return {parts[0] for name in names if len(parts := PurePosixPath(name).parts) > 1}
 
 
 def _files_in(path: Path) -> Iterator[Path]:
-    """Files and links in a folder and below, but for what killed runs leave; or the path itself, if it is a file."""
+    """Files and links in a folder and below, except those of killed runs; or the path itself, if it is a file."""
     if os.path.lexists(path) and not path.is_dir():
         yield path
     for folder, inside, names in os.walk(path):

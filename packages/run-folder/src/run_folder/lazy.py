@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for."""
+"""Names of a package that are imported on first use."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -7,19 +7,19 @@ from typing import Any
 
 
 def lazy_names(package: str, modules: Mapping[str, Iterable[str]]) -> Callable[[str], Any]:
-    """Returns the `__getattr__` of a package some of whose names take long to import.
+    """Returns the `__getattr__` of a package with names that are slow to import.
 
     The package imports the same names under `TYPE_CHECKING` and lists them in `__all__`:
 
         __getattr__ = lazy_names(__name__, {"training.loop": ["train_stage"]})
 
     Args:
-        package: Its name.
-        modules: Modules of the package, by their names within it, and what each of them has.
+        package: Name of the package.
+        modules: Names of each module, by the module's name within the package.
 
     Returns:
-        A function that imports a name's module, leaves the name in the package, and returns it. For any other name it
-        raises an `AttributeError`.
+        A function that imports a name's module, stores the value in the package, and returns it. It raises an
+        `AttributeError` for any other name.
     """
     module_of = {name: module for module, names in modules.items() for name in names}
 

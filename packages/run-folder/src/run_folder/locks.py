@@ -23,18 +23,18 @@ class LockedError(ValueError):
 class FolderLock:
     """A lock on a folder, or on any path that one process at a time may write; a context manager.
 
-    The operating system holds it, so it ends with the process that took it, however that ends: no lock is left behind
-    that somebody has to remove. The file names the holder: process, host and since when. Two locks on one path exclude
-    each other within a process, too.
+    The operating system holds it, so it ends with the process that took it, even if that is killed: no lock has to be
+    removed by hand. The file names the holder: process, host and start time. Two locks on one path also exclude each
+    other within a process.
 
     Args:
-        path: The folder, which is made if missing: the lock is the file '.lock' in it. With `beside`, a file or folder
-            whose lock is the hidden file '.NAME.lock' beside it, for what does not exist yet or is replaced.
-        beside: Lock beside `path` instead of inside it.
+        path: The folder, which is made if missing, with the lock '.lock' in it. With `beside`, a file or folder, which
+            need not exist, with the lock '.NAME.lock' beside it.
+        beside: Whether the lock is beside `path` instead of inside it.
 
     Raises:
-        LockedError: When entered: another run holds the lock, or another program's file has its name.
-        OSError: When entered: the lock cannot be written.
+        LockedError: On entry: another run holds the lock, or another program's file has its name.
+        OSError: On entry: the lock cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, beside: bool = False) -> None:
@@ -55,7 +55,7 @@ class FolderLock:
                     raise LockedError(_refusal(self.path, stream))
                 if os.fstat(stream.fileno()).st_size and _read_holder(stream) is None:
                     raise LockedError(_NOT_OURS.format(self.file))
-                if _is_file(self.file, stream):  # else the holder removed it when it ended: take the new one
+                if _is_file(self.file, stream):  # otherwise the last holder removed it: open the new one
                     self._stream = stream
                     closing.pop_all()
         self._stream.truncate(0)
@@ -74,11 +74,11 @@ class FolderLock:
         return self._stream is not None
 
     def release(self) -> None:
-        """Gives the lock back and removes its file, and folders that it made and that are empty."""
+        """Releases the lock and removes its file, and the empty folders that it made."""
         if self._stream is None:
             return
         stream, self._stream = self._stream, None
-        if sys.platform == "win32":  # an open file cannot be removed there; an empty one names nobody
+        if sys.platform == "win32":  # Windows cannot remove an open file; an empty one names no holder
             stream.truncate(0)
         elif _is_file(self.file, stream):
             self.file.unlink(missing_ok=True)
@@ -92,7 +92,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _take(stream: IO[str]) -> bool:
-        stream.seek(2**30)  # a byte far behind the text, which others may read
+        stream.seek(2**30)  # locks a byte far beyond the text, which others may read
         try:
             msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -117,7 +117,7 @@ else:
         return True
 
     def _may_be_at_work(holder: dict[str, Any] | None) -> bool:
-        """Whether the process that a file names may still run; one on another host may."""
+        """Whether the holder of a lock may still be running; a holder on another host may."""
         if holder is None or holder["host"] != socket.gethostname():
             return holder is not None
         try:
@@ -130,7 +130,7 @@ else:
 
 
 def _may_be_lock(path: Path) -> bool:
-    """Whether a path is free or a regular file: links, pipes and folders are no locks."""
+    """Whether a path is free or a regular file: links, pipes and folders are not locks."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def _may_be_lock(path: Path) -> bool:
 
 
 def _is_file(path: Path, stream: IO[str]) -> bool:
-    """Whether the open file is the one that has the name now."""
+    """Whether an open file is the one at a path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except FileNotFoundError:

@@ -10,13 +10,13 @@ Options = TypeVar("Options")
 
 
 def takes_options(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Makes a command that takes an options object one that takes each of its fields, for typer to read.
+    """Turns a command that takes an options object into one that takes each of its fields, as typer expects.
 
-    An option is then named once: as a field, with its help and its default. Fields of a class come before those that it
-    inherits.
+    So each option is defined once: as a field, with its help and its default. Fields of a class come before inherited
+    ones.
 
     Args:
-        options: A dataclass whose fields are annotated as parameters of a typer command.
+        options: Dataclass whose fields are annotated as parameters of a typer command.
     """
 
     def decorate(command: Callable[[Options], None]) -> Callable[..., None]:

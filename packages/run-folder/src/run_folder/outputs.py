@@ -1,4 +1,4 @@
-"""Single files that a command writes: none that exists is replaced unasked, and one run at a time writes."""
+"""Single files that a command writes: existing files are kept unless the user says otherwise; one run at a time."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,30 +10,30 @@ from run_folder.locks import FolderLock
 
 
 def check_ending(option: str, path: Path, *endings: str) -> None:
-    """Checks that the name of a file to write ends as wanted, so that it replaces no file of another kind.
+    """Checks the ending of a file to write, so that it does not replace a file of another kind.
 
     Args:
-        option: The option that names the file, for the error.
+        option: Name of the option, for the error.
         path: The file.
-        endings: Endings allowed, such as '.json', the usual one first.
+        endings: Allowed endings, such as '.json', the usual one first.
 
     Raises:
-        UsageError: It ends otherwise.
+        UsageError: The file has another ending.
     """
     if path.suffix.lower() not in endings:
         raise UsageError(f"{option} {path}: wanted a name that ends in {endings[0]}")
 
 
 def refuse_inside(out: Path, inputs: Iterable[Path]) -> None:
-    """Checks that a folder for results lies in no folder of inputs, whose files are all read.
+    """Checks that a folder for results does not lie in a folder of inputs, all of whose files are read.
 
     Raises:
-        UsageError: It does: its files would count as inputs.
+        UsageError: It does, so that its files would count as inputs.
     """
     real = out.resolve()
-    for place in inputs:
-        if place.is_dir() and (place.resolve() == real or place.resolve() in real.parents):
-            raise UsageError(f"--out {out} lies in {place}, all of whose images are read; choose another folder")
+    for folder in inputs:
+        if folder.is_dir() and (folder.resolve() == real or folder.resolve() in real.parents):
+            raise UsageError(f"--out {out} lies in {folder}, all of whose images are read; choose another folder")
 
 
 @contextmanager

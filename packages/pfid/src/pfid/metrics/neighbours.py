@@ -152,5 +152,5 @@ def _ball_radii(points: Tensor, k: int, chunk: int) -> Tensor:
 
 
 def _means(*values: Tensor) -> list[float]:
-    means: list[float] = torch.stack([each.double().mean() for each in values]).tolist()
+    means: list[float] = torch.stack([metric.double().mean() for metric in values]).tolist()
     return means

@@ -69,14 +69,14 @@ def plot_magnifications(named: Sequence[tuple[str, Sequence[ScaleMetric]]]) -> s
         drawing = mpl.figure.Figure((_WIDTH_INCH, 3.0), layout="constrained")
         axes = drawing.add_subplot()
         for (name, figures), colour in zip(named, cycle(_COLOURS), strict=False):
-            middles = [float(np.sqrt(low * high)) for low, high in (each.reduction for each in figures)]
-            values = [each.metric.value for each in figures]
+            middles = [float(np.sqrt(low * high)) for low, high in (scale.reduction for scale in figures)]
+            values = [scale.metric.value for scale in figures]
             axes.plot(middles, values, "o-", color=colour, label=name)
-            for (low, high), value in zip((each.reduction for each in figures), values, strict=True):
+            for (low, high), value in zip((scale.reduction for scale in figures), values, strict=True):
                 axes.plot([low, high], [value, value], color=colour, alpha=0.35, linewidth=4)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"1/{value:.3g}")
-        axes.set_ylim(0, _beyond(each.metric.value for _, figures in named for each in figures))
+        axes.set_ylim(0, _beyond(scale.metric.value for _, figures in named for scale in figures))
         axes.grid(color="#d5d9de")
         axes.set_axisbelow(True)
         axes.set_xlabel("scale of the crops, as a share of the real images' resolution")

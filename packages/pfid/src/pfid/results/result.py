@@ -151,8 +151,8 @@ class Result:
             document[side] = MeasuredSide(**document[side] | {"places": tuple(document[side]["places"])})
         document["metrics"] = tuple(map(MetricValue.from_dict, document.pop("figures")))
         document["by_scale"] = tuple(map(ScaleMetric.from_dict, document["by_scale"]))
-        document["neighbours"] = tuple(Neighbour(**each) for each in document["neighbours"])
-        document["scores"] = tuple(ImageScore(**each) for each in document.get("scores", ()))
+        document["neighbours"] = tuple(Neighbour(**neighbour) for neighbour in document["neighbours"])
+        document["scores"] = tuple(ImageScore(**score) for score in document.get("scores", ()))
         result = cls(**document)
         texts = (result.name, result.date, *result.versions.values())
         if result.kind not in get_args(ResultKind) or not result.metrics or not all(isinstance(t, str) for t in texts):

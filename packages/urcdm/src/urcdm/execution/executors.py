@@ -125,7 +125,7 @@ class LocalPatchExecutor(SerialPatchExecutor):
             return self._work(tasks)
         size = -(-len(tasks) // self.parts)
         shares = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        return [each for done in self._pool.map(self._work, shares) for each in done]
+        return [result for results in self._pool.map(self._work, shares) for result in results]
 
     def prepare(self, tasks: Sequence[Task]) -> PreparedBatch:
         """Prepares a batch, filled up where its stage wants that; a GPU is not waited for."""

@@ -18,15 +18,15 @@ MOST_CROP_PX = 512
 
 @dataclass(frozen=True)
 class ReportCrop:
-    """A field as a level and the level above show it.
+    """A field on a level and on the level above.
 
     Args:
         level: Name of the level.
         parent: Name of the level above.
         field_l0: x0, y0, x1, y1 on the slide, level-0 px.
-        mpp: Micrometres a pixel of the level.
-        above: The field on the level above, enlarged, (H, W, 3) uint8.
-        sampled: The field on the level, (H, W, 3) uint8.
+        mpp: Scale of the level, micrometres a pixel.
+        above: Field on the level above, enlarged, (H, W, 3) uint8.
+        sampled: Field on the level, (H, W, 3) uint8.
     """
 
     level: str
@@ -41,11 +41,11 @@ def report_crops(levels: Sequence[LevelRun], overview: NDArray[np.uint8]) -> lis
     """Cuts the crops of a report out of a finished run.
 
     Args:
-        levels: Its levels.
+        levels: Levels of the run.
         overview: The slide at a small size, (H, W, 3) uint8, in which tissue is segmented.
 
     Returns:
-        For each of a few positions, a crop of every level but the first; no position where a level is alone.
+        For each of a few positions, a crop of every level except the first; empty for a single level.
     """
     if len(levels) < 2:
         return []
@@ -62,7 +62,7 @@ def crop_centres(overview: NDArray[np.uint8], field_share: float) -> list[tuple[
         field_share: Side of a field, as a share of the slide's width.
 
     Returns:
-        Centres (x, y), as shares of the slide's width and height; one or two where the slide has no more.
+        Up to three centres (x, y), as shares of the slide's width and height.
     """
     height, width = overview.shape[:2]
     side = max(field_share * width, 1)
@@ -75,7 +75,7 @@ def crop_centres(overview: NDArray[np.uint8], field_share: float) -> list[tuple[
 
 
 def _crops_at(levels: Sequence[LevelRun], centre: tuple[float, float]) -> list[ReportCrop]:
-    """Cuts the crops round a centre, x and y as shares of the slide's width and height."""
+    """Cuts the crops around a centre, x and y as shares of the slide's width and height."""
     crops = []
     for above, level in pairwise(levels):
         width, height = size_px = _crop_px(level)
@@ -85,7 +85,7 @@ def _crops_at(levels: Sequence[LevelRun], centre: tuple[float, float]) -> list[R
             for share, side, length in zip(centre, level.settings.size_l0, size_px, strict=True)
         )
         field = (x0, y0, x0 + width * scale, y0 + height * scale)
-        parent, sampled = (each.picture.read(each.geometry.to_px(field), size_px) for each in (above, level))
+        parent, sampled = (run.picture.read(run.geometry.to_px(field), size_px) for run in (above, level))
         names, mpp = (level.geometry.level.name, above.geometry.level.name), level.model.config.mpp * scale
         crops.append(ReportCrop(*names, field, mpp, parent, sampled))
     return crops

@@ -12,24 +12,24 @@ from urcdm.results.picture_quality import TISSUE_BELOW, CoherenceSum, StepSum
 from urcdm.sampling.level_run import LevelRun
 
 MOST_PX = 2**26
-"""Most pixels of patches that are measured in each level: 64 patches of 1,024 px a side."""
+"""Largest number of measured pixels of each level: 64 patches of 1,024 px a side."""
 
 
 @dataclass(frozen=True)
 class LevelQuality:
-    """Quality of one level; None where there is nothing to measure.
+    """Quality of one level; None for what cannot be measured.
 
     Args:
-        level: Its name.
-        sampled: Its patches, without those that are their parent's picture.
-        looked_at: How many of these are measured.
-        seam_columns: Seam measure of the columns where sampled patches begin or end beside others, see `urcdm.seam`.
-        seam_rows: The same of rows.
-        coherence: With the level above, see `urcdm.coherence`.
-        sharpness: See `urcdm.sharpness`.
-        glass_step: Distance of the background's colour in sampled patches, beside patches without tissue, from that of
-            the parent, which the latter show: the median in each patch and colour, its mean size over all; in
-            grey values. 0 is perfect.
+        level: Name of the level.
+        sampled: Number of sampled patches, without those that are copied from their parent.
+        looked_at: Number of measured patches.
+        seam_columns: Seam measure of the columns at which neighbouring sampled patches begin or end, see `urcdm.seam`.
+        seam_rows: Seam measure of the rows likewise.
+        coherence: Coherence with the level above, see `urcdm.coherence`.
+        sharpness: Sharpness, see `urcdm.sharpness`.
+        glass_step: Difference of the background's colour between sampled patches and their neighbours without tissue,
+            which show the parent: the median in each patch and colour, and the mean absolute value of these, in grey
+            values. 0 is perfect.
     """
 
     level: str
@@ -46,9 +46,9 @@ def level_quality(levels: Sequence[LevelRun], *, most_px: int = MOST_PX) -> tupl
     """Measures every level of a finished run.
 
     Args:
-        levels: Its levels.
-        most_px: Most pixels of a level's patches that are measured. If there are more, patches are chosen at random,
-            the same ones every time.
+        levels: Levels of the run.
+        most_px: Largest number of measured pixels of a level; larger levels are measured on random patches, the same
+            ones every time.
 
     Raises:
         CanvasError: The canvas is not finished, or cannot be read.
@@ -89,11 +89,11 @@ class _FinishedLevel:
         )
 
     def _add_steps(self, position: Position, across_columns: StepSum, across_rows: StepSum) -> None:
-        """Adds the part of the picture from where a patch begins to where the next do: each pixel is in one patch's."""
+        """Adds the part of the picture from a patch's start to the next patches' starts; parts do not overlap."""
         (row, col), mosaic = position, self.picture.mosaic
         x0, x1 = _part(mosaic.xs, col, mosaic.size_px[0])
         y0, y1 = _part(mosaic.ys, row, mosaic.size_px[1])
-        before_x, before_y = min(x0, 1), min(y0, 1)  # the first step leads there from the pixel before
+        before_x, before_y = min(x0, 1), min(y0, 1)  # the first step starts at the pixel before
         window = self.picture.picture(x0 - before_x, y0 - before_y, x1 - x0 + before_x, y1 - y0 + before_y)
         for steps, part, origins, sampled, begin in (
             (across_columns, window[before_y:], mosaic.xs, self.sampled[row], x0 - before_x),
@@ -103,7 +103,7 @@ class _FinishedLevel:
             steps.add(part, [at - begin for at in met], [at - begin for at in left_out])
 
     def _add_agreement(self, position: Position, agreement: CoherenceSum) -> None:
-        """Adds the whole pixels of the parent inside a patch, beside what the picture has there."""
+        """Adds the whole parent pixels inside a patch, together with the picture at the same positions."""
         if self.run.parent is None:
             return
         above, geometry = self.run.parent.geometry, self.run.geometry
@@ -125,27 +125,27 @@ class _FinishedLevel:
         glass = np.minimum(sampled.mean(axis=2), parent.mean(axis=2)) >= TISSUE_BELOW
         if not glass.any():
             return None
-        # the median, since where tissue begins the parent's softer edge makes a difference of its own
+        # the median, because the parent's softer edges at the border of tissue also differ
         return float(np.abs(np.median(sampled[glass].astype(np.int16) - parent[glass], axis=0)).mean())
 
 
 def _some(positions: list[Position], most: int) -> list[Position]:
-    """All patches or, of more than `most`, so many at random; the same ones every time."""
+    """All patches, or `most` random ones, the same every time."""
     if len(positions) <= most:
         return positions
     return [positions[i] for i in sorted(np.random.default_rng(0).choice(len(positions), most, replace=False))]
 
 
 def _part(origins: Sequence[int], number: int, length: int) -> tuple[int, int]:
-    """From where a patch begins to where the next does, or to the end of the picture."""
+    """The range from a patch's start to the next patch's start, or to the end of the picture."""
     return origins[number], origins[number + 1] if number + 1 < len(origins) else length
 
 
 def _borders(origins: Sequence[int], side: int, sampled: Sequence[bool]) -> tuple[set[int], set[int]]:
-    """Positions along one axis at which patches begin or end beside neighbours: both sampled, or not both."""
+    """Positions along one axis of the borders of neighbouring patches, if both are sampled, and if not."""
     met: set[int] = set()
     left_out: set[int] = set()
     for first in range(len(origins) - 1):
-        places = met if sampled[first] and sampled[first + 1] else left_out
-        places |= {origins[first + 1], origins[first] + side}
+        borders = met if sampled[first] and sampled[first + 1] else left_out
+        borders |= {origins[first + 1], origins[first] + side}
     return met, left_out

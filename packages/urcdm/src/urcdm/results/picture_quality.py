@@ -1,4 +1,4 @@
-"""Quality measures of a generated slide, of pictures; `urcdm.results.canvas_quality` has those of a whole canvas."""
+"""Quality measures of pictures of a generated slide; `urcdm.results.level_quality` has those of a whole canvas."""
 
 from collections.abc import Iterable
 
@@ -13,8 +13,8 @@ TISSUE_BELOW = 200
 def sharpness(image: NDArray[np.uint8]) -> float:
     """Returns the mean absolute difference of horizontal neighbours inside tissue, in grey values.
 
-    To be read as a share of the same figure of real slides at the same magnification. Tissue is where the grey value,
-    the mean of the three colours, is under 200 of 255.
+    Compare it with the sharpness of real slides at the same magnification. Tissue has a grey value, the mean of the
+    three colours, under 200 of 255.
 
     Args:
         image: Picture, (H, W, 3) uint8, at full magnification.
@@ -30,13 +30,13 @@ def sharpness(image: NDArray[np.uint8]) -> float:
 
 
 def seam(image: NDArray[np.uint8], borders_px: Iterable[int]) -> float:
-    """Returns the mean step of grey values across columns where patches meet, as a share of that elsewhere in tissue.
+    """Returns the mean step of grey values across the borders of patches, divided by that elsewhere in tissue.
 
-    1 is perfect; more is a visible seam, less is blur. For rows, give the picture turned by 90 degrees.
+    1 is perfect; more is a visible seam, less is blur. For rows, rotate the picture by 90 degrees.
 
     Args:
         image: Picture, (H, W, 3) uint8.
-        borders_px: Columns in (0, W) before which something begins or ends: patches, or their overlaps.
+        borders_px: Columns in (0, W) at which patches or their overlaps begin or end.
 
     Raises:
         ValueError: There is no tissue at the borders, or none elsewhere.
@@ -49,13 +49,12 @@ def seam(image: NDArray[np.uint8], borders_px: Iterable[int]) -> float:
 
 
 def coherence(picture: NDArray[np.uint8], parent: NDArray[np.uint8]) -> float:
-    """Returns the share of the parent's contrast inside tissue that a picture, seen at the parent's scale, agrees with.
+    """Returns the share of the parent's contrast inside tissue that a picture explains at the parent's scale.
 
-    It is 1 - sum (picture - parent)^2 / sum (parent - its mean colour)^2, over all three colours: it falls where
-    structures move and where colours drift. 1 is perfect, and what a real slide has: two of its magnifications give
-    0.9997 or more, and what is missing is rounding. 0 is no better than the parent's mean colour all over. Unrelated
-    tissue of the same colours has -1 or less. Tissue is where either shows a grey value under 200, so what only one of
-    them shows counts.
+    It is 1 - sum (picture - parent)^2 / sum (parent - its mean colour)^2 at the parent's scale, over all three colours:
+    it falls if structures move or colours drift. 1 is perfect; two magnifications of a real slide have 0.9997 or more,
+    because of rounding. 0 is as good as the parent's mean colour everywhere. Unrelated tissue of the same colours has
+    -1 or less. Pixels count as tissue if either picture has a grey value under 200.
 
     Args:
         picture: A level's picture, (H, W, 3) uint8.
@@ -85,8 +84,8 @@ class StepSum:
 
         Args:
             image: Picture, (H, W, 3) uint8.
-            borders_px: Columns whose step from the column before is one across a border; others than (0, W) are none.
-            left_out_px: Columns whose step counts nowhere.
+            borders_px: Columns whose step from the column before crosses a border; columns outside (0, W) are ignored.
+            left_out_px: Columns whose step is ignored.
         """
         grey = image.astype(np.float32).mean(axis=2)
         tissue = grey[:, 1:] < TISSUE_BELOW
@@ -106,7 +105,7 @@ class StepSum:
 
     @property
     def seam(self) -> float | None:
-        """See `seam`; None without tissue at borders, or without any elsewhere."""
+        """See `seam`; None without tissue at borders, or elsewhere."""
         if not (self._count.all() and self._sum[0]):
             return None
         elsewhere, across = self._sum / self._count
@@ -132,7 +131,7 @@ class CoherenceSum:
 
     @property
     def coherence(self) -> float | None:
-        """See `coherence`; None where there is no contrast to agree with."""
+        """See `coherence`; None without contrast."""
         if not self._count:
             return None
         contrast = float((self._squares - self._sum**2 / self._count).sum())

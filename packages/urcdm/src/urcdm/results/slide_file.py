@@ -1,4 +1,4 @@
-"""From a finished canvas to a slide that viewers open."""
+"""Writing of a finished canvas as a slide that viewers open."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TILE_PX = 256
 
 @dataclass(frozen=True)
 class WriteEvent:
-    """Progress of the writing of a slide: TIFF tiles written, and TIFF tiles in all."""
+    """Progress of the writing of a slide, in TIFF tiles."""
 
     done: int
     total: int
@@ -26,12 +26,12 @@ def write_slide(
 
     Args:
         finest: The last level of a run.
-        path: The TIFF.
-        description: How the slide was made; kept in the file.
-        overwrite: Replace the file at `path`.
+        path: Path of the TIFF.
+        description: Description of how the slide was made, stored in the file.
+        overwrite: Whether to replace an existing file.
 
     Raises:
-        SlideError: There is a file at `path` already, or it cannot be written.
+        SlideError: The file exists already, or cannot be written.
     """
     config, settings, picture = finest.model.config, finest.settings, finest.picture
     scale = finest.geometry.level.scale

@@ -1,4 +1,4 @@
-"""Augmentation of the parent's image in training: in sampling it is generated, and ends at the edge of its canvas."""
+"""Augmentation of the parent's image, which in sampling is generated and ends at the edge of its canvas."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ def augmented_parent(
     same random numbers are used whatever the settings.
 
     Args:
-        around: The parent's field round the patch's centre, at its size or smaller, (S, S, 3) uint8; stays as it is.
+        around: The parent's field around the patch's centre, at its size or smaller, (S, S, 3) uint8; not changed.
         config: The ultra-resolution cascade.
         parent: The level above.
         level: The patch's level.

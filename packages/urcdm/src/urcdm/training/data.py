@@ -14,9 +14,9 @@ from wsi_tiling import SHARDS_FILE, ShardTiles, Slide, TileTable, check_identiti
 TILE_TABLE = "tiles.parquet"
 """The file with the tile table in a folder of tiles."""
 IN_MEMORY_PX = 2**26
-"""Slides up to this many pixels are held in memory (192 MiB each, a third more for their reduced levels)."""
+"""Largest slide that is held in memory, pixels (192 MiB each, plus a third for its reduced levels)."""
 CACHE_MIB = 512.0
-"""Decoded tiles that a process holds, of all slides together."""
+"""Size of a process's cache of decoded tiles of all slides, MiB."""
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -30,23 +30,23 @@ class TrainingData(Protocol):
 
     @property
     def digest(self) -> str:
-        """Changes with the tiles, not with the places of their files."""
+        """Digest of the tiles, independent of the paths of their files."""
         ...
 
     def examples(self, level: int, stage: int, seed: int) -> tuple[Examples, Examples | None]:
-        """The examples of a network, to train on and, if there are any, to measure the loss on."""
+        """The training examples of a network and, if there are any, its validation examples."""
         ...
 
 
 def open_training_data(plan: TrainingPlan, tiles: Path, validation: Path | None) -> TrainingData:
     """Opens a folder of tiles or of shards, which `urcdm-app tile` and `export` write, or a tile table.
 
-    Rows of the split 'train' are to train on; those of the split 'validation' to measure the loss on, unless there is a
-    folder for that, of which all counts.
+    The split 'train' is for training, the split 'validation' for validation, unless a separate folder is given, all of
+    which is used for validation.
 
     Raises:
-        TilesError: There is nothing to train on, or a slide is both to train and to validate on.
-        SlideError: The folder holds neither, or a slide or a shard cannot be read.
+        TilesError: There is nothing to train on, or a slide is used for both training and validation.
+        SlideError: The folder has neither tiles nor shards, or a slide or a shard cannot be read.
     """
     if tiles.is_dir() and not (tiles / TILE_TABLE).exists() and _levels_in(plan, tiles):
         return _ShardData(plan, tiles, validation)
@@ -115,7 +115,7 @@ class _ShardData:
 
 
 def _levels_in(plan: TrainingPlan, folder: Path) -> list[str]:
-    """Levels of which a folder holds shards."""
+    """Names of the levels whose shards a folder holds."""
     return [level.name for level in plan.urcdm.levels if (folder / level.name / SHARDS_FILE).exists()]
 
 
@@ -142,7 +142,7 @@ def _slides_of(tiles: TileTable | ShardTiles, split: str | None = None) -> set[t
 
 
 def _shared(slides: set[tuple[str, str]], held_out: set[tuple[str, str]]) -> set[str]:
-    """Names of held-out slides that are among the slides to train on, by their names or their identities."""
+    """Names of validation slides that are also training slides, by name or identity."""
     names, identities = ({slide[column] for slide in slides} for column in (0, 1))
     return {name for name, identity in held_out if name in names or identity in identities - {""}}
 
@@ -165,11 +165,11 @@ def _refuse(names: set[str]) -> None:
 
 
 def _open_slides(table: TileTable) -> dict[str, Slide]:
-    """Opens the slides of a table; small ones, which often have one level only, are taken into memory."""
+    """Opens the slides of a table; small ones, which often have a single level, are loaded into memory."""
     slides: dict[str, Slide] = {}
     check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
-    places = table.frame[["slide", "path"]].drop_duplicates()
-    for name, path in places.itertuples(index=False):
-        slide = open_slide(path, cache_mib=CACHE_MIB / len(places))
+    files = table.frame[["slide", "path"]].drop_duplicates()
+    for name, path in files.itertuples(index=False):
+        slide = open_slide(path, cache_mib=CACHE_MIB / len(files))
         slides[name] = load_into_memory(slide) if slide.size_l0[0] * slide.size_l0[1] <= IN_MEMORY_PX else slide
     return slides

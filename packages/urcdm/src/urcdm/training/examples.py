@@ -1,4 +1,4 @@
-"""Training examples from real slides: a patch, and the context that sampling would give it."""
+"""Training examples from real slides: a patch with the context that it would have in sampling."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,24 +16,24 @@ from urcdm.layout.geometry import Box
 from urcdm.training.augment import augmented_parent
 from wsi_tiling import Slide, TileTable, TissueRule, read_region, resolve_rule, shows_tissue
 
-Place = tuple[str, float, float]
-"""A slide's name and a place on it (x, y), level-0 px."""
+SlidePosition = tuple[str, float, float]
+"""A slide's name and a position on it (x, y), level-0 px."""
 _TRIES = 100
 READ_PX = 256
-"""Least side of the pictures that are read smaller than their level has them."""
+"""Smallest side of pictures that are read at a reduced size, px."""
 
 
 def read_px(level_px: int, stage_px: int) -> int:
-    """Returns the side at which a level's picture is read for a stage: the stage's own, but not under `READ_PX`.
+    """Returns the side at which a level's picture is read for a stage: the stage's side, at least `READ_PX`.
 
-    A picture of 1,024 px for a network of 64 or 256 px would be decoded and resized for nothing. `Slide.read` takes it
-    from a level of the slide that is at least twice as fine, so it differs from the large picture made smaller by what
-    the slide's own levels differ: on a slide in JPEG by under 0.5 of 255 grey values on average at 64 px, and by under
-    2 at 256 px. A row or column that lies partly outside the slide is the fill colour, and is wider.
+    A network of 64 or 256 px does not need pictures of 1,024 px. `Slide.read` uses a level of the slide that is at
+    least twice as fine, so the result differs from the reduced large picture only as the slide's levels differ: on a
+    JPEG slide by under 0.5 of 255 grey values on average at 64 px, and by under 2 at 256 px. Rows and columns that lie
+    partly outside the slide have the fill colour, and are wider.
 
     Args:
-        level_px: Side of the level's images.
-        stage_px: Side of the stage's.
+        level_px: Side of the level's images, px.
+        stage_px: Side of the stage's images, px.
     """
     side = max(stage_px, READ_PX)
     return level_px if side >= level_px or level_px % side else side
@@ -78,7 +78,7 @@ class LevelExamples:
         if missing:
             raise TilesError(f"the tile table names slides that are not there: {', '.join(sorted(missing))}")
         self.slides = slides
-        self.tiles: list[Place] = list(zip(frame["slide"], frame["x_l0"], frame["y_l0"], strict=True))
+        self.tiles: list[SlidePosition] = list(zip(frame["slide"], frame["x_l0"], frame["y_l0"], strict=True))
         self.rules: dict[str, TissueRule] = {}
         if level and not self.config.tissue.accepts_everything:
             self.tiles = self._with_neighbours()
@@ -88,7 +88,7 @@ class LevelExamples:
         rng = np.random.default_rng([self.seed, self.number, draw])
         around = None
         for _ in range(_TRIES):
-            name, x, y = self._place(rng)
+            name, x, y = self._position(rng)
             if self.parent is None:
                 break
             whole = self.make.context_px == self.parent.image_px
@@ -99,22 +99,22 @@ class LevelExamples:
             around = self._read(name, (x, y), self.parent.field_l0, self.make.context_px)
         return self.make(self._read(name, (x, y), self.level.field_l0, self.make.patch_px), around, rng)
 
-    def _place(self, rng: np.random.Generator) -> Place:
-        """Draws a slide and the centre of a patch on it, level-0 px."""
+    def _position(self, rng: np.random.Generator) -> SlidePosition:
+        """Samples a slide and the centre of a patch on it, level-0 px."""
         name, x, y = self.tiles[rng.integers(len(self.tiles))]
         field = self.level.field_l0
         reach = field / 2 if self.number else field / 8
         centre = np.array([x, y]) + field / 2 + rng.uniform(-reach, reach, 2)
         bounds = np.array(self.slides[name].bounds_l0)
         first, size = bounds[:2], bounds[2:]
-        if (size >= field).all():  # a patch ends where its slide does: networks are not to learn that edge
+        if (size >= field).all():  # patches stay inside the slide, so that networks do not learn its edge
             centre = np.clip(centre, first + field / 2, first + size - field / 2)
-        # Whole level-0 pixels come back as they are; between them networks would learn the blur of interpolation.
+        # whole level-0 pixels need no interpolation, whose blur networks would learn
         centre = np.floor(centre - field / 2) + field / 2
         return name, float(centre[0]), float(centre[1])
 
     def _read(self, name: str, centre: tuple[float, float], field_l0: float, side: int) -> NDArray[np.uint8]:
-        """Reads a field round a centre, (side, side, 3); the fill colour outside the slide, as in sampling."""
+        """Reads a field around a centre, (side, side, 3), with the fill colour outside the slide, as in sampling."""
         slide, left, top = self.slides[name], centre[0] - field_l0 / 2, centre[1] - field_l0 / 2
         picture = slide.read((left, top), field_l0, side)
         edges = np.arange(side + 1) * (field_l0 / side)
@@ -129,7 +129,7 @@ class LevelExamples:
     def _has_tissue(
         self, name: str, centre: tuple[float, float], around: NDArray[np.uint8] | None, parent: Level
     ) -> bool:
-        """Tells whether sampling would draw a patch; by the parent's picture around it, or by what is read of that."""
+        """Whether sampling would generate the patch, by the parent's picture around it, read here if not given."""
         rule = self.config.tissue
         if rule.accepts_everything:
             return True
@@ -145,21 +145,21 @@ class LevelExamples:
         patch = (slice(first, last), slice(first, last))
         return shows_tissue(around, self.rules.get(name, rule), patch, parent.scale, self.slides[name].glass)
 
-    def _with_neighbours(self) -> list[Place]:
-        """The tiles of the table and, as far as they lie on the slide, the eight round each."""
-        field, found = self.level.field_l0, dict.fromkeys(self.tiles)
+    def _with_neighbours(self) -> list[SlidePosition]:
+        """The tiles of the table, and the eight neighbours of each that lie on the slide."""
+        field, tiles = self.level.field_l0, dict.fromkeys(self.tiles)
         for name, x, y in self.tiles:
             left, top, width, height = self.slides[name].bounds_l0
             last = (left + width - field, top + height - field)
-            places = ((name, x + i * field, y + j * field) for i in (-1, 0, 1) for j in (-1, 0, 1))
-            found |= dict.fromkeys(
-                place for place in places if left <= place[1] <= last[0] and top <= place[2] <= last[1]
+            neighbours = ((name, x + i * field, y + j * field) for i in (-1, 0, 1) for j in (-1, 0, 1))
+            tiles |= dict.fromkeys(
+                tile for tile in neighbours if left <= tile[1] <= last[0] and top <= tile[2] <= last[1]
             )
-        return list(found)
+        return list(tiles)
 
 
 class MakeExample:
-    """Makes an example of the pictures of a patch and of what is around it.
+    """Makes an example from the picture of a patch and that of the parent around it.
 
     Args:
         plan: The model to train.
@@ -179,13 +179,13 @@ class MakeExample:
     def __call__(
         self, patch: NDArray[np.uint8], around: NDArray[np.uint8] | None, rng: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Turns and mirrors the patch with its context.
+        """Rotates and mirrors the patch with its context.
 
         Args:
-            patch: At the level's size or at `patch_px`, (S, S, 3) uint8.
-            around: The parent level's field round the same centre, at its size or at `context_px`; not needed at the
+            patch: Patch at the level's size or at `patch_px`, (S, S, 3) uint8.
+            around: The parent level's field around the same centre, at its size or at `context_px`; not needed at the
                 first level.
-            rng: Where chance comes from.
+            rng: Random generator.
 
         Returns:
             An example, see `cdm_core.Examples`.
@@ -223,7 +223,7 @@ class MakeExample:
         return example
 
     def _context_px(self) -> int:
-        """The side at which the parent's picture is wanted: all of it where a sharp centre or a blur comes of it."""
+        """The side at which the parent's picture is read: its full size for a sharp centre or for blur."""
         if self.parent is None:
             return 0
         config = self.config
@@ -241,7 +241,7 @@ class InTurn:
     """Examples of several levels in turn, for networks that the levels share.
 
     Args:
-        parts: The examples of each.
+        parts: Examples of each level.
     """
 
     def __init__(self, parts: Sequence[Examples]) -> None:

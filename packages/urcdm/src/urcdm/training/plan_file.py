@@ -12,10 +12,10 @@ from urcdm.presets import PLANS
 
 
 def read_plan(path: Path) -> TrainingPlan:
-    """Reads a plan from a TOML file, or returns one of the study's by its name, unless a file has that name.
+    """Reads a plan from a TOML file, or returns a plan of the study by its name; a file of that name has precedence.
 
     Raises:
-        ConfigError: It is missing, not TOML, or has an unknown key or a wrong value.
+        ConfigError: The plan is missing, is not TOML, or has an unknown key or a wrong value.
     """
     if str(path) in PLANS and not path.is_file():
         return PLANS[str(path)]
@@ -33,10 +33,10 @@ def read_plan(path: Path) -> TrainingPlan:
 
 
 def _fill_latent_stage(network: dict[str, Any], path: str) -> None:
-    """Completes the table of a network that starts from a model in diffusers' form, from that model's own settings.
+    """Completes the table of a network that starts from a diffusers model with the settings of that model.
 
-    The plan states only the size, the conditions, the sampling and the training; or it states everything, as a plan
-    that a run has written does.
+    The plan states only the size, the conditions, the sampling and the training, or everything, as the plan in a run's
+    folder does.
     """
     stage = network.get("stage", {})
     unet = stage.get("unet", {})

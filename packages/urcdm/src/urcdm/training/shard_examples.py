@@ -12,8 +12,8 @@ from wsi_tiling import ShardTiles
 class ShardExamples:
     """Tiles at one level from shards, for `cdm_core.train_stage`: fast, and without the slides.
 
-    An example is a tile at its position in the table, turned and mirrored with its context; `LevelExamples`, which
-    reads slides, also moves it. So cut tiles for shards with overlap or half shifts. The n-th example is always the
+    An example is a tile at its position in the table, rotated and mirrored with its context; `LevelExamples`, which
+    reads slides, also shifts it. So cut tiles for shards with overlap or half shifts. The n-th example is always the
     same.
 
     Args:
