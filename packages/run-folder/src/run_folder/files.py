@@ -21,8 +21,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; it becomes `path` when the block ends without an error.
 
     The temporary name is short, whatever the length of the name, and has the same suffix, by which some libraries
-    choose the format. It is hidden, so that no listing of a folder takes it for a result. Files left by killed processes
-    are removed, once for each folder and process.
+    choose the format. It is hidden, so that no listing of a folder takes it for a result. Files left by killed
+    processes are removed, once for each folder and process.
 
     Args:
         path: The file; missing folders above it are made.
