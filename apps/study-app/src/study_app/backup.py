@@ -1,4 +1,4 @@
-"""An installation in one file, while it runs."""
+"""Backup of a running installation in one file."""
 
 import io
 import os
@@ -18,14 +18,14 @@ from study_app.settings import DATABASE_FILE, IMAGES_FOLDER, SECRET_FILE, SETTIN
 
 
 def back_up(settings: Settings, path: Path) -> None:
-    """Writes a tar file of the settings, the secret, a copy of the database as it is at one time, and the images.
+    """Writes a tar file of the settings, the secret, a consistent copy of the database, and the images.
 
-    Unpacked, it is the installation again, with the database in its folder. It holds the secret, unless that comes from
-    the environment, and the truth: only its owner can read it.
+    Unpacked, it is the installation again, with the database in its folder. Only its owner can read it, because it
+    holds the true labels and the secret, unless that comes from the environment.
 
     Raises:
-        UsageError: The file is there already or would lie among the images, or the database is none of SQLite's, is
-            missing or damaged.
+        UsageError: The file exists already or would lie among the images, or the database is not SQLite, is missing or
+            damaged.
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} exists; give another name")
@@ -47,17 +47,17 @@ def back_up(settings: Settings, path: Path) -> None:
         except sqlite3.Error as error:
             raise UsageError(f"{url.database} cannot be copied: {error}; put an earlier backup back") from None
         with tarfile.open(partial, "w") as archive:
-            archive.add(settings.folder, name, recursive=False)  # unpacked, it is its owner's alone, too
+            archive.add(settings.folder, name, recursive=False)  # keeps the permissions when unpacked
             _add_settings(archive, settings.folder / SETTINGS_FILE, f"{name}/{SETTINGS_FILE}")
             if (settings.folder / SECRET_FILE).exists():
                 archive.add(settings.folder / SECRET_FILE, f"{name}/{SECRET_FILE}")
             archive.add(copy, f"{name}/{DATABASE_FILE}")
-            # After the database: an image's file is written before its row.
+            # after the database, because an image's file is written before its row
             archive.add(settings.images, f"{name}/{IMAGES_FOLDER}", filter=_whole)
 
 
 def _add_settings(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Adds the settings, without the address of a database elsewhere: the copy is where a database is by default."""
+    """Adds the settings without the URL of an external database, because the copy lies at the default path."""
     text = read_text(path)
     values = tomllib.loads(text)
     if values.pop("database_url", ""):
@@ -69,5 +69,5 @@ def _add_settings(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def _whole(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leaves out what is being written."""
+    """Skips temporary files."""
     return None if PurePath(entry.name).name.startswith(".") else entry

@@ -1,4 +1,4 @@
-"""`study-app demo`: an installation to try, with three studies of a real slide and of one that a model drew."""
+"""`study-app demo`: a demonstration with three studies of a real slide and a generated one."""
 
 import contextlib
 import importlib.util
@@ -24,40 +24,41 @@ from study_app.studies import add_reader, open_study, study_named
 
 ADMIN, READER = "admin", "reader"
 GENERATED = "generated"
-"""Folder of the slide that was drawn, with its preview and its report."""
+"""Folder of the generated slide, with its preview and its report."""
 SLIDE_FILE = "slide.tiff"
 INSTALLATION = "installation"
 ABOUT_FILE = "about.txt"
 _ABOUT = "Made by study-app demo, which was stopped: the same command goes on. The folder may be deleted.\n"
 BUILT_IN = "built-in"
 CROPS = {StudyKind.PAIRS: 40, StudyKind.SINGLE: 15}
-"""Pairs of crops that are imported; as single images, each is shown alone."""
+"""Number of imported pairs of crops for each kind of study."""
 _CROP_PX = 512
 _MIN_TISSUE = 0.25
 _SEED = 1
 
 
 def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
-    """Makes a demonstration, and tells the passwords and what comes next.
+    """Makes a demonstration, and prints the passwords and the next command.
 
-    All is made beside the folder and named when it is whole. Stopped, the command goes on with the slide that it drew.
+    The installation is made beside the folder and renamed once it is complete. After an interruption the same command
+    continues with the slide generated so far.
 
     Args:
-        folder: The installation to make.
+        folder: Folder of the new installation.
         real: A real slide.
-        generated: A slide that a model drew; None lets urcdm-app draw one with its built-in model.
+        generated: A generated slide; None: urcdm-app generates one with its built-in model.
 
     Raises:
-        UsageError: The folder is there already, or there is no urcdm-app, or it failed.
+        UsageError: The folder exists already, or urcdm-app is missing or failed.
         LockedError: Another demonstration is being made under this name.
-        RunFolderError: The folder beside it, of a hidden name, is not this command's.
-        SlideError: A slide cannot be read, or does not say its scale.
+        RunFolderError: The hidden folder beside it does not belong to this command.
+        SlideError: A slide cannot be read, or its scale is unknown.
     """
     if folder.exists():
         raise UsageError(f"{folder} exists; give the name of a new folder")
     if os.environ.get("STUDY_APP_DATABASE_URL"):
         raise UsageError("a demonstration has a database of its own: unset STUDY_APP_DATABASE_URL")
-    SlideSide((real,))  # refuses it before a slide is drawn
+    SlideSide((real,))  # checks it before a slide is generated
     beside = folder.with_name(f".{folder.name}.demo")
     if generated is None:
         _check_drawing(beside / GENERATED)
@@ -69,7 +70,7 @@ def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
         sources = SlideSources((real,), (drawn,), BUILT_IN if generated is None else GENERATED)
         installation = beside / INSTALLATION
         if installation.exists():
-            shutil.rmtree(installation)  # all of it is the run's, by its record
+            shutil.rmtree(installation)  # by the record, all of it belongs to the run
         settings = install(installation, admin=ADMIN, password=passwords[ADMIN])
         studies = _fill(settings, sources)
         _open(settings, studies, passwords[READER])
@@ -78,7 +79,7 @@ def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
         installation.rename(folder)
     for path in (beside / ABOUT_FILE, run.record_path):
         path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a slide that was drawn before, but not taken this time, stays
+    with contextlib.suppress(OSError):  # a slide that was generated before, but is not used now, stays
         beside.rmdir()
     say(f"\n{folder} is ready, with the studies {', '.join(studies)}. Passwords, shown only once:")
     for name, password in passwords.items():
@@ -87,13 +88,13 @@ def run_demo(folder: Path, real: Path, generated: Path | None) -> None:
 
 
 def _check_drawing(folder: Path) -> None:
-    """Raises UsageError if a slide has to be drawn and there is nothing to draw it with."""
+    """Raises UsageError if a slide has to be generated and urcdm-app is not installed."""
     if not (folder / SLIDE_FILE).exists() and importlib.util.find_spec("urcdm_app") is None:
         raise UsageError("urcdm-app, which draws the slide, is not installed: install it, or give --generated SLIDE")
 
 
 def _draw(folder: Path) -> Path:
-    """Draws a slide by urcdm-app, or goes on with one that was begun."""
+    """Generates a slide with urcdm-app, or continues an unfinished one."""
     slide = folder / SLIDE_FILE
     if slide.exists():
         return slide
@@ -112,7 +113,7 @@ def _fill(settings: Settings, sources: SlideSources) -> list[str]:
     titles = {StudyKind.PAIRS: ("crops", "Pairs of crops"), StudyKind.SINGLE: ("single", "Single crops")}
     for kind, (name, title) in titles.items():
         say(f"\n{title}")
-        # Another seed, or both studies would show the same crops.
+        # another seed, otherwise both studies would show the same crops
         options = StudyOptions(size_px, kind, title, seed=_SEED + len(name))
         run_crops(settings, CropRequest(name, sources, CROPS[kind], _MIN_TISSUE), options)
     say("\nWhole slides")

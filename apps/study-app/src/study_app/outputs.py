@@ -1,4 +1,4 @@
-"""Files that appear under their names when they are whole and on the disk."""
+"""Files that appear under their names once they are complete and on the disk."""
 
 import os
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ import run_folder
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """As `run_folder.whole_file`; the file is also on disk, and not in the system's memory alone, when it has its name.
+    """Like `run_folder.whole_file`, but the file is flushed to the disk before it gets its name.
 
     Args:
-        path: The file; folders that it lies in are made.
+        path: The file; missing folders above it are made.
     """
     with run_folder.whole_file(path) as temporary:
         yield temporary

@@ -15,26 +15,26 @@ from study_app.settings import Settings
 
 
 def serve(app: Flask, settings: Settings, host: str, port: int, *, started: Callable[[str], None]) -> None:
-    """Serves a site until Ctrl-C or SIGTERM; what is being written by then is written.
+    """Serves a site until Ctrl-C or SIGTERM; writes in progress are completed.
 
     Args:
         app: The site.
-        settings: Its settings.
-        host: The address that is listened on.
-        port: The port; 0 for any free one.
-        started: Is told the address.
+        settings: Settings of the installation.
+        host: Address to listen on.
+        port: Port; 0 for any free one.
+        started: Function that is called with the site's URL.
 
     Raises:
-        UsageError: The address cannot be had.
+        UsageError: The address is not available.
     """
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that has to wait its turn
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of each request that has to wait
     server = create_server(
         app,
         sockets=[_listen(host, port)],
         threads=settings.threads,
         ident=None,
         max_request_body_size=settings.upload_bytes,
-        # The site itself reads them, if there are proxies; if not, anyone could set them.
+        # the site reads these headers itself behind proxies; without proxies, anyone could set them
         clear_untrusted_proxy_headers=not settings.proxies,
     )
     previous = signal.signal(signal.SIGTERM, _stop)

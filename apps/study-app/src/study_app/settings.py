@@ -18,9 +18,9 @@ SECRET_FILE = "secret.key"  # noqa: S105 - the name of the file
 DATABASE_FILE = "study.sqlite"
 IMAGES_FOLDER = "images"
 LEAST_SECRET = 32
-"""Characters that a secret has at least."""
+"""Smallest length of a secret, characters."""
 MOST = 1 << 24
-"""Of any number: more is more than times, or hashes of passwords, can be."""
+"""Largest value of any number, within the limits of times and of password hashes."""
 
 
 @dataclass(frozen=True)
@@ -28,29 +28,29 @@ class Settings:
     """Settings of an installation. All but the folder and the secret are keys of `study.toml`.
 
     Args:
-        folder: The installation.
-        secret_key: What cookies are signed with.
-        database_url: Of any database that SQLAlchemy knows; empty for the SQLite file in the folder.
-        https: Whether readers come by https: cookies are then sent by https alone.
-        proxies: How many proxies stand before the server, each of which sets X-Forwarded headers.
-        threads: Requests that are answered at once.
-        session_idle_minutes: After so long without a request, one has to sign in again.
-        session_hours: So long after signing in, too.
-        sitting_idle_minutes: After so long without an answer, a reader's sitting has ended: the next answer begins a
-            new one, and the time between is none that the reader took.
-        sign_in_limit_name: Failed attempts to sign in under one name, such as '10 per 5 minutes'.
-        sign_in_limit_address: The same from one address.
-        sign_in_limit_storage: Where failed attempts are counted, as the package limits has it: in the memory of each
-            process, or for several processes together in redis://HOST:6379 or memcached://HOST:11211.
+        folder: Folder of the installation.
+        secret_key: Key with which cookies are signed.
+        database_url: URL of a database that SQLAlchemy supports; empty: the SQLite file in the folder.
+        https: Whether readers use https; cookies are then sent by https alone.
+        proxies: Number of proxies in front of the server, each of which sets X-Forwarded headers.
+        threads: Number of requests answered at once.
+        session_idle_minutes: Time without a request after which a user has to sign in again, min.
+        session_hours: Time after signing in after which a user has to sign in again, h.
+        sitting_idle_minutes: Time without an answer after which a reader's sitting ends, min; the next answer begins a
+            new one, and the time between does not count as response time.
+        sign_in_limit_name: Limit of failed sign-ins under one name, such as '10 per 5 minutes'.
+        sign_in_limit_address: Limit of failed sign-ins from one address.
+        sign_in_limit_storage: Storage of the counts of failed sign-ins, as a URI of the package limits: the memory of
+            each process, or for several processes redis://HOST:6379 or memcached://HOST:11211.
         upload_mib: Largest upload of images by an administrator, MiB; all other requests are small.
-        import_folder: Folder, in that of the installation or by its whole path, from whose folders administrators may
-            import on the site.
-        argon2_time: Passes of argon2id over its memory, for a password.
-        argon2_memory_kib: That memory.
-        argon2_lanes: Lanes that it is split into.
+        import_folder: Folder, absolute or relative to the installation, from whose subfolders administrators may import
+            on the site.
+        argon2_time: Number of passes of argon2id for a password.
+        argon2_memory_kib: Memory of argon2id, KiB.
+        argon2_lanes: Number of lanes of argon2id.
 
     Raises:
-        UsageError: A value makes no sense.
+        UsageError: A value is invalid.
     """
 
     folder: Path
@@ -93,7 +93,7 @@ class Settings:
 
     @property
     def upload_bytes(self) -> int:
-        """Largest upload of images."""
+        """Largest upload of images, bytes."""
         return self.upload_mib << 20
 
     @property
@@ -117,7 +117,7 @@ def load_settings(folder: Path, environment: Mapping[str, str] = os.environ) -> 
     """Reads the settings of an installation.
 
     Raises:
-        UsageError: The folder is no installation, its settings make no sense, or its secret can be read by others.
+        UsageError: The folder is not an installation, a setting is invalid, or others can read the secret.
     """
     path = folder / SETTINGS_FILE
     if not path.is_file():
@@ -140,10 +140,10 @@ def load_settings(folder: Path, environment: Mapping[str, str] = os.environ) -> 
 
 
 def read_text(path: Path) -> str:
-    """Reads a file, without the byte-order mark that some editors put first.
+    """Reads a text file, without the byte-order mark that some editors write.
 
     Raises:
-        UsageError: It is no text in UTF-8.
+        UsageError: The file is not text in UTF-8.
     """
     try:
         return path.read_text("utf-8-sig")

@@ -1,4 +1,4 @@
-"""Whole slides as readers see them: a square field of each, all of one size and scale, cut into tiles."""
+"""Fields of whole slides for readers: a square of each slide, of equal size and scale, cut into tiles."""
 
 import contextlib
 import hashlib
@@ -25,10 +25,10 @@ class Field:
 
     Attributes:
         xy: Upper left corner, pixels of the scaled slide.
-        size_px: Its side.
-        small: A picture of it, (S, S, 3) uint8.
-        sha256: Of the small picture.
-        tissue_share: Share of tissue in it.
+        size_px: Side of the field, pixels of the scaled slide.
+        small: Small picture of the field, (S, S, 3) uint8.
+        sha256: SHA-256 of the small picture, in hex.
+        tissue_share: Share of tissue in the small picture.
     """
 
     xy: tuple[int, int]
@@ -39,9 +39,9 @@ class Field:
 
 
 def place_field(slide: ScaledSlide, size_px: int) -> Field:
-    """Finds the square field of a slide with the most tissue; of several, the one nearest to the middle.
+    """Chooses the square field of a slide with the most tissue; ties go to the one nearest to the middle.
 
-    Where the slide is smaller than the field it lies in the middle of it, on its own background.
+    A slide smaller than the field lies in the middle of it, on its own background.
 
     Args:
         slide: The slide, at the scale of the study.
@@ -69,14 +69,14 @@ def place_field(slide: ScaledSlide, size_px: int) -> Field:
 def cut_tiles(slide: ScaledSlide, field: Field, grid: TileGrid, scratch: Path) -> Iterator[bytes]:
     """Cuts a field into encoded tiles, in the order of the grid, in bounded memory.
 
-    The smaller levels are made from the largest, and none of them is the slide's own: scanners and programs that draw
-    slides have each their way to make them.
+    The smaller levels are made from the largest one, and not read from the slide, because scanners and generators
+    reduce levels in different ways.
 
     Args:
         slide: The slide, at the scale of the study.
         field: The field.
-        grid: Of the study.
-        scratch: A folder for the field's pixels meanwhile; made if missing, and removed if nothing else is in it.
+        grid: Grid of the study's tiles.
+        scratch: Temporary folder for the field's pixels; made if missing, and removed if it is empty.
 
     Raises:
         SlideError: The slide cannot be read, or the disk is full.
@@ -102,7 +102,7 @@ def cut_tiles(slide: ScaledSlide, field: Field, grid: TileGrid, scratch: Path) -
 
 
 def _richest(mask: NDArray[np.bool_], side: int) -> tuple[int, int]:
-    """Upper row and left column of the square with the most tissue in a mask; what is smaller is taken whole."""
+    """Upper row and left column of the square with the most tissue in a mask; a smaller mask is taken as a whole."""
     down, across = (min(side, length) for length in mask.shape)
     sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     counts = sums[down:, across:] - sums[:-down, across:] - sums[down:, :-across] + sums[:-down, :-across]

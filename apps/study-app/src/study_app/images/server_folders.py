@@ -1,4 +1,4 @@
-"""Folders on the server that administrators may import from, on the site."""
+"""Folders on the server from which administrators may import on the site."""
 
 import os
 from collections.abc import Iterator
@@ -11,10 +11,9 @@ MOST = 500
 
 
 def server_folders(root: Path) -> list[str]:
-    """Names of the folders below a folder that have files in them, in alphabetical order; none if there is no such.
+    """Names of the folders below a folder that have files in them, in alphabetical order.
 
-    Links, hidden folders and those that cannot be read are left out, what lies deeper than three folders is not looked
-    at, and there are 500 at most.
+    Links, hidden folders, unreadable folders and those more than three levels deep are skipped; at most 500 are listed.
     """
     return sorted(_folders(root))[:MOST]
 
@@ -23,7 +22,7 @@ def server_folder(root: Path, name: str) -> Path:
     """The folder of a name.
 
     Raises:
-        UsageError: It is none of `server_folders`.
+        UsageError: The name is not among `server_folders`.
     """
     if name not in server_folders(root):
         raise UsageError(f"'{name}' is none of the folders that may be imported from")

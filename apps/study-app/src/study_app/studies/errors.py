@@ -4,8 +4,8 @@ from run_folder import UsageError
 
 
 class NoStudyError(UsageError):
-    """There is no such study, or none that this reader may know of."""
+    """A study that does not exist, or that this reader may not see."""
 
 
 class Conflict(UsageError):  # noqa: N818 - HTTP's word for it
-    """A request that does not fit the state: another tab answered, or the study was closed."""
+    """A request that does not fit the current state, because another tab answered or the study was closed."""

@@ -16,10 +16,10 @@ class ReaderProgress:
 
     Attributes:
         reader: The reader's name.
-        done: Items that are answered.
-        total: Items of the study.
-        last_answer: When the last of them was.
-        last_seen: When the reader was last at work on the study.
+        done: Number of answered items.
+        total: Number of items of the study.
+        last_answer: Time of the last answer.
+        last_seen: Time at which the reader last worked on the study.
     """
 
     reader: str
@@ -30,7 +30,7 @@ class ReaderProgress:
 
 
 def study_progress(session: Session, study: Study) -> Sequence[ReaderProgress]:
-    """Progress of each reader of a study, by name; nothing of their answers."""
+    """Progress of each reader of a study, by name, without the answers."""
     total = session.scalar(select(func.count()).where(Item.study_id == study.id)) or 0
     answers = (
         select(Showing.user_id, Answer.id, Answer.answered)

@@ -12,7 +12,7 @@ from study_app.studies.errors import NoStudyError
 
 
 def add_reader(session: Session, study: Study, user: User) -> StudyReader:
-    """Lets a user read a study; one who reads it already stays as they are."""
+    """Makes a user a reader of a study, unless the user is one already."""
     reader = session.get(StudyReader, (study.id, user.id))
     if reader is None:
         reader = StudyReader(study=study, user=user, seed=secrets.randbits(63))
@@ -22,10 +22,10 @@ def add_reader(session: Session, study: Study, user: User) -> StudyReader:
 
 
 def remove_reader(session: Session, study: Study, user: User) -> None:
-    """Lets a user no longer read a study of which they have answered nothing; what they were shown is forgotten.
+    """Removes a reader without answers from a study, with the record of the items shown.
 
     Raises:
-        UsageError: They have answers, which are never taken away.
+        UsageError: The reader has answers, which are never deleted.
     """
     shown = (
         select(Showing.id).join(Showing.item).where(Item.study_id == study.id, Showing.user_id == user.id).subquery()
@@ -38,17 +38,17 @@ def remove_reader(session: Session, study: Study, user: User) -> None:
 
 
 def reader_of(session: Session, study_name: str, user_id: int, *, lock: bool = False) -> StudyReader:
-    """Finds a reader of a study that has been opened.
+    """Returns a reader of a study that has been opened.
 
     Args:
         session: The session.
-        study_name: The study's name.
-        user_id: The reader.
-        lock: Lets one transaction at a time work for this reader, and keeps the study from being closed meanwhile.
-            SQLite, where all writers come one after the other, needs no more.
+        study_name: Name of the study.
+        user_id: Number of the reader.
+        lock: Whether to lock the reader's row and keep the study from being closed during the transaction. SQLite,
+            where writers are serialised, needs no lock.
 
     Raises:
-        NoStudyError: There is no such study, it is a draft, or this user does not read it.
+        NoStudyError: The study does not exist or is a draft, or this user does not read it.
     """
     query = (
         select(StudyReader)
@@ -66,7 +66,7 @@ def reader_of(session: Session, study_name: str, user_id: int, *, lock: bool = F
 
 
 def studies_of(session: Session, user_id: int) -> Sequence[StudyReader]:
-    """The studies that a user reads, as a reader of each, the latest first; no drafts."""
+    """The studies that a user reads, the latest first, without drafts."""
     return session.scalars(
         select(StudyReader)
         .join(StudyReader.study)
