@@ -121,7 +121,7 @@ def test_files_of_others_and_damaged_records_are_left_alone(kitchen: Kitchen) ->
     (kitchen.folder / "a").mkdir(parents=True)
     mine = kitchen.folder / "a" / "mine.txt"
     mine.write_text("mine")
-    with pytest.raises(EnrichmentError, match="no step of a run"):
+    with pytest.raises(EnrichmentError, match="not a step of a run"):
         kitchen.do(overwrite=True)
     assert mine.read_text() == "mine"
     mine.unlink()
