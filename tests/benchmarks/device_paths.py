@@ -257,23 +257,10 @@ def app_train(device: torch.device, folder: Path) -> None:
 
     tiles = str(folder / "tiles")
     commands(["tile", str(made_up_slide(folder)), "--out", tiles, "--overlap", "0.5"], standalone_mode=False)
-    few = ("--tiles", tiles, "--steps", "2", "--batch", "2")
-    app("train", *few, "--out", str(folder / "train"), device=device)
-    model = str(folder / "train" / "model")
-    app(
-        "distill",
-        "--model",
-        model,
-        *few,
-        "--to",
-        "4",
-        "--only",
-        "high-128",
-        "--out",
-        str(folder / "distill"),
-        device=device,
-    )
-    app("finish", "--model", model, *few, "--only", "high-128", "--out", str(folder / "finish"), device=device)
+    few = ("--tiles", tiles, "--steps", "2", "--batch", "2", "--only")
+    app("train", *few, "low-32", "--out", str(folder / "train"), device=device)
+    app("distill", *few, "high-128", "--to", "4", "--out", str(folder / "distill"), device=device)
+    app("finish", *few, "high-128", "--out", str(folder / "finish"), device=device)
 
 
 @contextlib.contextmanager

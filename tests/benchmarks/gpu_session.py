@@ -14,8 +14,9 @@ Parts, in this order, each a process with a time limit of its own:
               for a GPU
 
 OUT/session.json has the figures, OUT/session.md the tables, OUT/teacher/NETWORK.safetensors the running mean of the
-weights. Call it again with the same OUT to go on: parts that are done are not run again, and training resumes. With
-`--smoke` it runs whole, in small, on the CPU.
+weights. Call it again with the same OUT to resume: parts that are done are not run again, and training continues. On
+Ctrl-C or SIGTERM it ends the processes that it has started; a training saves its state. With `--smoke` it runs whole,
+in small, on the CPU, and trains the first two networks only.
 """
 
 import argparse
@@ -164,7 +165,7 @@ def train_teacher(session: Session, slide: Path) -> None:
         return
     started = time.monotonic()
     runs = {}
-    for name in NETWORKS:
+    for name in list(NETWORKS)[:2] if session.smoke else NETWORKS:
         command = [*app, "train", "--tiles", str(tiles), "--only", name, "--out", str(folder / name), "--resume"]
         if session.smoke:
             command += ["--steps", "2", "--batch", "2", "--device", "cpu"]
@@ -249,6 +250,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*(part.name for part in PARTS), "teacher"])
     parser.add_argument("--smoke", action="store_true", help="in small, on the CPU")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     session = Session(arguments.out, time.monotonic() + 60 * arguments.minutes, smoke=arguments.smoke)
     for part in PARTS:
         if arguments.only is None or part.name in arguments.only:
