@@ -1,4 +1,4 @@
-"""Every kind of stage ends with two processes as with one: trained, distilled or finished."""
+"""Every kind of stage ends with two processes as with one: trained, distilled, finished, and compiled or not."""
 
 import json
 import os
@@ -27,6 +27,7 @@ import multiprocessing
 import warnings
 from pathlib import Path
 import torch
+from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 warnings.simplefilter("ignore")
 import diffusers  # before the processes fork
@@ -43,6 +44,7 @@ from cdm_core import (
 from cdm_core.networks.imagen_offline import imagen_module
 
 PLAN = json.loads(Path("plan.json").read_text())
+compiled = []
 
 
 class Pictures:
@@ -54,8 +56,19 @@ class Pictures:
         return {"image": picture[:3]} | ({"cond_images": picture[3:]} if self.channels else {})
 
 
+def compile_fast():
+    inner = nn.Module.compile
+
+    def compile(self, **options):
+        compiled.append(type(self).__name__)
+        inner(self, backend="aot_eager", **options)  # the graphs of forward and backward, without a compiler of C++
+
+    nn.Module.compile = compile
+
+
 def work(folder):
     torch.set_num_threads(1)
+    compile_fast()
     for name, task in PLAN["tasks"].items():
         stage = parse_config(StageConfig, task["stage"], "stage")
         training = parse_config(TrainingConfig, PLAN["training"], "training")
@@ -70,6 +83,12 @@ def work(folder):
             events = train_stage(stage, training, examples, out, device="cpu", initial=network, **options)
         for event in events:
             pass
+    if training.compile:
+        from torch._dynamo.utils import counters
+
+        Path(f"{folder}.counts").write_text(
+            json.dumps([len(compiled), counters["stats"]["unique_graphs"], list(counters["graph_break"])])
+        )
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -112,9 +131,9 @@ Run = Callable[..., Path]
 def run(stages: dict[str, tuple[StageConfig, int]], tmp_path: Path, runs: Any) -> Run:
     """Does tasks in one process, then in two; returns the folder with both."""
 
-    def run(*tasks: tuple[str, str]) -> Path:
+    def run(*tasks: tuple[str, str], compiled: bool = False) -> Path:
         # a process has two chunks of one, and shares gradients after the second
-        training = runs.settings(steps=3, batch_size=4, chunk_size=1, sample_every=10)
+        training = runs.settings(steps=3, batch_size=4, chunk_size=1, compile=compiled, sample_every=10)
         plan = {"training": dump_config(training), "tasks": {}}
         for work, kind in tasks:
             stage, channels = stages[kind]
@@ -160,3 +179,17 @@ CHAIN = sum(work == "distill" for work, _ in EVERY)
 @pytest.mark.timeout(900)
 def test_every_kind_of_stage_ends_as_with_one_process(run: Run, runs: Any) -> None:
     check(run(*EVERY), runs, len(EVERY) + CHAIN)
+
+
+@pytest.mark.timeout(900)
+def test_compiled_networks_end_as_with_one_process(run: Run, runs: Any) -> None:
+    tasks = ("train", "base"), ("train", "latent"), ("distill", "enlarging"), ("finish", "masked")
+    folder = run(*tasks, compiled=True)
+    check(folder, runs, len(tasks) + 1)  # the students of distillation are two
+    counts = list(folder.glob("*.counts"))
+    assert len(counts) == 2
+    for path in counts:
+        networks, graphs, breaks = json.loads(path.read_text())
+        assert networks > len(tasks)
+        assert graphs >= networks
+        assert not breaks
