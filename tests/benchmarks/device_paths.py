@@ -34,7 +34,7 @@ from cdm_core.distillation.teacher import student_of
 from cdm_core.stages.inference import compile_in_place, compiled_steps, prepare_for_sampling
 from cdm_core.training.loop import train_stage
 from cdm_core.training.students import distill_stage
-from maskcond import KUMAR
+from maskcond import KUMAR, LabelledImage
 from maskcond.segmentation import SmallUnet, SmallUnetSettings
 from pfid import Light
 
@@ -193,15 +193,10 @@ def finishing(device: torch.device, folder: Path) -> None:
     train(device, folder, student, precision="bf16", initial=initial, finishing=FINISHING)
 
 
-class Nuclei:
+def nuclei(count: int) -> list[LabelledImage]:
     """Pairs of images and labels, made up."""
-
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        image = np.random.default_rng(i).integers(0, 255, (64, 64, 3), np.uint8)
-        return image, (image[..., 0] > 127).astype(np.uint8)
+    images = (np.random.default_rng(i).integers(0, 255, (64, 64, 3), np.uint8) for i in range(count))
+    return [LabelledImage(str(i), image, (image[..., 0] > 127).astype(np.uint8)) for i, image in enumerate(images)]
 
 
 @path("small U-Net")
@@ -210,14 +205,15 @@ def small_unet(device: torch.device, folder: Path) -> None:
         features=(8, 16), steps=4, batch_size=2, augmentation=replace(SmallUnetSettings().augmentation, crop_px=32)
     )
     model = SmallUnet(folder / "unet", KUMAR, settings, device=device)
-    for _ in model.fit(Nuclei()):
+    pairs = nuclei(4)
+    for _ in model.fit(pairs):
         pass
-    list(model.predict([Nuclei()[0][0]]))
+    list(model.predict([pairs[0].image]))
 
 
 @path("patch-FID features")
 def features(device: torch.device, folder: Path) -> dict[str, Any]:
-    images = np.stack([Nuclei()[i][0] for i in range(4)])
+    images = np.stack([pair.image for pair in nuclei(4)])
     here, there = (Light(device=where)(images) for where in (device, torch.device("cpu")))
     return {"difference": float(np.abs(here - there).max())}
 
@@ -251,7 +247,7 @@ def app_sample_joint(device: torch.device, folder: Path) -> None:
     app("sample", "--size", SIZE, "--joint", "--out", str(folder / "slide.tiff"), device=device)
 
 
-@path("app train, distill, finish")
+@path("app train distill finish")
 def app_train(device: torch.device, folder: Path) -> None:
     from urcdm_app.cli import app as commands
 
