@@ -32,6 +32,9 @@ from maskcond.enrichment.config import (
 )
 from maskcond.segmentation import SmallUnetSettings
 from maskcond.segmentation.small_unet.plan import SmallUnetPlan
+from run_folder.cli.testing import app_fixture
+
+run_app = app_fixture("enrich-app")
 
 
 def write_tissue(folder: Path, name: str, seed: int, side_px: int = 64) -> None:

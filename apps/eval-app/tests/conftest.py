@@ -7,6 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from run_folder.cli.testing import app_fixture
+
+run_app = app_fixture("eval-app")
+
 
 class MeanColours(torch.nn.Module):
     """Mean and spread of each colour: six features."""

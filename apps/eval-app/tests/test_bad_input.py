@@ -92,7 +92,7 @@ def test_extractors_that_are_none(run_app: RunApp, pictures: Path, tmp_path: Pat
         (("--inception-folder", tmp_path), ("inception-2015-12-05.pt", "no such file")),
         (("--inception-folder", folder), ("inception-2015-12-05.pt", "sha256")),
         (("--extractor", "light", "--inception-folder", tmp_path), ("not light",)),
-        (("--device", "abacus"), ("abacus", "try cpu")),
+        (("--device", "abacus"), ("abacus", "try --device cpu")),
     ):
         refused(run_app("fid", pictures / "real", pictures / "dark", *arguments), *words)
 

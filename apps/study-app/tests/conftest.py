@@ -20,6 +20,7 @@ from jinja2.bccache import Bucket
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from run_folder.cli.testing import app_fixture
 from study_app.accounts import Passwords, add_user, set_password, user_named
 from study_app.database import Database, Image, Item, Showing, Side, Study, StudyKind, User
 from study_app.images.pictures import NewPicture, prepare
@@ -31,6 +32,8 @@ from study_app.settings import SETTINGS_FILE, Settings, load_settings
 from study_app.studies import NewStudy, add_reader, create_study, open_study, study_named
 from study_app.web import create_app
 from wsi_tiling import PyramidWriter
+
+run_app = app_fixture("study-app")
 
 PASSWORD = "correct horse battery"  # noqa: S105 - of the tests
 PIXELS = 16

@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from run_folder.cli.testing import app_fixture
+
+run_app = app_fixture("urcdm-app")
+
 TINY_PLAN = """
 [urcdm]
 mpp = 0.5

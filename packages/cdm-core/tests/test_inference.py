@@ -119,9 +119,8 @@ def tiniest(tiny_stage: Stage) -> StageConfig:
     return tiny_stage(unet, image_px=16, lowres_px=8, sampling=SamplingConfig(4, "dpmpp_2m"))
 
 
-@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("c++") is None, reason="there is no compiler")
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_compiled_stage_draws_the_same_images(
     tiniest: StageConfig, random_unet: Unet, generators: Generators, whole: bool
 ) -> None:

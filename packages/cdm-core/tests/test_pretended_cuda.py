@@ -229,8 +229,8 @@ def test_a_training_step_with_all_conditions_waits_for_nothing(
     gpu: GpuRecord, full: StageConfig, tmp_path: Path, crop_px: int | None
 ) -> None:
     before = crop_px is None
-    config, chunks = replace(full, noise_before_resize=before), 2 if before else 1
-    steps_of(train_stage(config, settings(crop_px=crop_px, batch_size=2 * chunks), Everything(), tmp_path), gpu)
+    config = replace(full, noise_before_resize=before)
+    steps_of(train_stage(config, settings(crop_px=crop_px, batch_size=4), Everything(), tmp_path), gpu)
     check_steps(gpu)
     check_layouts(gpu)
     assert gpu.attentions
@@ -238,7 +238,9 @@ def test_a_training_step_with_all_conditions_waits_for_nothing(
 
 def test_a_training_step_in_float32_waits_for_nothing(gpu: GpuRecord, tiny_stage: Stage, tmp_path: Path) -> None:
     config = tiny_stage()
-    steps_of(train_stage(config, settings(precision="fp32", chunk_size="auto"), Everything(), tmp_path), gpu)
+    steps_of(
+        train_stage(config, settings(precision="fp32", chunk_size="auto", batch_size=4), Everything(), tmp_path), gpu
+    )
     check_steps(gpu, torch.float32)
     check_layouts(gpu)
     assert gpu.launches["_fused_adamw_"] == STEPS - 1
@@ -251,7 +253,14 @@ def test_a_step_of_distillation_waits_for_nothing(
     unet = {"dim_mults": (1,), "text_embed_dim": 4, "cond_images_channels": channels}
     config = tiny_stage(unet, sampling=replace(FEW, guidance=2.0))
     events = distill_stage(
-        build_unet(config), config, settings(), Everything(), tmp_path, steps=(2,), method=method, guidance=(1.0, 4.0)
+        build_unet(config),
+        config,
+        settings(batch_size=4),
+        Everything(),
+        tmp_path,
+        steps=(2,),
+        method=method,
+        guidance=(1.0, 4.0),
     )
     steps_of(events, gpu)
     check_steps(gpu)
@@ -285,7 +294,9 @@ def test_a_step_of_finishing_waits_for_nothing(
     seed = next(seed for seed in range(99) if all(finisher.position(step, seed) == 1 for step in range(1, STEPS)))
     gpu.clear()
     student = build_unet(config)
-    events = train_stage(config, settings(seed=seed), Everything(), tmp_path, initial=student, finishing=losses)
+    events = train_stage(
+        config, settings(seed=seed, batch_size=4), Everything(), tmp_path, initial=student, finishing=losses
+    )
     steps_of(events, gpu)
     check_steps(gpu)
     check_layouts(gpu)
@@ -314,7 +325,7 @@ def test_a_network_trained_before_gives_its_memory_back(
 
 def test_making_networks_leaves_the_generators_of_gpus_alone(gpu: GpuRecord, full: StageConfig, tmp_path: Path) -> None:
     losses = FinishingConfig(widths=(8, 8))
-    events = train_stage(student_of(full, 1), settings(), Everything(), tmp_path, finishing=losses)
+    events = train_stage(student_of(full, 1), settings(batch_size=4), Everything(), tmp_path, finishing=losses)
     next(iter(events))
     assert not gpu.seedings
     torch.manual_seed(0)

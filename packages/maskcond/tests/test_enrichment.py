@@ -109,10 +109,10 @@ class FakeCascade:
 
 class FakeMaskCascade:
     def sample(self, masks: Sequence[Labels], seeds: Sequence[int], given: Sequence[Given] | None) -> list[Image]:
-        told = given or [{}] * len(masks)
+        conditions = given or [{}] * len(masks)
         return [
             drawn(mask > 0, np.random.default_rng([seed, len(str(each))]))
-            for mask, seed, each in zip(masks, seeds, told, strict=True)
+            for mask, seed, each in zip(masks, seeds, conditions, strict=True)
         ]
 
 
@@ -186,7 +186,7 @@ class FakeModels:
 
     def train_mask_diffusion(self, folder: Path, pairs: LabelledImages) -> Iterator[Progress]:
         self.log.append("train masks")
-        assert {number for pair in pairs for number in np.unique(pair.labels)} == {0, 1, 2}  # borders are told
+        assert {number for pair in pairs for number in np.unique(pair.labels)} == {0, 1, 2}  # borders are a class
         yield Progress(1, 1)
         _leave_model(folder, f"masks of {len(pairs)}")
 
@@ -259,12 +259,12 @@ def test_from_real_images_to_the_table(config: EnrichmentConfig, do: Do, tmp_pat
     run = tmp_path / "run"
     found = Filtered.load(run / "filtered-pairs" / "pairs.json")
     assert len(found.pairs) == IMAGES
-    told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
-    assert {*told["models"]} == {"cascade", "segmentation", "mask_cascade"}
-    assert all(len(digest) == 64 for digest in told["models"].values())
-    assert len(told["pairs"]) == 2 * len(found.kept)
+    provenance = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
+    assert {*provenance["models"]} == {"cascade", "segmentation", "mask_cascade"}
+    assert all(len(digest) == 64 for digest in provenance["models"].values())
+    assert len(provenance["pairs"]) == 2 * len(found.kept)
     dataset = run / "synthetic-pairs" / "Dataset001_synthetic"
-    for pair in told["pairs"]:
+    for pair in provenance["pairs"]:
         written = np.asarray(PIL.Image.open(dataset / "imagesTr" / f"{pair['pair']}_0000.png"))
         drawn = np.asarray(PIL.Image.open(run / "sampled-variants" / "images" / f"{pair['name']}.png"))
         assert np.array_equal(written, drawn)
@@ -331,8 +331,8 @@ def test_strategies_that_are_not_asked_for_are_trained_only_to_start_from(config
 def test_variants_of_given_tissues(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
     given = ({"tissue": "Colon"}, {"tissue": "Kidney"})
     do(replace(config, sampling=replace(config.sampling, given=given)))
-    told = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
-    assert {pair["conditions"]["tissue"] for pair in told["pairs"]} == {"Colon", "Kidney"}
+    provenance = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
+    assert {pair["conditions"]["tissue"] for pair in provenance["pairs"]} == {"Colon", "Kidney"}
     with pytest.raises(ValueError, match="did you mean 'Colon'"):
         replace(config, sampling=replace(config.sampling, given=({"tissue": "Colom"},)))
 
@@ -438,10 +438,10 @@ def test_a_cascade_is_finished_for_its_images_and_not_for_what_starts_from_it(
     models = carry_out(finished, overwrite=True)
     assert models.log[:2] == ["finish cascade", "open cascade"]  # neither cascade is trained again
     assert cascade.read_text() == before
-    told = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
+    provenance = json.loads((tmp_path / "run" / "synthetic-pairs" / "provenance.json").read_text())
     record = StepRecord.load(tmp_path / "run" / "finished-cascade")
     assert record is not None
-    assert told["models"]["cascade"] == record.digest
+    assert provenance["models"]["cascade"] == record.digest
     assert carry_out(finished).log == []
 
 
@@ -461,11 +461,11 @@ def test_masks_are_drawn_beside_those_predicted(drawing: EnrichmentConfig, do: D
     assert "train masks" not in log
     assert log.count("open masks") <= 1
     run = tmp_path / "run"
-    told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
-    assert {*told["models"]} == {"cascade", "segmentation", "mask_cascade", "mask_diffusion"}
-    assert {pair["mask_is"] for pair in told["pairs"]} == {"predicted", "drawn"}
+    provenance = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
+    assert {*provenance["models"]} == {"cascade", "segmentation", "mask_cascade", "mask_diffusion"}
+    assert {pair["mask_is"] for pair in provenance["pairs"]} == {"predicted", "drawn"}
     dataset = run / "synthetic-pairs" / "Dataset001_synthetic"
-    for pair in told["pairs"]:
+    for pair in provenance["pairs"]:
         assert (pair["mask_is"] == "drawn") == (pair["mask"] >= IMAGES)
         if pair["mask_is"] == "drawn":
             labels = np.asarray(PIL.Image.open(dataset / "labelsTr" / f"{pair['pair']}.png"))
@@ -494,7 +494,7 @@ def test_masks_to_draw_want_a_model_of_masks(config: EnrichmentConfig, drawing: 
             replace(config, **wrong)  # type: ignore[arg-type]
 
 
-def test_borders_told_to_a_cascade_are_as_wide_at_its_scale(config: EnrichmentConfig, tmp_path: Path) -> None:
+def test_borders_given_to_a_cascade_are_as_wide_at_its_scale(config: EnrichmentConfig, tmp_path: Path) -> None:
     """Of real images they are drawn at full scale and reduced, of predicted masks at the run's scale."""
 
     class Models(FakeModels):
@@ -529,9 +529,9 @@ def test_a_test_image_in_training_is_refused(config: EnrichmentConfig, kumar: Pa
         open_real_images(replace(config.data, unannotated=(more,)), FakeModels.classes)
 
 
-def test_nothing_left_by_the_filter_is_told(config: EnrichmentConfig, do: Do) -> None:
-    told = "none of 6 sampled pairs is kept (implausible share of foreground 6)"
-    with pytest.raises(EnrichmentError, match=re.escape(told)):
+def test_a_filter_that_keeps_nothing_is_an_error(config: EnrichmentConfig, do: Do) -> None:
+    message = "none of 6 sampled pairs is kept (implausible share of foreground 6)"
+    with pytest.raises(EnrichmentError, match=re.escape(message)):
         do(replace(config, filter=FilterConfig(outside=0.4999, crops=40)))
 
 

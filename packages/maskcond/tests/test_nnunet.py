@@ -78,7 +78,7 @@ def test_plans_say_what_the_settings_say(plans: Path) -> None:
 
 @needs_nnunet
 def test_trains_fine_tunes_and_predicts(trained: NnUnet, pairs: list[LabelledImage], tmp_path: Path) -> None:
-    tuned = NnUnet(tmp_path / "tuned", KUMAR, replace(SETTINGS, epochs=1, learning_rate=3e-3))
+    tuned = NnUnet(tmp_path / "tuned", KUMAR, replace(SETTINGS, epochs=1, steps_per_epoch=24, learning_rate=3e-3))
     (progress,) = tuned.fit(pairs, start_from=trained.folder)
     assert progress.total == 1
     assert progress.learning_rate == pytest.approx(3e-3)
@@ -86,7 +86,7 @@ def test_trains_fine_tunes_and_predicts(trained: NnUnet, pairs: list[LabelledIma
     predicted = list(NnUnet.open(tuned.folder).predict(pair.image for pair in held_out))
     figures = [dice(truth=pair.labels, predicted=labels) for pair, labels in zip(held_out, predicted, strict=True)]
     chance = [dice(truth=pair.labels, predicted=np.ones_like(pair.labels)) for pair in held_out]
-    assert np.mean(figures) > 0.7 > np.mean(chance)  # the last digits of a training depend on the processor
+    assert np.mean(figures) > 0.8 > np.mean(chance)
     kept = {"model.toml", "network.safetensors", "plans.json", "dataset.json", "nnunet"}
     assert {path.name for path in tuned.folder.iterdir()} == kept
     assert [path.name for path in (tuned.folder / "nnunet").iterdir()] == ["nnunet.log"]

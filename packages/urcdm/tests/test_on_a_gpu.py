@@ -77,7 +77,7 @@ def test_patches_and_joint_steps_wait_for_the_device_once_a_batch(make_model: Ma
     assert len(gpu.blocking("cpu")) == executor.batches == gpu.waits.total() == 3
     assert executor.waits_of_preparing == 0
     assert not gpu.races
-    assert not gpu.laid_out_anew
+    assert not gpu.channels_first
 
 
 def test_conditions_take_half_of_the_memory_that_a_batch_leaves(

@@ -30,7 +30,7 @@ def test_time_goes_to_the_stage_that_took_it_over_all_sittings(tmp_path: Path, m
         1 + 8 + 1 + 6,
         7,
         9,
-    )  # two patches before the kill were not told
+    )  # two patches before the kill were not reported
     assert high.seconds_per_patch == pytest.approx(16 / 7)
     assert second.sittings == 2
 

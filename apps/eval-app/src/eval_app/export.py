@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_app.measuring.sides import holds_slides
-from eval_app.options import ExportOptions
+from eval_app.options import TrainingZipOptions
 from pfid import folder_images
 from pfid.images.training_zip import middle_squares, write_training_zip
 from run_folder import UsageError
@@ -19,7 +19,7 @@ Squares: TypeAlias = tuple[int, Iterator[NDArray[np.uint8]]]
 """Number of square images, and the images, each (S, S, 3) uint8; damaged ones are left out."""
 
 
-def export_images(options: ExportOptions) -> None:
+def export_images(options: TrainingZipOptions) -> None:
     """Writes the zip file.
 
     Raises:
@@ -40,7 +40,7 @@ def export_images(options: ExportOptions) -> None:
         say(f"{options.out}: {written} images of {size_px} x {size_px} px{left_out}")
 
 
-def _squares(options: ExportOptions) -> Squares:
+def _squares(options: TrainingZipOptions) -> Squares:
     if any(map(holds_slides, options.places)):
         return _tiles(options)
     if options.field is not None:
@@ -51,7 +51,7 @@ def _squares(options: ExportOptions) -> Squares:
     return len(images), middle_squares(images, options.size)
 
 
-def _tiles(options: ExportOptions) -> Squares:
+def _tiles(options: TrainingZipOptions) -> Squares:
     """The tiles of slides that hold tissue."""
     field_l0 = options.field or options.size
     tables = {}

@@ -197,7 +197,7 @@ class ReportOptions(OutputOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(OutputOptions):
+class TrainingZipOptions(OutputOptions):
     """Options of `eval-app export`."""
 
     places: Annotated[list[Path], typer.Argument(help="A folder of images, or slides and folders of slides.")]

@@ -45,7 +45,7 @@ class SegmentationScores:
 
 
 def dice(*, truth: Numbers, predicted: Numbers) -> float:
-    """Dice's coefficient of the foregrounds, 2 |T and P| / (|T| + |P|); single nuclei are not told apart.
+    """Dice's coefficient of the foregrounds, 2 |T and P| / (|T| + |P|); it does not distinguish nuclei.
 
     Args:
         truth: Mask or instance map, (H, W).

@@ -33,7 +33,6 @@ from run_folder import lazy_names
 if TYPE_CHECKING:
     from pfid.copies.memorisation import Memorisation, Pair, check_real_images, memorisation
     from pfid.crops.patch_fid import PatchFid, patch_fid, patch_metrics
-    from pfid.device import find_device
     from pfid.features.inception import Inception, download_inception
     from pfid.features.light import Light
     from pfid.features.torchscript import TorchScriptExtractor
@@ -108,7 +107,6 @@ __all__ = [
     "extract_features",
     "feature_batches",
     "fid",
-    "find_device",
     "folder_images",
     "frechet_distance",
     "image_group",
@@ -130,7 +128,6 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "device": ("find_device",),
         "two_sample.classifier": ("ClassifierConfig",),
         "copies.memorisation": (
             "Memorisation",

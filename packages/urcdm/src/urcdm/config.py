@@ -1,6 +1,8 @@
 """The configuration of an ultra-resolution cascade, and the training plan of its networks."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
@@ -210,3 +212,16 @@ class TrainingPlan:
     def cascade(self, level: int) -> CascadeConfig:
         """The cascade of a level."""
         return CascadeConfig(tuple(network.stage for network in self.of_level(level)))
+
+    def describes(self, config: UrcdmConfig, cascades: Sequence[CascadeConfig]) -> bool:
+        """Whether a model has the levels and the networks of the plan.
+
+        The tissue rule may differ: it decides where patches lie, and networks do not depend on it. So may the sampling.
+
+        Args:
+            config: The model's levels.
+            cascades: The model's cascades, one a level.
+        """
+        networks = [[stage.unet for stage in cascade.stages] for cascade in cascades]
+        planned = [[stage.unet for stage in self.cascade(level).stages] for level in range(len(self.urcdm.levels))]
+        return networks == planned and replace(config, tissue=self.urcdm.tissue) == self.urcdm

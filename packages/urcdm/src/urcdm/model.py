@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from cdm_core import Cascade, CheckpointError, ConfigError
+from cdm_core import Cascade, CascadeConfig, CheckpointError, ConfigError, StageConfig
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
 from urcdm.config import UrcdmConfig
@@ -64,6 +65,26 @@ class Urcdm:
                     digest.update(name.encode())
                     digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def with_networks(
+        self,
+        networks: Mapping[tuple[str, int], tuple[StageConfig, nn.Module]],
+        provenance: Mapping[str, str | int | float],
+    ) -> "Urcdm":
+        """Returns the model with other networks in the place of some of its own.
+
+        Args:
+            networks: The other networks and their stages, by the name of their cascade and the number of their stage.
+            provenance: Of the new model.
+        """
+        cascades: dict[str, Cascade] = {}
+        names = [self.config.cascade_name(level) for level in range(len(self.cascades))]
+        for name, cascade in zip(names, self.cascades, strict=True):
+            own = zip(cascade.config.stages, cascade.unets, strict=True)
+            parts = [networks.get((name, number), part) for number, part in enumerate(own)]
+            stages, unets = zip(*parts, strict=True)
+            cascades.setdefault(name, Cascade(CascadeConfig(stages), unets))
+        return Urcdm(self.config, [cascades[name] for name in names], provenance)
 
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float32, overwrite: bool = False) -> None:
         """Writes the model: `model.toml`, and a cascade folder named after each level, or one that levels share.

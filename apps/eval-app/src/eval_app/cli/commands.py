@@ -2,12 +2,12 @@
 
 from eval_app.cli.app import app
 from eval_app.options import (
-    ExportOptions,
     FidOptions,
     MemoriseOptions,
     PfidOptions,
     ReportOptions,
     SegOptions,
+    TrainingZipOptions,
     TwoSampleOptions,
 )
 from run_folder.options import takes_options
@@ -106,8 +106,8 @@ def report(options: ReportOptions) -> None:
 
 
 @app.command()
-@takes_options(ExportOptions)
-def export(options: ExportOptions) -> None:
+@takes_options(TrainingZipOptions)
+def export(options: TrainingZipOptions) -> None:
     """Write a data set in the zip form that StyleGAN3 trains on: square PNG files and dataset.json, without labels.
 
     Of slides, the tiles that hold tissue; of other images, the middle square.

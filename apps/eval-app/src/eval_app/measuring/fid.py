@@ -17,11 +17,11 @@ from pfid import (
     default_metrics,
     evaluate,
     fid,
-    find_device,
     note_compression,
 )
 from run_folder import UsageError
 from run_folder.cli.console import say
+from run_folder.cli.devices import resolve_device
 from run_folder.outputs import check_ending, own_files
 
 
@@ -44,7 +44,7 @@ def measure_images(options: FidOptions) -> None:
             sides = list(note_compression(sides[0], sides[1]))
         if kept is not None and isinstance(sides[0], FeatureStatistics):
             raise UsageError(f"--save-statistics: {real} are statistics already")
-        device = find_device(options.device)
+        device = resolve_device(options.device)
         extractor = load_extractor(options, device)
         for place, side in zip((real, fake), sides, strict=True):
             if isinstance(side, Images):

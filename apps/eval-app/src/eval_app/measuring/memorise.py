@@ -16,10 +16,10 @@ from pfid import (
     Result,
     check_real_images,
     closest_pairs_picture,
-    find_device,
     memorisation,
 )
 from run_folder.cli.console import say
+from run_folder.cli.devices import resolve_device
 
 CAPTION = "Generated images, each on the left of the training image nearest to it; the nearest pairs come first."
 
@@ -39,7 +39,7 @@ def find_copies(options: MemoriseOptions) -> None:
         images = {side: whole_images(place, skip_unreadable=options.skip_unreadable) for side, place in places.items()}
         compared = "held out" if held_out else "training"
         check_real_images(f"{len(images[compared])} {compared} images", len(images[compared]), quantile)
-        device = find_device(options.device)
+        device = resolve_device(options.device)
         extractor = load_extractor(options, device)
         run.claim(*RESULT_FILES["memorise"])
         features = {side: features_of(images[side], extractor, options, side) for side in images}

@@ -14,13 +14,13 @@ from pfid import (
     WhiteRule,
     check_enough,
     crop_pairs_picture,
-    find_device,
     measure_crops,
     patch_metrics,
     plan_crops,
 )
 from run_folder import RunFolder, UsageError
 from run_folder.cli.console import say
+from run_folder.cli.devices import resolve_device
 from run_folder.outputs import refuse_inside
 
 _TITLES = {"fake crops": "generated crops", "resamples": "interval"}
@@ -48,7 +48,7 @@ def measure_patches(options: PfidOptions) -> None:
         begun = CropFeatures.plan_in(out) if run.resumed else None
         if begun is not None and begun.sha256 != plan.sha256:
             raise UsageError(f"--resume: {out} was started with other images or crops; give another --out")
-        device = find_device(options.device)
+        device = resolve_device(options.device)
         extractor = load_extractor(options, device)
         check_enough("crops a side", len(plan), extractor.dimensions, allow_few=options.allow_few)
         run.claim(*CropFeatures.FILES, *RESULT_FILES["pfid"])

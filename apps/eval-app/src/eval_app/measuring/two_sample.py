@@ -12,10 +12,10 @@ from pfid import (
     MeasuredSide,
     Result,
     classifier_two_sample_test,
-    find_device,
     telling_images_picture,
 )
 from run_folder.cli.console import say
+from run_folder.cli.devices import resolve_device
 
 CAPTION = "Generated images that look least real to the classifier, and below them those that look most real."
 
@@ -33,7 +33,7 @@ def classify_sides(options: TwoSampleOptions) -> None:
     places = options.real, options.fake
     with results_folder(options.out, "two-sample", overwrite=options.overwrite, inputs=places) as run:
         real, fake = (whole_images(place, skip_unreadable=options.skip_unreadable) for place in places)
-        device = find_device(options.device)
+        device = resolve_device(options.device)
         run.claim(*RESULT_FILES["two-sample"])
         test = follow(
             classifier_two_sample_test(

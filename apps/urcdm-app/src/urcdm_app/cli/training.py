@@ -1,7 +1,7 @@
 """Commands from slides to a trained model. What takes time to import is imported by the command that needs it."""
 
 from urcdm_app.cli.app import command
-from urcdm_app.options.tiling import ExportOptions, TileOptions
+from urcdm_app.options.tiling import ShardOptions, TileOptions
 from urcdm_app.options.training import DistillOptions, FinishOptions, TrainOptions
 
 
@@ -21,8 +21,8 @@ def tile(options: TileOptions) -> None:
     run_tile(options)
 
 
-@command(ExportOptions)
-def export(options: ExportOptions) -> None:
+@command(ShardOptions)
+def export(options: ShardOptions) -> None:
     """Export tiles as PNG or JPEG files in tar shards, shuffled, for any trainer that reads WebDataset.
 
     Example: **urcdm-app export --tiles tiles --out shards --format jpeg --workers 8**

@@ -76,7 +76,7 @@ class TileOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ShardOptions:
     """The options of `export`."""
 
     tiles: Annotated[Path, typer.Option(help="Folder or table that 'tile' wrote.")] = Path("tiles")

@@ -6,14 +6,14 @@ from run_folder import FolderLock, UsageError, plain_name
 from run_folder.cli.console import progress_bars, say
 from urcdm.training.data import read_tiles
 from urcdm.training.plan_file import read_plan
-from urcdm_app.options.tiling import ExportOptions
+from urcdm_app.options.tiling import ShardOptions
 from urcdm_app.tiling.workers import make_executor
 from wsi_tiling import SHARDS_FILE, ShardSettings, TileTable, export_shards
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
 
-def run_export(options: ExportOptions) -> None:
+def run_export(options: ShardOptions) -> None:
     """Writes shards.
 
     Raises:

@@ -1,13 +1,10 @@
 """`urcdm-app finish`: a model's students trained on against discriminators on real images."""
 
-import datetime
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import tomli_w
-import torch
 from torch import nn
 
 from cdm_core import StageConfig, TrainingConfig
@@ -19,18 +16,17 @@ from run_folder.cli.console import say
 from urcdm import NetworkPlan, TrainingPlan
 from urcdm.training.plan_file import read_plan
 from urcdm_app.options.training import FinishOptions
-from urcdm_app.training.distill import check_networks, with_networks
+from urcdm_app.training.model_job import ModelJob
 from urcdm_app.training.training_job import (
     JobEvent,
     NetworkData,
-    StartingModel,
-    TrainingJob,
     closed,
     stage_events,
+    with_length,
 )
 
 
-class FinishJob(TrainingJob[FinishOptions]):
+class FinishJob(ModelJob[FinishOptions]):
     """The finishing of a model's students on real images.
 
     Raises:
@@ -40,19 +36,10 @@ class FinishJob(TrainingJob[FinishOptions]):
     tool, settings_file = "urcdm-app finish", "finishing.toml"
     settings_differ = "another model, plan, --steps or --batch; use the same"
 
-    def __init__(self, options: FinishOptions, plan: TrainingPlan | None = None) -> None:
-        super().__init__(options, plan)
-        self._students = StartingModel(options.model)
-
     @staticmethod
     def read_plan(options: FinishOptions) -> TrainingPlan:
         """The plan, with the changes that were asked for."""
         return _with_changes(read_plan(options.plan), options.steps, options.batch)
-
-    @property
-    def inputs(self) -> list[str | Path]:
-        """The model to finish."""
-        return [self._students.folder]
 
     def check(self) -> None:
         """Makes sure that the model is the plan's, and chooses its students unless a network was named.
@@ -62,7 +49,7 @@ class FinishJob(TrainingJob[FinishOptions]):
             CheckpointError: It cannot be read.
             ConfigError: The network that was named is no student.
         """
-        check_networks(self.options.model, self._students.whole, self.plan)
+        super().check()
         if self.options.only is None:
             self.chosen = {name: where for name, where in self.names.items() if self._is_to_finish(name)}
         if not self.chosen:
@@ -73,26 +60,20 @@ class FinishJob(TrainingJob[FinishOptions]):
         for name in self.chosen:
             self.stage(name)
 
-    def for_network(self, name: str) -> FinishOptions:
-        """The options for the job of one network, in a process of its own, within the run that has begun."""
-        return replace(self.options, only=name, overwrite=False, resume=True, model=str(self._students.folder))
-
     def settings(self) -> str:
         """The settings that the finished networks depend on, as TOML."""
-        return tomli_w.dumps({"model": self._students.whole.fingerprint(), "plan": dump_config(self.plan)})
+        return tomli_w.dumps({"model": self.model.whole.fingerprint(), "plan": dump_config(self.plan)})
 
     def network(self, name: str) -> NetworkTraining:
         """The finishing of a network, in the folder of its name."""
         level, number = self.names[name]
         phases = {"": self._finishing(name)}
-        return NetworkTraining(
-            name, self._model_stage(name), phases, lambda: self._students.cascade(level).unets[number]
-        )
+        return NetworkTraining(name, self.model_stage(name), phases, lambda: self.model.cascade(level).unets[number])
 
     def stage(self, name: str) -> tuple[StageConfig, TrainingConfig]:
         """The stage of a network as it is finished, and how it is trained."""
         finishing = self._finishing(name)
-        return finishing.student(self._model_stage(name)), finishing.training
+        return finishing.student(self.model_stage(name)), finishing.training
 
     def train(self, name: str, data: NetworkData, *, resume: bool) -> Iterator[JobEvent]:
         """Finishes a network, a step each time the iterator is advanced; closed earlier, it saves the state."""
@@ -102,34 +83,24 @@ class FinishJob(TrainingJob[FinishOptions]):
 
     def assemble(self, slides: list[str]) -> None:
         """Saves the model with the networks that have been finished, and tells of it."""
-        out, students = self.options.out, self._students.whole
-        finished = {name: found for name in self.names if (found := self._finished(name)) is not None}
-        provenance = {
-            "data": ", ".join(slides),
+        students = self.model.whole
+        finished = {name: network for name in self.names if (network := self._finished(name)) is not None}
+        origin = {
             "finished_by": f"urcdm-app {importlib.metadata.version('urcdm-app')}",
             "finished": ", ".join(finished),
-            "teacher": students.provenance.get("teacher", ""),
+            "teacher": str(students.provenance.get("teacher", "")),
             "students": students.fingerprint(),
-            "weights": "running mean (EMA), half precision",
-            "date": datetime.date.today().isoformat(),
         }
-        model = with_networks(students, self.plan, finished, provenance)
-        model.save(out / "model", dtype=torch.float16, overwrite=True)
-        say(f"{out / 'model'} (model); sample from it with: urcdm-app sample --model {out / 'model'}")
-        if missing := [name for name in self.names if name not in finished]:
+        if missing := self.save_model(finished, slides, origin):
             say(f"Not finished, and as they were: {', '.join(missing)}")
 
     def _finishing(self, name: str) -> FinishingPlan:
         level, stage = self.names[name]
         return self.plan.of_level(level)[stage].finishing
 
-    def _model_stage(self, name: str) -> StageConfig:
-        level, stage = self.names[name]
-        return self._students.cascade(level).config.stages[stage]
-
     def _is_to_finish(self, name: str) -> bool:
         """Whether the plan names the steps of a network, or it is sampled as students are."""
-        sampling = self._model_stage(name).sampling
+        sampling = self.model_stage(name).sampling
         return self._finishing(name).steps is not None or (sampling.method == "ddim" and not sampling.eta)
 
     def _finished(self, name: str) -> tuple[StageConfig, nn.Module] | None:
@@ -144,8 +115,7 @@ def _with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> T
     """The plan with other numbers of steps or images a step of finishing."""
 
     def changed(network: NetworkPlan) -> NetworkPlan:
-        training = network.finishing.training
-        training = replace(training, steps=steps or training.steps, batch_size=batch or training.batch_size)
+        training = with_length(network.finishing.training, steps, batch)
         return replace(network, finishing=replace(network.finishing, training=training))
 
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))

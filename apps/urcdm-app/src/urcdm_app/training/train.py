@@ -29,6 +29,7 @@ from urcdm_app.training.training_job import (
     TrainingJob,
     closed,
     stage_events,
+    with_length,
 )
 
 PLAN_FILE = "plan.toml"
@@ -170,8 +171,6 @@ def with_changes(plan: TrainingPlan, steps: int | None, batch: int | None) -> Tr
     """The plan with other numbers of steps or images a step."""
 
     def changed(network: NetworkPlan) -> NetworkPlan:
-        training = network.training
-        training = replace(training, steps=steps or training.steps, batch_size=batch or training.batch_size)
-        return replace(network, training=training)
+        return replace(network, training=with_length(network.training, steps, batch))
 
     return replace(plan, networks=tuple(changed(network) for network in plan.networks))

@@ -4,7 +4,7 @@ import contextlib
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
@@ -217,6 +217,11 @@ def network_names(plan: TrainingPlan) -> dict[str, Where]:
         for level in range(len(plan.urcdm.levels))
         for stage, network in enumerate(plan.of_level(level))
     }
+
+
+def with_length(training: TrainingConfig, steps: int | None, batch: int | None) -> TrainingConfig:
+    """A training with other numbers of steps, or of images a step, where they are given."""
+    return replace(training, steps=steps or training.steps, batch_size=batch or training.batch_size)
 
 
 def loss_note(event: TrainingEvent, validation_loss: float | None) -> str:

@@ -41,7 +41,7 @@ def fetch_model(source: str | Path) -> Path:
         The folder, to load.
 
     Raises:
-        CheckpointError: The source is none of these; the zip is damaged or not safe to unpack; the repository cannot be
+        CheckpointError: The source has another form; the zip is damaged or not safe to unpack; the repository cannot be
             read, or is not in the cache and there is no network.
     """
     path = Path(source)

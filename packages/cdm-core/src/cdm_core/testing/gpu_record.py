@@ -59,20 +59,13 @@ class Convolution:
         place: File and line that call it.
         shape: Of its input, (B, C, H, W).
         dtype: In which it calculates.
-        weight_layout: Memory format of its weight; None where both formats are the same.
-        input_layout: Of its input, likewise.
+        input_layout: Memory format of its input; None where both formats are the same.
     """
 
     place: str
     shape: tuple[int, ...]
     dtype: torch.dtype
-    weight_layout: torch.memory_format | None
     input_layout: torch.memory_format | None
-
-    @property
-    def is_laid_out_anew(self) -> bool:
-        """Whether the kernel first copies its input, to have its channels last as the weight has them."""
-        return self.weight_layout is torch.channels_last and self.input_layout is torch.contiguous_format
 
 
 @dataclass
@@ -107,11 +100,6 @@ class GpuRecord:
     def blocking(self, to: Literal["cpu", "cuda"]) -> list[Copy]:
         """Returns the copies to the host or to the device that the host waited for."""
         return [copy for copy in self.copies if copy.to == to and copy.blocking]
-
-    @property
-    def laid_out_anew(self) -> list[Convolution]:
-        """The convolutions whose input has another memory format than their weight."""
-        return [each for each in self.convolutions if each.is_laid_out_anew]
 
     @property
     def channels_first(self) -> list[Convolution]:

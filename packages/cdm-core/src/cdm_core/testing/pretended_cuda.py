@@ -20,7 +20,7 @@ A fixture for a test file, and a test:
         gpu.clear()  # the copies of the weights
         sample_stage(unet, stage, generators=[torch.Generator().manual_seed(0)])
         assert not gpu.waits
-        assert not gpu.laid_out_anew
+        assert not gpu.channels_first
 
 It follows from this what a test cannot ask: what is read back from the device is made up (0.5, 0, True), races on the
 device and speed stay unknown, and `torch.compile` is to be left out. A `torch.Generator('cuda')` is taken where the

@@ -113,9 +113,8 @@ class PretendedDevice:
         if func is aten.is_pinned.default or func is aten.record_stream.default:
             return False
         if func is aten.convolution.default and args[0].dim() == 4:
-            weight, image = args[1], args[0]
-            described = (place(), tuple(image.shape), image.dtype, layout(weight), layout(image))
-            self.record.convolutions.append(Convolution(*described))
+            image = args[0]
+            self.record.convolutions.append(Convolution(place(), tuple(image.shape), image.dtype, layout(image)))
         return self._launched(func, args, kwargs)
 
     def _check_generators(self, leaves: Sequence[Any], *, on_device: bool) -> None:
