@@ -20,6 +20,8 @@ from cdm_core import (
 from cdm_core.config import Betas
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.diffusion.solver import DEFAULT_METHOD, step_weights
+from cdm_core.networks.latent import LatentUnetConfig
+from cdm_core.testing.tiny import tiny_latent_unet
 
 
 @pytest.fixture
@@ -48,6 +50,21 @@ def test_what_is_written_reads_back_the_same(tiny_stage: Callable[..., StageConf
 def test_defaults_fill_what_is_not_given() -> None:
     found = parse_config(CascadeConfig, {"stages": [{"image_px": 64, "unet": {"dim": 128}}]}, "run.toml")
     assert found == CascadeConfig((StageConfig(64, UnetConfig(128)),))
+
+
+def test_a_latent_network_is_the_same_from_tuples_and_from_a_file() -> None:
+    autoencoder = {"block_out_channels": (8, 16), "layers_per_block": 1}
+    config = tiny_latent_unet(autoencoder=autoencoder)
+    read = parse_config(LatentUnetConfig, tomllib.loads(tomli_w.dumps(dump_config(config))), "model.toml")
+    assert (read, repr(read)) == (config, repr(config))
+
+
+def test_a_boolean_is_no_number(values: dict[str, Any]) -> None:
+    values["stages"][1]["sampling"]["steps"] = True
+    assert refusal(values) == "run.toml: stages.1.sampling.steps: wanted a number, got true or false"
+    del values["stages"][1]["sampling"]["steps"]
+    values["stages"][0]["unet"]["dim_mults"] = [True, 2]
+    assert refusal(values) == "run.toml: stages.0.unet.dim_mults.0: wanted a number, got true or false"
 
 
 def test_an_unknown_key_is_answered_with_the_nearest_known_one(values: dict[str, Any]) -> None:

@@ -29,10 +29,14 @@ def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:
     Raises:
         ConfigError: An unknown key (with the nearest known one), a missing or a wrong value; one line.
     """
+    adapter = TypeAdapter(kind)
     try:
-        return TypeAdapter(kind).validate_python(values)
+        config = adapter.validate_python(values)
     except ValidationError as error:
         raise _config_error(kind, error, source, "the file") from None
+    if wrong := _booleans_for_numbers(values, adapter.dump_python(config)):
+        raise ConfigError(f"{source}: {wrong[0]}: wanted a number, got true or false")
+    return config
 
 
 def one_line_errors(kind: type[T]) -> type[T]:
@@ -67,6 +71,20 @@ def _config_error(kind: type[Any], error: ValidationError, source: str, whole: s
     message = first["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return ConfigError(": ".join(part for part in (source, where, message) if part) + more)
+
+
+def _booleans_for_numbers(values: Any, taken: Any, where: str = "") -> list[str]:
+    """Returns where values from a file are booleans that pydantic has taken for 0 and 1."""
+    if isinstance(values, Mapping) and isinstance(taken, Mapping):
+        known = {str(name): value for name, value in taken.items()}
+        items = [(str(name), value, known.get(str(name))) for name, value in values.items()]
+    elif isinstance(values, (list, tuple)) and isinstance(taken, (list, tuple)):
+        items = [(str(number), *pair) for number, pair in enumerate(zip(values, taken, strict=False))]
+    else:
+        wrong = isinstance(values, bool) and isinstance(taken, (int, float)) and not isinstance(taken, bool)
+        return [where] if wrong else []
+    faults = (_booleans_for_numbers(value, number, f"{where}.{name}".strip(".")) for name, value, number in items)
+    return [fault for some in faults for fault in some]
 
 
 def dump_config(config: object) -> dict[str, Any]:

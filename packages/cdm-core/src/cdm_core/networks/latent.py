@@ -58,6 +58,10 @@ class LatentUnetConfig:
 
     in_latents: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        for name in ("unet", "autoencoder"):  # as they come back from a file, so that both have the same fingerprint
+            object.__setattr__(self, name, _without_tuples(getattr(self, name)))
+
     @property
     def latent_channels(self) -> int:
         """Channels of the latents."""
@@ -216,6 +220,13 @@ class LatentUnet(nn.Module):
         above, below = table[upper - 1], table[upper]
         share = ((above - log_snr) / (above - below)).clamp(0, 1)
         return upper - 1 + share
+
+
+def _without_tuples(value: Any) -> Any:
+    """The value with lists in the place of tuples, which TOML does not have."""
+    if isinstance(value, dict):
+        return {name: _without_tuples(item) for name, item in value.items()}
+    return [_without_tuples(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def import_diffusers() -> ModuleType:
