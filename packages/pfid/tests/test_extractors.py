@@ -131,3 +131,20 @@ def test_any_function_is_an_extractor_if_its_features_have_the_shape() -> None:
     assert extractor(images_of(2)).shape == (2, 3)
     with pytest.raises(ExtractorError, match=r"mean colour: returned features of shape \(2, 3\), wanted \(2, 4\)"):
         CallableExtractor(lambda images: images.mean((1, 2)), "mean colour", 4)(images_of(2))
+
+
+def test_extractors_compute_in_ieee_float32_and_leave_torchs_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends, seen = torch.backends, []
+
+    def settings() -> tuple[bool, bool]:
+        return backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+
+    def features(_: object, pixels: Tensor) -> Tensor:
+        seen.append(settings())
+        return pixels[:, :1, :1, :1].expand(-1, 1280, 1, 1)
+
+    monkeypatch.setattr("efficientnet_lite_pytorch.EfficientNet.extract_features", features)
+    before = settings()
+    Light()(images_of(1))
+    assert (seen, settings()) == ([(False, False)], before)
+    assert before != seen[0]

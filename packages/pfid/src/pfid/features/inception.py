@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pfid.device import on_device
+from pfid.device import ieee_float32, on_device
 from pfid.errors import ExtractorError
 from pfid.features.extractors import RESIZE, file_sha256, resize_clean
 from pfid.features.torchscript import load_torchscript
@@ -55,6 +55,7 @@ class Inception:
             raise ExtractorError(f"{path}: has no 'layers', as clean-fid's network has") from None
 
     @torch.no_grad()
+    @ieee_float32()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the features, (B, 2048) float32, of RGB images of one size, (B, H, W, 3) uint8."""
         inputs = on_device(resize_clean(images, INPUT_PX), self._device).permute(0, 3, 1, 2)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pfid.device import ieee_float32
 from pfid.errors import ExtractorError
 from pfid.features.extractors import file_sha256
 
@@ -40,6 +41,7 @@ class TorchScriptExtractor:
         self.name = f"{self._path.name} (sha256 {file_sha256(self._path)[:12]})"
 
     @torch.no_grad()
+    @ieee_float32()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the features, (B, D) float32, of RGB images of one size, (B, H, W, 3) uint8.
 
