@@ -99,6 +99,7 @@ def test_a_split_is_not_called_all(root: Path, split: str) -> None:
         (np.zeros((24, 24), np.uint8), "the mask is empty"),
         (np.ones((20, 24), np.uint8), "the mask is 24 x 20 px, its image 24 x 24 px"),
         (np.tile(np.array([0, 0, 255], np.uint8), (24, 8)), "a mask of one class"),
+        (np.tile(np.array([0, 0, 128], np.uint8), (24, 8)), "got 128 for all, in 8 parts: a mask of one class"),
         (np.ones((24, 24, 3), np.uint8), "wanted label numbers, one channel"),
     ],
 )

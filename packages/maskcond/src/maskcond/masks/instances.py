@@ -10,8 +10,6 @@ from maskcond.masks.arrays import Instances, Labels, Numbers, check_numbers
 
 NUCLEI, BORDER = 1, 2
 """The numbers of `maskcond.KUMAR_BORDER`."""
-_CLASS_NUMBERS = (1, 255, 65535)
-"""The usual numbers of the class in masks of a single class."""
 
 
 def relabel(instances: Numbers) -> Instances:
@@ -27,7 +25,7 @@ def relabel(instances: Numbers) -> Instances:
 
 
 def check_instances(instances: Numbers) -> None:
-    """Checks that a mask numbers its objects; a mask of 0 and 255, or of 0 and 1, in several parts marks a class.
+    """Checks that a mask numbers its objects: a mask of one number in several separate parts marks a class.
 
     Raises:
         MaskError: The mask marks a class.
@@ -35,13 +33,11 @@ def check_instances(instances: Numbers) -> None:
     check_numbers(instances, "instance map")
     numbers = np.unique(instances)
     numbers = numbers[numbers > 0]
-    if numbers.size == 1 and int(numbers[0]) in _CLASS_NUMBERS:
-        parts = int(connected_components(instances).max())
-        if parts > 1:
-            raise MaskError(
-                f"wanted a number for each object, got {int(numbers[0])} for all, in {parts} parts: a mask of one "
-                "class; number its objects, for example with maskcond.connected_components"
-            )
+    if numbers.size == 1 and (parts := int(connected_components(instances).max())) > 1:
+        raise MaskError(
+            f"wanted a number for each object, got {int(numbers[0])} for all, in {parts} parts: a mask of one class; "
+            "number its objects, for example with maskcond.connected_components"
+        )
 
 
 def connected_components(mask: Numbers) -> Instances:
