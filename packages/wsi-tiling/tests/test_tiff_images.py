@@ -317,6 +317,13 @@ def test_an_ome_description_is_text_whatever_it_declares(path: Path, scan: Image
         assert slide.mpp == 0.5
 
 
+@pytest.mark.parametrize("size", ["-0.5", "0", "inf", "nan"])
+def test_an_impossible_scale_of_ome_is_unknown(path: Path, scan: Image, size: str) -> None:
+    tifffile.imwrite(path, scan, description=OME.replace('"0.5"', f'"{size}"').encode(), metadata=None, **TILED)
+    with open_slide(path) as slide:
+        assert slide.mpp is None
+
+
 @pytest.mark.parametrize("entity", ['<!DOCTYPE OME [<!ENTITY a "b">]>', '<!DOCTYPE OME SYSTEM "file:///etc/passwd">'])
 def test_an_ome_description_with_entities_is_refused(entity: str) -> None:
     with pytest.raises(ValueError, match="OME description is damaged: it declares entities"):
