@@ -19,6 +19,7 @@ from urcdm import Urcdm
 from urcdm.presets import PLANS
 from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
+from urcdm_app.options.kinds import STUDY_PLANS
 
 RunApp = Callable[..., Any]
 
@@ -173,6 +174,7 @@ def test_the_studys_plans_can_be_printed_and_read_back(run_app: RunApp, tmp_path
     unknown = run_app("plan", "kidneys")
     assert unknown.code == 1
     assert "no plan 'kidneys'; there are small, study, study-code, airs" in unknown.err
+    assert tuple(PLANS) == STUDY_PLANS
 
 
 def test_the_small_presets_are_the_built_in_plan_and_model() -> None:

@@ -36,7 +36,8 @@ def export_images(options: TrainingZipOptions) -> None:
         count, squares = _squares(options)
         with progress_bars() as bars:
             written = write_training_zip(options.out, bars.track(squares, total=count, description="images"))
-        left_out = f"; {count - written} were damaged and left out" if written < count else ""
+        damaged = count - written
+        left_out = f"; {damaged} {'was' if damaged == 1 else 'were'} damaged and left out" if damaged else ""
         say(f"{options.out}: {written} images of {size_px} x {size_px} px{left_out}")
 
 

@@ -9,6 +9,7 @@ from run_folder.cli.console import console
 from urcdm_app import builtin
 from urcdm_app.cli.app import app, command
 from urcdm_app.options.importing import ImportOptions
+from urcdm_app.options.kinds import ANY_STUDY_PLAN
 
 
 @command(ImportOptions, "import")
@@ -30,7 +31,7 @@ def import_(options: ImportOptions) -> None:
 def plan(
     name: Annotated[
         str,
-        typer.Argument(help="'small' (the built-in model), or the study's 'study', 'study-code' or 'airs'."),
+        typer.Argument(help=f"'small' (the built-in model), or the study's {ANY_STUDY_PLAN}."),
     ] = "small",
 ) -> None:
     """Print a plan, to start your own from.

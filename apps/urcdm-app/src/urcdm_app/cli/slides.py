@@ -8,7 +8,7 @@ import typer
 from run_folder import UsageError
 from urcdm_app import builtin
 from urcdm_app.cli.app import app, command
-from urcdm_app.options.kinds import MODEL_KINDS
+from urcdm_app.options.kinds import ANY_STUDY_PLAN, MODEL_KINDS
 from urcdm_app.options.sampling import OutpaintOptions, SampleOptions
 
 
@@ -48,9 +48,7 @@ def info(
     ] = None,
     plan: Annotated[
         Path | None,
-        typer.Option(
-            help="Show a training plan instead: a TOML file, or 'study', 'study-code' or 'airs'.", show_default=False
-        ),
+        typer.Option(help=f"Show a training plan instead: a TOML file, or {ANY_STUDY_PLAN}.", show_default=False),
     ] = None,
 ) -> None:
     """Show what a model or a slide is: levels, networks, where its weights come from; size, scale, background.

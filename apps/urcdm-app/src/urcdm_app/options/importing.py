@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from urcdm_app.options.kinds import Overwrite
+from urcdm_app.options.kinds import ANY_STUDY_PLAN, Overwrite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,9 @@ class ImportOptions:
             show_default=False,
         ),
     ]
-    plan: Annotated[
-        Path, typer.Option(help="What the networks are: 'study', 'study-code' or 'airs', or a training plan (TOML).")
-    ] = Path("study")
+    plan: Annotated[Path, typer.Option(help=f"What the networks are: {ANY_STUDY_PLAN}, or a training plan (TOML).")] = (
+        Path("study")
+    )
     out: Annotated[Path, typer.Option(help="Folder of the model.")] = Path("model")
     raw: Annotated[bool, typer.Option("--raw", help="Take the weights as trained, not their running means (EMA).")] = (
         False

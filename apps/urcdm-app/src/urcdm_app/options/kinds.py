@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
+STUDY_PLANS = ("study", "study-code", "airs")
+"""The names in `urcdm.presets.PLANS`, which a help text cannot import: PyTorch comes with them."""
+ANY_STUDY_PLAN = " or ".join(", ".join(f"'{name}'" for name in STUDY_PLANS).rsplit(", ", 1))
 Plan = Annotated[
     Path,
     typer.Option(
-        help="Training plan: a TOML file, such as 'urcdm-app plan' prints, or 'study', 'study-code' or 'airs'.",
+        help=f"Training plan: a TOML file, such as 'urcdm-app plan' prints, or {ANY_STUDY_PLAN}.",
         show_default=False,
     ),
 ]
