@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 import torch
 
-from maskcond import KUMAR, ClassSet, MaskClass, dice
+from maskcond import KUMAR, ClassSet, MaskClass, MaskError, dice
 from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import NnUnet, NnUnetSettings, SegmentationError, export_nnunet_dataset, plan_nnunet
 from maskcond.segmentation.loading import load_batches
@@ -225,7 +225,7 @@ def test_names_that_nnunet_keeps_for_itself_are_refused(tmp_path: Path, names: t
     classes = ClassSet(tuple(MaskClass(name, (10 + number, 20, 30)) for number, name in enumerate(names)))
     folder = tmp_path / "sets" / "Dataset007_squares"
     reserved = next(name for name in names if name != "nuclei")
-    with pytest.raises(SegmentationError, match=f"'{reserved}': nnU-Net keeps background and ignore for itself"):
+    with pytest.raises(MaskError, match=f"'{reserved}': nnU-Net keeps background and ignore for itself"):
         export_nnunet_dataset(squares(1, seed=0), folder, classes)
     assert not list(tmp_path.iterdir())
     other = ClassSet((MaskClass("Ignore", (1, 2, 3)),))  # nnU-Net looks at small letters only

@@ -46,8 +46,7 @@ from maskcond.enrichment.steps.step import Progress, Step
 from maskcond.enrichment.strategies import STRATEGIES, StrategyName, with_starts
 from maskcond.enrichment.strategy_models import MODEL, SCORES_FILE, StrategyModels
 from maskcond.enrichment.strategy_table import ImageScores, make_table, read_scores, write_table
-from maskcond.masks.classes import ClassSet
-from maskcond.segmentation.nnunet.dataset import check_class_names
+from maskcond.masks.classes import ClassSet, check_class_names
 from maskcond.segmentation.tasks import NucleiTask, SegmentationTask, SemanticTask
 from run_folder import whole_file
 

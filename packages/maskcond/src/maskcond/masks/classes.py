@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from maskcond.errors import MaskError
 
+_RESERVED = ("background", "ignore")
+"""Names of labels that have a special meaning in nnU-Net."""
+
 
 @dataclass(frozen=True)
 class MaskClass:
@@ -49,6 +52,20 @@ class ClassSet:
         if name not in self.names:
             raise MaskError(f"unknown class '{name}'; known are {', '.join(self.names)}")
         return self.names.index(name) + 1
+
+
+def check_class_names(classes: ClassSet) -> None:
+    """Checks that no class has a name that nnU-Net reserves.
+
+    'background' has to be 0; pixels of 'ignore' do not count in the loss, so that such a class is never learned.
+
+    Raises:
+        MaskError: A class has such a name.
+    """
+    if reserved := [name for name in classes.names if name in _RESERVED]:
+        raise MaskError(
+            f"a class is called '{reserved[0]}': nnU-Net keeps {' and '.join(_RESERVED)} for itself; rename it"
+        )
 
 
 _NUCLEI = MaskClass("nuclei", (70, 110, 250))

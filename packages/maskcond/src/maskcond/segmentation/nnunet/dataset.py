@@ -8,13 +8,11 @@ from pathlib import Path
 
 import PIL.Image
 
-from maskcond.masks.classes import ClassSet
+from maskcond.masks.classes import ClassSet, check_class_names
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.model import Pairs
 from maskcond.segmentation.pairs import check_pairs, labels_of
 
-RESERVED_NAMES = ("background", "ignore")
-"""Names of labels that have a special meaning in nnU-Net."""
 CHANNELS = ("red", "green", "blue")
 """Channel names without a special rule in nnU-Net, so that it gives each channel of each image mean 0, variance 1."""
 
@@ -31,8 +29,8 @@ def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None
         classes: Classes of the labels.
 
     Raises:
-        SegmentationError: A class has a name that nnU-Net reserves, the folder exists, or the pairs are invalid, see
-            `check_pairs`. Nothing is written then.
+        MaskError: A class has a name that nnU-Net reserves. Nothing is written then, nor after the next error.
+        SegmentationError: The folder exists, or the pairs are invalid, see `check_pairs`.
     """
     check_class_names(classes)
     if folder.exists():
@@ -46,20 +44,6 @@ def export_nnunet_dataset(pairs: Pairs, folder: Path, classes: ClassSet) -> None
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def check_class_names(classes: ClassSet) -> None:
-    """Checks that no class has a name that nnU-Net reserves.
-
-    'background' has to be 0; pixels of 'ignore' do not count in the loss, so that such a class is never learned.
-
-    Raises:
-        SegmentationError: A class has such a name.
-    """
-    if reserved := [name for name in classes.names if name in RESERVED_NAMES]:
-        raise SegmentationError(
-            f"a class is called '{reserved[0]}': nnU-Net keeps {' and '.join(RESERVED_NAMES)} for itself; rename it"
-        )
 
 
 def _write(pairs: Pairs, folder: Path, classes: ClassSet) -> None:

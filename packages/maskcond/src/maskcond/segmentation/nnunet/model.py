@@ -16,7 +16,7 @@ import torch
 from cdm_core.config_file import dump_config, parse_config
 from cdm_core.training.prepared_examples import count_workers
 from maskcond.masks.arrays import Image, Labels, check_image
-from maskcond.masks.classes import ClassSet
+from maskcond.masks.classes import ClassSet, check_class_names
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.loading import Workers, check_workers
@@ -29,7 +29,7 @@ from maskcond.segmentation.model_record import (
     claim_folder,
     read_record,
 )
-from maskcond.segmentation.nnunet.dataset import check_class_names, export_nnunet_dataset
+from maskcond.segmentation.nnunet.dataset import export_nnunet_dataset
 from maskcond.segmentation.nnunet.session import nnunet_session
 from maskcond.segmentation.nnunet.settings import NnUnetSettings
 from maskcond.segmentation.pairs import check_pairs
