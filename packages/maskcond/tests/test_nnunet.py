@@ -236,9 +236,9 @@ def test_names_that_nnunet_keeps_for_itself_are_refused(tmp_path: Path, names: t
 @needs_nnunet
 def test_nnunet_is_not_begun_with_such_a_name(tmp_path: Path) -> None:
     classes = ClassSet((MaskClass("ignore", (1, 2, 3)),))
-    with pytest.raises(SegmentationError, match="rename it"):
+    with pytest.raises(MaskError, match="rename it"):
         next(NnUnet(tmp_path / "model", classes, SETTINGS).fit(squares(1, seed=0)))
-    with pytest.raises(SegmentationError, match="rename it"):
+    with pytest.raises(MaskError, match="rename it"):
         plan_nnunet(squares(1, seed=0), tmp_path / "plans.json", classes, SETTINGS)
     assert not list(tmp_path.iterdir())
 
