@@ -44,7 +44,7 @@ def test_a_late_form_is_told_and_not_taken(make_study: Any, browser: Any, databa
     reader.get("/")
     reader.answer("left")
     assert reader.submit("/studies/tiles/answers", showing=late, chosen="right").status_code == 303
-    assert "Not taken" in reader.get("/studies/tiles").text
+    assert "Not accepted" in reader.get("/studies/tiles").text
     assert counted(database) == ["left"]
 
 
@@ -155,11 +155,11 @@ def test_readers_see_their_results_once_the_study_is_closed_and_says_so(
             study.state = StudyState.CLOSED if closed else StudyState.OPEN
             study.results_shown = results_shown
         pages = [reader.get(path).text for path in ("/studies/tiles", "/", "/studies/tiles/pause")]
-        return "Right answers: 2 of 3" in "".join(pages)
+        return "Correct answers: 2 of 3" in "".join(pages)
 
     assert [told(*each) for each in ((False, False), (False, True), (True, False))] == [False] * 3
     assert told(closed=True, results_shown=True)
-    assert "Right answers: 0 of 0" in browser("carl").get("/studies/tiles").text
+    assert "Correct answers: 0 of 0" in browser("carl").get("/studies/tiles").text
 
 
 def test_a_closed_study_says_so(make_study: Any, browser: Any, database: Database, clock: Any) -> None:

@@ -251,7 +251,7 @@ def test_without_a_connection_the_answer_is_kept_told_of_and_sent_later(serve: S
     context.set_offline(True)
     before = tab.showing()
     tab.press("1")
-    tab.wait_for_status("No connection. What you answered is kept")
+    tab.wait_for_status("No connection. Your answer is saved")
     tab.press("2")  # nothing more is taken
     assert place.counted() == []
     context.set_offline(False)
@@ -280,7 +280,7 @@ def test_the_back_button_and_a_second_tab_lead_to_where_the_reader_is(serve: Ser
     tab.page.go_forward()
     assert tab.ready().answered() == "1 of 5"
     late.press("2")  # to the pair that the first tab has answered
-    late.wait_for_status("Not taken")
+    late.wait_for_status("Not accepted")
     assert late.ready().showing() == tab.showing()
     late.press("2")
     late.wait_for_next(tab.showing())

@@ -164,7 +164,7 @@ def test_the_margin_is_that_of_the_study_unless_another_is_asked_for(
     assert "0.2, which can still be changed" in report_page(report(), settings.images)
     other = report(margin=0.3)
     assert other.margin == 0.3
-    assert "0.3; that of the study, settled before it was opened, is 0.2" in report_page(other, settings.images)
+    assert "0.3; the margin of the study, fixed before it was opened, is 0.2" in report_page(other, settings.images)
 
 
 def test_overwriting_a_report_keeps_a_file_of_the_user_beside_it(tmp_path: Path) -> None:

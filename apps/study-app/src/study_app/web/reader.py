@@ -138,7 +138,7 @@ def _done(name: str, what: Callable[..., None], *sent: str, **how: Any) -> Respo
         document = _document(where)
         return (jsonify(document), 200) if conflict is None else (jsonify(document | {"error": conflict}), 409)
     if conflict:
-        flash(f"Not taken: {conflict}. This is where you are.")
+        flash(f"Not accepted: {conflict}. This is your current position.")
     return redirect(url_for("reader.study", name=name), 303)
 
 

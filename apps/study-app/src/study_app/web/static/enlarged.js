@@ -1,6 +1,6 @@
-// A picture, enlarged: the whole window is for it, and it is moved by dragging, by scrolling and by the arrow keys.
+// A picture enlarged in the whole window; dragging, scrolling and the arrow keys move it.
 
-const SCALES = ["1", "2", "4"]; // of the picture as it just fits into the window
+const SCALES = ["1", "2", "4"]; // relative to the picture fitted into the window
 
 export class Enlarged {
   constructor(dialog) {
@@ -12,24 +12,24 @@ export class Enlarged {
       if (event.key === "-") this.act("smaller");
     });
     this.view.addEventListener("pointerdown", (event) => this.drag(event));
-    // Once it is closed the browser gives the focus back to where it was.
+    // After closing, the browser returns the focus to the previous element.
     dialog.addEventListener("close", () => this.view.replaceChildren());
   }
 
-  // place: what is to be in the middle, shares of the picture's width and height.
-  open(image, place) {
+  // centre: the point in the middle, as shares of the picture's width and height.
+  open(image, centre) {
     const copy = image.cloneNode();
     copy.draggable = false;
     this.view.replaceChildren(copy);
     this.dialog.setAttribute("aria-label", `${image.alt}, enlarged`);
     this.dialog.showModal();
-    this.scaleTo("2", place);
+    this.scaleTo("2", centre);
     this.view.focus();
   }
 
-  act(what) {
-    if (what === "close") this.dialog.close();
-    const step = { larger: 1, smaller: -1 }[what];
+  act(action) {
+    if (action === "close") this.dialog.close();
+    const step = { larger: 1, smaller: -1 }[action];
     const scale = SCALES[SCALES.indexOf(this.view.dataset.scale) + step];
     if (scale) this.scaleTo(scale, this.middle());
   }
@@ -48,7 +48,7 @@ export class Enlarged {
     ];
   }
 
-  // Fingers scroll by themselves; the mouse takes hold of the picture.
+  // Touch scrolls natively; the mouse drags the picture.
   drag(event) {
     if (event.pointerType !== "mouse") return;
     const { view } = this;

@@ -1,8 +1,8 @@
-// The answer that the server has not confirmed yet, where it outlives the page. A browser that keeps nothing loses it
-// with the page.
+// Stores an answer that the server has not confirmed yet, so that it outlives the page. A browser without storage loses
+// it with the page.
 
 export class Keeping {
-  // Of one reader in one study: others may use the same browser.
+  // For one reader in one study, because several readers may use the same browser.
   constructor(reader, address) {
     this.key = `unconfirmed answer of ${reader} to ${address}`;
   }
@@ -16,15 +16,15 @@ export class Keeping {
     return typeof answer?.showing === "string" && typeof answer.chosen === "string" ? answer : null;
   }
 
-  // Another tab may have kept a later one meanwhile.
+  // Keeps a later answer of another tab.
   forget(answer) {
     if (this.kept()?.showing === answer.showing) attempt(() => localStorage.removeItem(this.key));
   }
 }
 
-function attempt(what) {
+function attempt(action) {
   try {
-    return what();
+    return action();
   } catch {
     return null;
   }

@@ -1,7 +1,7 @@
-// The pictures of an item. They are loaded and decoded before their turn, and come on screen together.
+// The pictures of an item, loaded and decoded before they are needed, and shown together.
 
 export class Pictures {
-  // slots: the elements that hold a picture each, with those of the first item in them.
+  // slots: elements with one picture each, at first those of the first item.
   constructor(slots) {
     this.slots = slots;
     this.first = slots.map((slot) => slot.querySelector("img"));
@@ -22,7 +22,7 @@ export class Pictures {
     });
   }
 
-  // Forgets all pictures but those of some items.
+  // Forgets all pictures except those of some items.
   keepOnly(items) {
     const kept = new Set(items.flatMap((item) => item.pictures));
     for (const address of this.loading.keys()) {
@@ -41,7 +41,7 @@ export class Pictures {
 
   decode(address, image) {
     const loading = image.decode().then(() => image);
-    loading.catch(() => this.loading.delete(address)); // the next try begins anew
+    loading.catch(() => this.loading.delete(address)); // so that the next try loads it again
     this.loading.set(address, loading);
   }
 }

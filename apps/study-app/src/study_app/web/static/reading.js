@@ -1,16 +1,16 @@
-// A study while it is read. The server alone knows where the reader is: one thing at a time is said to it, and what it
-// says is shown.
+// A study while a reader answers. Only the server knows the reader's position: the page sends one request at a time and
+// shows the state in the answer.
 
 import { Connection, pause } from "./connection.js";
 import { Keeping } from "./keeping.js";
 
-const SOONEST_MS = 250; // an answer that comes sooner after the item is the second half of a double click
-const NO_CONNECTION = "No connection. What you answered is kept, and sent as soon as there is one.";
+const SOONEST_MS = 250; // a click that follows an item sooner is the second half of a double click
+const NO_CONNECTION = "No connection. Your answer is saved and will be sent as soon as the connection is back.";
 const NO_IMAGES = "The images cannot be loaded. Trying again…";
 
 export class Reading {
-  // display: shows items. `prepare(item)` resolves when one can be shown at once and rejects if it cannot be loaded now,
-  // `show(item)` puts it on screen, `keepOnly(items)` forgets all others.
+  // display: shows items. `prepare(item)` loads one and rejects if that fails, `show(item)` shows it, `keepOnly(items)`
+  // forgets all others.
   constructor(display) {
     this.display = display;
     this.form = document.querySelector("#answer");
@@ -20,12 +20,12 @@ export class Reading {
     const { address, reader } = this.form.dataset;
     this.keeping = new Keeping(reader, address);
     const token = document.querySelector("meta[name=csrf-token]").content;
-    this.connection = new Connection(address, token, (isThere) => this.tell(isThere ? "" : NO_CONNECTION, !isThere));
+    this.connection = new Connection(address, token, (isOnline) => this.setStatus(isOnline ? "" : NO_CONNECTION, !isOnline));
     this.address = address;
-    this.busy = true; // what is done meanwhile is not taken
-    this.onScreen = null; // the item that is, by the name of its showing
+    this.busy = true; // clicks and keys are ignored meanwhile
+    this.onScreen = null; // the token of the showing on screen
     this.since = 0;
-    this.heard = Promise.resolve(); // when the server has heard that the item is on screen
+    this.reported = Promise.resolve(); // resolves when the server knows that the item is on screen
   }
 
   async start() {
@@ -33,7 +33,7 @@ export class Reading {
     this.listen();
     const kept = this.keeping.kept();
     if (kept) {
-      await this.ask("answers", kept);
+      await this.request("answers", kept);
     } else {
       await this.enter(JSON.parse(this.form.dataset.state));
     }
@@ -45,7 +45,7 @@ export class Reading {
       this.choose(event.submitter);
     });
     this.form.addEventListener("click", (event) => {
-      if (event.detail > 1) event.preventDefault(); // of a double click
+      if (event.detail > 1) event.preventDefault(); // the second click of a double click
     });
     this.undoForm.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -53,11 +53,11 @@ export class Reading {
     });
     document.querySelector("#pause").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.rest();
+      this.pauseStudy();
     });
     document.addEventListener("keydown", (event) => this.press(event));
-    addEventListener("pageshow", (event) => event.persisted && this.look());
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.look());
+    addEventListener("pageshow", (event) => event.persisted && this.refresh());
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.refresh());
   }
 
   press(event) {
@@ -73,66 +73,66 @@ export class Reading {
     const answer = { showing: this.state.current.showing, chosen: button.value };
     button.classList.add("chosen");
     this.keeping.keep(answer);
-    await this.ask("answers", answer);
+    await this.request("answers", answer);
   }
 
   async undo() {
     if (this.busy || !this.state.undoable) return;
-    await this.ask("undo", { showing: this.state.undoable }, "The last answer is undone.");
+    await this.request("undo", { showing: this.state.undoable }, "The last answer is undone.");
   }
 
-  async rest() {
+  async pauseStudy() {
     if (this.busy) return;
-    await this.ask("pause", {});
+    await this.request("pause", {});
   }
 
-  // Another tab may have gone on meanwhile, or this page comes from the browser's memory.
-  async look() {
-    if (!this.busy) await this.ask("state");
+  // Another tab may have answered meanwhile, or the browser shows this page from its cache.
+  async refresh() {
+    if (!this.busy) await this.request("state");
   }
 
-  async ask(what, fields, told = "") {
+  async request(path, fields, message = "") {
     this.setBusy(true);
-    this.tell("");
-    await this.heard;
-    const { status, document: state } = await this.connection.say(what, fields);
+    this.setStatus("");
+    await this.reported;
+    const { status, document: state } = await this.connection.send(path, fields);
     if (status === 204) {
-      location.assign(`${this.address}/${what}`);
+      location.assign(`${this.address}/${path}`);
     } else if (status === 200 || status === 409) {
-      if (what === "answers") this.keeping.forget(fields);
-      await this.enter(state, state.error ? `Not taken: ${state.error}. This is where you are.` : told);
+      if (path === "answers") this.keeping.forget(fields);
+      await this.enter(state, state.error ? `Not accepted: ${state.error}. This is your current position.` : message);
     } else {
       this.stop(status);
     }
   }
 
-  // Shows where the reader is.
-  async enter(state, told = "") {
+  // Shows the reader's current item.
+  async enter(state, message = "") {
     this.state = state;
     const { current, following } = state;
     if (!current) {
-      location.replace(this.address); // the server has a page for the end
+      location.replace(this.address); // the server shows the last page
       return;
     }
     document.querySelector("#progress").value = state.done;
     document.querySelector("#done").textContent = state.done;
-    if (current.showing !== this.onScreen && !(await this.bring(current))) return;
+    if (current.showing !== this.onScreen && !(await this.showItem(current))) return;
     this.form.elements.showing.value = current.showing;
     this.undoForm.elements.showing.value = state.undoable ?? "";
     this.undoButton.disabled = !state.undoable;
     this.display.keepOnly([current, following].filter(Boolean));
-    if (following) this.display.prepare(following).catch(() => {}); // it is tried again when it has its turn
+    if (following) this.display.prepare(following).catch(() => {}); // it is loaded again when it is needed
     this.choices.forEach((button) => button.classList.remove("chosen"));
-    this.tell(told, false);
+    this.setStatus(message, false);
     this.setBusy(false);
   }
 
-  // Brings an item on screen, and says so to the server. False if only another page can go on.
-  async bring(item) {
+  // Shows an item and reports it to the server. Returns false if only another page can continue.
+  async showItem(item) {
     for (let tries = 0; !(await this.isPrepared(item)); tries += 1) {
-      this.tell(NO_IMAGES, true);
+      this.setStatus(NO_IMAGES, true);
       await pause(tries);
-      const { status } = await this.connection.say("state"); // once this is answered, the images should be there, too
+      const { status } = await this.connection.send("state"); // once the server answers, the images should load, too
       if (status !== 200) {
         this.stop(status);
         return false;
@@ -142,7 +142,7 @@ export class Reading {
     await painted();
     this.onScreen = item.showing;
     this.since = performance.now();
-    this.heard = this.connection.sayOnce("shown", { showing: item.showing });
+    this.reported = this.connection.sendOnce("shown", { showing: item.showing });
     document.querySelector("#announcement").textContent = `${this.state.done + 1} of ${this.state.total}`;
     return true;
   }
@@ -156,12 +156,12 @@ export class Reading {
     }
   }
 
-  // Nothing more is taken on this page.
+  // Ends the work of this page.
   stop(status) {
     if (status === 401) {
-      this.tell("You are signed out. What you answered is kept.", true, ["Sign in", "/sign-in"]);
+      this.setStatus("You are signed out. Your answers are saved.", true, ["Sign in", "/sign-in"]);
     } else {
-      this.tell("This page is out of date. What you answered is kept.", true, ["Load it again", this.address]);
+      this.setStatus("This page is out of date. Your answers are saved.", true, ["Reload", this.address]);
     }
   }
 
@@ -170,7 +170,7 @@ export class Reading {
     this.form.setAttribute("aria-busy", busy);
   }
 
-  tell(text, isTrouble = false, link = null) {
+  setStatus(text, isTrouble = false, link = null) {
     const status = document.querySelector("#status");
     status.textContent = text;
     status.classList.toggle("trouble", isTrouble);

@@ -1,19 +1,19 @@
-// One slide: its viewer, and a bar that tells its scale.
+// The viewer of one slide, with a scale bar.
 
 import { Pane, tileSource } from "./viewer/pane.js";
 import { drawScaleBar } from "./viewer/scale-bar.js";
 
 const LOAD_MS = 60000;
-const FURTHEST_IN = 4; // pixels of the screen a pixel of the slide
-const FURTHEST_OUT = 0.8; // of the zoom that shows all of it
+const FURTHEST_IN = 4; // screen pixels for each pixel of the slide
+const FURTHEST_OUT = 0.8; // times the zoom that shows the whole slide
 
-// OpenSeadragon would write a style into the page, which the site forbids, unless it finds an element of this name there.
-const stand = document.createElementNS("urn:study-app", "style");
-stand.setAttribute("data-openseadragon-mobile-css", "");
-document.head.append(stand);
+// OpenSeadragon writes a style into the page, which the site forbids, unless it finds an element with this attribute.
+const placeholder = document.createElementNS("urn:study-app", "style");
+placeholder.setAttribute("data-openseadragon-mobile-css", "");
+document.head.append(placeholder);
 
 export class SlidePane extends Pane {
-  // grid: facts of the tiles, the same for all slides of a study, and the micrometres of a pixel.
+  // grid: layout of the tiles, the same for all slides of a study, and micrometres a pixel.
   constructor(section, grid) {
     super(section, {
       navigatorWidth: "7rem",
@@ -34,7 +34,7 @@ export class SlidePane extends Pane {
     this.viewer.canvas.setAttribute("aria-label", `${section.getAttribute("aria-label")}; arrow keys move it`);
   }
 
-  // Resolves when a slide can be seen, whole.
+  // Resolves when the whole slide is visible.
   async open(address) {
     this.showProblem(false);
     const opened = new Promise((resolve, reject) => {
@@ -51,7 +51,7 @@ export class SlidePane extends Pane {
     });
   }
 
-  // Addresses of the tiles that a whole slide is drawn from at first.
+  // Addresses of the tiles that show the whole slide at first.
   wholeTiles(address) {
     const { width, tilePx, minLevel, maxLevel } = this.grid;
     const wanted = (this.viewer.element.clientWidth || width) * OpenSeadragon.pixelDensityRatio;
@@ -67,7 +67,7 @@ export class SlidePane extends Pane {
     return addresses;
   }
 
-  // Tells the scale, by the longest bar of a round length there is room for, and the place, if not all is seen anyway.
+  // Updates the scale bar, and shows the navigator unless the whole slide is visible.
   update() {
     const isWhole = this.viewport.getZoom(true) < this.viewport.getHomeZoom() * 1.01;
     this.viewer.navigator.element.style.visibility = isWhole ? "hidden" : "inherit";

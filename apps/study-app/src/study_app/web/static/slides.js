@@ -5,7 +5,7 @@ import { SlidePane } from "./slide-pane.js";
 import { bindControls } from "./viewer/controls.js";
 import { Link } from "./viewer/link.js";
 
-// Shows items, as `Reading` has it show them.
+// The display of slides that `Reading` uses.
 class Slides {
   constructor(stage, link) {
     this.stage = stage;
@@ -13,13 +13,13 @@ class Slides {
     this.loading = new Map();
   }
 
-  // Loads the tiles that whole slides are shown with.
+  // Loads the tiles that show the slides as a whole.
   async prepare(item) {
     const addresses = item.pictures.flatMap((address, i) => this.link.panes[i].wholeTiles(address));
     await Promise.all(addresses.map((address) => this.load(address)));
   }
 
-  // Both slides come on screen together, whole: how long one of them takes tells nothing.
+  // Shows both slides at the same time, as a whole, so that loading times reveal nothing.
   async show(item) {
     this.stage.classList.add("waiting");
     await Promise.all(item.pictures.map((address, i) => this.link.panes[i].open(address)));
@@ -39,7 +39,7 @@ class Slides {
       const image = new Image();
       image.src = address;
       const loading = image.decode().then(() => image); // the image itself, so that the browser keeps it
-      loading.catch(() => this.loading.delete(address)); // the next try begins anew
+      loading.catch(() => this.loading.delete(address)); // so that the next try loads it again
       this.loading.set(address, loading);
     }
     return this.loading.get(address);
