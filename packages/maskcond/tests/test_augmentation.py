@@ -29,6 +29,18 @@ def test_image_and_mask_move_alike(picture: Image, places: Instances, seed: int)
     assert np.abs(image[..., 1] - 1.0 * rows).max() <= 1.0
 
 
+def test_the_scale_changes_within_its_limits_in_both_directions(picture: Image, places: Instances) -> None:
+    settings = Augmentation(crop_px=40, scale=0.25, dihedral=False)
+    steps = []
+    for seed in range(40):
+        image, mask = augment(picture, places, settings, np.random.default_rng(seed))
+        cols = mask % 120
+        assert np.abs(image[..., 0] - 2.0 * cols).max() <= 1.5
+        steps.append((cols[0, -1] - cols[0, 0]) / 39)  # 1: neither enlarged nor reduced
+    assert 0.77 < min(steps) < 0.85
+    assert 1.18 < max(steps) < 1.28
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_crops_and_flips_are_exact(picture: Image, places: Instances, seed: int) -> None:
     image, mask = augment(picture, places, Augmentation(crop_px=40), np.random.default_rng(seed))

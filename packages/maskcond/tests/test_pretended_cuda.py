@@ -11,7 +11,16 @@ from torch import nn
 
 from cdm_core import Cascade
 from cdm_core.testing.pretended_cuda import GpuRecord, pretended_cuda
-from maskcond import KUMAR, KUMAR_CONDITIONS, Augmentation, MaskCascade, MaskDiffusion, sample_images, sample_masks
+from maskcond import (
+    KUMAR,
+    KUMAR_BORDER,
+    KUMAR_CONDITIONS,
+    Augmentation,
+    MaskCascade,
+    MaskDiffusion,
+    sample_images,
+    sample_masks,
+)
 from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import SmallUnet, SmallUnetSettings
 from maskcond.segmentation.small_unet.tiles import predict_tiled
@@ -51,9 +60,14 @@ def test_masks_wait_for_the_device_once_a_batch(gpu: GpuRecord, tiny_cascade: Ma
 def test_a_step_of_the_small_unet_waits_for_nothing(gpu: GpuRecord, tmp_path: Path) -> None:
     pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")
     settings = SmallUnetSettings(
-        features=(4, 8), steps=9, batch_size=2, augmentation=Augmentation(crop_px=16), class_weights=(1.0, 2.0)
+        features=(4, 8),
+        steps=9,
+        batch_size=2,
+        augmentation=Augmentation(crop_px=16),
+        class_weights=(1.0, 2.0, 2.0),
+        distances=True,
     )
-    model = SmallUnet(tmp_path, KUMAR, settings, device="cuda", workers=0)
+    model = SmallUnet(tmp_path, KUMAR_BORDER, settings, device="cuda", workers=0)
     steps = model.fit([LabelledImage("first", IMAGE[:32, :32], LABELS[0])])
     assert next(steps).done == 1
     gpu.clear()
@@ -68,7 +82,7 @@ def test_labelling_an_image_waits_once_however_many_tiles_it_has(gpu: GpuRecord,
     network, device = nn.Conv2d(3, 2, 1).to("cuda"), torch.device("cuda")
     gpu.clear()
     with torch.inference_mode():
-        shares = predict_tiled(IMAGE[:side, :side], network, classes=2, tile_px=16, multiple=4, device=device)
+        shares = predict_tiled(IMAGE[:side, :side], network, channels=2, tile_px=16, multiple=4, device=device)
     assert shares.shape == (2, side, side)
     assert len(gpu.convolutions) == (1 if side == 16 else 9)
     assert len(gpu.blocking("cpu")) == 1

@@ -13,7 +13,7 @@ from maskcond.segmentation import NucleiTask, SegmentationError, SemanticTask
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.learning_rate import learning_rate
 from maskcond.segmentation.small_unet.loss import dice_cross_entropy
-from maskcond.segmentation.small_unet.tiles import predict_tiled, tile_starts
+from maskcond.segmentation.small_unet.tiles import mean_over_flips, predict_tiled, tile_starts
 
 CPU = torch.device("cpu")
 
@@ -30,9 +30,22 @@ def test_tiles_cover_the_axis_and_overlap(tile: int, more: int, data: st.DataObj
 @pytest.mark.parametrize("size", [(1, 1), (20, 50), (64, 64), (97, 130)])
 def test_tiles_of_a_network_that_looks_at_one_pixel_leave_no_trace(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    shares = predict_tiled(image, lambda batch: 3 * batch[:, :2], classes=2, tile_px=32, multiple=8, device=CPU)
-    wanted = torch.from_numpy(image).movedim(-1, 0)[:2].float().div(127.5).sub(1).mul(3).softmax(dim=0)
-    np.testing.assert_allclose(shares, wanted.numpy(), atol=1e-6)
+    values = predict_tiled(image, lambda batch: 3 * batch[:, :2], channels=2, tile_px=32, multiple=8, device=CPU)
+    wanted = torch.from_numpy(image).movedim(-1, 0)[:2].float().div(127.5).sub(1).mul(3)
+    np.testing.assert_allclose(values, wanted.numpy(), atol=1e-5)
+
+
+def test_the_mean_over_flips_is_the_same_for_a_mirrored_image() -> None:
+    kernel = torch.randn(2, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(1, 3, 12, 16, generator=torch.Generator().manual_seed(1))
+
+    def predict(batch: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(batch, kernel, padding=1)
+
+    mean = mean_over_flips(predict, images)
+    for axes in ((2,), (3,), (2, 3)):
+        assert not torch.allclose(predict(images.flip(axes)).flip(axes), predict(images), atol=1e-3)
+        torch.testing.assert_close(mean_over_flips(predict, images.flip(axes)).flip(axes), mean)
 
 
 def test_the_network_sees_only_sizes_that_it_takes() -> None:
@@ -42,7 +55,7 @@ def test_the_network_sees_only_sizes_that_it_takes() -> None:
         seen.append(tuple(batch.shape[2:]))
         return batch[:, :2]
 
-    predict_tiled(np.zeros((13, 70, 3), np.uint8), network, classes=2, tile_px=32, multiple=8, device=CPU)
+    predict_tiled(np.zeros((13, 70, 3), np.uint8), network, channels=2, tile_px=32, multiple=8, device=CPU)
     assert set(seen) == {(16, 32)}
 
 

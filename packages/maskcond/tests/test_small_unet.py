@@ -11,9 +11,18 @@ import PIL.Image
 import pytest
 import torch
 
-from maskcond import KUMAR, Augmentation, connected_components, dice
+from maskcond import (
+    KUMAR,
+    KUMAR_BORDER,
+    Augmentation,
+    aji,
+    border_labels,
+    connected_components,
+    dice,
+    instances_from_borders,
+)
 from maskcond.annotations.labelled_images import LabelledImage
-from maskcond.segmentation import SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
+from maskcond.segmentation import NucleiTask, SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
 from maskcond.segmentation.small_unet.training import Losses
 from run_folder import FolderLock, LockedError
 
@@ -68,6 +77,30 @@ def test_learns_what_it_is_shown(trained: SmallUnet) -> None:
     assert np.mean(figures) > 0.85 > np.mean(chance) + 0.2
 
 
+def test_touching_nuclei_are_separated_by_their_distances(tmp_path: Path) -> None:
+    def pairs(count: int, seed: int) -> list[LabelledImage]:
+        """Two discs that touch, of one colour."""
+        generator, made = np.random.default_rng(seed), []
+        rows, cols = np.indices((48, 64))
+        for number in range(count):
+            row, col = generator.uniform(14, 34), generator.uniform(16, 30)
+            nuclei = np.zeros((48, 64), np.int32)
+            for index in (1, 2):
+                nuclei[(rows - row) ** 2 + (cols - col - 16 * (index - 1)) ** 2 < 81] = index
+            light = np.where(nuclei[..., None] > 0, 100, 160) + generator.normal(0, 10, (48, 64, 3))
+            made.append(LabelledImage(f"two-{number}", light.clip(0, 255).astype(np.uint8), border_labels(nuclei)))
+        return made
+
+    settings = replace(SETTINGS, steps=60, distances=True, flips=True)
+    model = SmallUnet(tmp_path, KUMAR_BORDER, settings)
+    run(model, pairs(6, seed=0))
+    unseen = pairs(4, seed=1)
+    for pair, labels in zip(unseen, model.predict(pair.image for pair in unseen), strict=True):
+        found = NucleiTask().mask(labels)
+        assert found.max() == 2
+        assert aji(truth=instances_from_borders(pair.labels), predicted=found) > 0.8
+
+
 def test_opened_again_it_predicts_the_same(trained: SmallUnet) -> None:
     images = [pair.image for pair in blobs(2, seed=2, size=(37, 91))]
     again = SmallUnet.open(trained.folder)
@@ -76,11 +109,22 @@ def test_opened_again_it_predicts_the_same(trained: SmallUnet) -> None:
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("size", [(5, 7), (64, 64), (33, 200)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (64, 64), (33, 200)])
 def test_images_of_any_size(trained: SmallUnet, size: tuple[int, int]) -> None:
     (labels,) = trained.predict([np.full((*size, 3), 160, np.uint8)])
     assert labels.shape == size
     assert labels.dtype == np.uint8
+
+
+def test_a_network_on_blocks_of_pixels_labels_images_of_any_size(tmp_path: Path) -> None:
+    model = SmallUnet(tmp_path / "blocks", KUMAR, replace(SETTINGS, steps=20, block_px=2))
+    run(model, blobs(2, seed=0))
+    sizes = [(5, 7), (64, 64), (33, 70)]
+    predicted = list(model.predict(np.full((*size, 3), 160, np.uint8) for size in sizes))
+    assert [labels.shape for labels in predicted] == sizes
+    plain = SmallUnet(tmp_path / "plain", KUMAR, SETTINGS)
+    with pytest.raises(SegmentationError, match="has block_px 2, wanted 1"):
+        run(plain, blobs(2, seed=0), start_from=model.folder)
 
 
 def test_interrupted_and_resumed_it_ends_as_if_undisturbed(tmp_path: Path) -> None:
@@ -236,7 +280,9 @@ def test_pairs_that_do_not_fit_are_refused(pairs: list[LabelledImage], message: 
     ("changed", "message"),
     [
         ({"features": (8,)}, "two resolutions"),
-        ({"steps": 0}, "steps and batch_size"),
+        ({"steps": 0}, "wanted steps of at least 1, got 0"),
+        ({"block_px": 0}, "wanted block_px of at least 1, got 0"),
+        ({"block_px": 8}, "multiple of 32 px"),
         ({"learning_rate": 1e-6, "final_learning_rate": 1e-5}, "learning rates that fall"),
         ({"augmentation": Augmentation(crop_px=30)}, "multiple of 4 px"),
         ({"augmentation": Augmentation()}, "got 0"),
@@ -251,6 +297,8 @@ def test_settings_that_cannot_be_are_refused(changed: dict[str, object], message
 def test_arguments_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SegmentationError, match="wanted 2 class weights"):
         SmallUnet(tmp_path, KUMAR, replace(SETTINGS, class_weights=(1.0, 1.0, 1.0)))
+    with pytest.raises(SegmentationError, match="distances: wanted the classes nuclei and border, got nuclei"):
+        SmallUnet(tmp_path, KUMAR, replace(SETTINGS, distances=True))
     with pytest.raises(SegmentationError, match="wanted workers of at least 0, or 'auto', got -1"):
         SmallUnet(tmp_path, KUMAR, SETTINGS, workers=-1)
 

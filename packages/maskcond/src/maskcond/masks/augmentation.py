@@ -18,6 +18,7 @@ class Augmentation:
     Args:
         crop_px: Side of a random square crop, px; None keeps the whole image.
         rotation_degrees: Largest angle of a rotation, in either direction.
+        scale: Largest relative change of scale; 0.25 enlarges by up to 1.25 and reduces by as much.
         elastic_px: Standard deviation of the displacement of points along x and along y, px; 0 for no deformation.
         elastic_scale_px: Standard deviation of the Gaussian that smooths the displacements, px.
         dihedral: Whether to flip and rotate by right angles, all eight ways with equal probability; a whole image that
@@ -35,6 +36,7 @@ class Augmentation:
     elastic_scale_px: float = 16.0
     dihedral: bool = True
     colour: float = 0.0
+    scale: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop_px is not None and self.crop_px < 1:
@@ -44,6 +46,8 @@ class Augmentation:
                 "wanted a rotation in 0 to 180 degrees, elastic_px of at least 0 and colour in 0 to 1, got "
                 f"{self.rotation_degrees}, {self.elastic_px}, {self.colour}"
             )
+        if not 0 <= self.scale <= 1:
+            raise MaskError(f"wanted a scale in 0 to 1, got {self.scale}")
         if not 0 < self.elastic_scale_px < math.inf:
             raise MaskError(f"wanted a positive elastic_scale_px, got {self.elastic_scale_px}")
 
@@ -78,7 +82,7 @@ def augment(
     if room.min() < 0:
         raise MaskError(f"wanted an image of at least {size[1]} x {size[0]} px, got {mask.shape[1]} x {mask.shape[0]}")
     corner = generator.integers(room, endpoint=True)
-    if settings.rotation_degrees or settings.elastic_px:
+    if settings.rotation_degrees or settings.elastic_px or settings.scale:
         positions = _positions(corner, size, settings, generator)
         image, mask = _read_linear(image, positions), ndimage.map_coordinates(mask, positions, order=0, mode="reflect")
     else:
@@ -102,6 +106,8 @@ def _positions(
     offsets = np.indices(size) - centre
     angle = math.radians(generator.uniform(-settings.rotation_degrees, settings.rotation_degrees))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    if settings.scale:
+        turn /= (1 + settings.scale) ** generator.uniform(-1, 1)
     positions: NDArray[np.float64] = np.tensordot(turn, offsets, 1) + centre + corner[:, None, None]
     if settings.elastic_px:
         scale = settings.elastic_scale_px

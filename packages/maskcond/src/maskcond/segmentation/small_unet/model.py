@@ -1,29 +1,33 @@
 """A small U-Net, for quick runs: the plain network of nnU-Net without its planning."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cdm_core.config_file import dump_config, parse_config
-from cdm_core.networks.weights import seeded_weights
 from maskcond.masks.arrays import Image, Labels
-from maskcond.masks.classes import ClassSet
+from maskcond.masks.classes import KUMAR_BORDER, ClassSet
+from maskcond.masks.instances import border_labels
 from maskcond.segmentation.errors import SegmentationError
-from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.loading import Workers, check_workers
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
 from maskcond.segmentation.pairs import check_pairs
+from maskcond.segmentation.small_unet.distances import instances_from_distances
+from maskcond.segmentation.small_unet.network import build_network
 from maskcond.segmentation.small_unet.settings import SmallUnetSettings
-from maskcond.segmentation.small_unet.tiles import predict_tiled
+from maskcond.segmentation.small_unet.tiles import mean_over_flips, predict_tiled
 from maskcond.segmentation.small_unet.training import train
 from maskcond.segmentation.weights import load_network
 from run_folder import FolderLock, file_sha256
 
 KIND = "small-unet"
+NETWORK = ("features", "block_px", "distances")
+"""The settings that make the network."""
 
 
 class SmallUnet:
@@ -52,6 +56,10 @@ class SmallUnet:
         weights, wanted = settings.class_weights, len(classes.classes) + 1
         if weights is not None and len(weights) != wanted:
             raise SegmentationError(f"wanted {wanted} class weights, the background's first, got {len(weights)}")
+        if settings.distances and classes != KUMAR_BORDER:
+            raise SegmentationError(
+                f"distances: wanted the classes {' and '.join(KUMAR_BORDER.names)}, got {' and '.join(classes.names)}"
+            )
         check_workers(workers)
         self.folder = Path(folder)
         self.classes = classes
@@ -83,7 +91,7 @@ class SmallUnet:
         """
         network = self._network(seed)
         settings = dump_config(self.settings)
-        start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, ("features",))
+        start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, NETWORK)
         record = ModelRecord(
             kind=KIND,
             classes=self.classes,
@@ -117,38 +125,34 @@ class SmallUnet:
         network = self._network(0)
         load_network(network, self.folder / WEIGHTS_FILE)
         network.to(self.device).eval()
+        predict = functools.partial(self._predict, network)
         for image in images:
             with torch.inference_mode():
-                shares = predict_tiled(
+                values = predict_tiled(
                     image,
-                    network,
-                    classes=len(self.classes.classes) + 1,
+                    functools.partial(mean_over_flips, predict) if self.settings.flips else predict,
+                    channels=self._channels,
                     tile_px=self.settings.crop_px,
                     multiple=self.settings.multiple,
                     device=self.device,
                 )
-            yield np.asarray(shares.argmax(axis=0), np.uint8)
+            if self.settings.distances:
+                nuclei = instances_from_distances(values[1:-1].sum(axis=0) > 0.5, values[-1])
+                yield border_labels(nuclei)
+            else:
+                yield np.asarray(values.argmax(axis=0), np.uint8)
+
+    @property
+    def _channels(self) -> int:
+        """Number of outputs of the network: a logit for each class and the background, and the distance."""
+        return len(self.classes.classes) + 1 + self.settings.distances
 
     def _network(self, seed: int) -> nn.Module:
-        unet = import_extra("dynamic_network_architectures.architectures.unet", extra="unet", use="the small U-Net")
-        features = self.settings.features
-        # the library initialises weights with the global generator, which is restored afterwards
-        with seeded_weights(seed):
-            network: nn.Module = unet.PlainConvUNet(
-                input_channels=3,
-                n_stages=len(features),
-                features_per_stage=features,
-                conv_op=nn.Conv2d,
-                kernel_sizes=3,
-                strides=(1,) + (2,) * (len(features) - 1),
-                n_conv_per_stage=2,
-                num_classes=len(self.classes.classes) + 1,
-                n_conv_per_stage_decoder=2,
-                conv_bias=True,
-                norm_op=nn.InstanceNorm2d,
-                norm_op_kwargs={"eps": 1e-5, "affine": True},
-                nonlin=nn.LeakyReLU,
-                nonlin_kwargs={"inplace": True},
-            )
-            network.apply(unet.PlainConvUNet.initialize)
-        return network
+        settings = self.settings
+        return build_network(settings.features, block_px=settings.block_px, outputs=self._channels, seed=seed)
+
+    def _predict(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Probabilities of the classes and, if the network has learnt it, the distance: (B, C, H, W)."""
+        outputs: Tensor = network(images).float()
+        count = len(self.classes.classes) + 1
+        return torch.cat([outputs[:, :count].softmax(dim=1), outputs[:, count:]], dim=1)

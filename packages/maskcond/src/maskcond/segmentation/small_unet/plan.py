@@ -10,7 +10,7 @@ from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.loading import Workers
 from maskcond.segmentation.model import Pairs
-from maskcond.segmentation.small_unet.model import SmallUnet
+from maskcond.segmentation.small_unet.model import NETWORK, SmallUnet
 from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 
 
@@ -28,8 +28,9 @@ class SmallUnetPlan:
     plans_pairs = False
 
     def __post_init__(self) -> None:
-        if self.training.features != self.fine_tuning.features:
-            raise ValueError("fine_tuning: features differ from those of training; use the same")
+        for name in NETWORK:
+            if getattr(self.training, name) != getattr(self.fine_tuning, name):
+                raise ValueError(f"fine_tuning: {name} differs from that of training; use the same")
 
     def check_installed(self) -> None:
         """See `SegmentationPlan.check_installed`."""

@@ -21,6 +21,12 @@ class SmallUnetSettings:
         final_learning_rate: Learning rate at the end.
         augmentation: Augmentation of the crops; their side is a multiple of 2 to the number of halvings.
         class_weights: Weights of the cross-entropy, the background's first; all 1 if None.
+        distances: Whether the network also learns how deep each pixel lies in its nucleus, which separates touching
+            nuclei better than a border alone; for the classes `maskcond.KUMAR_BORDER`. See
+            `maskcond.segmentation.small_unet.distances`.
+        block_px: Side of the blocks of pixels that are one position of the highest resolution, px; see
+            `maskcond.segmentation.small_unet.network.FoldedUnet`.
+        flips: Whether a prediction is the mean over the image and its mirror images.
 
     Raises:
         SegmentationError: A number is out of range, or the crop does not fit the network.
@@ -33,13 +39,17 @@ class SmallUnetSettings:
     final_learning_rate: float = 3e-6
     augmentation: Augmentation = field(default=AUGMENTATION)
     class_weights: tuple[float, ...] | None = None
+    distances: bool = False
+    block_px: int = 1
+    flips: bool = False
 
     def __post_init__(self) -> None:
         check_learning_rates(self.learning_rate, self.final_learning_rate)
         if len(self.features) < 2 or min(self.features) < 1:
             raise SegmentationError(f"wanted features at two resolutions or more, got {self.features}")
-        if min(self.steps, self.batch_size) < 1:
-            raise SegmentationError(f"wanted steps and batch_size of at least 1, got {self.steps}, {self.batch_size}")
+        for name in ("steps", "batch_size", "block_px"):
+            if getattr(self, name) < 1:
+                raise SegmentationError(f"wanted {name} of at least 1, got {getattr(self, name)}")
         # in the deepest layer, normalisation over a single pixel would always give zero
         if self.crop_px % self.multiple or self.crop_px < 2 * self.multiple:
             raise SegmentationError(
@@ -61,4 +71,4 @@ class SmallUnetSettings:
     @property
     def multiple(self) -> int:
         """Divisor of the sides of the network's images, px."""
-        return int(2 ** (len(self.features) - 1))
+        return int(self.block_px * 2 ** (len(self.features) - 1))

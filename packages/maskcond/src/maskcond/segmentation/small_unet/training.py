@@ -1,5 +1,6 @@
 """The training of the small U-Net."""
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from cdm_core.stages.inference import best_precision
+from cdm_core.stages.inference import fastest_precision
+from maskcond.annotations.labelled_images import KEPT
+from maskcond.masks.arrays import Instances, Numbers
 from maskcond.masks.augmentation import Augmentation, augment
+from maskcond.masks.instances import border_labels, instances_from_borders, split_parts
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.learning_rate import learning_rate
 from maskcond.segmentation.loading import Workers, load_batches
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE
 from maskcond.segmentation.pairs import labels_of
-from maskcond.segmentation.small_unet.loss import dice_cross_entropy
+from maskcond.segmentation.small_unet.distances import distance_map
+from maskcond.segmentation.small_unet.loss import segmentation_loss
 from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 from maskcond.segmentation.weights import save_network
 from run_folder import whole_file
@@ -27,26 +32,39 @@ READ_EVERY = 10
 """Steps between two readings of the losses from a GPU; reading every step would make the GPU wait."""
 
 
-class Crops(Dataset[tuple[Tensor, Tensor]]):
+class Crops(Dataset[tuple[Tensor, ...]]):
     """An endless sequence of augmented crops; the n-th is always the same.
 
     Args:
         pairs: Training pairs, sampled uniformly.
         augmentation: Augmentation of the crops.
         seed: Seed of the sampling.
+        distances: Whether crops have a distance map, too; labels are then of `maskcond.KUMAR_BORDER`.
     """
 
-    def __init__(self, pairs: Pairs, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, pairs: Pairs, augmentation: Augmentation, seed: int, *, distances: bool = False) -> None:
         self.pairs = pairs
         self.augmentation = augmentation
         self.seed = seed
+        self.distances = distances
+        self.nuclei = functools.lru_cache(KEPT)(self._nuclei)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """The crop (3, h, w) float32 in [-1, 1], and its labels (h, w) int64."""
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        """The crop (3, h, w) float32 in [-1, 1], its labels (h, w) int64, and its distance map (h, w) if wanted."""
         generator = np.random.default_rng((self.seed, index))
-        pair = self.pairs[int(generator.integers(len(self.pairs)))]
-        image, labels = augment(pair.image, labels_of(pair), self.augmentation, generator)
-        return torch.from_numpy(image).movedim(-1, 0) / 127.5 - 1, torch.from_numpy(labels.astype(np.int64))
+        number = int(generator.integers(len(self.pairs)))
+        pair = self.pairs[number]
+        mask: Numbers = self.nuclei(number) if self.distances else labels_of(pair)
+        image, mask = augment(pair.image, mask, self.augmentation, generator)
+        pixels = torch.from_numpy(image).movedim(-1, 0) / 127.5 - 1
+        if not self.distances:
+            return pixels, torch.from_numpy(mask.astype(np.int64))
+        nuclei = split_parts(mask)
+        labels = torch.from_numpy(border_labels(nuclei).astype(np.int64))
+        return pixels, labels, torch.from_numpy(distance_map(nuclei))
+
+    def _nuclei(self, number: int) -> Instances:
+        return instances_from_borders(labels_of(self.pairs[number]))
 
 
 class Losses:
@@ -105,22 +123,22 @@ def train(
     checkpoint = folder / CHECKPOINT_FILE
     first = _load(checkpoint, network, optimiser) if checkpoint.exists() else 0
     weights = None if settings.class_weights is None else torch.tensor(settings.class_weights, device=device)
-    losses, mixed = Losses(READ_EVERY if on_gpu else 1), best_precision(device) == "bf16"
+    losses, mixed = Losses(READ_EVERY if on_gpu else 1), fastest_precision(device) == "bf16"
     batches = load_batches(
-        Crops(pairs, settings.augmentation, seed),
+        Crops(pairs, settings.augmentation, seed, distances=settings.distances),
         range(first * settings.batch_size, settings.steps * settings.batch_size),
         device,
         workers,
         batch_size=settings.batch_size,
     )
     network.train()
-    for step, (images, labels) in enumerate(batches, first):
+    for step, (images, *targets) in enumerate(batches, first):
         rate = learning_rate(step / settings.steps, first=settings.learning_rate, last=settings.final_learning_rate)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            logits = network(images.to(device, non_blocking=True))
-        loss = dice_cross_entropy(logits.float(), labels.to(device, non_blocking=True), weights)
+            outputs = network(images.to(device, non_blocking=True))
+        loss = segmentation_loss(outputs.float(), [target.to(device, non_blocking=True) for target in targets], weights)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 12.0)
