@@ -137,7 +137,7 @@ def test_errors_of_workers_come_as_they_are_and_a_deadly_batch_ends_the_run(
         with pytest.raises(KeyError, match="what it cannot do"):
             draw(model, tmp_path / "error", executor, 2)
         assert executor.lost == 0
-        with pytest.raises(WorkerError, match="1 workers were lost with one batch"):
+        with pytest.raises(WorkerError, match="1 workers in a row were lost with one batch"):
             draw(model, tmp_path / "death", executor, 2)
 
 

@@ -96,7 +96,7 @@ def test_a_model_of_one_level_is_saved_and_loaded(cascade: Cascade, tmp_path: Pa
 
 def test_what_is_no_unconditional_cascade_is_refused(make_model: MakeModel) -> None:
     low, with_context, from_parent = make_model().cascades
-    with pytest.raises(SettingsError, match="given 6 channels more"):
+    with pytest.raises(SettingsError, match="takes 6 more channels"):
         outpainting(with_context, mpp=0.5)
     enlarging = Cascade(replace(low.config, stages=low.config.stages[1:]), low.unets[1:])
     with pytest.raises(SettingsError, match="begins by enlarging 8 px"):

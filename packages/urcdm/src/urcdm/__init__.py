@@ -1,6 +1,6 @@
 """Ultra-resolution cascades: diffusion models at several magnifications, stitched into one whole slide.
 
-What training needs, tables of tiles above all, is imported on first use.
+The names that training needs, mainly tables of tiles, are imported on first use.
 """
 
 from typing import TYPE_CHECKING

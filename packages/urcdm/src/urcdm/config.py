@@ -20,15 +20,15 @@ SHARED = "shared"
 
 @dataclass(frozen=True, config=STRICT)
 class Level:
-    """One magnification.
+    """One level: one magnification of the cascade.
 
     Args:
-        name: 'low', 'medium', 'high', or what you like; its folder in the model.
+        name: Any name, such as 'low'; also its folder in the model.
         field_l0: Side of the field that one image shows, level-0 px.
         image_px: Side of that image.
 
     Raises:
-        ValueError: The name is no folder's, or a number is not positive and finite.
+        ValueError: The name cannot be a folder's, or a number is not positive and finite.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Level:
 
     @property
     def scale(self) -> float:
-        """Level-0 px to one pixel of this magnification."""
+        """Level-0 px for each pixel of this level."""
         return self.field_l0 / self.image_px
 
 
@@ -54,20 +54,20 @@ class UrcdmConfig:
     """An ultra-resolution cascade.
 
     Args:
-        levels: Magnifications, from the whole slide down to single cells. One alone is sampled by outpainting: patches
-            that hold their neighbours' pixels and have no context, see `urcdm.outpainting`.
+        levels: From the whole slide down to single cells. A single level is sampled by outpainting: its patches hold
+            their neighbours' pixels and have no context, see `urcdm.outpainting`.
         mpp: Micrometres a level-0 pixel.
         overlap: Share of a patch that overlaps the next.
         fill: Colour outside the slide, and of bare glass.
         context: 'centre' gives the networks the parent's picture around a patch and, at the stage's full resolution,
             its centre; 'plain' the picture alone, as in the study.
         context_noise: Standard deviation of the noise on the centre when sampling, pixels in [0, 1].
-        max_context_noise: In training it is sampled at random up to this: a generated parent differs from a real one.
+        max_context_noise: Largest noise in training, where it is random: a generated parent differs from a real one.
         max_context_blur: In training, the parent's picture is blurred with Gaussians of 3 x 3 px and random
             standard deviations up to this, in its own pixels: a generated parent may be softer than a real one.
         pad_augment: Share of the training examples in which the fill colour covers the context from some edge on, as
             beyond the edge of a slide. For pictures without a background colour whose tiles rarely lie at an edge.
-        tissue: Where there is tissue, in tiling, training and sampling alike.
+        tissue: The rule that finds tissue in tiling, training and sampling.
         weights: 'separate': each level has its own networks; 'shared': all levels above the first have the same
             networks, and an embedding of the level.
 
@@ -134,7 +134,7 @@ class UrcdmConfig:
         return CONTEXT_CHANNELS[self.context] if level else 0
 
     def check_cascade(self, level: int, cascade: CascadeConfig) -> None:
-        """Raises ValueError unless a cascade fits a level: the size that it makes, its context, where it starts."""
+        """Raises ValueError unless a cascade fits a level: its output size, its context, its first stage."""
         name, stages = self.levels[level].name, cascade.stages
         if stages[-1].image_px != self.levels[level].image_px:
             raise ValueError(f"level '{name}' wants {self.levels[level].image_px} px, its cascade ends at another size")
@@ -175,7 +175,7 @@ class NetworkPlan:
 
     @property
     def name(self) -> str:
-        """Its level and the size that it makes, such as 'low-64'."""
+        """Its level and output size, such as 'low-64'."""
         return f"{self.level}-{self.stage.image_px}"
 
 

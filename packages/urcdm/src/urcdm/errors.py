@@ -1,4 +1,4 @@
-"""The errors that a user can meet; each message is one line with the cause and what to do."""
+"""Errors for users; each message is one line with the cause and the remedy."""
 
 
 class CanvasError(ValueError):
@@ -22,4 +22,4 @@ class TilesError(ValueError):
 
 
 class WorkerError(ValueError):
-    """Workers that are not available, or are lost again and again."""
+    """Workers that are not available, or lost repeatedly."""

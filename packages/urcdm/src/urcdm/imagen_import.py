@@ -24,28 +24,28 @@ def import_imagen(
     provenance: Mapping[str, str | int | float] | None = None,
     overwrite: bool = False,
 ) -> Iterator[str]:
-    """Writes a model folder from `.pt` files that imagen-pytorch wrote; nothing in them is executed.
+    """Writes a model folder from `.pt` files of imagen-pytorch; nothing in the files is executed.
 
     Args:
         plan: The levels and their networks, which the files do not state.
         files: For each level, by name: one file with all its networks, or one for each, in order. Levels that share
             their networks are one, named 'shared'.
-        folder: The model; it appears when it is whole.
-        weights: 'ema' takes the running means, which the study samples with, 'raw' what was trained last.
-        dtype: In which precision the weights are stored.
+        folder: Folder of the model, which appears once it is complete.
+        weights: 'ema' for the running means, which the study samples with; 'raw' for the weights of the last step.
+        dtype: Precision of the stored weights.
         provenance: More of the model's provenance. A line for each network is added: its file and SHA-256,
             and its version and steps where the file states them.
-        overwrite: Replace a model that is there.
+        overwrite: Replace an existing model.
 
     Yields:
         The name of each network, when it is written.
 
     Raises:
         CheckpointError: A file is missing, damaged, of another family of imagen-pytorch than the one installed, or has
-            no weights that are exactly the network's; or the folder to replace holds other things than a model.
-        FileExistsError: The folder is there.
+            no weights that fit the network exactly; or the folder to replace holds other things than a model.
+        FileExistsError: The folder exists.
         LockedError: Another process writes the model.
-        ValueError: Other levels than the plan's, or not as many files as networks.
+        ValueError: The levels are not those of the plan, or the numbers of files and networks differ.
     """
     config = plan.urcdm
     levels = {config.cascade_name(i): i for i in range(len(config.levels))}
@@ -74,7 +74,7 @@ def import_imagen(
                 raise CheckpointError(f"level '{name}': {error}") from None
         write_settings(model, config, origins)
         if folder.exists():
-            _check_only_a_model(folder)  # the import took its time
+            _check_only_a_model(folder)  # the import has taken minutes
             folder.rename(Path(temporary, "replaced"))
         model.rename(folder)
 

@@ -1,6 +1,6 @@
-"""The model: one cascade a level, kept in a folder with one cascade folder for each.
+"""The model: one cascade for each level, stored in a folder with one folder for each cascade.
 
-A `model.toml` may say `elsewhere = { low = "../other/low" }`: that cascade is another model's, which lies beside it.
+A `model.toml` may state `elsewhere = { low = "../other/low" }`: that cascade is part of another model.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Urcdm:
         for i, cascade in enumerate(cascades):
             config.check_cascade(i, cascade.config)
             if config.shares(i) and cascade is not cascades[1]:
-                raise ValueError("weights = 'shared' wants one cascade for all levels above the first, got several")
+                raise ValueError("weights = 'shared' needs one cascade for all levels above the first, got several")
         self.config = config
         self.cascades = tuple(cascades)
         self.provenance = dict(provenance or {})
@@ -56,7 +56,7 @@ class Urcdm:
         return plan_geometry(self.config, tuple(cascade.config for cascade in self.cascades), size_l0)
 
     def fingerprint(self) -> str:
-        """Returns a short hash of everything that decides the pixels that the model samples: settings and weights."""
+        """Returns a short hash of settings and weights, which together determine the pixels that the model samples."""
         digest = hashlib.sha256(repr(self.config).encode())
         for cascade in self.cascades:
             digest.update(repr(cascade.config).encode())
@@ -75,7 +75,7 @@ class Urcdm:
 
         Args:
             networks: The other networks and their stages, by the name of their cascade and the number of their stage.
-            provenance: Of the new model.
+            provenance: Provenance of the new model.
         """
         cascades: dict[str, Cascade] = {}
         names = [self.config.cascade_name(level) for level in range(len(self.cascades))]
@@ -90,12 +90,12 @@ class Urcdm:
         """Writes the model: `model.toml`, and a cascade folder named after each level, or one that levels share.
 
         Args:
-            folder: Where to; made if missing.
-            dtype: In which precision the weights are stored.
-            overwrite: Replace a model that is there.
+            folder: The folder; made if missing.
+            dtype: Precision of the stored weights.
+            overwrite: Replace an existing model.
 
         Raises:
-            CheckpointError: The folder holds a model that is not to be overwritten, or cannot be written.
+            CheckpointError: The folder holds a model and `overwrite` is false, or it cannot be written.
         """
         open_model_folder(folder, overwrite=overwrite)
         for name, cascade in {self.config.cascade_name(i): each for i, each in enumerate(self.cascades)}.items():

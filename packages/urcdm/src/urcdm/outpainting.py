@@ -1,4 +1,4 @@
-"""Outpainting, the baseline of ultra-resolution cascades: one cascade, patch after patch, without contexts."""
+"""Outpainting, the baseline of ultra-resolution cascades: a single level, without contexts."""
 
 import math
 
@@ -12,8 +12,9 @@ from wsi_tiling import TissueRule
 def outpainting(cascade: Cascade, *, mpp: float, overlap: float = 0.125) -> Urcdm:
     """Makes a model of one level, whose patches hold their neighbours' pixels and have no context.
 
-    It is sampled like any other, in order or jointly, on the grid of the last level of an ultra-resolution cascade with
-    the same overlap; every patch is sampled. One pixel of it is one level-0 px, and a slide may have any size.
+    It is sampled like any other model, in order or jointly, on the grid that the last level of an ultra-resolution
+    cascade with the same overlap has; every patch is sampled. One of its pixels is one level-0 px, and a slide may have
+    any size.
 
     Args:
         cascade: An unconditional cascade.
@@ -25,9 +26,9 @@ def outpainting(cascade: Cascade, *, mpp: float, overlap: float = 0.125) -> Urcd
     """
     first, *_ = stages = cascade.config.stages
     if channels := max(stage.unet.cond_images_channels for stage in stages):
-        raise SettingsError(f"outpainting wants an unconditional cascade, this one is given {channels} channels more")
+        raise SettingsError(f"outpainting needs an unconditional cascade; this one takes {channels} more channels")
     if first.lowres_px is not None:
-        raise SettingsError(f"outpainting wants a base model, this cascade begins by enlarging {first.lowres_px} px")
+        raise SettingsError(f"outpainting needs a base model; this cascade starts by enlarging {first.lowres_px} px")
     if not 0 < mpp < math.inf:
         raise SettingsError(f"wanted a finite mpp above 0, got {mpp}")
     if not 0 <= overlap <= 0.5:

@@ -1,4 +1,4 @@
-"""The settings of a run: everything besides the model that decides the pixels of a slide."""
+"""The settings of a run: everything, besides the model, that determines the pixels of a slide."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -47,14 +47,14 @@ class RunSettings:
             raise SettingsError("joint sampling holds no pixels, so there is nothing to resample: give resample=1")
 
     def identity(self, model: Urcdm) -> dict[str, str | int | float]:
-        """Returns what a canvas remembers, so that only the same run resumes from it.
+        """Returns what the canvas stores to identify the run, so that only the same run resumes from it.
 
         Args:
             model: The model as it was loaded, before its networks are prepared in a precision.
         """
         return {
-            "overlap": model.config.overlap,  # the model's own, but given by hand when outpainting, as is the scale:
-            "mpp": model.config.mpp,  # before the fingerprint, so that a canvas names what is different
+            "overlap": model.config.overlap,  # of the model, but an option in outpainting, as the scale is;
+            "mpp": model.config.mpp,  # both before the fingerprint, so that a message names what differs
             "model": model.fingerprint(),
             "seed": self.seed,
             "width": self.size_l0[0],

@@ -1,4 +1,4 @@
-"""One slide from noise to a file: a model, a canvas and the settings of a run as one object."""
+"""The run that samples one slide and writes it: model, canvas and settings as one object."""
 
 import os
 import platform
@@ -30,20 +30,20 @@ PACKAGES = ("urcdm", "cdm-core", "wsi-tiling", "imagen-pytorch", "torch", "numpy
 
 
 class SlideRun:
-    """A slide that is sampled, or to be sampled; `open` makes one.
+    """A run that samples one slide; `open` makes one.
 
     Args:
-        model: The model; its networks may be prepared by an executor, its identity is taken by `open`.
+        model: The model; an executor may prepare its networks after `open` has taken its fingerprint.
         canvas: The store of finished patches.
         settings: The slide.
-        fingerprint: The model's, as it was loaded.
+        fingerprint: The fingerprint of the model as it was loaded.
         record: Times and files of the run.
 
     Attributes:
         batch: Batch size of each stage in this sitting, once it has begun.
-        workers: How many workers shared the patches in this sitting.
-        lost_workers: How many of these were lost and replaced.
-        writing_seconds: Time that the slide took to write.
+        workers: Number of workers in this sitting.
+        lost_workers: Number of workers that were lost and replaced.
+        writing_seconds: Time to write the slide.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class SlideRun:
         resume: bool = False,
         overwrite: bool = False,
     ) -> "SlideRun":
-        """Opens the canvas of a run, or makes it. Call it before an executor prepares the model's networks.
+        """Opens the canvas of a run, or makes it; call it before an executor prepares the model's networks.
 
         Args:
             path: Folder of the canvas.
             model: The model as it was loaded.
             settings: The slide.
             resume: Continue a run that was interrupted.
-            overwrite: Remove a canvas that is at the path, and start again.
+            overwrite: Remove an existing canvas, and start again.
 
         Raises:
-            CanvasError: There is a canvas and neither `resume` nor `overwrite` is given; or it belongs to another run,
-                which the message names by what differs; or it cannot be read or written.
+            CanvasError: A canvas exists and neither `resume` nor `overwrite` is given; it belongs to another run (the
+                message names the difference); or it cannot be read or written.
             SlideSizeError: The model cannot sample a slide of this size.
         """
         folder = Path(path)
@@ -101,7 +101,7 @@ class SlideRun:
 
         Args:
             executor: Runs the batches of patches.
-            batch: Most patches of a batch, in all stages or in each; changes time and memory, not the slide.
+            batch: Most patches of a batch, in all stages or in each; it changes time and memory, not the slide.
 
         Yields:
             Progress at the start of every stage, and after every batch.
@@ -125,7 +125,7 @@ class SlideRun:
         return tuple(self._levels())
 
     def claim(self, files: Iterable[Path]) -> None:
-        """Notes in the canvas which files the run writes: it may replace them if it is interrupted and resumed."""
+        """Records the files that the run is about to write; it may replace them when it is resumed."""
         self.record.claim(files, self.canvas.path)
 
     def write(
@@ -148,8 +148,8 @@ class SlideRun:
         """Measures the finished slide and returns the data of its report, ready for JSON.
 
         Args:
-            model_name: What the model is called.
-            device: What the workers' device is called.
+            model_name: Name of the model.
+            device: Name of the workers' device.
 
         Raises:
             CanvasError: The canvas is not finished, or cannot be read.
@@ -168,7 +168,7 @@ class SlideRun:
         }
 
     def remove_canvas(self) -> None:
-        """Removes the canvas, when all that it is needed for is written."""
+        """Removes the canvas, once everything is written."""
         remove_canvas(self.canvas.path, also=[RECORD])
 
     def _levels(self) -> Iterator[LevelRun]:

@@ -74,7 +74,7 @@ class LatentUnetConfig:
 
     @property
     def shrinks_by(self) -> int:
-        """Pixels of an image along a side for beta value that is sampled."""
+        """Pixels of an image along a side for each value that is sampled."""
         return self.factor
 
     def check_stage(self, image_px: int, lowres_px: int | None, threshold: str) -> None:
@@ -98,7 +98,7 @@ class LatentUnetConfig:
         """Returns where so many channels of images to condition on are added, after those that there are.
 
         Returns:
-            As of `UnetConfig.added_inputs`. The first convolution takes the latents, then beta block of the images.
+            As of `UnetConfig.added_inputs`. The first convolution takes the latents, then a block of the images.
         """
         block = self.factor**2
         return "unet.conv_in.", self.latent_channels + self.cond_images_channels * block, channels * block
@@ -174,7 +174,7 @@ class LatentUnet(nn.Module):
             x_t: Noisy latents.
             log_snr: How noisy they are.
             cond_images: Contexts or masks, (B, C, S, S).
-            text_embeds: An embedding of beta image, (B, 1, D).
+            text_embeds: An embedding of each image, (B, 1, D).
             text_mask: Which of them count; all do.
             cond_drop_prob: 1 for images without an embedding, 0 for the others, (B,).
         """
@@ -245,7 +245,7 @@ def import_diffusers() -> ModuleType:
 
 
 def _log_snrs(betas: Betas) -> Tensor:
-    """The log-SNR of beta step of the schedule that a network was trained for, falling, (N,)."""
+    """The log-SNR of each step of the schedule that a network was trained for, falling, (N,)."""
     if betas.name == "linear":
         beta = np.linspace(betas.start, betas.end, betas.count)
     elif betas.name == "scaled_linear":

@@ -25,7 +25,7 @@ from wsi_tiling import Grid, TileCache, resample
 
 FORMAT = 4
 BLOCK_PX = 512
-"""Side of the blocks of a finished picture that are kept once blended: contexts of neighbours share most of theirs."""
+"""Side of the blended blocks of a finished picture that are cached: contexts of neighbouring patches overlap."""
 CACHED_BYTES = 48 * 2**20
 _UNFINISHED = re.compile(r"\.lock|zarr\.[0-9a-f]+\.partial")
 """Files of a run that was killed at its very beginning: its lock, and zarr's unfinished metadata."""
@@ -92,7 +92,7 @@ class Canvas:
             name: Its name.
             grid: The patches.
             image_px: Side S of the stage's images.
-            cached: How many bytes of it are kept in memory.
+            cached: Most bytes of it to keep in memory.
         """
         return PatchStore(self._group, name, self.path, self.run_id, (grid.rows, grid.cols, image_px), "int16", cached)
 
@@ -189,13 +189,13 @@ class StageCanvas:
         return resample(self.picture, self.size_px, extent, box, size, self.fill)
 
     def held(self, position: Position, held: Iterable[Position]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Returns the pixels of the `held` patches in a patch's window, and how much each is held.
+        """Returns the pixels of the `held` patches in a patch's window, and how strongly each is held.
 
-        The hold falls linearly across the overlap, from 1 at the patch's edge to 0 where the overlap ends, as the
-        blending does: a hold that ended abruptly would show as a seam inside the patch.
+        The strength falls linearly across the overlap, from 1 at the patch's edge to 0 where the overlap ends, as the
+        blending does: an abrupt end would show as a seam inside the patch.
 
         Returns:
-            Pixels, (S, S, 3) uint8, and the hold, (S, S) in [0, 1].
+            Pixels, (S, S, 3) uint8, and the strength, (S, S) in [0, 1].
         """
         window, positions = self.mosaic.window(position), frozenset(held)
         weight = self.mosaic.weight(window, positions)
@@ -207,7 +207,7 @@ class StageCanvas:
         return self.picture(*self.mosaic.window(position))
 
     def _block(self, x: int, y: int) -> NDArray[np.uint8]:
-        """A block of the picture, (BLOCK_PX, BLOCK_PX, 3), which is not to be changed; kept if it is finished."""
+        """A block of the picture, (BLOCK_PX, BLOCK_PX, 3), which must not be changed; cached if it is finished."""
         block = self._blocks.get((x, y))
         if block is None:
             window = (x, y, BLOCK_PX, BLOCK_PX)

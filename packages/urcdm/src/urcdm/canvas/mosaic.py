@@ -1,4 +1,4 @@
-"""How overlapping patches make one picture: blended linearly, from one to the next across the whole overlap."""
+"""Blends overlapping patches into one picture, linearly across the whole overlap."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -43,7 +43,7 @@ class Mosaic:
         return (*self.origin(position), self.image_px, self.image_px)
 
     def weights(self, position: Position) -> NDArray[np.float32]:
-        """How much a patch counts, (S, S) in [0, 1]; two neighbours' weights add up to 1 all over their overlap."""
+        """The weight of a patch in each pixel, (S, S) in [0, 1]; those of two neighbours sum to 1 in their overlap."""
         return np.asarray(self._y_weights[position[0]][:, None] * self._x_weights[position[1]][None, :], np.float32)
 
     def positions_at(self, x: int, y: int, width: int, height: int) -> list[Position]:
@@ -71,13 +71,13 @@ class Mosaic:
         mean = np.zeros((height, width, 3), dtype)
         for (left, right), cols in _pieces(x, width, self.xs, self.image_px):
             for (top, bottom), rows in _pieces(y, height, self.ys, self.image_px):
-                there = {(row, col): pixels[row, col] for row in rows for col in cols if (row, col) in pixels}
+                covering = {(row, col): pixels[row, col] for row in rows for col in cols if (row, col) in pixels}
                 box, part = (left, top, right, bottom), (slice(top - y, bottom - y), slice(left - x, right - x))
-                if len(there) == 1:  # most of the area: nothing to average
-                    [(position, patch)] = there.items()
+                if len(covering) == 1:  # most of the area: nothing to average
+                    [(position, patch)] = covering.items()
                     mean[part] = patch[self._inside(position, box)]
-                elif there:
-                    piece = self._mean(there, box)
+                elif covering:
+                    piece = self._mean(covering, box)
                     mean[part] = np.rint(piece) if dtype is np.uint8 else piece
         return mean
 
@@ -104,7 +104,7 @@ class Mosaic:
         return total / weight
 
     def _share(self, position: Position, box: Box) -> NDArray[np.float32]:
-        """How much a patch counts in a box that it covers, (height, width)."""
+        """The weight of a patch in a box that it covers, (height, width)."""
         rows, cols = self._inside(position, box)
         return self._y_weights[position[0]][rows, None] * self._x_weights[position[1]][None, cols]
 
@@ -125,13 +125,13 @@ def _pieces(begin: int, length: int, origins: Sequence[int], side: int) -> Itera
 
 def _ramps(origins: Sequence[int], side: int) -> list[NDArray[np.float32]]:
     """Weights along one axis: for each patch a ramp up over the overlap before it and down over the one after."""
-    place = np.arange(side, dtype=np.float32) + 0.5
+    centres = np.arange(side, dtype=np.float32) + 0.5
     weights = []
     for i, origin in enumerate(origins):
         weight = np.ones(side, np.float32)
         if i > 0 and (overlap := origins[i - 1] + side - origin) > 0:
-            weight = np.minimum(weight, place / overlap)
+            weight = np.minimum(weight, centres / overlap)
         if i + 1 < len(origins) and (overlap := origin + side - origins[i + 1]) > 0:
-            weight = np.minimum(weight, (side - place) / overlap)
+            weight = np.minimum(weight, (side - centres) / overlap)
         weights.append(weight)
     return weights

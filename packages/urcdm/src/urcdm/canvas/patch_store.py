@@ -30,7 +30,7 @@ class PatchStore:
         run_id: Digest of the run's identity, which the array on disk carries.
         shape: Rows and columns of the grid, and S.
         dtype: 'uint8' or 'int16'; the first is compressed. Both carry a checksum.
-        cached: How many bytes of patches are kept in memory.
+        cached: Most bytes of patches to keep in memory.
 
     Raises:
         CanvasError: It belongs to another run, or cannot be made, for instance because the disk is full.
@@ -62,7 +62,7 @@ class PatchStore:
         self.done = self._find_done()
 
     def write(self, position: Position, pixels: NDArray[Any]) -> None:
-        """Stores a finished patch, (S, S, 3), whole or not at all; nobody may change the array any more.
+        """Stores a finished patch, (S, S, 3), whole or not at all; the array must not be changed afterwards.
 
         Raises:
             CanvasError: The disk is full, it cannot be written, or another run has replaced the canvas.
@@ -76,7 +76,7 @@ class PatchStore:
         self.done.add(position)
 
     def load(self, position: Position) -> NDArray[Any]:
-        """Gives a finished patch, (S, S, 3), which is not to be changed.
+        """Gives a finished patch, (S, S, 3), which must not be changed.
 
         Raises:
             CanvasError: It is damaged, or another run has replaced the canvas.
@@ -96,7 +96,7 @@ class PatchStore:
             raise CanvasError(f"{file}: this patch is damaged ({error}); delete it and resume") from error
 
     def _check_same_run(self) -> None:
-        """Makes sure that the folder still holds the array that was opened: a run may have been started over it."""
+        """Raises CanvasError if another run has replaced the array that was opened."""
         try:
             metadata = self._stat_metadata()
         except OSError:
@@ -127,7 +127,7 @@ class PatchMemory:
         self.done: set[Position] = set() if saved is None else set(saved.done)
 
     def write(self, position: Position, pixels: NDArray[Any]) -> None:
-        """Keeps a finished patch, (S, S, 3), which nobody may change any more.
+        """Stores a finished patch, (S, S, 3), which must not be changed afterwards.
 
         Raises:
             CanvasError: It cannot be saved.
@@ -138,10 +138,10 @@ class PatchMemory:
         self.done.add(position)
 
     def load(self, position: Position) -> NDArray[Any]:
-        """Gives a finished patch, (S, S, 3), which is not to be changed.
+        """Gives a finished patch, (S, S, 3), which must not be changed.
 
         Raises:
-            CanvasError: It was saved before, and is damaged.
+            CanvasError: The saved patch is damaged.
         """
         pixels = self._patches.get(position)
         if pixels is None:
@@ -168,5 +168,5 @@ def _new_array(group: zarr.Group, name: str, run_id: str, shape: tuple[int, int,
         chunk_key_encoding={"name": "default", "separator": "."},  # no folders, which take long to remove
         compressors=ZstdCodec(level=1, checksum=True) if dtype == "uint8" else Crc32cCodec(),  # noise does not shrink
         attributes={"run": run_id},
-        config={"write_empty_chunks": True},  # a patch is done if its chunk is there, black ones too
+        config={"write_empty_chunks": True},  # a patch is done if its chunk exists, so black ones need one too
     )

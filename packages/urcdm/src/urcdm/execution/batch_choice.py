@@ -32,7 +32,7 @@ class BatchChoice:
     Args:
         size: Batch size.
         full: Batch size of the stages that are compiled, whose batches are filled up.
-        loops: Those of them of which all steps are compiled as one function, not the network alone.
+        loops: The compiled stages whose whole loop over steps is one function, and not the network alone.
         seconds: On a GPU, the time of the stage's patches as measured, before anything is compiled.
     """
 
@@ -42,10 +42,10 @@ class BatchChoice:
     seconds: dict[StageKey, float] = field(default_factory=dict)
 
     def compile(self, model: Urcdm) -> dict[StageKey, TakeSteps]:
-        """Compiles the networks that are to be, in place; those whose loops are compiled stay as they are.
+        """Compiles networks in place, except those of the stages in `loops`.
 
         Returns:
-            The loops over the steps of the stages that are compiled as a whole, each as one CUDA graph.
+            The compiled loops over steps of the stages in `loops`, each as one CUDA graph.
         """
         for level, stage in (key for key in self.full if key not in self.loops):
             compile_in_place(model.cascades[level].unets[stage])
@@ -53,7 +53,7 @@ class BatchChoice:
         return {key: compiled_steps(mode=mode) for key in self.loops}
 
     def parts(self, model: Urcdm) -> int:
-        """Parts into which a batch is cut that run side by side: one for each core of a small machine."""
+        """The number of parts of a batch that run in parallel: one for each core of a small machine."""
         return min(torch.get_num_threads(), MOST_PARTS) if model.cascades[0].device.type == "cpu" else 1
 
 

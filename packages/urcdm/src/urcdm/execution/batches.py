@@ -78,12 +78,12 @@ class PatchBatch:
         stage: The stage.
         steps: Denoising steps; the stage's own if None.
         resample: How often each step is run where pixels are held.
-        generators: Generators of the patches' noise, which have given the noise of the conditions and the start.
+        generators: Generators of the patches' noise; that of the conditions and the start is sampled already.
         conditions: Their conditions.
         embedding: The embedding of the level for networks that levels share, (B, D), or None for others.
         start: Noise to begin with, (B, *config.sample_shape).
         known: Pixels to hold, (B, 3, S, S), or None.
-        known_mask: How much each is held, (B, 1, S, S), or None.
+        known_mask: How strongly each is held, (B, 1, S, S), or None.
     """
 
     model: Urcdm
@@ -188,9 +188,9 @@ class DenoiseBatch:
 
 
 def stage_batch(model: Urcdm, key: StageKey, *, limit: int, size: int | None = None) -> BatchSize:
-    """Measures how many patches of a stage are best sampled together, and how long one step of one takes then.
+    """Measures the best batch size of a stage, and the time of one step.
 
-    Beside the batch that runs, the next one is on the device, as in the sampling of a slide.
+    The next batch is on the device at the same time, as when a slide is sampled.
 
     Args:
         model: The model, on the device to use.

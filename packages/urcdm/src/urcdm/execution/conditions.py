@@ -18,7 +18,7 @@ from urcdm.layout.order import Position
 from urcdm.model import Urcdm
 
 HOST_BYTES = 256 * 2**20
-"""Conditions of so many bytes are kept from step to step for a network on the CPU."""
+"""Bytes of conditions that are kept from step to step for a network on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class BatchConditions:
 
     @classmethod
     def make(cls, model: Urcdm, patches: Sequence[PatchTask], generators: Sequence[torch.Generator]) -> Self:
-        """Moves the conditions of patches of a stage to the device; their noise is what each generator gives first."""
+        """Moves the conditions of patches of a stage to the device; their noise comes first from each generator."""
         cascade = model.cascades[patches[0].level]
         config, device = cascade.config.stages[patches[0].stage], cascade.device
         context = _pictures(device, [patch.context for patch in patches])
@@ -58,7 +58,7 @@ class BatchConditions:
         return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def split(self) -> list[Self]:
-        """Returns those of each patch, which lie where these do."""
+        """Returns the conditions of each patch, as views of these."""
         count = len(next(iter(self._tensors().values()), ()))
         return [
             type(self)(**{name: values[i : i + 1] for name, values in self._tensors().items()}) for i in range(count)
@@ -66,11 +66,11 @@ class BatchConditions:
 
     @property
     def nbytes(self) -> int:
-        """Memory of them, bytes."""
+        """Their memory, bytes."""
         return sum(values.nbytes for values in self._tensors().values())
 
     def cond_images(self, context_noise: float) -> Tensor | None:
-        """Returns contexts as the network takes them, (B, C, S, S) in [0, 1], centres with noise of that amplitude."""
+        """Returns contexts as the network takes them, (B, C, S, S) in [0, 1], with noise of that amplitude on centres."""
         if self.context is None:
             return None
         context = as_images(self.context)
@@ -90,12 +90,12 @@ class BatchConditions:
 class KeptConditions:
     """Conditions of the patches of one stage that stay on the device from one step of joint sampling to the next.
 
-    As many are kept as fit, and none is replaced: patches come in turns, so the one used last is needed last. Several
+    As many are kept as fit, and none is replaced: patches come in cycles, so the last one used is needed last. Several
     threads may use it.
 
     Args:
-        limit: Bytes of them. None: `HOST_BYTES` on the CPU, and on a GPU half of the memory that the first batch of the
-            stage has left free.
+        limit: Most bytes to keep. None: `HOST_BYTES` on the CPU, and on a GPU half of the memory that the first batch of
+            the stage leaves free.
 
     Attributes:
         nbytes: Memory that they take, bytes.
@@ -110,7 +110,7 @@ class KeptConditions:
         self.nbytes = 0
 
     def of(self, model: Urcdm, patches: Sequence[PatchTask]) -> BatchConditions:
-        """Returns the conditions of patches of one stage, made anew where they are not kept."""
+        """Returns the conditions of patches of one stage, made again if they are not kept."""
         device, keys = model.cascades[patches[0].level].device, [(patch.position, patch.seed) for patch in patches]
         with self._lock:
             if self._stage != (stage := (patches[0].level, patches[0].stage)):
@@ -139,7 +139,7 @@ class KeptConditions:
             self.room = max(0, free + unused) // 2
 
     def clear(self) -> None:
-        """Drops them."""
+        """Drops all conditions."""
         with self._lock:
             self._stage, self.nbytes = None, 0
             self._kept.clear()
@@ -159,6 +159,6 @@ def as_images(pictures: Tensor) -> Tensor:
 
 
 def _pictures(device: torch.device, pictures: Sequence[NDArray[np.uint8] | None]) -> Tensor | None:
-    """Stacks pictures, or gives None if there are none."""
+    """Stacks pictures; returns None if there are none."""
     given = [picture for picture in pictures if picture is not None]
     return stacked_on(device, given) if given else None

@@ -1,4 +1,4 @@
-"""Executors of batches of patches: the seam between the order of a slide and the devices that sample it."""
+"""Executors of batches of patches, which know the devices and not the order of the patches of a slide."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ class PatchExecutor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many batches are run at a time; one more for each may wait for its turn."""
+        """The number of batches that run at a time; as many more may wait."""
         ...
 
     @property
     def lost(self) -> int:
-        """How many workers were lost and replaced so far."""
+        """The number of workers that were lost and replaced so far."""
         ...
 
     def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
@@ -41,7 +41,7 @@ class PatchExecutor(Protocol):
 class SerialPatchExecutor(ABC):
     """Runs batches in this process, one at a time, while the caller prepares the next.
 
-    A context manager: it ends when its last batch has.
+    A context manager, which waits for the last batch at its end.
     """
 
     workers = 1
@@ -70,16 +70,15 @@ class SerialPatchExecutor(ABC):
 class LocalPatchExecutor(SerialPatchExecutor):
     """Runs batches with a model of this process.
 
-    On a GPU the next batch is prepared, noise and copies, while one runs.
+    On a GPU, the noise and the copies of the next batch are prepared while one runs.
 
     Args:
         model: The model, on the device to use.
-        full: Stages whose batches are filled up to a size, with patches that are thrown away: a compiled network takes
+        full: Batch sizes of stages whose batches are filled up with patches that are thrown away: a compiled network takes
             one size only.
-        parts: A batch is cut into so many, which run side by side, each with its share of torch's threads.
-            On a CPU two halves on a core each are done sooner than the whole on two cores.
-        takes: How the patches of stages take their steps, where they do not take one after the other; see
-            `cdm_core.stages.inference.compiled_steps`.
+        parts: Parts of a batch that run in parallel, each with its share of torch's threads. On a CPU, two halves on
+            a core each take less time than the whole on two cores.
+        takes: Compiled loops over the steps of stages; see `cdm_core.stages.inference.compiled_steps`.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class LocalPatchExecutor(SerialPatchExecutor):
     def run(self, tasks: Sequence[Task]) -> Finished:
         """Runs a batch now."""
         if self.full.get(stage_of(tasks[0])) or self.parts == 1 or len(tasks) == 1:
-            if self.parts > 1:  # threads that are new take the number that was set last, in any thread
+            if self.parts > 1:  # new threads take the number that any thread set last
                 torch.set_num_threads(self._threads)
             return self._work(tasks)
         size = -(-len(tasks) // self.parts)
@@ -128,7 +127,7 @@ class LocalPatchExecutor(SerialPatchExecutor):
         return [result for results in self._pool.map(self._work, shares) for result in results]
 
     def prepare(self, tasks: Sequence[Task]) -> PreparedBatch:
-        """Prepares a batch, filled up where its stage wants that; a GPU is not waited for."""
+        """Prepares a batch, filled up if its stage needs it, without waiting for a GPU."""
         missing = self.full.get(stage_of(tasks[0]), 0) - len(tasks)
         return prepare_batch(self.model, [*tasks, *[tasks[-1]] * missing], self._kept)
 

@@ -16,30 +16,31 @@ from wsi_tiling import connect_to_ray
 
 STARTING_S = 300
 BATCHES_EACH = 2
-"""Batches that a worker has at a time: one that runs, and one that it prepares meanwhile."""
+"""Batches of a worker at a time: one that runs, and one that it prepares meanwhile."""
 MOST_LOST = 3
-"""A batch that so many workers in a row were lost with is taken for the cause."""
+"""Workers that may be lost in a row with one batch, which then counts as the cause."""
 Answer = TypeVar("Answer")
 
 
 class RayPatchExecutor:
-    """Runs batches with workers of a Ray cluster, one GPU each, or one process each where there are no GPUs.
+    """Runs batches with workers of a Ray cluster, each with one GPU; without GPUs, each is one process.
 
-    Workers hold a model and no state: each batch comes with all that it takes. While a batch runs, a worker prepares
-    the next one, if its executor does so. The batches of a lost worker are given to others, and a new one is started in
-    its place. Until that has started, which it cannot if the machine is gone, the run continues without it. Every
-    machine needs this package, and the model that `start` needs.
-    A context manager: workers end with it. A program that has connected to Ray keeps its connection.
+    Workers hold a model and no other state: each batch contains all its inputs. While a batch runs, a worker prepares
+    the next one, if its executor does so. Other workers take the batches of a lost worker, and a new one is started.
+    The run continues without it until it has started, or for good if the machine is lost. Every machine needs this
+    package, and the model that `start` needs.
+
+    A context manager, at whose end the workers stop. A program that has connected to Ray keeps its connection.
 
     Args:
         address: The cluster's address, or 'auto' for the one that this machine belongs to; None starts Ray on this
             machine alone, or takes the one that RAY_ADDRESS names.
-        workers: How many; one for each GPU if not given, or one where there is none.
+        workers: Number of workers; None for one for each GPU, or one if there is no GPU.
 
     Attributes:
-        workers: How many there are.
+        workers: Number of workers.
         gpus_each: GPUs of a worker, 0 or 1.
-        lost: How many have been lost so far.
+        lost: Number of workers lost so far.
 
     Raises:
         SlideError: Ray is not installed, or there is no cluster at the address.
@@ -94,7 +95,7 @@ class RayPatchExecutor:
             make: Called once in each worker's process; what it returns works there.
 
         Raises:
-            WorkerError: A worker was lost; an error of `make` comes as it is.
+            WorkerError: A worker was lost. An error of `make` is raised unchanged.
         """
         workers = [self._new_worker(make) for _ in range(self.workers)]
         try:
@@ -113,7 +114,7 @@ class RayPatchExecutor:
         """Hands out tasks of one kind and stage as one batch.
 
         Raises:
-            WorkerError: By the result, if workers were lost with this batch again and again.
+            WorkerError: Raised by the result, if several workers in a row were lost with this batch.
         """
         return self._threads.submit(self._work, tasks)
 
@@ -135,10 +136,10 @@ class RayPatchExecutor:
             finally:
                 with self._lock:
                     worker.batches -= 1
-        raise WorkerError(f"{MOST_LOST} workers were lost with one batch, the last so: {reason}")
+        raise WorkerError(f"{MOST_LOST} workers in a row were lost with one batch, the last one because: {reason}")
 
     def _choose(self) -> "_RemoteWorker":
-        """Waits until a worker has started, and adds one to the batches of the one that has fewest."""
+        """Waits until a worker has started; returns the one with fewest batches, and counts one more for it."""
         until_s = time.monotonic() + STARTING_S
         while (left_s := until_s - time.monotonic()) > 0:
             with self._lock:
@@ -185,12 +186,12 @@ class RayPatchExecutor:
 
 @dataclass(eq=False)
 class _RemoteWorker:
-    """A worker, and the batches that it has.
+    """A worker, and its number of batches.
 
     Args:
         actor: Ray's handle of its process.
         ready: Ray's reference to the call of `start`, which ends when the worker can run batches.
-        batches: How many batches it has and has not finished.
+        batches: Number of its batches that are not finished.
     """
 
     actor: Any
@@ -199,10 +200,10 @@ class _RemoteWorker:
 
 
 class _Worker:
-    """The state of a worker's process, whose calls run side by side."""
+    """The state of a worker's process, whose calls run in parallel."""
 
     def hello(self) -> None:
-        """Tells that the process has started."""
+        """Returns once the process has started."""
 
     def start(self, make: Callable[[], SerialPatchExecutor]) -> None:
         self._executor = make()
@@ -212,11 +213,11 @@ class _Worker:
 
 
 def share_of_cpus(machines: Sequence[int], workers: int) -> int:
-    """Returns how many CPUs each worker gets: as many as leave room for all, each of them on one machine.
+    """Returns the CPUs of each worker: as many as possible, if all workers are to fit and each lies on one machine.
 
     Args:
         machines: CPUs of each machine.
-        workers: How many workers there are.
+        workers: Number of workers.
 
     >>> share_of_cpus([8, 8], 3)
     4

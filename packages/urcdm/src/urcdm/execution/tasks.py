@@ -1,4 +1,4 @@
-"""Tasks: patches to sample with all inputs but the model."""
+"""Tasks: patches to sample, with all inputs except the model."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ class PatchTask:
         level: Number of the level, from 0.
         stage: Number of the stage in the level's cascade, from 0.
         position: Row and column of the patch.
-        seed: Of all its noise.
+        seed: Seed of all its noise.
         context: Its context, (S, S, C), or None.
         lowres: The low-resolution image that it enlarges, (s, s, 3), or None.
         known: Pixels to hold, (S, S, 3), or None.
-        known_mask: How much each is held, (S, S) in [0, 1], or None.
+        known_mask: How strongly each is held, (S, S) in [0, 1], or None.
         steps: Denoising steps; the stage's own if None.
         resample: How often each step is run where pixels are held.
     """

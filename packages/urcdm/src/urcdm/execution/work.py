@@ -1,4 +1,4 @@
-"""The patches of a stage handed out to an executor in batches, each as soon as all that it waits for is finished."""
+"""Hands the patches of a stage to an executor in batches, each patch once all that it waits for are finished."""
 
 import os
 from collections import deque
@@ -13,14 +13,14 @@ from urcdm.execution.tasks import Task
 from urcdm.layout.order import Front, Position
 
 LEAST_MAKERS, MOST_MAKERS = 2, 16
-"""Threads that make tasks, one fewer than there are cores: enlarging and blending images leaves the interpreter free
-most of the time. Each takes some 60 MB for patches of 1,024 px."""
+"""Limits of the number of threads that make tasks, which is one fewer than there are cores: enlarging and blending
+images rarely holds the interpreter's lock. Each thread takes some 60 MB for patches of 1,024 px."""
 
 
 def sample_patches(
     executor: PatchExecutor, front: Front, make: Callable[[Position], Task], batch: int
 ) -> Iterator[list[tuple[Position, NDArray[Any]]]]:
-    """Samples the patches of a stage, as many at a time as are ready and fit, and yields every batch that is done.
+    """Samples the patches of a stage in batches, and yields every batch that is done.
 
     An idle worker gets its share of the ready patches; a batch is handed out in advance only if it is full, since
     patches that become ready meanwhile would fill it. Tasks are made ahead by threads. A batch that is yielded counts
@@ -28,8 +28,8 @@ def sample_patches(
 
     Args:
         executor: Runs the batches.
-        front: The patches, and which wait for which.
-        make: Makes the task of a patch, in any of several threads; all that it waits for are finished then.
+        front: The patches, in their order.
+        make: Makes the task of a patch once all patches that it waits for are finished; called in several threads.
         batch: Most patches of a batch.
     """
     pending: dict[Future[Finished], list[Position]] = {}
@@ -60,12 +60,12 @@ def sample_patches(
 
 
 def count_makers() -> int:
-    """Returns how many threads make tasks on this machine."""
+    """Returns the number of threads that make tasks on this machine."""
     return max(LEAST_MAKERS, min((os.cpu_count() or 1) - 1, MOST_MAKERS))
 
 
 def _batch(workers: int, pending: int, ready: int, batch: int) -> int:
-    """How many of the patches that are ready to hand out as the next batch."""
+    """The number of ready patches to hand out as the next batch; 0 to wait."""
     if pending < workers:
         return min(batch, -(-ready // (workers - pending)))
     return batch if pending < 2 * workers and ready >= batch else 0

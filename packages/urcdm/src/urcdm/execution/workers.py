@@ -1,7 +1,7 @@
 """The workers that sample the patches of a slide: this process or those of a Ray cluster, each with its own model.
 
-`LocalWorkers` and `urcdm.RayPatchExecutor` are used alike: `call_once` measures something where patches are sampled,
-and `start` returns the executor.
+`LocalWorkers` and `urcdm.RayPatchExecutor` have the same methods: `call_once` runs a measurement with the resources of
+a worker, and `start` returns the executor.
 """
 
 import platform
@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 
 class PatchWorkers(Protocol):
-    """Workers that are reserved, and sample patches once they are started."""
+    """Workers that are reserved, and can be started to sample patches."""
 
     @property
     def workers(self) -> int:
@@ -111,8 +111,8 @@ class WorkerSetup:
     """The setup of a worker, which is made once and sent to every worker.
 
     Args:
-        get_model: Gives the model as it was loaded, in the worker's process.
-        get_device: Gives the device to use, in the worker's process.
+        get_model: Returns the model as it was loaded; called in the worker's process.
+        get_device: Returns the device to use; called in the worker's process.
         precision: Precision of the networks.
     """
 
@@ -123,7 +123,7 @@ class WorkerSetup:
     def model(self) -> Urcdm:
         """Prepares the networks on the device, in place.
 
-        On a GPU, this process calculates in IEEE float32 from then on, so that 'fp32' means the same as on a CPU.
+        On a GPU, the process calculates in IEEE float32 afterwards, so that 'fp32' means the same as on a CPU.
         """
         device = self.get_device()
         if device.type == "cuda":

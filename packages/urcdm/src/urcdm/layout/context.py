@@ -1,4 +1,4 @@
-"""The context of a patch: the parent level's image around it and, at full resolution, the part that it enlarges."""
+"""The context of a patch: the parent's image around it and, at full resolution, the part that the patch enlarges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

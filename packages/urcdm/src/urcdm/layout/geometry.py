@@ -56,7 +56,7 @@ def plan_geometry(
     """Lays out the canvases of a slide.
 
     The first level is one image, centred on the slide. Every other canvas begins at the slide's corner and is as large
-    as the slide, or as one patch if the slide is smaller; so does that of a level that is alone.
+    as the slide, or as one patch if the slide is smaller. A single level has such a canvas, too.
 
     Args:
         config: The ultra-resolution cascade.
@@ -95,7 +95,7 @@ def first_stage_pixel(cascade: CascadeConfig) -> int:
 
 
 def context_box(centre_px: tuple[float, float], field_px: float) -> Box:
-    """A square box of side `field_px` round a centre, in pixels of one canvas."""
+    """A square box of side `field_px` around a centre, in pixels of one canvas."""
     x, y = centre_px
     half = field_px / 2
     return (x - half, y - half, x + half, y + half)

@@ -1,4 +1,4 @@
-"""The order of the patches of a level: each waits for the neighbours whose overlap it holds."""
+"""The order of the patches of a level: each waits for the neighbours whose pixels it holds."""
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping
@@ -18,12 +18,12 @@ Position = tuple[int, int]
 class PatchGrid:
     """The order of the patches of a level.
 
-    Work starts in the corner that leaves most patches ready at once. A patch waits for the one beside it, the one
-    above it and the one between these, all three on the side of that corner. Any other neighbour that overlaps it does
-    so where one of the three lies too, so the result does not depend on the order among patches that are ready.
+    Sampling starts in the corner that leaves most patches ready at first. A patch waits for three neighbours towards
+    that corner: in its row, in its column, and diagonally between. Where another neighbour overlaps it, one of the
+    three does too, so the result does not depend on the order among patches that are ready.
 
     Args:
-        grid: Where the patches lie.
+        grid: The positions of the patches.
         skipped: Patches that are not sampled, (rows, cols) bool; their pixels are known from the start.
     """
 
@@ -64,10 +64,10 @@ class PatchGrid:
 
 
 class Front:
-    """Patches to hand out in the given order, each as soon as all that it waits for are finished.
+    """Patches to hand out in the given order, each once all that it waits for are finished.
 
     Args:
-        waits_for: For each patch that is to be handed out, those among them that it waits for.
+        waits_for: For each patch to hand out, the others among them that it waits for.
     """
 
     def __init__(self, waits_for: Mapping[Position, Iterable[Position]]) -> None:
@@ -76,20 +76,20 @@ class Front:
         for position, needs in self._missing.items():
             for need in needs:
                 self._followers.setdefault(need, []).append(position)
-        self._place = {position: place for place, position in enumerate(self._missing)}
-        self._ready = [(self._place[position], position) for position, needs in self._missing.items() if not needs]
+        self._rank = {position: rank for rank, position in enumerate(self._missing)}
+        self._ready = [(self._rank[position], position) for position, needs in self._missing.items() if not needs]
 
     def __len__(self) -> int:
         """The number of patches that are ready."""
         return len(self._ready)
 
     def take(self, most: int) -> list[Position]:
-        """Hands out the first patches that are ready, at most so many."""
+        """Hands out the first patches that are ready, at most `most`."""
         return [heapq.heappop(self._ready)[1] for _ in range(min(most, len(self._ready)))]
 
     def finish(self, position: Position) -> None:
-        """Notes that a patch is finished."""
+        """Marks a patch as finished."""
         for follower in self._followers.pop(position, ()):
             self._missing[follower].discard(position)
             if not self._missing[follower]:
-                heapq.heappush(self._ready, (self._place[follower], follower))
+                heapq.heappush(self._ready, (self._rank[follower], follower))

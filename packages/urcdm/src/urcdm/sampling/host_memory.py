@@ -1,4 +1,4 @@
-"""The free memory of the host, and a cache for values that are used in turns."""
+"""The free memory of the host, and a cache for values that are used in cycles."""
 
 import os
 import re
@@ -13,31 +13,31 @@ Value = TypeVar("Value")
 
 
 def available_bytes() -> int:
-    """Returns how much memory programs can still take, bytes: of the machine, and of the container that this one is in.
+    """Returns the memory that is available on the machine and in this process's container, bytes.
 
-    A quarter of all memory where neither is known.
+    It is a quarter of all memory if neither is known.
     """
     free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4]
     machine = re.search(r"MemAvailable:\s+(\d+) kB", _text(MEMINFO))
     if machine:
         free = [1024 * int(machine[1])]
     limit, used = _text(CONTAINER / "memory.max").strip(), _text(CONTAINER / "memory.current").strip()
-    files = re.search(r"^inactive_file (\d+)", _text(CONTAINER / "memory.stat"), re.MULTILINE)  # given back when asked
+    files = re.search(r"^inactive_file (\d+)", _text(CONTAINER / "memory.stat"), re.MULTILINE)  # can be freed
     if limit.isdecimal() and used.isdecimal():
         free.append(int(limit) - int(used) + (int(files[1]) if files else 0))
     return max(0, min(free))
 
 
 class FillingCache(Generic[Key, Value]):
-    """Keeps the first values, as many as fit, and makes all others anew on every use.
+    """Keeps the first values, as many as fit, and makes all others again on every use.
 
-    It is for values that are used in turns: a least-recently-used cache would always have dropped the next one.
+    It is for values that are used in cycles: a least-recently-used cache would always have dropped the next one.
     Several threads may use it.
 
     Args:
-        room: Size of all values that it keeps, bytes.
-        make: Makes the value of a key, which nobody may change.
-        size: Gives the bytes of a value.
+        room: Most bytes of all values that it keeps.
+        make: Makes the value of a key, which must not be changed.
+        size: Returns the bytes of a value.
     """
 
     def __init__(self, room: int, make: Callable[[Key], Value], size: Callable[[Value], int]) -> None:
@@ -46,7 +46,7 @@ class FillingCache(Generic[Key, Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> Value:
-        """Gives the value of a key."""
+        """Returns the value of a key."""
         kept = self._kept.get(key)
         if kept is not None:
             return kept

@@ -1,13 +1,13 @@
-"""Joint sampling: all patches of a stage take each step together, their predictions averaged where they overlap.
+"""Joint sampling: all patches of a stage take each step together; predictions are averaged where they overlap.
 
 One noisy image covers the whole canvas. At every step each patch predicts x0 from its window of that image, the
-predictions are blended where windows overlap, and the image takes the step. It needs no order, and no patch holds the
+predictions are blended where windows overlap, and the image takes the step. Patches need no order, and none holds the
 pixels of another.
 
-The noisy image is never made whole. Each patch keeps its window of it, and its prediction; its next window follows from
-these and from its neighbours' predictions, and agrees with theirs where they overlap. Windows and predictions are kept
-in memory if they take at most a quarter of the free memory, and every two minutes a step of them is saved to disk, for
-a run that is resumed; otherwise they are kept on disk.
+The noisy image is never held as a whole. Each patch stores its window of the image and its prediction. Its next window
+follows from these and from its neighbours' predictions, and agrees with theirs where they overlap. Windows and
+predictions are kept in memory if they take at most a quarter of the free memory; a step of them is then saved to disk
+every two minutes, so that the run can be resumed. Otherwise they are kept on disk.
 
 Source: Bar-Tal et al. 2023, 'MultiDiffusion', section 3, with predictions of x0 averaged in place of whole steps.
 """
@@ -34,18 +34,17 @@ from urcdm.sampling.level_run import LevelRun
 from urcdm.sampling.place_noise import noise_key, place_noise
 
 STEPS_SHARE, CONDITIONS_SHARE = 1 / 4, 1 / 8
-"""Of the free memory: for the noisy pictures and predictions of two steps, and for contexts and low-resolution images,
-which are kept from step to step; those that do not fit are read again."""
+"""Shares of the free memory: for the noisy images and predictions of two steps, and for contexts and low-resolution
+images, which are kept from step to step; those that do not fit are read again."""
 CONDITIONS_BYTES = 64 * 2**20
-"""So many bytes of conditions are kept however little memory is free."""
+"""Bytes of conditions that are kept even if little memory is free."""
 SAVE_EVERY_S = 120
-"""Steps that are kept in memory are saved so often that a run that is resumed repeats about as many seconds at most."""
+"""Time between saves of steps in memory: a resumed run repeats about this time at most."""
 STRIP_COLS = 2
-"""Patches are sampled in strips of so many columns: a patch needs the predictions of its neighbours, which are still in
-memory then."""
+"""Columns of the strips in which patches are sampled, so that the predictions of their neighbours are still in memory."""
 CACHED_BYTES = {"x": 16 * 2**20, "mean": 16 * 2**20, "x0": 80 * 2**20}
-"""Bytes of each store on disk that are kept in memory as well; of the predictions three rows of a strip and its
-neighbours, of 1,024 px."""
+"""Bytes of each store on disk that are cached in memory; for predictions, three rows of a strip and of its neighbours,
+with patches of 1,024 px."""
 
 
 class JointStage:
@@ -65,7 +64,7 @@ class JointStage:
         sampling, schedule = config.sampling, Schedule(config.schedule)
         solver = SOLVERS[sampling.method]
         if solver.evaluations > 1:
-            raise SettingsError(f"joint sampling takes a solver with one prediction a step: not {sampling.method}")
+            raise SettingsError(f"joint sampling needs a solver with one prediction a step, got {sampling.method}")
         self.steps = level.settings.steps or sampling.steps
         self.keeps_mean = solver.other == "before"
         self.times = sampling_times(self.steps, power=sampling.time_power)
@@ -81,7 +80,7 @@ class JointStage:
         """Takes the steps that are left, writes the patches, and yields after every batch and at the end.
 
         Yields:
-            How many patches' worth of predictions have been made.
+            The number of predictions so far, divided by the number of steps.
         """
         number, before = self._resumed(), None
         saved_s, lasted_s = time.monotonic(), math.inf  # so that the first step of a sitting is saved
@@ -104,16 +103,16 @@ class JointStage:
         yield len(self.positions)
 
     def _resumed(self) -> int:
-        """The step to go on at: the last saved one whose noisy picture is whole, since predictions follow from that.
+        """The step to continue at: the last saved one whose noisy image is complete, from which predictions follow.
 
-        A step after it may have been begun; and of the steps before it, files may be left. If the noisy picture is
-        not whole anywhere, as after a damaged file of it has been deleted, the stage begins anew.
+        A later step may have begun, and files of earlier steps may be left. If no noisy image is complete, for example
+        because a damaged file was deleted, the stage starts again.
         """
         begun = [step for step in range(self.steps) if self._is_begun(step)]
         return max((step for step in begun if self._open(step, saves=True).noisy >= set(self.positions)), default=0)
 
     def _predict(self, now: "_Step", before: "_Step | None", executor: PatchExecutor, batch: int) -> Iterator[int]:
-        """Makes the predictions of a step that are not there yet."""
+        """Makes the missing predictions of a step."""
         noisy = now.noisy  # as the step begins
         predicted_already = now.x0.done & noisy
         left = [position for position in self.positions if position not in predicted_already]
@@ -135,7 +134,7 @@ class JointStage:
             yield self._progress(now)
 
     def _step(self, step: "_Step", position: Position) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Takes a step at a patch's place; gives the next x there and the mean of the predictions, (S, S, 3) each."""
+        """Takes a step in a patch's window; returns the next x and the mean of the predictions there, (S, S, 3) each."""
         weights, mosaic = self.weights[step.number], self.picture.mosaic
         window = mosaic.window(position)
 
@@ -165,8 +164,8 @@ class JointStage:
     def _progress(self, step: "_Step") -> int:
         return (step.number * len(self.positions) + len(step.x0.done)) // self.steps
 
-    def _name(self, step: int, what: str) -> str:
-        return f"{self.level.geometry.level.name}-{self.picture.image_px}-step-{step}-{what}"
+    def _name(self, step: int, kind: str) -> str:
+        return f"{self.level.geometry.level.name}-{self.picture.image_px}-step-{step}-{kind}"
 
     def _kinds(self, number: int) -> tuple[str, ...]:
         return ("x", "mean", "x0") if self.keeps_mean and number else ("x", "x0")
@@ -195,7 +194,7 @@ class JointStage:
                 self.canvas.drop_scratch(self._name(number, kind))
 
     def _bytes_of_two_steps(self) -> int:
-        """The memory that a step and the one before take."""
+        """The memory that a step and the previous one take."""
         return len(self.positions) * 2 * len(self._kinds(1)) * 2 * 3 * self.picture.image_px**2
 
 
@@ -205,9 +204,9 @@ class _Step:
 
     Args:
         number: Which step, from 0.
-        x: The noisy picture at the step's begin.
+        x: The noisy image at the start of the step.
         x0: The predictions.
-        mean: The blended predictions of the step before, where the solver needs them.
+        mean: The blended predictions of the previous step, if the solver needs them.
         saved: Whether they are on disk.
     """
 

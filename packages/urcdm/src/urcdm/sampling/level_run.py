@@ -1,4 +1,4 @@
-"""One level of a run: which of its patches are sampled, and what each is conditioned on."""
+"""One level of a run: its patches to sample, and the conditions of each."""
 
 import math
 from functools import cached_property
@@ -24,7 +24,7 @@ class Parent:
 
     Args:
         canvas: Its patches.
-        geometry: Where it lies.
+        geometry: Its position on the slide.
     """
 
     def __init__(self, canvas: StageCanvas, geometry: LevelGeometry) -> None:
@@ -35,7 +35,7 @@ class Parent:
         return self.geometry.to_px(child.box_l0(*position))
 
     def tissue(self, rule: TissueRule) -> tuple[NDArray[np.bool_], float]:
-        """Marks the tissue in an image of this canvas, (H, W) bool; also gives the canvas pixels to one of it.
+        """Marks the tissue in an image of this canvas, (H, W) bool; also returns the canvas pixels to one pixel of it.
 
         The sides by which the rule erodes and dilates are canvas pixels, so they shrink with the image.
         """
@@ -65,7 +65,7 @@ class LevelRun:
 
     @cached_property
     def order(self) -> PatchGrid:
-        """The patches, which of them are sampled, and in which order."""
+        """The patches to sample, in their order."""
         return PatchGrid(self.geometry.grid, self._without_tissue())
 
     @cached_property
@@ -79,7 +79,7 @@ class LevelRun:
         return self.stage(len(self.config.stages) - 1)
 
     def stage(self, index: int) -> StageCanvas:
-        """Opens the canvas of a stage, or makes it; it and the one of the stage before stay open."""
+        """Opens the canvas of a stage, or makes it; this one and the one before stay open."""
         if index not in self._stages:
             side = self.config.stages[index].image_px
             opened = self.canvas.stage(f"{self.geometry.level.name}-{side}", self.geometry.grid, side)
@@ -92,7 +92,7 @@ class LevelRun:
         return Parent(self.picture, self.geometry)
 
     def conditions(self, index: int, position: Position) -> PatchTask:
-        """The task of a patch as far as it depends on finished levels and stages: context and low-resolution image.
+        """The task of a patch with its context and low-resolution image, which come from finished levels and stages.
 
         Args:
             index: Number of the stage, from 0; the stage before it is finished.

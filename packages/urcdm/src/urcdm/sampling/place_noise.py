@@ -1,7 +1,6 @@
-"""Noise that is a function of the position on the canvas: overlapping windows agree.
+"""Noise that is a function of the position on the canvas, so that overlapping windows agree.
 
-A generator gives the same noise only for the same window. Where overlapping patches share one noisy canvas, each block
-of it has its own position in the sequence of a counter-based generator instead.
+Each block of the canvas has its own position in the sequence of a counter-based generator.
 """
 
 import numpy as np
@@ -11,7 +10,7 @@ BLOCK_PX = 64
 
 
 def noise_key(*numbers: int) -> int:
-    """Returns the key of a noise field: another for other numbers, such as seed, level, stage and purpose."""
+    """Returns the key of a noise field, from numbers such as seed, level, stage and purpose."""
     words = np.random.SeedSequence(numbers).generate_state(2, np.uint64)
     return int(words[0]) << 64 | int(words[1])
 

@@ -1,4 +1,4 @@
-"""The record of a run in its canvas, besides the patches: the time of each stage, and the files that it writes."""
+"""The record of a run in its canvas: the time of each stage, and the files that the run writes."""
 
 import json
 import time
@@ -15,14 +15,14 @@ RECORD = "record.json"
 
 @dataclass
 class StageTime:
-    """The time of one stage over all sittings of a run.
+    """The time of one stage, summed over all sittings: the times that the run was started or resumed.
 
     Args:
         level: Name of the level.
         image_px: Side of the stage's images.
         patches: Patches that are sampled.
         skipped: Patches without tissue, which take their parent's picture.
-        timed: How many of the sampled patches the time is of: a batch that was lost to a kill is not.
+        timed: Number of sampled patches that the time covers; batches that were lost in a kill do not count.
         seconds: The time.
     """
 
@@ -35,7 +35,7 @@ class StageTime:
 
     @property
     def seconds_per_patch(self) -> float | None:
-        """None if the time of no patch is known."""
+        """The time of a patch; None if none is known."""
         return self.seconds / self.timed if self.timed else None
 
 
@@ -45,7 +45,7 @@ class RunRecord:
 
     Args:
         stages: Time by stage, in the order in which they are sampled.
-        sittings: How often the run was started or resumed.
+        sittings: Number of times that the run was started or resumed.
         files: Names of the files that the run writes, or may have written before it was stopped.
     """
 
@@ -75,13 +75,13 @@ class RunRecord:
             raise CanvasError(f"{path} is damaged ({error}); delete it: only the times of the run are lost") from None
 
     def continued(self) -> "RunRecord":
-        """The record of the next sitting."""
+        """The record for the next sitting."""
         return replace(self, sittings=self.sittings + 1)
 
     def note(self, event: SampleEvent, canvas: Path) -> None:
-        """Adds the time since the event before to an event's stage, and saves the record in the canvas.
+        """Adds the time since the previous event to an event's stage, and saves the record in the canvas.
 
-        Time starts with the first event of a sitting: what loading a model takes belongs to no stage.
+        The first event of a sitting adds no time, because loading a model belongs to no stage.
         """
         now, key = time.monotonic(), (event.level, event.image_px)
         stage = next((stage for stage in self.stages if (stage.level, stage.image_px) == key), None)
@@ -95,7 +95,7 @@ class RunRecord:
         self._save(canvas)
 
     def claim(self, files: Iterable[Path], canvas: Path) -> None:
-        """Remembers the files that are written now: the run may replace them if it is stopped and resumed."""
+        """Records the files that the run is about to write; it may replace them when it is resumed."""
         self.files = [path.name for path in files]
         self._save(canvas)
 

@@ -1,4 +1,4 @@
-"""One stage of one level: the patches without tissue first, then the others in order or jointly."""
+"""Sampling of one stage of one level: first the patches without tissue, then the others in order or jointly."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
