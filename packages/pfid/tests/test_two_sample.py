@@ -20,8 +20,8 @@ from pfid import (
     WorkProgress,
     array_images,
     classifier_two_sample_test,
+    extreme_images_picture,
     image_group,
-    telling_images_picture,
 )
 from pfid.two_sample.statistics import accuracy_interval, area_under_curve, assign_folds, sign_flip_p_value
 
@@ -169,7 +169,7 @@ def test_the_area_compares_images_of_one_fold() -> None:
 
 
 def test_the_picture_shows_generated_images_once(grainy: ClassifierTest) -> None:
-    picture = telling_images_picture(grainy, fake=side_of(100, 30, 4), count=20, across=5, image_px=30)
+    picture = extreme_images_picture(grainy, fake=side_of(100, 30, 4), count=20, across=5, image_px=30)
     assert picture.shape == (2 * (20 + 3 * 70) + 8, 5 * 38 + 8, 3)
     assert picture.min() < 100
 

@@ -121,7 +121,7 @@ def test_an_answer_does_not_count_twice(tmp_path: Path) -> None:
     [
         (b"", "is empty; begin it with a line of the columns reader, real_image"),
         (HEADER.replace("side", "seite").encode(), "no column side; begin it with .* seite"),
-        ((HEADER + ",side").encode(), "column side is there twice"),
+        ((HEADER + ",side").encode(), "column side occurs twice"),
         ((HEADER + ",seite").encode(), "unknown columns seite; take them out"),
         (b"\xff\xfe\x00", "line 1 is not UTF-16; save the table as CSV in UTF-8"),
         ((HEADER + '\n"A').encode(), "line 2 is not CSV"),

@@ -1,6 +1,6 @@
 """FID, patch-FID, KID and related metrics of generated images, with their provenance.
 
-What needs torch is imported when it is first used: the processes that read crops start fast and stay small.
+Names that need torch are imported on first use, so that the processes that read crops start fast and stay small.
 """
 
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pfid.metrics.neighbours import NeighbourMetric, Prdc, nearest, prdc
     from pfid.pictures.closest_pairs import closest_pairs_picture
     from pfid.pictures.crop_pairs import crop_pairs_picture
-    from pfid.pictures.telling_images import telling_images_picture
+    from pfid.pictures.extreme_images import extreme_images_picture
     from pfid.two_sample.classifier import ClassifierConfig
     from pfid.two_sample.classifier_test import ClassifierTest, ScoredImage, classifier_two_sample_test
     from pfid.two_sample.samples import image_group
@@ -105,6 +105,7 @@ __all__ = [
     "download_inception",
     "evaluate",
     "extract_features",
+    "extreme_images_picture",
     "feature_batches",
     "fid",
     "folder_images",
@@ -122,7 +123,6 @@ __all__ = [
     "prdc",
     "read_crops",
     "region_images",
-    "telling_images_picture",
 ]
 
 __getattr__ = lazy_names(
@@ -169,7 +169,7 @@ __getattr__ = lazy_names(
         ),
         "pictures.crop_pairs": ("crop_pairs_picture",),
         "pictures.closest_pairs": ("closest_pairs_picture",),
-        "pictures.telling_images": ("telling_images_picture",),
+        "pictures.extreme_images": ("extreme_images_picture",),
         "two_sample.classifier_test": (
             "ClassifierTest",
             "ScoredImage",

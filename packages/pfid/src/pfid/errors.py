@@ -68,7 +68,7 @@ def check_enough(subject: str, count: int, dimensions: int, *, allow_few: bool =
     """Checks that a side has enough images or crops for a Frechet distance.
 
     Args:
-        subject: What is counted, such as 'fake images'.
+        subject: The things counted, such as 'fake images'.
         count: How many there are.
         dimensions: Number of features, D.
         allow_few: Allows 2 to D of them, whose covariance does not have full rank.

@@ -90,7 +90,7 @@ class MetricValue:
         """Reads an object that `to_json` wrote.
 
         Raises:
-            MetricError: It is not such an object.
+            MetricError: The text is no such object.
         """
         try:
             document = json.loads(text)

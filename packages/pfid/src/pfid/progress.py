@@ -41,7 +41,7 @@ class Work(Generic[Result]):
             self._results.append(result)
 
     def result(self) -> Result:
-        """Returns the result, after doing what is left of the work.
+        """Returns the result, after the rest of the work.
 
         Raises:
             RuntimeError: The work has failed or was stopped.

@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import IO, Any
 
 LOCK_FILE = ".lock"
-_NOT_OURS = "{} exists and is no lock of a run; move it away, or choose another place"
+_NOT_OURS = "{} exists and is no lock of a run; move it away, or choose another folder"
 
 
 class LockedError(ValueError):
-    """Another process works in the same folder; the message says which."""
+    """Another process works in the same folder; the message names it."""
 
 
 class FolderLock:
@@ -163,4 +163,4 @@ def _read_holder(stream: IO[str]) -> dict[str, Any] | None:
 def _refusal(path: Path, stream: IO[str]) -> str:
     holder = _read_holder(stream)
     who = "another process" if holder is None else "process {process} on {host}, since {since}".format_map(holder)
-    return f"{path}: a run is at work here ({who}); wait until it ends, or choose another place"
+    return f"{path}: a run is at work here ({who}); wait until it ends, or choose another folder"

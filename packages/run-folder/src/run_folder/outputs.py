@@ -1,4 +1,4 @@
-"""Single files that a command writes: existing files are kept unless the user says otherwise; one run at a time."""
+"""Single files that a command writes: existing files are kept unless `overwrite` is given; one run at a time."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -28,7 +28,7 @@ class _Reader(Protocol):
 
 
 class TableError(ValueError):
-    """A table that cannot be read, or that contradicts itself; one line that names the file."""
+    """A table that cannot be read or is inconsistent; the message is one line that names the file."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CsvRow:
 
     Attributes:
         line: Its first line in the file, as an editor counts, from 1.
-        values: The value of each named column, without blanks around it, in Unicode form NFC.
+        values: The value of each named column, without surrounding blanks, in Unicode form NFC.
     """
 
     line: int
@@ -93,11 +93,11 @@ class CsvTable:
 def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> CsvTable:
     """Reads a CSV file with a header line.
 
-    The text is UTF-8, with or without a byte-order mark, or UTF-16 with one; any other encoding is refused, because a
-    guess would change names in silence. Values are separated by commas, semicolons or tabs: by the one that yields the
-    wanted columns in the header line, or that a line 'sep=;' before it names, as spreadsheets write. Lines end with LF,
-    CRLF or CR; a quoted value may hold line breaks. Blank rows are skipped. Names and values lose the blanks around
-    them and are brought to Unicode form NFC (see `plain_name`).
+    The text is UTF-8, with or without a byte-order mark, or UTF-16 with one. Any other encoding is refused, because a
+    wrong guess would change names silently. Values are separated by commas, semicolons or tabs: by the one that yields
+    the wanted columns in the header line, or the one in a line 'sep=;' before it, which spreadsheets write. Lines end
+    with LF, CRLF or CR; a quoted value may hold line breaks. Blank rows are skipped. Names and values are stripped of
+    blanks and brought to Unicode form NFC (see `plain_name`).
 
     Args:
         path: The file.
@@ -124,7 +124,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> CsvTable
 
 
 def plain_name(text: str) -> str:
-    """A name as tables hold it, to compare names of files with: without blanks around it, in Unicode form NFC.
+    """Brings a name to the form that tables have, for comparisons: no surrounding blanks, Unicode form NFC.
 
     macOS spells 'é' in file names as two characters (NFD), most other systems as one (NFC).
     """
@@ -156,13 +156,13 @@ def _line_of(text_before: str) -> int:
 
 
 def _separator(text: str, separators: Sequence[str], columns: Sequence[str]) -> str:
-    """The separator by which the header has most of the wanted columns, then most columns at all; else the first."""
+    """The separator that yields most of the wanted columns in the header; of several, the one with most columns."""
 
     def fit(separator: str) -> tuple[int, int]:
         try:
             names = [plain_name(name) for name in next(_filled(_reader(text, separator)), (1, []))[1]]
         except csv.Error:
-            return 0, sys.maxsize  # its error says more than that columns are missing
+            return 0, sys.maxsize  # its own error is more precise than missing columns
         return len({*columns} & {*names}), len(names)
 
     return max(separators, key=fit)
@@ -195,7 +195,7 @@ def _check_columns(names: Sequence[str], columns: Sequence[str], path: Path) -> 
     if not any(names):
         raise TableError(f"{path} is empty; begin it with a line of the columns {wanted}")
     if twice := [name for name, times in Counter(filter(None, names)).items() if times > 1]:
-        raise TableError(f"{path}: column {_shown(twice[0])} is there twice; keep one of them")
+        raise TableError(f"{path}: column {_shown(twice[0])} occurs twice; keep one of them")
     if missing := [name for name in columns if name not in names]:
         raise TableError(
             f"{path}: no column {_listed(missing)}; begin it with a line of the columns {wanted} (it has "
@@ -204,7 +204,7 @@ def _check_columns(names: Sequence[str], columns: Sequence[str], path: Path) -> 
 
 
 def _rows(records: Iterator[tuple[int, list[str]]], names: Sequence[str], path: Path) -> Iterator[CsvRow]:
-    """The rows, of which each has a value for every column and none beside the named ones."""
+    """The rows; each must have a value for every column, and none in a column without a name."""
     total = 0
     ragged: list[tuple[int, int]] = []
     for line, values in records:
@@ -230,6 +230,6 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _shown(text: str) -> str:
-    """A value for a message of one line."""
+    """A value shortened for a message of one line."""
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,4 +1,4 @@
-"""Walks through folders and the folders that links in them lead to, each once."""
+"""Walks through a folder tree and the folders that links lead to, each once."""
 
 import os
 from collections import deque
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 Obstacle: TypeAlias = Literal["hidden", "dangling", "unreadable", "searched", "output"]
-"""Why a walk leaves something out: its name begins with a dot; a link leads nowhere; it cannot be read; the folder has
-been searched already; it is one of those that are not to be entered."""
+"""The reason why a walk leaves something out: its name begins with a dot; its link has no target; it cannot be read;
+the folder has been searched already, or is one of those not to enter."""
 
 
 class Walk:
     """A walk through a folder: real folders first, then those that links lead to. No folder is entered twice.
 
     Args:
-        folder: Where it begins.
+        folder: The folder to start in.
         note: Called with each obstacle and its path.
-        without: Folders that are not entered, but for `folder` itself.
-        enters: Whether to enter a folder; all if None.
+        without: Folders not to enter, except `folder` itself.
+        enters: Returns whether to enter a folder; None to enter all.
         hidden: Whether to take files and folders whose names begin with a dot.
     """
 

@@ -12,7 +12,7 @@ from pfid import (
     MeasuredSide,
     Result,
     classifier_two_sample_test,
-    telling_images_picture,
+    extreme_images_picture,
 )
 from run_folder.cli.console import say
 from run_folder.cli.devices import resolve_device
@@ -64,6 +64,6 @@ def classify_sides(options: TwoSampleOptions) -> None:
             caption=CAPTION,
             versions=versions(),
         )
-        files = save_result(options.out, result, telling_images_picture(test, fake=fake, count=options.shown))
+        files = save_result(options.out, result, extreme_images_picture(test, fake=fake, count=options.shown))
         show_metrics(metrics)
         say(f"{files[0]}, {files[1]} (generated images that look least and most real)")

@@ -116,7 +116,7 @@ class CropFeatures:
             extractor: The feature extractor.
 
         Raises:
-            FeatureError: The images have other contents or are read otherwise, or the extractor is another.
+            FeatureError: The images have other contents or are read differently, or the extractor differs.
             ImageError: An image cannot be read.
         """
         was = {"extractor": self.extractor, "resize": self.resize, "contents": self.contents}
@@ -138,9 +138,9 @@ def measure_crops(
 ) -> Generator[WorkProgress, None, CropFeatures]:
     """Reads all crops of a plan and computes their features.
 
-    Crops are read in worker processes while the extractor works. Features go to disk as they come: memory does not grow
-    with the number of crops, and a call that was interrupted goes on, as long as the images are the same. A folder with
-    complete features of the same images is loaded.
+    Crops are read in worker processes while the extractor works. Features are written to disk at once, so memory does
+    not grow with the number of crops. A later call continues one that was interrupted, if the images are the
+    same. A folder with complete features of the same images is loaded.
 
     Args:
         real: The real images of the plan.
@@ -241,10 +241,14 @@ def _begun_array(path: Path) -> NDArray[Any]:
 
 
 def _change(was: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """Names what has changed since the features were begun; None if nothing has."""
-    for key, what in (("plan_sha256", "other crops"), ("extractor", "another extractor"), ("resize", "other reading")):
+    """Names a change since the measurement began; None if there is none."""
+    for key, change in (
+        ("plan_sha256", "other crops"),
+        ("extractor", "another extractor"),
+        ("resize", "other reading"),
+    ):
         if was.get(key) != now.get(key):
-            return f"{what} ({was.get(key)})" if key == "extractor" else what
+            return f"{change} ({was.get(key)})" if key == "extractor" else change
     if was.get("contents") is None:
         return "images whose contents were not recorded"
     for side in SIDES:

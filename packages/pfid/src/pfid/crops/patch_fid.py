@@ -102,8 +102,8 @@ def patch_metrics(
     """Computes the patch-FID of features.
 
     - Interval: a 95 % bootstrap. A side of several images is resampled by image, with all crops of each; a side of one
-      image by crop, which says nothing about other images (the value's note says which). Repeated crops raise every
-      distance by about as much, so the samples are centred on the value.
+      image is resampled by crop, and its interval does not hold for other images (a note of the value names that side).
+      Repeated crops raise every distance by about as much, so the samples are centred on the value.
     - Extrapolation: the mean distance of N, N/2, ... N/5 crops, all of them used each time, on a line in 1/N, at 0.
       It takes more than five times as many crops as there are features.
 
@@ -121,7 +121,7 @@ def patch_metrics(
         FeatureError: Features that are not finite.
 
     Source: Chong & Forsyth 2020, 'Effectively unbiased FID and Inception Score and where to find them', section 4, for
-        the extrapolation. There, subsets of 15 sizes are drawn anew and the real side is fixed.
+        the extrapolation. There, subsets of 15 sizes are sampled each time and the real side is fixed.
     """
     resamples = check_whole("resamples", resamples, 0, FeatureError)
     kept, dimensions = features.kept, features.real.shape[1]

@@ -33,8 +33,8 @@ def plan_crops(
     - 'paired': squares of the smallest of the four sides of a pair, each at a random position. Both crops then cover
       equally many pixels of their images.
 
-    The original samples a scale for the real image, and lets the generator draw at that scale. Here both images exist,
-    so the scale is no larger than either square: nothing is enlarged.
+    The original samples a scale for the real image, and the generator makes images at that scale. Here both images
+    exist, so the scale is no larger than either square: nothing is enlarged.
 
     Args:
         real: The real images.

@@ -62,7 +62,7 @@ class FeatureStatistics:
 
         Args:
             features: One row an image, (N, D).
-            extractor: Name of what they come from.
+            extractor: Name of their extractor.
             resize: How the images were resized for it.
 
         Raises:
@@ -90,7 +90,7 @@ class FeatureStatistics:
         """Reads statistics that `save`, pytorch-fid or clean-fid wrote.
 
         Raises:
-            FeatureError: It is no such file, or what is in it is damaged.
+            FeatureError: The file is of another kind, or damaged.
         """
         try:
             with Path(path).open("rb") as file:
@@ -115,8 +115,8 @@ class StatisticsAccumulator:
     """Adds features up to their mean and covariance in one pass, in float64.
 
     Batches of any size give the same statistics up to rounding, and so do accumulators of parts, merged in any order.
-    Only sums of products of what is left after the mean is taken off are kept, so a mean that is large beside the
-    spread does no harm.
+    Only sums of products of differences from the mean are kept, so the result is accurate even if the mean is much
+    larger than the spread.
 
     Source: Chan, Golub & LeVeque 1983, 'Algorithms for computing the sample variance', equations 2.1.
 
@@ -170,7 +170,7 @@ class StatisticsAccumulator:
         """Returns the statistics of all that was added.
 
         Args:
-            extractor: Name of what the features come from.
+            extractor: Name of the features' extractor.
             resize: How the images were resized for it.
 
         Raises:

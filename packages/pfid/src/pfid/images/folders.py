@@ -16,9 +16,9 @@ _LISTED_SIZES = 3
 def folder_images(folder: str | PathLike[str], *, skip_unreadable: bool = False) -> Images:
     """The images in a folder and the folders below it, by name; each is read when it is needed.
 
-    Links to folders are followed. Images are turned upright, grey ones become three equal channels, 16-bit ones are
-    brought to 8 with 65,535 as white, what is transparent is laid on white; the notes say how many were. Hidden files
-    are left out, and so are, with a note, those whose names do not end as images' do.
+    Links to folders are followed. Images are turned upright, grey ones become three equal channels, 16-bit ones become
+    8-bit with 65,535 as white, and transparent pixels are laid on white; notes count these images. Hidden files are
+    left out, and with a note files of other types.
 
     Args:
         folder: The folder.
@@ -63,7 +63,7 @@ def folder_images(folder: str | PathLike[str], *, skip_unreadable: bool = False)
 
 
 def open_picture(path: str | PathLike[str]) -> Picture:
-    """Reads a picture into memory as 8-bit RGB, as `folder_images` says.
+    """Reads a picture into memory as 8-bit RGB, as `folder_images` describes.
 
     Raises:
         ImageError: It is damaged, too large or of a kind that is not read.

@@ -19,8 +19,8 @@ class Kid:
 
     Attributes:
         value: Mean over the subsets; it may be a little below 0 where the sets are alike.
-        deviation: Standard deviation over the subsets. It says how much one subset varies, and is no interval of the
-            value.
+        deviation: Standard deviation over the subsets. It describes the variation of one subset, and is no interval of
+            the value.
     """
 
     value: float

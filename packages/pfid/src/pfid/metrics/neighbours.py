@@ -54,7 +54,7 @@ def prdc(*, real: NDArray[Any], fake: NDArray[Any], k: int = 5, chunk: int = 256
     """
     k, chunk = check_whole("k", k, 1, FeatureError), check_whole("chunk", chunk, 1, FeatureError)
     real_side, fake_side = _sides(*checked_pair(real, fake, least=k + 1), device)
-    # What rounding does to a distance: a point on the edge of a ball, such as its own neighbour, stays inside.
+    # More than the rounding of a distance, so that a point on the edge of a ball, such as its neighbour, stays inside.
     slack = 1e-12 * torch.stack([side.square().sum(1).max() for side in (real_side, fake_side)]).max()
     real_radii, fake_radii = (_ball_radii(side, k, chunk) + slack for side in (real_side, fake_side))
     in_real_ball = torch.zeros(len(fake_side), dtype=torch.int64, device=device)

@@ -39,7 +39,7 @@ class ResultTable:
 
 
 def comparable_tables(results: Sequence[Result]) -> list[ResultTable]:
-    """Puts results that may be compared into one table each, ordered by kind; says why others are apart."""
+    """Groups comparable results into tables, ordered by kind, with the reason for each further table of a kind."""
     tables: list[ResultTable] = []
     for result in results:
         of_kind = [table for table in tables if table.kind == result.kind]
@@ -52,7 +52,7 @@ def comparable_tables(results: Sequence[Result]) -> list[ResultTable]:
 
 
 def _difference(first: Result, other: Result) -> str | None:
-    """Why the values of two results mean different things; None if they do not."""
+    """The reason why two results cannot be compared; None if they can."""
     names = {metric.name: metric for metric in first.metrics}
     try:
         for metric in other.metrics:

@@ -127,7 +127,7 @@ def classifier_two_sample_test(
     - p value: the probability of this accuracy or more, if in each group correct and wrong classifications could as
       well have been exchanged. With groups of one image, this is the binomial test. It is exact for one network and
       groups of one kind, or of as many real as generated images. The networks of several folds share most training
-      images, which neither p value nor interval know of. Of 115 simulations without a difference, with 30 images a
+      images, which p value and interval do not account for. Of 115 simulations without a difference, with 30 images a
       side and 5 folds, p was below 0.05 in 6, but the interval held 0.5 in 102 only, and the mean accuracy was 0.487.
       With G groups, no p value is below 2^-G.
 

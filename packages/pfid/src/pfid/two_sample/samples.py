@@ -38,7 +38,7 @@ class Sample:
 
     Attributes:
         kind: 'real' or 'fake'.
-        name: What it is called.
+        name: Its name.
         group: The group that it belongs to.
         pixels: (H, W, 3) uint8.
     """

@@ -10,7 +10,7 @@ errors = Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """Prints a line as it is, however long, so that a path in it can be copied."""
+    """Prints a line unwrapped and unformatted, so that a path in it can be copied."""
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -27,7 +27,7 @@ def progress_bars(*, notes: bool = False, shown: bool = True) -> Progress:
 
     Args:
         notes: Whether each bar ends in a note, the field `note` of its task.
-        shown: Whether the bars are drawn.
+        shown: Whether to show the bars.
     """
     note = [TextColumn("{task.fields[note]}")] if notes else []
     return Progress(

@@ -18,14 +18,14 @@ def render_page(
     folder: str = "templates",
     filters: Mapping[str, Callable[..., Any]] | None = None,
 ) -> str:
-    """Renders a template; a name that it uses and that has no value is an error.
+    """Renders a template; a name without a value is an error.
 
     Args:
-        package: The package that the template lies in.
+        package: The package with the template.
         template: Its file name.
-        values: What the template names.
+        values: Values of the names in the template.
         folder: The folder in the package.
-        filters: Filters beside those of jinja2.
+        filters: Filters besides those of jinja2.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(package, folder),
@@ -39,19 +39,19 @@ def render_page(
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """A file as a part of a page."""
+    """Returns a file as an address that embeds it in a page."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def jpeg_uri(image: Any) -> str:
-    """An image of Pillow as a part of a page: a JPEG without subsampled colours."""
+    """Returns an image of Pillow as a data URI: a JPEG without subsampled colours."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=0)
     return data_uri(buffer.getvalue(), "image/jpeg")
 
 
 def svg_uri(figure: Any) -> str:
-    """A figure of matplotlib as a part of a page: an SVG that is the same each time."""
+    """Returns a figure of matplotlib as a data URI: an SVG that is the same each time."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return data_uri(buffer.getvalue(), "image/svg+xml")

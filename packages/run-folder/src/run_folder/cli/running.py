@@ -25,8 +25,8 @@ def run_cli(
         app: The command line, such as a `typer.Typer`.
         name: Name of the application, which begins the line.
         packages: Names of the packages whose own errors are for users.
-        kept: Gives the words that follow 'stopped' after Ctrl-C; they say how to go on.
-        message: Gives the application's own line for an error; None for that of `run_folder.user_message`.
+        kept: Returns the words after 'stopped' when Ctrl-C was pressed: how to continue.
+        message: Returns the application's own line for an error; None for that of `run_folder.user_message`.
     """
     try:
         app()

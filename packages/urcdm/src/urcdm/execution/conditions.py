@@ -70,7 +70,7 @@ class BatchConditions:
         return sum(values.nbytes for values in self._tensors().values())
 
     def cond_images(self, context_noise: float) -> Tensor | None:
-        """Returns contexts as the network takes them, (B, C, S, S) in [0, 1], with noise of that amplitude on centres."""
+        """Returns contexts as the network takes them, (B, C, S, S) in [0, 1], centres with that much noise."""
         if self.context is None:
             return None
         context = as_images(self.context)
@@ -94,8 +94,8 @@ class KeptConditions:
     threads may use it.
 
     Args:
-        limit: Most bytes to keep. None: `HOST_BYTES` on the CPU, and on a GPU half of the memory that the first batch of
-            the stage leaves free.
+        limit: Most bytes to keep. None: `HOST_BYTES` on the CPU, and on a GPU half of the memory that the first batch
+            of the stage leaves free.
 
     Attributes:
         nbytes: Memory that they take, bytes.

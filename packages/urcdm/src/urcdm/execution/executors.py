@@ -74,8 +74,8 @@ class LocalPatchExecutor(SerialPatchExecutor):
 
     Args:
         model: The model, on the device to use.
-        full: Batch sizes of stages whose batches are filled up with patches that are thrown away: a compiled network takes
-            one size only.
+        full: Batch sizes of stages whose batches are filled up with patches that are thrown away: a compiled network
+            takes one size only.
         parts: Parts of a batch that run in parallel, each with its share of torch's threads. On a CPU, two halves on
             a core each take less time than the whole on two cores.
         takes: Compiled loops over the steps of stages; see `cdm_core.stages.inference.compiled_steps`.

@@ -41,7 +41,7 @@ CONDITIONS_BYTES = 64 * 2**20
 SAVE_EVERY_S = 120
 """Time between saves of steps in memory: a resumed run repeats about this time at most."""
 STRIP_COLS = 2
-"""Columns of the strips in which patches are sampled, so that the predictions of their neighbours are still in memory."""
+"""Columns of the strips in which patches are sampled: their neighbours' predictions are still in memory then."""
 CACHED_BYTES = {"x": 16 * 2**20, "mean": 16 * 2**20, "x0": 80 * 2**20}
 """Bytes of each store on disk that are cached in memory; for predictions, three rows of a strip and of its neighbours,
 with patches of 1,024 px."""
@@ -134,7 +134,7 @@ class JointStage:
             yield self._progress(now)
 
     def _step(self, step: "_Step", position: Position) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Takes a step in a patch's window; returns the next x and the mean of the predictions there, (S, S, 3) each."""
+        """Takes a step in a patch's window; returns the next x and the mean prediction, (S, S, 3) each."""
         weights, mosaic = self.weights[step.number], self.picture.mosaic
         window = mosaic.window(position)
 

@@ -162,7 +162,7 @@ class _Worker:
         except EOFError:
             self.end()
             raise SlideError(
-                "a worker process ended before its first task; a script has to guard what it does by "
+                "a worker process ended before its first task; a script has to guard its code by "
                 "if __name__ == '__main__'"
             ) from None
 

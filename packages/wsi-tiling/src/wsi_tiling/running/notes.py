@@ -62,7 +62,7 @@ def load_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise SlideError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(values, dict):
-        raise SlideError(f"{path} is not what was written here")
+        raise SlideError(f"{path} was changed since it was written; remove it")
     return values
 
 

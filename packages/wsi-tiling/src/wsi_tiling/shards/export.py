@@ -125,7 +125,9 @@ def _export(
             continue
         found = _written(out, plan, len(plans), reused=False)
         if found is None:
-            raise SlideError(f"{out / plan.name} was written, but not here: all workers have to share the folder")
+            raise SlideError(
+                f"{out / plan.name} was written, but does not exist on this machine: all workers have to share the folder"
+            )
         whole[plan.name] = found
         yield found
     if died:
@@ -154,13 +156,15 @@ def _check_sources(table: TileTable, masks: Masks | None) -> None:
     slides = table.frame[["slide", "path"]].drop_duplicates()
     missing = [str(path) for path in slides["path"] if not Path(path).is_file()]
     if missing:
-        raise SlideError(f"{missing[0]}: no such slide, one of {len(missing)} that are not where the table has them")
+        raise SlideError(
+            f"{missing[0]}: no such slide, one of {len(missing)} that are missing from the paths in the table"
+        )
     if isinstance(masks, Mapping):
         without = sorted(set(slides["slide"]) - masks.keys())
         missing = [str(masks[name]) for name in slides["slide"] if name in masks and not Path(masks[name]).is_file()]
         if without or missing:
-            what = f"slide '{without[0]}' has no label image" if without else f"{missing[0]}: no such label image"
-            raise SlideError(f"{what}, one of {len(without) + len(missing)}; {len(slides)} slides have tiles")
+            problem = f"slide '{without[0]}' has no label image" if without else f"{missing[0]}: no such label image"
+            raise SlideError(f"{problem}, one of {len(without) + len(missing)}; {len(slides)} slides have tiles")
     check_identities(table.frame[["path", "slide_id"]].drop_duplicates().itertuples(index=False, name=None))
 
 

@@ -71,9 +71,9 @@ class ShardTiles:
         return len(self.frame)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[draw] for draw in range(len(self)))
+        return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, draw: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> dict[str, Any]:
         """Reads a tile.
 
         Returns:
@@ -83,11 +83,11 @@ class ShardTiles:
             IndexError: There is no such tile.
             SlideError: The shard is damaged.
         """
-        if not -len(self) <= draw < len(self):
-            raise IndexError(f"wanted one of {len(self)} tiles, got number {draw}")
-        file = self._file(int(self._shard[draw]))
-        tile: dict[str, Any] = {"key": self._keys[draw]}
-        for name, place, size in zip(self._names, self._places[draw], self._sizes[draw], strict=True):
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"wanted one of {len(self)} tiles, got number {number}")
+        file = self._file(int(self._shard[number]))
+        tile: dict[str, Any] = {"key": self._keys[number]}
+        for name, place, size in zip(self._names, self._places[number], self._sizes[number], strict=True):
             try:
                 tile[name.partition(".")[0]] = decode(file.read(int(size), int(place)), name)
             # A damaged file can trip the decoders anywhere.

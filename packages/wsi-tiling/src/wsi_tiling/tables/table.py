@@ -127,11 +127,11 @@ def identity(slide: Slide, patient_of: PatientOf | None) -> dict[str, str]:
         SlideError: The slide has no path, or its patient is not known.
     """
     if slide.path is None:
-        raise SlideError("wanted slides that know their path, for the table: give ArraySlide a path")
+        raise SlideError("the table needs the path of each slide: give ArraySlide a path")
     name = patient = slide.path.stem
     if isinstance(patient_of, Mapping):
         if name not in patient_of:
-            raise SlideError(f"the patient of slide '{name}' is not known; those of {len(patient_of)} others are")
+            raise SlideError(f"slide '{name}' has no patient, unlike {len(patient_of)} other slides; add it")
         patient = patient_of[name]
     elif patient_of is not None:
         patient = patient_of(name)

@@ -239,7 +239,7 @@ class PyramidWriter:
             big = self._file_bytes() > _LARGEST_CLASSIC_BYTES
             write_tiff(partial, self._form, self._encoded_level, self._thumbnail, big=big)
             if os.path.lexists(self.path) and not self._overwrite:
-                raise SlideError(f"{self.path} exists: it was made by another in the meantime")
+                raise SlideError(f"{self.path} exists: another program made it in the meantime")
             os.replace(partial, self.path)  # noqa: PTH105 - says that it replaces
         finally:
             partial.unlink(missing_ok=True)

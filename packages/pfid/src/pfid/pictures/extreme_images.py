@@ -11,7 +11,7 @@ from pfid.two_sample.classifier_test import ClassifierTest
 TITLE_PX = 20
 
 
-def telling_images_picture(
+def extreme_images_picture(
     test: ClassifierTest, *, fake: Images, count: int = 12, across: int = 6, image_px: int = 192
 ) -> Image:
     """Draws the generated images that look least real to the classifier, and below them those that look most real.
