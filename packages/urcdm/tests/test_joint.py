@@ -203,7 +203,7 @@ def test_patches_without_tissue_hold_their_share_of_the_overlaps(make_model: Mak
 
 def test_a_solver_of_two_predictions_a_step_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
     model = make_model(sampling=SamplingConfig(steps=2, method="heun", lowres_noise=0.1))
-    with pytest.raises(ValueError, match="not heun"):
+    with pytest.raises(ValueError, match="one prediction a step, got heun"):
         draw(model, tmp_path)
 
 

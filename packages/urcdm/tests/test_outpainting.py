@@ -99,7 +99,7 @@ def test_what_is_no_unconditional_cascade_is_refused(make_model: MakeModel) -> N
     with pytest.raises(SettingsError, match="takes 6 more channels"):
         outpainting(with_context, mpp=0.5)
     enlarging = Cascade(replace(low.config, stages=low.config.stages[1:]), low.unets[1:])
-    with pytest.raises(SettingsError, match="begins by enlarging 8 px"):
+    with pytest.raises(SettingsError, match="starts by enlarging 8 px"):
         outpainting(enlarging, mpp=0.5)
     with pytest.raises(SettingsError, match="mpp above 0"):
         outpainting(low, mpp=0.0)

@@ -126,7 +126,7 @@ def _export(
         found = _written(out, plan, len(plans), reused=False)
         if found is None:
             raise SlideError(
-                f"{out / plan.name} was written, but does not exist on this machine: all workers have to share the folder"
+                f"{out / plan.name} was written, but does not exist here: all workers have to share the folder"
             )
         whole[plan.name] = found
         yield found
