@@ -2,9 +2,9 @@
 
     uv run python tests/benchmarks/gpu_counts.py [--only WORD] [--json FILE] [--before FILE]
 
-Networks have the structure of the study's last level, and are narrow: the number of kernels that a step launches
-depends on the structure alone. Steps run on a pretended GPU (`cdm_core.testing.pretended_cuda`). Compilations are
-counted on the CPU, by a backend of `torch.compile` that runs the graph as it is: all networks of the study's plan one
+Networks are those of the study's last level: at full size for sampling, narrow and of the same structure for training,
+since a full-size training step takes minutes without a GPU. Steps run on a pretended GPU
+(`cdm_core.testing.pretended_cuda`). Compilations are counted on the CPU, by a backend of `torch.compile` that runs the graph as it is: all networks of the study's plan one
 after the other in one process, each for two batches, which should take one compilation a network and break nowhere.
 Loops of four steps are compiled as a whole for the stages of one level.
 
@@ -150,15 +150,15 @@ def finishing(config: StageConfig) -> Counts:
 def paths() -> dict[str, Callable[[], Counts]]:
     """The paths that are counted on the pretended GPU, by name."""
     counted: dict[str, Callable[[], Counts]] = {}
-    narrowed = {name: narrow(config) for name, config in stages().items()}
-    for name, config in narrowed.items():
+    full = stages()
+    for name, config in full.items():
         counted[f"sampling {name}, {config.sampling.method}"] = functools.partial(sampling_counts, config)
-    middle = narrowed["256 px"]
     for method in ("ddim", "dpmpp_2m", "heun"):
-        config = replace(middle, sampling=replace(middle.sampling, method=method))
+        config = replace(full["256 px"], sampling=replace(full["256 px"].sampling, method=method))
         counted[f"sampling 256 px, {method}"] = functools.partial(sampling_counts, config)
-    for name, config in narrowed.items():
-        counted[f"training {name}"] = functools.partial(training, config)
+    for name, config in full.items():
+        counted[f"training {name}"] = functools.partial(training, narrow(config))
+    middle = narrow(full["256 px"])
     for method in ("progressive", "consistency"):
         counted[f"distillation 256 px, {method}"] = functools.partial(distillation, middle, method)
     counted["finishing 256 px"] = functools.partial(finishing, middle)
