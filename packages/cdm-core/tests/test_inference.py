@@ -226,9 +226,14 @@ def test_the_first_network_of_a_process_is_compiled_once(
     compilations: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Rearranges(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3, 1))
+
         def forward(self, x: Tensor) -> Tensor:
             tokens: Tensor = einops.rearrange(x, "b c h w -> b (h w) c")
-            return tokens * 2
+            scale: Tensor = einops.rearrange(self.scale, "c one -> one c")  # a class of its own to einops
+            return tokens * scale
 
     monkeypatch.setattr("einops._backends._type2backend", {})  # einops has not seen a tensor yet
     unet = Rearranges()

@@ -165,8 +165,9 @@ def _compile_options(mode: str | None) -> dict[str, Any]:
     """Options of `torch.compile` for networks, of which a process may have many."""
     import einops  # what imagen-pytorch's networks are written in
 
-    # it looks for its backends at its first use, after which torch would compile the first network once more
-    einops.rearrange(torch.zeros(1, 1), "a b -> b a")
+    # it looks for its backend at its first use of a class, after which torch would compile the first network once more
+    for tensor in (torch.zeros(1, 1), nn.Parameter(torch.zeros(1, 1))):
+        einops.rearrange(tensor, "a b -> b a")
     options: dict[str, Any] = {"mode": mode, "dynamic": False}
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         # All networks share one forward, and all loops one function, and torch gives up on one after eight
