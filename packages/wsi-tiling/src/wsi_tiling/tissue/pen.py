@@ -86,15 +86,43 @@ def pen_mask(flags: Flags, scale_l0: float) -> NDArray[np.bool_]:
     return pen
 
 
+def stroke_px(scale_l0: float) -> int:
+    """Returns the side of the square in which ink makes a stroke, in pixels of so many level-0 pixels; odd."""
+    return max(3, int(_STROKE_L0 / scale_l0) // 2 * 2 + 1)
+
+
+def unmarked(flags: Flags, scale_l0: float) -> NDArray[np.bool_]:
+    """Marks pixels, (H, W) bool, that are no pen's, whatever lies further away than half of `stroke_px`.
+
+    They have no colour of ink or of its rims, and do not lie in a stroke. Others may be no pen's either.
+
+    Args:
+        flags: What `ink_flags` found.
+        scale_l0: Level-0 pixels a pixel.
+    """
+    free: NDArray[np.bool_] = flags == 0
+    for ink in (_COOL, _WARM):
+        stroke = _strokes(flags, ink, scale_l0)
+        if stroke is not None:
+            free &= ~stroke
+    return free
+
+
+def _strokes(flags: Flags, ink: int, scale_l0: float) -> NDArray[np.bool_] | None:
+    """Marks where there is much of an ink together; None if nowhere."""
+    inked = (flags & ink > 0).view(np.uint8)
+    if not inked.any():
+        return None
+    share = ndimage.uniform_filter(inked * np.uint8(255), stroke_px(scale_l0), mode="nearest")
+    stroke: NDArray[np.bool_] = share > _STROKE_SHARE * 255
+    return stroke if stroke.any() else None
+
+
 def _pen_band(flags: Flags, scale_l0: float) -> NDArray[np.bool_]:
     pen = np.zeros(flags.shape, np.bool_)
-    side = max(3, int(_STROKE_L0 / scale_l0) // 2 * 2 + 1)
     for ink, rim, rim_l0 in ((_COOL, _COOL_RIM, _COOL_RIM_L0), (_WARM, _WARM_RIM, _WARM_RIM_L0)):
-        inked = (flags & ink > 0).view(np.uint8)
-        if not inked.any():
-            continue
-        stroke = ndimage.uniform_filter(inked * np.uint8(255), side, mode="nearest") > _STROKE_SHARE * 255
-        if not stroke.any():
+        stroke = _strokes(flags, ink, scale_l0)
+        if stroke is None:
             continue
         near = ndimage.maximum_filter(stroke, 2 * max(1, round(rim_l0 / scale_l0)) + 1, mode="nearest")
         pen |= stroke | (near & (flags & (ink | rim) > 0))

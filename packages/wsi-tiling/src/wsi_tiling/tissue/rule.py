@@ -20,7 +20,7 @@ from wsi_tiling.glass import DEFAULT_BACKGROUND, glass_of
 from wsi_tiling.reading.slide import Slide
 from wsi_tiling.region import MAX_BAND_PX, Colour, Image, check_image
 from wsi_tiling.tissue.components import without_small_parts
-from wsi_tiling.tissue.pen import INK, PEN_REACH_L0, Flags, ink_flags, pen_mask
+from wsi_tiling.tissue.pen import INK, PEN_REACH_L0, Flags, ink_flags, pen_mask, stroke_px, unmarked
 
 OTSU_PX = 1024
 """Longer side of the image of a slide on which Otsu's limit is found."""
@@ -172,15 +172,36 @@ def shows_tissue(
     glass = _glass(image, rule, background)
     rule = resolve_rule(rule, image, glass)
     reach = (rule.erode_px + rule.dilate_px) // 2  # of colours, what lies further away has no say
+    near = _widened(box, reach)
+    mask = colour_mask(image[near], rule, glass)
+    if not rule.reject_pen or not mask.any():
+        return _is_marked(mask, rule, box, near)
+    # Where some tissue is plainly no pen's, there is no need to look for pen strokes in all of the image.
+    around = _widened(near, stroke_px(scale_l0) // 2)
+    plain = unmarked(ink_flags(image[around], glass), scale_l0)[_within(near, around)]
+    if _is_marked(mask & plain, rule, box, near):
+        return True
+    ink = _flags(image, lambda band: ink_flags(band, glass))
+    return _is_marked(mask & ~pen_mask(ink, scale_l0)[near], rule, box, near)
+
+
+def _widened(box: tuple[slice, slice], reach: int) -> tuple[slice, slice]:
+    """A box with a margin; not beyond the image's first row and column."""
     rows, columns = (slice(max(side.start - reach, 0), side.stop + reach) for side in box)
-    mask = colour_mask(image[rows, columns], rule, glass)
-    if rule.reject_pen and mask.any():  # of ink, all of the image has
-        mask &= ~pen_mask(_flags(image, lambda band: ink_flags(band, glass)), scale_l0)[rows, columns]
-    mask = _eroded_and_dilated(mask, rule)
-    inner = (
-        slice(side.start - near.start, side.stop - near.start) for side, near in zip(box, (rows, columns), strict=True)
+    return rows, columns
+
+
+def _within(inner: tuple[slice, slice], outer: tuple[slice, slice]) -> tuple[slice, slice]:
+    """A box as a part of another that it lies in."""
+    rows, columns = (
+        slice(side.start - around.start, side.stop - around.start) for side, around in zip(inner, outer, strict=True)
     )
-    return bool(mask[tuple(inner)].any())
+    return rows, columns
+
+
+def _is_marked(mask: NDArray[np.bool_], rule: TissueRule, box: tuple[slice, slice], near: tuple[slice, slice]) -> bool:
+    """Whether the mask of a part of an image, eroded and dilated, has any pixel in a box within that part."""
+    return bool(_eroded_and_dilated(mask, rule)[_within(box, near)].any())
 
 
 def _eroded_and_dilated(mask: NDArray[np.bool_], rule: TissueRule) -> NDArray[np.bool_]:
