@@ -13,6 +13,8 @@ from urcdm.training.examples import READ_PX, read_px
 from wsi_tiling import ArraySlide, TissueRule, find_tiles
 
 RULE = TissueRule(min_hue=-1, min_saturation=0.1, dilate_px=3)
+NARROW_RULE = TissueRule(min_hue=-1, min_saturation=0.1)
+"""Goes by so few pixels around that a part of a patch can be judged alone."""
 
 
 @pytest.mark.parametrize(
@@ -54,11 +56,11 @@ def examples(model: Urcdm, slide: ArraySlide, level: int, stage: int) -> LevelEx
     return LevelExamples(TrainingPlan(model.config, networks), level, stage, tiles, {"smooth": slide}, seed=1)
 
 
-@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize(("level", "rule"), [(0, RULE), (1, RULE), (1, NARROW_RULE)])
 def test_examples_read_small_are_those_read_large_but_for_a_few_grey_values(
-    make_model: Callable[..., Urcdm], slide: Watched, monkeypatch: pytest.MonkeyPatch, level: int
+    make_model: Callable[..., Urcdm], slide: Watched, monkeypatch: pytest.MonkeyPatch, level: int, rule: TissueRule
 ) -> None:
-    model = make_model(context="plain", tissue=RULE)
+    model = make_model(context="plain", tissue=rule)
     large = examples(model, slide, level, 0)
     monkeypatch.setattr(urcdm.training.examples, "READ_PX", 8)
     small = examples(model, slide, level, 0)
@@ -74,6 +76,23 @@ def test_examples_read_small_are_those_read_large_but_for_a_few_grey_values(
         for name, values in expected.items():
             # a row or column that is partly outside the slide is the fill colour, and so is a wider one here
             assert ((found[name] - values).abs() * 255).quantile(0.7) < 6, (draw, name)
+
+
+def test_tissue_in_the_middle_of_a_patch_is_looked_for_first(
+    make_model: Callable[..., Urcdm], slide: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urcdm.training.examples, "READ_PX", 8)
+    data = examples(make_model(context="plain", tissue=NARROW_RULE), slide, 1, 0)
+    middle, whole, tries = 2, 4, []
+    for draw in range(30):
+        slide.sides.clear()
+        data[draw]
+        *looks, context, patch = slide.sides
+        assert (context, patch) == (8, 8)
+        tries.append(tuple(looks))
+    assert all(look in (middle, whole) for looks in tries for look in looks)
+    assert tries.count((middle,)) > 15  # nothing else is read of most parents
+    assert any(looks[:2] == (middle, whole) for looks in tries)
 
 
 def test_a_sharp_centre_is_read_at_the_parents_size(

@@ -135,15 +135,22 @@ class LevelExamples:
             return True
         if rule.kind == "otsu" and name not in self.rules:
             self.rules[name] = resolve_rule(rule, self.slides[name])
-        side, half = parent.image_px, self.level.field_l0 / parent.scale / 2
+        rule, glass = self.rules.get(name, rule), self.slides[name].glass
+        side, half, reach = parent.image_px, self.level.field_l0 / parent.scale / 2, rule.reach_px(parent.scale)
         first, last = math.floor(side / 2 - half), math.ceil(side / 2 + half)
-        if around is None:
-            margin = min(rule.reach_px(parent.scale), first)
-            count = last - first + 2 * margin
-            around = self._read(name, centre, count * parent.scale, count)
-            first, last = margin, margin + last - first
-        patch = (slice(first, last), slice(first, last))
-        return shows_tissue(around, self.rules.get(name, rule), patch, parent.scale, self.slides[name].glass)
+        if around is not None:
+            patch = slice(first, last)
+            return shows_tissue(around, rule, (patch, patch), parent.scale, glass)
+        # Tissue in the middle of a patch decides, and shows in a fraction of the picture: most patches have it there.
+        middle = (last - first - 1) // 2
+        for inset in (middle, 0) if reach < middle else (0,):
+            margin, inner = min(reach, first + inset), last - first - 2 * inset
+            count = inner + 2 * margin
+            seen = self._read(name, centre, count * parent.scale, count)
+            patch = slice(margin, margin + inner)
+            if shows_tissue(seen, rule, (patch, patch), parent.scale, glass):
+                return True
+        return False
 
     def _with_neighbours(self) -> list[SlidePosition]:
         """The tiles of the table, and the eight neighbours of each that lie on the slide."""
@@ -194,7 +201,7 @@ class MakeExample:
 
         def tensor(pixels: NDArray[np.uint8]) -> Tensor:
             turned = np.rot90(pixels[:, ::-1] if mirror else pixels, turn)
-            return torch.from_numpy(np.ascontiguousarray(turned)).permute(2, 0, 1).float() / 255
+            return torch.from_numpy(np.ascontiguousarray(turned.transpose(2, 0, 1))).float().div_(255)
 
         side = self.stage.image_px
         example = {"image": tensor(read_region(patch, (0, 0, *patch.shape[1::-1]), side, self.config.fill))}
