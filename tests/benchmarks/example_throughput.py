@@ -2,33 +2,42 @@
 
     uv run python tests/benchmarks/example_throughput.py [SLIDE] [--json FILE]
 
-The slide is the real one of the shared data (or SLIDE), mirrored to a square of SIZE px and written as a pyramid of
-JPEG tiles. Seconds are of the processor, of one process with one thread, so that other work on the machine counts
-little. For each network of the study's plan and of the built-in one both ways take turns on the same draws; `ratio` is
-what reading at the stage's size makes of the number a second. Where it is 1 both ways are the same.
+The slide is the real one of the shared data (or SLIDE). For the study's plan it is mirrored to a square of SIZE px and
+written as a pyramid of JPEG tiles; for the built-in plan it is held in memory, as training holds small slides. Seconds
+are of the processor, of one process with one thread. For each network of the study's plan both ways take turns on the
+same draws; `ratio` is what reading at the stage's size makes of the number a second. Where it is 1 both ways are the
+same. `two_workers`, for the built-in plan, is what two worker processes prepare while each has a core.
 """
 
 import argparse
 import json
 import os
+import resource
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import torch
 from crop_throughput import REAL, mirrored
 
-import urcdm.training.examples
-from cdm_core.training.prepared_examples import PreparedExamples
+from cdm_core.training.prepared_examples import PreparedExamples, prepared_batches
 from urcdm import LevelExamples, TrainingPlan
 from urcdm.presets import PLANS
 from urcdm.training.data import CACHE_MIB
+from urcdm.training.examples import READ_PX
 from urcdm.training.plan_file import read_plan
 from urcdm_app import builtin
-from wsi_tiling import Slide, TileTable, TissueRule, find_tiles, open_slide
+from wsi_tiling import Slide, TileTable, TissueRule, find_tiles, load_into_memory, open_slide
 
+ROUND = 10
+"""Examples that are read one way before the other has its turn, and in a worker's batch."""
+WORKERS = 2
 PLACES_L0 = 4096
 """Largest field of the tiles around which examples lie: the study's first level shows more than the slide."""
 
@@ -49,15 +58,38 @@ def seconds(examples: PreparedExamples, draws: range) -> float:
 
 
 def measured(plan: TrainingPlan, level: int, stage: int, path: Path, count: int) -> dict[str, float]:
-    ways: dict[str, float] = {}
-    for name, least_px in (("level_size", 2**30), ("stage_size", urcdm.training.examples.READ_PX)):
-        kept, urcdm.training.examples.READ_PX = urcdm.training.examples.READ_PX, least_px
-        with open_slide(path, cache_mib=CACHE_MIB) as slide:
-            examples = prepared(plan, level, stage, slide)
-            seconds(examples, range(count // 4))  # tiles in the cache, and imports
-            ways[name] = round(count / seconds(examples, range(count, 2 * count)), 1)
-        urcdm.training.examples.READ_PX = kept
-    return {**ways, "ratio": round(ways["stage_size"] / ways["level_size"], 2)}
+    """Examples a second, read at the level's size and at the stage's, in turns, from tiles that the cache has."""
+    sides = {"level_size": 2**30, "stage_size": READ_PX}
+    opened = {name: open_slide(path, cache_mib=CACHE_MIB) for name in sides}
+    spent = dict.fromkeys(sides, 0.0)
+    for begin in range(-ROUND, count, ROUND):
+        for name, least_px in sides.items():
+            with mock.patch("urcdm.training.examples.READ_PX", least_px):
+                took = seconds(prepared(plan, level, stage, opened[name]), range(begin + ROUND, begin + 2 * ROUND))
+            spent[name] += took if begin >= 0 else 0  # the first round fills the cache
+    for slide in opened.values():
+        slide.close()
+    ratio = spent["level_size"] / spent["stage_size"]
+    return {**{name: round(count / took, 1) for name, took in spent.items()}, "ratio": round(ratio, 2)}
+
+
+def measured_in_memory(plan: TrainingPlan, level: int, stage: int, slide: Slide, count: int) -> dict[str, float]:
+    """Examples a second of one process, and of two workers together."""
+    examples = prepared(plan, level, stage, slide)
+    seconds(examples, range(ROUND))
+    alone = count / seconds(examples, range(ROUND, ROUND + count))
+    examples.training = replace(examples.training, workers=WORKERS)
+    batches = [list(range(begin, begin + ROUND)) for begin in range(0, count, ROUND)]
+    before = of_children()
+    for _ in prepared_batches(examples, batches, torch.device("cpu")):
+        pass
+    return {"one_core": round(alone, 1), "two_workers": round(WORKERS * count / (of_children() - before), 1)}
+
+
+def of_children() -> float:
+    """Seconds of the processor that ended child processes have taken."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -68,20 +100,26 @@ def main() -> None:
     parser.add_argument("--only", default="", help="networks whose names have this in them")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found: dict[str, Any] = {"size_px": arguments.size, "examples": arguments.count}
+    figures: dict[str, Any] = {"size_px": arguments.size, "examples": arguments.count}
+
+    def measure(title: str, plan: TrainingPlan, measure_one: Callable[[int, int], dict[str, float]]) -> None:
+        for level in range(len(plan.urcdm.levels)):
+            for stage, network in enumerate(plan.of_level(level)):
+                name = f"{title} {network.name}"
+                if arguments.only in name:
+                    figures[name] = measure_one(level, stage)
+                    print(name, figures[name], flush=True)
+
+    study, built_in = PLANS["study"], read_plan(builtin.PLAN)
+    with open_slide(arguments.slide) as slide:
+        held = load_into_memory(slide)
+    measure("built-in", built_in, lambda *which: measured_in_memory(built_in, *which, held, 10 * arguments.count))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.tif"
         mirrored(arguments.slide, path, arguments.size)
-        for title, plan in (("study", PLANS["study"]), ("built-in", read_plan(builtin.PLAN))):
-            for level in range(len(plan.urcdm.levels)):
-                for stage, network in enumerate(plan.of_level(level)):
-                    name = f"{title} {network.name}"
-                    if arguments.only in name:
-                        found[name] = measured(plan, level, stage, path, arguments.count)
-                        print(name, found[name], flush=True)
-    text = json.dumps(found, indent=1)
+        measure("study", study, lambda *which: measured(study, *which, path, arguments.count))
     if arguments.json:
-        arguments.json.write_text(text + "\n")
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
