@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maskcond import Instances, aji, connected_components
-from maskcond.segmentation.small_unet.distances import distance_map, instances_from_distances
+from maskcond.masks.distances import distance_map, instances_from_distances
 
 
 def test_each_nucleus_rises_from_its_edge_to_one(nuclei: Instances) -> None:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from cdm_core.config_file import dump_config, parse_config
 from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import KUMAR_BORDER, ClassSet
+from maskcond.masks.distances import instances_from_distances
 from maskcond.masks.instances import border_labels
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.loading import Workers, check_workers
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE, ModelRecord, check_start, claim_folder, read_record
 from maskcond.segmentation.pairs import check_pairs
-from maskcond.segmentation.small_unet.distances import instances_from_distances
 from maskcond.segmentation.small_unet.network import build_network
 from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 from maskcond.segmentation.small_unet.tiles import mean_over_flips, predict_tiled

@@ -22,8 +22,7 @@ class SmallUnetSettings:
         augmentation: Augmentation of the crops; their side is a multiple of 2 to the number of halvings.
         class_weights: Weights of the cross-entropy, the background's first; all 1 if None.
         distances: Whether the network also learns how deep each pixel lies in its nucleus, which separates touching
-            nuclei better than a border alone; for the classes `maskcond.KUMAR_BORDER`. See
-            `maskcond.segmentation.small_unet.distances`.
+            nuclei better than a border alone; for the classes `maskcond.KUMAR_BORDER`. See `maskcond.masks.distances`.
         block_px: Side of the blocks of pixels that are one position of the highest resolution, px; see
             `maskcond.segmentation.small_unet.network.FoldedUnet`.
         flips: Whether a prediction is the mean over the image and its mirror images.

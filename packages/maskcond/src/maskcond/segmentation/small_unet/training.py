@@ -14,6 +14,7 @@ from cdm_core.stages.inference import fastest_precision
 from maskcond.annotations.labelled_images import KEPT
 from maskcond.masks.arrays import Instances, Numbers
 from maskcond.masks.augmentation import Augmentation, augment
+from maskcond.masks.distances import distance_map
 from maskcond.masks.instances import border_labels, instances_from_borders, split_parts
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.learning_rate import learning_rate
@@ -21,7 +22,6 @@ from maskcond.segmentation.loading import Workers, load_batches
 from maskcond.segmentation.model import FitProgress, Pairs
 from maskcond.segmentation.model_record import WEIGHTS_FILE
 from maskcond.segmentation.pairs import labels_of
-from maskcond.segmentation.small_unet.distances import distance_map
 from maskcond.segmentation.small_unet.loss import segmentation_loss
 from maskcond.segmentation.small_unet.settings import SmallUnetSettings
 from maskcond.segmentation.weights import save_network

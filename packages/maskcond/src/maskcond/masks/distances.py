@@ -1,4 +1,4 @@
-"""Distance maps of nuclei: how deep each pixel lies in its nucleus, as a target to learn, and back to nuclei."""
+"""Distance maps of nuclei: the depth of each pixel in its nucleus; and nuclei from a predicted map."""
 
 import numpy as np
 from numpy.typing import NDArray
