@@ -4,7 +4,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from maskcond import (
     MASK_PLANS,
     Image,
     Instances,
+    LabelledImage,
     LabelledImages,
     Labels,
     MaskCodec,
@@ -31,7 +32,6 @@ from maskcond import (
 )
 from maskcond.conditions import Given
 from maskcond.enrichment import (
-    STRATEGIES,
     EnrichmentConfig,
     EnrichmentError,
     EnrichmentRun,
@@ -54,9 +54,11 @@ from maskcond.enrichment.config import (
 from maskcond.enrichment.pairs.filtering import Filtered, Reason
 from maskcond.enrichment.real_images import open_real_images
 from maskcond.enrichment.steps.record import StepRecord
-from maskcond.enrichment.strategy_table import read_scores, read_table
+from maskcond.enrichment.strategies.strategy_models import mixed
+from maskcond.enrichment.strategies.strategy_table import read_scores, read_table
 from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
 from maskcond.segmentation.nnunet.plan import NnUnetPlan
+from maskcond.segmentation.plan import TrainingKind
 
 pytestmark = pytest.mark.once
 
@@ -97,6 +99,14 @@ def write_kumar(folder: Path, splits: dict[str, int], side_px: int = SIDE) -> Pa
             lines.append(f"{name},{split},Breast,Breast invasive carcinoma")
     (folder / "index.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@dataclass(frozen=True)
+class LoadedPair:
+    name: str
+
+    def read(self) -> LabelledImage:
+        return LabelledImage(self.name, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8))
 
 
 class FakeCascade:
@@ -197,7 +207,7 @@ class FakeModels:
     def plan_segmentation(self, file: Path, pairs: Pairs) -> None:
         raise AssertionError("these models need no plans")
 
-    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+    def segmentation_model(self, folder: Path, *, kind: TrainingKind, plans: Path | None) -> SegmentationModel:
         return FakeSegmenter(folder, self.log)
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:
@@ -254,7 +264,10 @@ def do(tmp_path: Path) -> Do:
 def test_from_real_images_to_the_table(config: EnrichmentConfig, do: Do, tmp_path: Path) -> None:
     log = do(config)
     assert log[:5] == ["train cascade", "train mask cascade", "fit 1/seed-0", "open cascade", "open mask cascade"]
-    assert sorted(log[5:]) == sorted(f"fit {name}/seed-{seed}" for name in STRATEGIES for seed in (0, 1))[1:]
+    assert (
+        sorted(log[5:])
+        == sorted(f"fit {name}/seed-{seed}" for name in config.segmentation.strategies for seed in (0, 1))[1:]
+    )
 
     run = tmp_path / "run"
     found = Filtered.load(run / "filtered-pairs" / "pairs.json")
@@ -275,7 +288,7 @@ def test_from_real_images_to_the_table(config: EnrichmentConfig, do: Do, tmp_pat
     rows, confidence = read_table(run / "table" / "table.json")
     assert confidence == 0.95
     assert {(row.strategy, row.split, row.images) for row in rows} == {
-        (name, *split) for name in STRATEGIES for split in (("seen", 2), ("unseen", 2), ("all", 4))
+        (name, *split) for name in config.segmentation.strategies for split in (("seen", 2), ("unseen", 2), ("all", 4))
     }
     scores = read_scores(run / "evaluation" / "5" / "seed-1" / "scores.json")
     assert [each.name for each in scores] == ["seen-0", "seen-1", "unseen-0", "unseen-1"]
@@ -288,12 +301,86 @@ def test_what_each_strategy_learns_from(config: EnrichmentConfig, do: Do, tmp_pa
     kept = 2 * len(Filtered.load(tmp_path / "run" / "filtered-pairs" / "pairs.json").kept)
     learned = {
         name: (tmp_path / "run" / "segmentation" / name / "seed-0" / "model" / "learned.txt").read_text()
-        for name in STRATEGIES
+        for name in config.segmentation.strategies
     }
     counts = {name: [int(part.split()[0]) for part in text.split("; ")[:-1]] for name, text in learned.items()}
     assert counts == {"1": [4], "1a": [1], "2": [4, 4 + kept], "3": [4, kept], "4": [kept], "5": [kept, 4]}
     assert learned["2"].startswith(learned["1"])
     assert learned["5"].startswith(learned["4"])
+
+
+def test_few_annotated_images_and_what_the_others_are_used_for(
+    config: EnrichmentConfig, do: Do, tmp_path: Path
+) -> None:
+    few = replace(
+        config,
+        data=replace(config.data, annotated=2),
+        segmentation=replace(config.segmentation, strategies=("1", "1b", "1c", "2"), synthetic_share=0.5, seeds=1),
+    )
+    do(few)
+    run = tmp_path / "run"
+    learned = {
+        name: (run / "segmentation" / name / "seed-0" / "model" / "learned.txt").read_text()
+        for name in few.segmentation.strategies
+    }
+    kept = 2 * len(Filtered.load(run / "filtered-pairs" / "pairs.json").kept)
+    assert kept
+    counts = {name: [int(part.split()[0]) for part in text.split("; ")[:-1]] for name, text in learned.items()}
+    assert counts == {"1": [2], "1b": [2], "1c": [4], "2": [2, kept + 2 * round(kept / 2)]}
+    assert len(list((run / "pseudo-labels" / "masks").iterdir())) == 2
+    assert (run / "cascade" / "model" / "model.txt").read_text() == "cascade of 4"
+    assert (run / "mask-cascade" / "model" / "model.txt").read_text().startswith("mask cascade of 2 ")
+    assert do(few) == []
+    assert do(replace(few, data=replace(few.data, annotated=3)), overwrite=True)
+
+
+def test_images_that_disagree_with_their_masks_are_dropped(
+    config: EnrichmentConfig, do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = FakeMaskCascade.sample
+
+    def second_is_blank(*arguments: Any) -> list[Image]:
+        images = sample(*arguments)
+        return [np.full_like(image, 200) if number % 2 else image for number, image in enumerate(images)]
+
+    monkeypatch.setattr(FakeMaskCascade, "sample", second_is_blank)
+    judged = replace(config, filter=replace(config.filter, agreement=0.6))
+    do(judged)
+    run = tmp_path / "run"
+    values = json.loads((run / "agreement" / "agreement.json").read_text())["dice"]
+    pairs = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())["pairs"]
+    assert {pair["name"] for pair in pairs} == {name for name, value in values.items() if value >= 0.6}
+    assert len(pairs) * 2 == len(values)
+    assert all(pair["agreement"] == values[pair["name"]] for pair in pairs)
+    assert len(list((run / "synthetic-pairs" / "Dataset001_synthetic" / "imagesTr").iterdir())) == len(pairs)
+    with pytest.raises(EnrichmentError, match=r"none of \d+ images agrees with its mask .* lower filter\.agreement"):
+        do(replace(config, filter=replace(config.filter, agreement=0.999)), overwrite=True)
+
+
+def test_pseudo_labels_need_unannotated_images(config: EnrichmentConfig, do: Do) -> None:
+    wrong = replace(config, segmentation=replace(config.segmentation, strategies=("1c",)))
+    with pytest.raises(EnrichmentError, match=r"strategy 1c .* give data\.unannotated or data\.annotated"):
+        do(wrong)
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "real", "share", "wanted"),
+    [
+        (60, 2, 0.5, (60, 60)),
+        (60, 2, 0.75, (60, 20)),
+        (4, 10, 0.5, (8, 10)),
+        (60, 2, None, (60, 2)),
+        (6, 0, 0.5, (6, 0)),
+    ],
+)
+def test_pairs_are_repeated_to_have_their_share(
+    synthetic: int, real: int, share: float | None, wanted: tuple[int, int]
+) -> None:
+    def pairs(name: str, count: int) -> LabelledImages:
+        return LabelledImages(LoadedPair(f"{name}-{number}") for number in range(count))
+
+    names = [pair.name.split("-")[0] for pair in mixed(pairs("synthetic", synthetic), pairs("real", real), share)]
+    assert (names.count("synthetic"), names.count("real")) == wanted
 
 
 def test_nothing_is_done_twice_and_only_what_depends_on_a_change_again(config: EnrichmentConfig, do: Do) -> None:
@@ -344,8 +431,8 @@ def test_segmentation_is_trained_with_the_workers_of_the_configuration(
     segmentation = SegmentationConfig(model, workers=3)
     monkeypatch.setattr(type(segmentation.plan), "check_installed", lambda _: None)
     models = TrainedModels(replace(config, segmentation=segmentation))
-    for fine_tuning in (False, True):
-        segmenter: Any = models.segmentation_model(tmp_path, fine_tuning=fine_tuning, plans=None)
+    for kind in ("training", "fine-tuning"):
+        segmenter: Any = models.segmentation_model(tmp_path, kind=kind, plans=None)
         assert segmenter.workers == 3
 
 
@@ -366,10 +453,10 @@ class NnUnetModels(TrainedModels):
     def open_mask_cascade(self, folder: Path) -> FakeMaskCascade:  # type: ignore[override]
         return FakeMaskCascade()
 
-    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+    def segmentation_model(self, folder: Path, *, kind: TrainingKind, plans: Path | None) -> SegmentationModel:
         if folder.parts[-3] == "1":
             return FakeSegmenter(folder, [])
-        return super().segmentation_model(folder, fine_tuning=fine_tuning, plans=plans)
+        return super().segmentation_model(folder, kind=kind, plans=plans)
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:
         return FakeSegmenter(folder, []) if folder.parts[-3] == "1" else super().open_segmentation_model(folder)
@@ -477,7 +564,7 @@ def test_masks_are_drawn_beside_those_predicted(drawing: EnrichmentConfig, do: D
 def test_drawn_masks_like_those_of_training_are_left_out(
     drawing: EnrichmentConfig, do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    truth = open_real_images(drawing.data, KUMAR).of("train")[1].read()[1][32:96, 16:80]
+    truth = open_real_images(drawing.data, KUMAR, seed=0).of("train")[1].read()[1][32:96, 16:80]
     monkeypatch.setattr(FakeMaskDiffusion, "sample", lambda _, seeds: [NucleiTask().labels(truth)] * len(seeds))
     do(drawing)
     found = Filtered.load(tmp_path / "run" / "filtered-pairs" / "drawn.json")
@@ -508,9 +595,9 @@ def test_borders_given_to_a_cascade_are_as_wide_at_its_scale(config: EnrichmentC
     plan = replace(config.mask_cascade.plan, augmentation=replace(config.mask_cascade.plan.augmentation, crop_px=128))
     halved = replace(config, data=DataConfig(kumar=folder, scale=0.5), mask_cascade=MaskCascadeSource(plan=plan))
     run = EnrichmentRun(halved, tmp_path / "run", Models())
-    full = run._masked()[0].labels
+    full = run.inputs.masked()[0].labels
     assert full is not None
-    at_scale = run.task.labels(run.real.of("train")[0].read(0.5)[1])
+    at_scale = run.inputs.task.labels(run.inputs.real.of("train")[0].read(0.5)[1])
 
     def agreement(labels: Labels) -> float:
         reduced = MaskCodec(KUMAR_BORDER).resize_labels(labels, (64, 64))
@@ -526,7 +613,7 @@ def test_a_test_image_in_training_is_refused(config: EnrichmentConfig, kumar: Pa
     with PIL.Image.open(kumar / "images" / "unseen-1.png") as picture:
         picture.save(more / "tile.tif")  # the same pixels, in another kind of file
     with pytest.raises(EnrichmentError, match=r"unseen-1 \(unseen\) has the same pixels as the training image tile"):
-        open_real_images(replace(config.data, unannotated=(more,)), FakeModels.classes)
+        open_real_images(replace(config.data, unannotated=(more,)), FakeModels.classes, seed=0)
 
 
 def test_a_filter_that_keeps_nothing_is_an_error(config: EnrichmentConfig, do: Do) -> None:
@@ -557,7 +644,7 @@ def test_a_configuration_is_the_same_from_its_file(config: EnrichmentConfig, tmp
         ("seeds = 2", "seeds = 0", "seeds is at least 1"),
         ("scale = 1.0", "scale = 0.5", "data.scale: the plan makes images of 64 px of crops of 64 px"),
         ("outside = 0.0", "outside = 0.7", r"outside lies in \[0, 0.5\)"),
-        ('"1a"', '"1b"', "segmentation.strategies.1"),
+        ('"1a"', '"1d"', "segmentation.strategies.1"),
         ("[mask_cascade", "[cascade.finishing.64]\n[mask_cascade", r"cascade\.finishing\.64: .*set finishing\.steps"),
         ("[mask_cascade", "[cascade.finishing.48]\nsteps = 4\n[mask_cascade", "networks make images of 32 and 64 px"),
         ("[mask_cascade", "[cascade.finishing.64]\nstep = 4\n[mask_cascade", "unknown key 'cascade.finishing.64.step'"),

@@ -31,12 +31,15 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(root: Path, *unannotated: str, split: str = "test") -> RealImages:
+def opened(
+    root: Path, *unannotated: str, split: str = "test", annotated: int | None = None, seed: int = 0
+) -> RealImages:
     folders = tuple(
         PairFolder(name, root / place / "images", root / place / "masks")
         for name, place in (("train", "train"), (split, "test"))
     )
-    return open_real_images(DataConfig(folders=folders, unannotated=tuple(root / name for name in unannotated)), KUMAR)
+    config = DataConfig(folders=folders, unannotated=tuple(root / name for name in unannotated), annotated=annotated)
+    return open_real_images(config, KUMAR, seed=seed)
 
 
 @pytest.mark.parametrize("folders", [("one",), ("one", "two"), ("two", "one"), ("two", "three", "one")])
@@ -58,6 +61,27 @@ def test_the_digest_changes_with_every_unannotated_image(root: Path, changed: st
     if (place := root / changed).is_dir():
         save(place / "0001.png", noise(9))
         assert opened(root, "one", "two").digest_unannotated() != before.digest_unannotated()
+
+
+def test_the_masks_of_few_training_images_are_used(root: Path) -> None:
+    for number in range(2, 6):
+        save(root / "train" / "images" / f"{number}.png", noise(number))
+        save(root / "train" / "masks" / f"{number}.png", np.ones((24, 24), np.uint8))
+    names = {image.name for image in opened(root).of("train")}
+    assert len(names) == 5
+    chosen = set()
+    for seed in range(8):
+        real = opened(root, annotated=2, seed=seed)
+        annotated = {image.name for image in real.of("train")}
+        assert len(annotated) == 2
+        assert real.unannotated is not None
+        assert {image.name for image in real.unannotated} == names - annotated
+        assert all(image.labels is None for image in real.unannotated)
+        assert len(real.of("test")) == len(opened(root).of("test"))
+        chosen.add(frozenset(annotated))
+    assert len(chosen) > 1
+    with pytest.raises(EnrichmentError, match=r"data\.annotated: wanted 6 training images with masks, got 5"):
+        opened(root, annotated=6)
 
 
 def test_two_files_of_one_name_are_refused(root: Path) -> None:

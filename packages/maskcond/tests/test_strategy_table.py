@@ -8,8 +8,8 @@ from scipy import stats
 
 from maskcond import SegmentationScores
 from maskcond.enrichment import EnrichmentError
-from maskcond.enrichment.strategies import with_starts
-from maskcond.enrichment.strategy_table import (
+from maskcond.enrichment.strategies.strategy import with_starts
+from maskcond.enrichment.strategies.strategy_table import (
     ImageScores,
     TableRow,
     make_table,

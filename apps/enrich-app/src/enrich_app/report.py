@@ -15,7 +15,7 @@ from enrich_app.report_plot import plot_strategies
 from enrich_app.table_text import NAMES
 from maskcond import ClassSet, MaskCascade, read_image
 from maskcond.enrichment import STRATEGIES, EnrichmentConfig, config_text, read_enrichment_config
-from maskcond.enrichment.enrichment_run import CONFIG_FILE, TABLE_FILE
+from maskcond.enrichment.enrichment_run import CONFIG_FILE
 from maskcond.enrichment.pairs.filtering import Filtered, Reason
 from maskcond.enrichment.pairs.synthetic_pairs import (
     DRAWN_DROPPED_FILE,
@@ -27,7 +27,8 @@ from maskcond.enrichment.pairs.synthetic_pairs import (
 from maskcond.enrichment.real_images import open_real_images
 from maskcond.enrichment.run_paths import FILTERED_PAIRS, SAMPLED_IMAGES, SYNTHETIC_PAIRS, TABLE
 from maskcond.enrichment.steps.record import StepRecord
-from maskcond.enrichment.strategy_table import read_table
+from maskcond.enrichment.strategies.strategy_steps import TABLE_FILE
+from maskcond.enrichment.strategies.strategy_table import read_table
 from run_folder import FolderLock, UsageError, refuse_existing, whole_file
 from run_folder.cli.console import say
 from run_folder.cli.pages import render_page
@@ -76,7 +77,7 @@ def write_report(folder: Path, out: Path) -> None:
     filtered = Filtered.load(folder / FILTERED_PAIRS / PAIRS_FILE)
     drawn = Filtered.load(folder / FILTERED_PAIRS / DRAWN_FILE) if config.sampling.drawn_masks else None
     provenance = json.loads((folder / SYNTHETIC_PAIRS / PROVENANCE_FILE).read_text(encoding="utf-8"))
-    real = open_real_images(config.data, _classes(config))
+    real = open_real_images(config.data, _classes(config), seed=config.sampling.seed)
     side_px = len(read_image(next((folder / SAMPLED_IMAGES / "images").glob("*.png"))))
     strategies = list(config.segmentation.strategies)
     values = {

@@ -7,7 +7,7 @@ import matplotlib as mpl
 import matplotlib.figure
 
 from enrich_app.table_text import NAMES
-from maskcond.enrichment.strategy_table import TableRow
+from maskcond.enrichment.strategies.strategy_table import TableRow
 from run_folder.cli.pages import svg_uri
 
 _STYLE: dict[Any, Any] = {

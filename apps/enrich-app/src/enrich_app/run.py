@@ -32,7 +32,7 @@ def run_enrichment(*, config_path: Path, folder: Path, device: str, overwrite: b
     """
     _refuse_launcher()
     run = _open(config_path, folder, device)
-    for note in run.real.notes:
+    for note in run.inputs.real.notes:
         say(note)
     kept, current = 0, None
     with progress_bars(notes=True) as bars:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from maskcond.enrichment.strategy_table import TableFigure, read_table
+from maskcond.enrichment.strategies.strategy_table import TableFigure, read_table
 from run_folder.cli.console import say, say_columns
 
 NAMES = {"dice": "Dice", "aji": "AJI", "aji_plus": "AJI+", "pq": "PQ"}

@@ -9,7 +9,7 @@ from maskcond.enrichment.errors import EnrichmentError
 from maskcond.enrichment.steps.estimates import Estimate, estimate, free_bytes
 from maskcond.enrichment.steps.run import State, StepEvent, StepRun, StepStatus
 from maskcond.enrichment.steps.step import Progress, Step
-from maskcond.enrichment.strategies import STRATEGIES, Strategy
+from maskcond.enrichment.strategies.strategy import STRATEGIES, Strategy
 from run_folder import lazy_names
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from cdm_core.config_file import STRICT, dump_config, parse_config
 from maskcond.cascades.mask_diffusion_training import MaskDiffusionPlan
 from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, MaskDiffusionSource
-from maskcond.enrichment.strategies import StrategyName
+from maskcond.enrichment.strategies.strategy import STRATEGIES, StrategyName
 from maskcond.segmentation.loading import Workers, check_workers
 from maskcond.segmentation.nnunet.plan import NnUnetPlan
 from maskcond.segmentation.plan import SegmentationPlan
@@ -48,12 +48,14 @@ class DataConfig:
         kumar: Folder of the KUMAR images, see `maskcond.read_kumar`.
         folders: Folders of other images, instead.
         unannotated: Folders of images without masks, for the training of the cascades.
+        annotated: Number of training images whose masks are used, chosen at random by `sampling.seed`; the others are
+            used without masks, as `unannotated` ones are. None: all.
         masks: Kind of the masks: 'nuclei', numbered, or 'classes' of tissue.
         scale: Scale of the images for segmentation, that of the cascades' images: a crop of `crop_px` becomes
             `crop_px * scale` px wide.
 
     Raises:
-        ValueError: Neither `kumar` nor `folders` is given, or both; or the scale is not in (0, 1].
+        ValueError: Neither `kumar` nor `folders` is given, or both; or a number is out of range.
     """
 
     kumar: Path | None = None
@@ -61,6 +63,7 @@ class DataConfig:
     unannotated: tuple[Path, ...] = ()
     masks: Literal["nuclei", "classes"] = "nuclei"
     scale: float = 1.0
+    annotated: int | None = None
 
     def __post_init__(self) -> None:
         if (self.kumar is None) == (not self.folders):
@@ -69,6 +72,8 @@ class DataConfig:
             raise ValueError("the masks of KUMAR are of nuclei")
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale lies in (0, 1], got {self.scale}")
+        if self.annotated is not None and self.annotated < 1:
+            raise ValueError(f"annotated is at least 1, got {self.annotated}")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -122,20 +127,25 @@ class FilterConfig:
             see `maskcond.enrichment.pairs.nearness`.
         crops: Number of random crops for the limits.
         looks: Whether to judge the colours and the sharpness of sampled images, which drops noise and blur.
+        agreement: Smallest Dice between the mask of an image of the mask-conditioned cascade and the mask that the
+            segmentation model predicts of that image; None: images are not judged by it.
 
     Raises:
-        ValueError: A share is not in [0, 0.5), or there are no crops.
+        ValueError: A share is not in [0, 0.5), the agreement not in (0, 1), or there are no crops.
     """
 
     outside: float = 0.005
     copies: float = 0.005
     crops: int = 1000
     looks: bool = True
+    agreement: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("outside", "copies"):
             if not 0 <= getattr(self, name) < 0.5:
                 raise ValueError(f"{name} lies in [0, 0.5), got {getattr(self, name)}")
+        if self.agreement is not None and not 0 < self.agreement < 1:
+            raise ValueError(f"agreement lies in (0, 1), got {self.agreement}")
         if self.crops < 1:
             raise ValueError(f"crops is at least 1, got {self.crops}")
 
@@ -152,11 +162,14 @@ class SegmentationConfig:
         strategies: Strategies to train, in the order of the table.
         seeds: Number of models of each strategy.
         part: Share of the real images that strategy 1a learns from.
+        synthetic_share: Share of synthetic pairs where a strategy learns from synthetic and real pairs at once; None:
+            all pairs are equally likely.
         workers: Number of processes that read and augment crops; it does not change the crops. 'auto': all cores but
             one for a GPU, none for the CPU.
 
     Raises:
-        ValueError: There is no strategy, one is listed twice, or a number is out of range.
+        ValueError: There is no strategy, one is listed twice, the models cannot be trained as one asks, or a number is
+            out of range.
     """
 
     model: Literal["small-unet", "nnunet"] = "small-unet"
@@ -166,6 +179,7 @@ class SegmentationConfig:
     strategies: tuple[StrategyName, ...] = ("1", "1a", "2", "3", "4", "5")
     seeds: int = 3
     part: float = 0.3
+    synthetic_share: float | None = None
     workers: Workers = "auto"
 
     def __post_init__(self) -> None:
@@ -176,6 +190,10 @@ class SegmentationConfig:
         check_workers(self.workers)
         if not 0 < self.part <= 1:
             raise ValueError(f"part lies in (0, 1], got {self.part}")
+        if self.synthetic_share is not None and not 0 < self.synthetic_share < 1:
+            raise ValueError(f"synthetic_share lies in (0, 1), got {self.synthetic_share}")
+        for name in self.strategies:
+            self.plan.settings(STRATEGIES[name].training)
 
     @property
     def plan(self) -> SegmentationPlan:

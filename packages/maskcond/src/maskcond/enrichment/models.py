@@ -10,6 +10,7 @@ from maskcond.enrichment.steps.step import Progress
 from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.model import Pairs, SegmentationModel
+from maskcond.segmentation.plan import TrainingKind
 
 
 class ImageSampler(Protocol):
@@ -97,7 +98,7 @@ class Models(Protocol):
         """Makes the plans of the segmentation models."""
         ...
 
-    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+    def segmentation_model(self, folder: Path, *, kind: TrainingKind, plans: Path | None) -> SegmentationModel:
         """The segmentation model of a folder, to train."""
         ...
 

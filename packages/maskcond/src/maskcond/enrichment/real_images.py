@@ -15,6 +15,7 @@ from maskcond.annotations.kumar import read_kumar
 from maskcond.annotations.labelled_images import (
     LabelledImage,
     LabelledImages,
+    PictureSource,
     labels_of_instances,
     picture_folder,
     read_labels,
@@ -22,7 +23,7 @@ from maskcond.annotations.labelled_images import (
 from maskcond.conditions import Given
 from maskcond.enrichment.config import DataConfig
 from maskcond.enrichment.errors import EnrichmentError
-from maskcond.enrichment.strategy_table import ALL
+from maskcond.enrichment.strategies.strategy_table import ALL
 from maskcond.masks.area import resize_by_area
 from maskcond.masks.arrays import Image, Labels, Numbers
 from maskcond.masks.classes import ClassSet
@@ -163,12 +164,13 @@ class RealImages:
                 )
 
 
-def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
+def open_real_images(config: DataConfig, classes: ClassSet, *, seed: int) -> RealImages:
     """Opens the real images of a configuration.
 
     Args:
         config: Configuration of the data.
         classes: Classes of the masks, if these are of classes.
+        seed: Seed of the choice of the images whose masks are used.
 
     Raises:
         MaskcondError: A folder is missing, images and masks do not pair, or as for `RealImages`.
@@ -207,7 +209,23 @@ def open_real_images(config: DataConfig, classes: ClassSet) -> RealImages:
         unannotated = more if unannotated is None else unannotated + more
     if unannotated is not None:
         notes += unannotated.notes
+    if config.annotated is not None:
+        real, spared = _spare_masks(real, config.annotated, seed)
+        unannotated = spared if unannotated is None else spared + unannotated
     return RealImages(real, unannotated, notes)
+
+
+def _spare_masks(real: list[RealImage], annotated: int, seed: int) -> tuple[list[RealImage], LabelledImages]:
+    """Keeps the masks of some training images, chosen at random, and returns the others without masks."""
+    names = [image.name for image in real if image.split == TRAIN]
+    if annotated > len(names):
+        raise EnrichmentError(f"data.annotated: wanted {annotated} training images with masks, got {len(names)}")
+    kept = set(np.random.default_rng(seed).permutation(names)[:annotated].tolist())
+    spared = [image for image in real if image.split == TRAIN and image.name not in kept]
+    return (
+        [image for image in real if image.split != TRAIN or image.name in kept],
+        LabelledImages([PictureSource(image.image_path) for image in spared]),
+    )
 
 
 def at_scale(image: Image, mask: Numbers, scale: float) -> tuple[Image, Numbers]:

@@ -6,7 +6,6 @@ from maskcond.enrichment.config import EnrichmentConfig
 from maskcond.enrichment.pairs.synthetic_pairs import MaskPaths
 from maskcond.enrichment.steps.digests import digest_folder
 from maskcond.enrichment.steps.record import StepRecord
-from maskcond.enrichment.strategy_models import MODEL
 
 CASCADE = "cascade"
 FINISHED_CASCADE = "finished-cascade"
@@ -17,10 +16,14 @@ PREDICTED_MASKS = "predicted-masks"
 SAMPLED_MASKS = "drawn-masks"
 FILTERED_PAIRS = "filtered-pairs"
 VARIANTS = "sampled-variants"
+AGREEMENT = "agreement"
 SYNTHETIC_PAIRS = "synthetic-pairs"
+PSEUDO_LABELS = "pseudo-labels"
 PLANS = "segmentation/plans"
 TABLE = "table"
 """Names of the steps' folders."""
+MODEL = "model"
+"""Name of a model's folder within the folder of the step that trained it."""
 
 
 class RunPaths:
@@ -41,22 +44,22 @@ class RunPaths:
     @property
     def cascade(self) -> Path:
         """The unconditional cascade, from which the mask-conditioned one starts."""
-        return self.config.cascade.folder or self.of(CASCADE) / "model"
+        return self.config.cascade.folder or self.of(CASCADE) / MODEL
 
     @property
     def finished_cascade(self) -> Path:
         """The unconditional cascade that images are sampled from: the finished one, if there is one."""
-        return self.of(FINISHED_CASCADE) / "model" if self.config.cascade.finishing else self.cascade
+        return self.of(FINISHED_CASCADE) / MODEL if self.config.cascade.finishing else self.cascade
 
     @property
     def mask_cascade(self) -> Path:
         """The mask-conditioned cascade."""
-        return self.config.mask_cascade.folder or self.of(MASK_CASCADE) / "model"
+        return self.config.mask_cascade.folder or self.of(MASK_CASCADE) / MODEL
 
     @property
     def mask_diffusion(self) -> Path:
         """The diffusion model of masks."""
-        return self.config.mask_diffusion.folder or self.of(MASK_DIFFUSION) / "model"
+        return self.config.mask_diffusion.folder or self.of(MASK_DIFFUSION) / MODEL
 
     @property
     def segmenter(self) -> Path:

@@ -29,6 +29,7 @@ from maskcond.masks.arrays import Image, Labels
 from maskcond.masks.classes import KUMAR_BORDER, ClassSet
 from maskcond.seeds import image_generator
 from maskcond.segmentation.model import Pairs, SegmentationModel
+from maskcond.segmentation.plan import TrainingKind
 
 TO_SAMPLE_ANYWAY = "set sampling.compile = false"
 
@@ -182,11 +183,11 @@ class TrainedModels:
         """Makes the plans of the segmentation models."""
         self.config.segmentation.plan.write_plans(file, pairs, self._labels())
 
-    def segmentation_model(self, folder: Path, *, fine_tuning: bool, plans: Path | None) -> SegmentationModel:
+    def segmentation_model(self, folder: Path, *, kind: TrainingKind, plans: Path | None) -> SegmentationModel:
         """The segmentation model of a folder, to train."""
         chosen = self.config.segmentation
         return chosen.plan.model(
-            folder, self._labels(), fine_tuning=fine_tuning, plans=plans, device=self.device, workers=chosen.workers
+            folder, self._labels(), kind=kind, plans=plans, device=self.device, workers=chosen.workers
         )
 
     def open_segmentation_model(self, folder: Path) -> SegmentationModel:

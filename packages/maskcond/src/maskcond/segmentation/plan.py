@@ -1,13 +1,16 @@
 """The interface of the training plans of segmentation models, by which enrichment uses any kind of model."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
 from maskcond.masks.classes import ClassSet
 from maskcond.segmentation.loading import Workers
 from maskcond.segmentation.model import Pairs, SegmentationModel
+
+TrainingKind = Literal["training", "fine-tuning", "strong augmentation"]
+"""From scratch, from another model's weights, or from scratch with stronger augmentation."""
 
 
 class SegmentationSettings(Protocol):
@@ -27,9 +30,12 @@ class SegmentationPlan(Protocol):
         """Settings of a training from scratch."""
         ...
 
-    @property
-    def fine_tuning(self) -> SegmentationSettings:
-        """Settings of a training that starts from another model."""
+    def settings(self, kind: TrainingKind) -> SegmentationSettings:
+        """Settings of a kind of training.
+
+        Raises:
+            SegmentationError: These models have no such training.
+        """
         ...
 
     @property
@@ -54,7 +60,7 @@ class SegmentationPlan(Protocol):
         folder: Path,
         classes: ClassSet,
         *,
-        fine_tuning: bool,
+        kind: TrainingKind,
         plans: Path | None,
         device: torch.device,
         workers: Workers,

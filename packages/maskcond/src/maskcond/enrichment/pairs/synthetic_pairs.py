@@ -22,12 +22,14 @@ from maskcond.enrichment.real_images import RealImages, conditioning_labels, ima
 from maskcond.enrichment.steps.step import Progress
 from maskcond.masks.arrays import Image, Labels, Numbers
 from maskcond.masks.codec import MaskCodec
+from maskcond.metrics import dice
 from maskcond.segmentation.nnunet.dataset import export_nnunet_dataset
 from maskcond.segmentation.tasks import SegmentationTask
 from run_folder import whole_file
 
 DATASET = "Dataset001_synthetic"
 PAIRS_FILE, PROVENANCE_FILE, DROPPED_FILE = "pairs.json", "provenance.json", "dropped.png"
+AGREEMENT_FILE = "agreement.json"
 DRAWN_FILE, DRAWN_DROPPED_FILE = "drawn.json", "dropped-drawn.png"
 
 
@@ -132,7 +134,7 @@ class SyntheticPairs:
     def sample_variants(self, folder: Path, masks: MaskPaths, pairs: Path, cascade: Path) -> Iterator[Progress]:
         """Samples images of the masks from the mask-conditioned cascade in a folder: `images/NUMBER-VARIANT.png`."""
         plan = self.config.sampling
-        items = [(number, variant) for number in self.kept(pairs) for variant in range(plan.variants)]
+        items = self._items(pairs)
         todo = [items[i] for i in missing(folder / "images", [variant_name(*item) for item in items])]
         model = self.models.open_mask_cascade(cascade)
         done = len(items) - len(todo)
@@ -147,12 +149,50 @@ class SyntheticPairs:
             done += len(batch)
             yield Progress(done, len(items))
 
-    def export(
-        self, folder: Path, masks: MaskPaths, pairs: Path, variants: Path, model_digests: dict[str, str]
+    def judge_variants(
+        self, folder: Path, masks: MaskPaths, pairs: Path, variants: Path, model: Path
     ) -> Iterator[Progress]:
-        """Writes the pairs as an nnU-Net dataset, and `provenance.json` with the origin of every pair."""
+        """Compares each image of a mask with the mask that a model predicts of it: their Dice in `agreement.json`."""
+        items = self._items(pairs)
+        images = (read_image(variants / "images" / f"{variant_name(*item)}.png") for item in items)
+        predicted = self.models.open_segmentation_model(model).predict(images)
+        agreement: dict[str, float] = {}
+        for (number, variant), labels in zip(items, predicted, strict=True):
+            found = self.task.mask(labels)
+            agreement[variant_name(number, variant)] = dice(truth=masks.read(number), predicted=found)
+            yield Progress(len(agreement), len(items))
+        limit = self.config.filter.agreement or 0.0
+        kept = sum(value >= limit for value in agreement.values())
+        if not kept:
+            raise EnrichmentError(
+                f"none of {len(items)} images agrees with its mask (Dice of at most {max(agreement.values()):.2f}, "
+                f"wanted {limit}): train the mask-conditioned cascade longer, or lower filter.agreement"
+            )
+        with whole_file(folder / AGREEMENT_FILE) as partial:
+            partial.write_text(json.dumps({"limit": limit, "dice": agreement}, indent=1), encoding="utf-8")
+        yield Progress(len(items), len(items), f"{kept} kept")
+
+    def export(
+        self,
+        folder: Path,
+        masks: MaskPaths,
+        pairs: Path,
+        variants: Path,
+        model_digests: dict[str, str],
+        *,
+        agreement: Path | None = None,
+    ) -> Iterator[Progress]:
+        """Writes the pairs as an nnU-Net dataset, and `provenance.json` with the origin of every pair.
+
+        Images that `judge_variants` found to disagree with their masks, in the folder `agreement`, are left out.
+        """
         judged, images = self._judged(pairs), self.config.sampling.images
-        items = [(number, variant) for number in self.kept(pairs) for variant in range(self.config.sampling.variants)]
+        items = self._items(pairs)
+        agreeing: dict[str, float] = {}
+        if agreement is not None:
+            values = json.loads((agreement / AGREEMENT_FILE).read_text(encoding="utf-8"))
+            agreeing = {name: value for name, value in values["dice"].items() if value >= values["limit"]}
+            items = [item for item in items if variant_name(*item) in agreeing]
         if not (folder / DATASET / "dataset.json").exists():
             sources = [
                 _VariantSource(variant_name(*item), variants / "images", masks, item[0], self.task) for item in items
@@ -168,6 +208,7 @@ class SyntheticPairs:
                 "variant": variant,
                 "image_seed": self.variant_seed(number, variant),
                 "conditions": self.given(number, variant),
+                "agreement": agreeing.get(variant_name(number, variant)),
                 **{
                     key: value
                     for key, value in asdict(judged[number]).items()
@@ -183,6 +224,10 @@ class SyntheticPairs:
     def kept(self, pairs: Path) -> list[int]:
         """Numbers of the masks that the filter kept."""
         return [number for number, pair in self._judged(pairs).items() if pair.reason is None]
+
+    def _items(self, pairs: Path) -> list[tuple[int, int]]:
+        """Mask and variant of each image of the kept masks."""
+        return [(number, variant) for number in self.kept(pairs) for variant in range(self.config.sampling.variants)]
 
     def image_seed(self, number: int) -> int:
         """The seed of a sampled image, or of a sampled mask."""

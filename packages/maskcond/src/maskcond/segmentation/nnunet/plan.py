@@ -7,11 +7,13 @@ from pydantic.dataclasses import dataclass
 
 from cdm_core.config_file import STRICT
 from maskcond.masks.classes import ClassSet
+from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.extras import import_extra
 from maskcond.segmentation.loading import Workers
 from maskcond.segmentation.model import Pairs
 from maskcond.segmentation.nnunet.model import NnUnet, plan_nnunet
 from maskcond.segmentation.nnunet.settings import NnUnetSettings
+from maskcond.segmentation.plan import TrainingKind
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,6 +34,12 @@ class NnUnetPlan:
             if getattr(self.training, name) != getattr(self.fine_tuning, name):
                 raise ValueError(f"fine_tuning: {name} differs from that of training; use the same")
 
+    def settings(self, kind: TrainingKind) -> NnUnetSettings:
+        """See `SegmentationPlan.settings`."""
+        if kind == "strong augmentation":
+            raise SegmentationError("nnU-Net's augmentation is strong already: it has no stronger one; leave it out")
+        return self.fine_tuning if kind == "fine-tuning" else self.training
+
     def check_installed(self) -> None:
         """See `SegmentationPlan.check_installed`."""
         import_extra("nnunetv2", extra="nnunet", use="nnU-Net")
@@ -45,14 +53,13 @@ class NnUnetPlan:
         folder: Path,
         classes: ClassSet,
         *,
-        fine_tuning: bool,
+        kind: TrainingKind,
         plans: Path | None,
         device: torch.device,
         workers: Workers,
     ) -> NnUnet:
         """See `SegmentationPlan.model`."""
-        settings = self.fine_tuning if fine_tuning else self.training
-        return NnUnet(folder, classes, settings, plans=plans, device=device, workers=workers)
+        return NnUnet(folder, classes, self.settings(kind), plans=plans, device=device, workers=workers)
 
     def open(self, folder: Path, *, device: torch.device) -> NnUnet:
         """See `SegmentationPlan.open`."""

@@ -1,0 +1,1 @@
+"""The strategies of training segmentation models: their data, models and table."""
