@@ -51,9 +51,7 @@ def check_shape(
         raise ValueError(f"{name}: wanted the shape ({shape}), got {tuple(values.shape)}; {advice}")
 
 
-def check_values(
-    name: str, values: Tensor, *, low: float = 0.0, high: float = 1.0, excess: float = EXCESS, finite: bool = True
-) -> None:
+def check_values(name: str, values: Tensor, *, low: float = 0.0, high: float = 1.0, finite: bool = True) -> None:
     """Checks that values are finite and in a range; waits for the device that they are on.
 
     Args:
@@ -61,7 +59,6 @@ def check_values(
         values: Floating-point numbers.
         low: Least value.
         high: Largest value.
-        excess: How far beyond is taken for rounding.
         finite: Refuse what is not finite; else it is passed over.
 
     Raises:
@@ -78,7 +75,7 @@ def check_values(
         if not kept.size:
             return
         least, largest = float(kept.min()), float(kept.max())
-    if least < low - excess or largest > high + excess:
+    if least < low - EXCESS or largest > high + EXCESS:
         raise ValueError(
             f"{name}: wanted values in [{low:g}, {high:g}], got {least:.4g} to {largest:.4g}; {_advice(least, largest)}"
         )

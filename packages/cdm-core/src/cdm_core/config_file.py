@@ -3,7 +3,9 @@
 import dataclasses
 import difflib
 import functools
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -16,6 +18,24 @@ STRICT = ConfigDict(extra="forbid")
 """Of the pydantic dataclasses that configurations are: an unknown field is an error."""
 NETWORK_KINDS = {"imagen": "UnetConfig", "latent": "LatentUnetConfig"}
 """The tags that pydantic puts into the location of an error below a network, and the class of each."""
+
+
+def read_toml(path: Path, *, missing: str = "no such file") -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Args:
+        path: The file.
+        missing: The error's text, after the path, if there is no such file.
+
+    Raises:
+        ConfigError: The file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: {missing}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
 
 
 def parse_config(kind: type[T], values: Mapping[str, Any], source: str) -> T:

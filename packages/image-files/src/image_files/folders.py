@@ -18,7 +18,6 @@ _LEFT_OUT = {
     "dangling": "links that lead nowhere",
     "unreadable": "files or folders that cannot be read",
     "searched": "linked folders that are in already",
-    "inside": "folders inside",
 }
 
 
@@ -29,7 +28,7 @@ class ImageList:
     Attributes:
         folder: The folder.
         names: Their paths below the folder, with slashes, sorted.
-        notes: What was left out, a line each.
+        notes: A line for each kind of file or folder that is left out.
     """
 
     folder: Path
@@ -42,9 +41,7 @@ class ImageList:
         return tuple(self.folder / name for name in self.names)
 
 
-def list_images(
-    folder: str | PathLike[str], suffixes: Collection[str] = SUFFIXES, *, recursive: bool = True
-) -> ImageList:
+def list_images(folder: str | PathLike[str], suffixes: Collection[str] = SUFFIXES) -> ImageList:
     """Lists the images in a folder and the folders below it, in the order of their names.
 
     Links to files and to folders are followed; a folder that is reached twice is entered once. Hidden files and
@@ -54,7 +51,6 @@ def list_images(
     Args:
         folder: The folder.
         suffixes: Suffixes of images, in lower case.
-        recursive: Whether folders below it are entered; if not, they are counted.
 
     Returns:
         The images; there may be none.
@@ -76,14 +72,9 @@ def list_images(
         if obstacle in left_out:
             left_out[obstacle].append(name(path))
 
-    def enters(path: Path) -> bool:
-        if not recursive:
-            left_out["inside"].append(name(path))
-        return recursive
-
     names: list[str] = []
     endings: Counter[str] = Counter()
-    for path in Walk(folder, note, enters=enters).files():
+    for path in Walk(folder, note).files():
         if path.suffix.lower() in suffixes:
             names.append(name(path))
         else:
@@ -109,7 +100,7 @@ def paths_by_stem(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
     return by_stem
 
 
-def _note(what: str, count: int, names: list[str]) -> str:
+def _note(files: str, count: int, names: list[str]) -> str:
     """A line about files that were left out; empty if there are none."""
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return f"{what} left out: {count} ({shown})" if count else ""
+    return f"{files} left out: {count} ({shown})" if count else ""

@@ -4,6 +4,7 @@ Depends on Python's standard library alone, so that every package can use it.
 """
 
 from run_folder.contents import content_digest
+from run_folder.environment import environment
 from run_folder.errors import DISK_FULL, UsageError, first_line, is_disk_full, user_message
 from run_folder.existing import refuse_existing
 from run_folder.files import file_sha256, is_partial, whole_file
@@ -11,7 +12,7 @@ from run_folder.folder import RunFolder, RunFolderError, differences
 from run_folder.lazy import lazy_names
 from run_folder.locks import FolderLock, LockedError
 from run_folder.tables import CsvRow, CsvTable, TableError, plain_name, read_table
-from run_folder.walk import Obstacle, Walk
+from run_folder.walk import Obstacle, Walk, file_key
 
 __all__ = [
     "DISK_FULL",
@@ -27,6 +28,8 @@ __all__ = [
     "Walk",
     "content_digest",
     "differences",
+    "environment",
+    "file_key",
     "file_sha256",
     "first_line",
     "is_disk_full",

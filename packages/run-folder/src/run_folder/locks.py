@@ -9,7 +9,6 @@ import stat
 import sys
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 LOCK_FILE = ".lock"
@@ -63,9 +62,7 @@ class FolderLock:
         self._stream.flush()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     @property

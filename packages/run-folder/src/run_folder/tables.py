@@ -7,7 +7,7 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -67,20 +67,18 @@ class CsvTable:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def by_key(self, column: str, key: Callable[[str], str] = str) -> dict[str, CsvRow]:
+    def by_key(self, column: str) -> dict[str, CsvRow]:
         """Returns the row of each key.
 
         Args:
             column: The column that holds the keys.
-            key: Makes the key of a value, for example to drop the ending of a file name.
 
         Raises:
             TableError: A value is empty, or two rows have one key.
         """
         rows: dict[str, CsvRow] = {}
         for row in self.rows:
-            name = key(row[column])
-            if not name:
+            if not (name := row[column]):
                 raise TableError(f"{self.path}: line {row.line} has no {column}; fill it in")
             if (first := rows.setdefault(name, row)) is not row:
                 raise TableError(

@@ -32,7 +32,7 @@ class Walk:
         hidden: bool = False,
     ) -> None:
         self._note, self._enters, self._hidden = note, enters, hidden
-        self._without = {key for other in without if (key := _key(Path(other))) is not None}
+        self._without = {key for other in without if (key := file_key(Path(other))) is not None}
         self._real, self._linked = deque([Path(folder)]), deque[Path]()
         self._entered: set[tuple[int, int]] = set()
         self._root = Path(folder)
@@ -41,7 +41,7 @@ class Walk:
         """Yields the files, links to files among them, folder by folder."""
         while self._real or self._linked:
             folder = (self._real or self._linked).popleft()
-            key = _key(folder)
+            key = file_key(folder)
             if key is None:
                 self._note("unreadable", folder)
             elif key in self._entered:
@@ -79,10 +79,10 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _key(folder: Path) -> tuple[int, int] | None:
-    """The device and inode of a folder, the same for every link to it; None if it cannot be read."""
+def file_key(path: Path) -> tuple[int, int] | None:
+    """Returns the device and inode of a file or folder, the same for all its names and links; None if unreadable."""
     try:
-        status = folder.stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

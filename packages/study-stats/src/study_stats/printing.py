@@ -1,7 +1,19 @@
-"""Results as text for a terminal."""
+"""Results as text for a terminal, and as tables."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+
+def interval_frame(rows: Iterable[Any], index: str | list[str] = "reader") -> pd.DataFrame:
+    """Returns dataclasses as a table, one a row, with `low` and `high` for their `interval`."""
+    values = [asdict(row) for row in rows]
+    for row in values:
+        row["low"], row["high"] = row.pop("interval")
+    return pd.DataFrame(values).set_index(index)
 
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

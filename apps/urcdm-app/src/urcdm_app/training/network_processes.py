@@ -2,12 +2,11 @@
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import torch
 from rich.progress import Progress, TaskID
 
-from run_folder import FolderLock, LockedError, first_line
+from run_folder import FolderLock, LockedError, environment, first_line
 from run_folder.cli.console import errors, progress_bars
 from urcdm import TrainingPlan
 from urcdm_app.errors import user_message
@@ -124,7 +123,7 @@ class _Crew:
         process = context.Process(target=train_network, args=arguments, daemon=False)
         settings = {"LOCAL_WORLD_SIZE": str(self._share)} | ({} if place is None else {"CUDA_VISIBLE_DEVICES": place})
         task = self.bars.add_task(name, total=job.steps(name), note="starts" if place is None else f"GPU {place}")
-        with _environment(settings), _interrupts_held_back():
+        with environment(settings), _interrupts_held_back():
             process.start()
             theirs.close()
             self._workers[ours] = _Worker(name, place, process, task)
@@ -214,21 +213,6 @@ def _tell_progress(events: Iterator[JobEvent], pipe: Connection) -> None:
             return
     if last is not None:
         pipe.send(last)
-
-
-@contextlib.contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Sets variables of the environment for the block, which a process that is started there inherits."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -98,7 +98,6 @@ def import_imagen_checkpoint(
     folder: Path,
     *,
     weights: Weights = "ema",
-    numbers: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
     overwrite: bool = False,
 ) -> Iterator[dict[str, str | int]]:
@@ -107,13 +106,12 @@ def import_imagen_checkpoint(
     It is the folder that `Cascade.save` writes of what `load_imagen_checkpoint` makes.
 
     Args:
-        paths: As there, as are `config`, `weights` and `numbers`.
+        paths: As there, as are `config` and `weights`.
         config: The stages.
         folder: The folder to write; made if missing. It is a model when the iterator has ended.
         weights: 'ema' or 'raw'.
-        numbers: Which U-Net of its file each stage is.
-        dtype: In which precision the weights are stored.
-        overwrite: Replace a model that is there.
+        dtype: Precision of the stored weights.
+        overwrite: Replace an existing model.
 
     Yields:
         For each stage, when it is written, where its weights come from: 'file', 'sha256', 'unet', and 'version' and
@@ -124,7 +122,7 @@ def import_imagen_checkpoint(
             be overwritten.
         ValueError: As there.
     """
-    found = _found(paths, config, weights, numbers)
+    found = _found(paths, config, weights, None)
     tensors = (each.tensors(_shapes(each.stage), dtype) for each in found)
     written = write_cascade(folder, config, tensors, _provenance(found), dtype=dtype, overwrite=overwrite)
     for _, each in zip(written, found, strict=True):

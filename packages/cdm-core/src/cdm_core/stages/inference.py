@@ -63,9 +63,7 @@ def precision_named(name: str) -> Precision:
     raise ConfigError(f"precision {name!r}: wanted fp32 or bf16")
 
 
-def prepare_for_sampling(
-    unet: nn.Module, *, precision: Precision = "fp32", compiled: bool = False, mode: str | None = None
-) -> nn.Module:
+def prepare_for_sampling(unet: nn.Module, *, precision: Precision = "fp32", compiled: bool = False) -> nn.Module:
     """Makes a network ready to sample, in place, and returns it.
 
     Args:
@@ -73,7 +71,6 @@ def prepare_for_sampling(
         precision: 'bf16' turns the weights of convolutions and linear layers into bfloat16: half the memory, and
             `sample_stage` then samples in mixed precision. Images change by less than a grey level on average.
         compiled: Compile it, see `compile_in_place`.
-        mode: Of `torch.compile`; 'max-autotune-no-cudagraphs' is worth its long compilation for runs of many hours.
     """
     unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     if precision == "bf16":
@@ -81,7 +78,7 @@ def prepare_for_sampling(
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.to(torch.bfloat16)
     if compiled:
-        compile_in_place(unet, mode=mode)
+        compile_in_place(unet)
     return unet
 
 

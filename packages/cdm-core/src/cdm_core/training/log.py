@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from accelerate import Accelerator
@@ -58,9 +57,7 @@ class TrainingLog:
     def __enter__(self) -> "TrainingLog":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.file is not None:
             with contextlib.suppress(OSError):  # every line was flushed; failures were raised then
                 self.file.close()

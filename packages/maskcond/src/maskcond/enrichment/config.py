@@ -1,16 +1,15 @@
 """The configuration of an enrichment: one TOML file with the fields of these dataclasses."""
 
 import math
-import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tomli_w
 from pydantic.dataclasses import dataclass
 
 from cdm_core import ConfigError
-from cdm_core.config_file import STRICT, dump_config, parse_config
+from cdm_core.config_file import STRICT, dump_config, parse_config, read_toml
 from maskcond.cascades.mask_diffusion_training import MaskDiffusionPlan
 from maskcond.cascades.mask_plan import MaskPlan
 from maskcond.enrichment.model_sources import CascadeSource, MaskCascadeSource, MaskDiffusionSource
@@ -293,13 +292,8 @@ def read_enrichment_config(path: Path) -> EnrichmentConfig:
     Raises:
         ConfigError: The file is missing, is not TOML, or has an unknown key or a wrong value.
     """
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
-    return _with_absolute_paths(parse_config(EnrichmentConfig, values, str(path)), path.absolute().parent)
+    config = parse_config(EnrichmentConfig, read_toml(path), str(path))
+    return _with_absolute_paths(config, path.absolute().parent)
 
 
 def config_text(config: EnrichmentConfig) -> str:

@@ -1,9 +1,8 @@
 """Patch-FID of all crops with an interval, by magnification, and extrapolated to infinitely many crops."""
 
-import json
 import tempfile
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -40,10 +39,6 @@ class PatchFid:
     metric: MetricValue
     extrapolated: MetricValue | None
     by_scale: tuple[ScaleMetric, ...]
-
-    def to_json(self) -> str:
-        """Returns it as a JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def patch_fid(

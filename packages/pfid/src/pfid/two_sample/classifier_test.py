@@ -1,8 +1,7 @@
 """The classifier two-sample test: the accuracy of a network trained to tell generated from real images."""
 
-import json
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
@@ -81,25 +80,6 @@ class ClassifierTest:
             count: How many to return, if there are as many.
         """
         return self.most_fake(len(self.images))[::-1][:count]
-
-    def to_json(self) -> str:
-        """Returns it as a JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "ClassifierTest":
-        """Reads what `to_json` wrote.
-
-        Raises:
-            MetricError: It is no such object.
-        """
-        try:
-            parts = json.loads(text)
-            accuracy, area = (MetricValue.from_dict(parts[name]) for name in ("accuracy", "area"))
-            images = tuple(ScoredImage(**image) for image in parts["images"])
-            return cls(accuracy, area, float(parts["p_value"]), images, ClassifierConfig(**parts["config"]))
-        except (ValueError, TypeError, KeyError):
-            raise MetricError("no classifier test: wanted a JSON object as ClassifierTest.to_json writes it") from None
 
 
 @long_work

@@ -1,6 +1,6 @@
 """Change of readers' performance during the study."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from study_stats.classifications.single_images import AnyClassifications
 from study_stats.errors import StudyError, check_share
 from study_stats.inference.contrasts import Contrast, contrast
 from study_stats.inference.intervals import holm, together
-from study_stats.printing import p_value_text, table_text
+from study_stats.printing import interval_frame, p_value_text, table_text
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,7 @@ class Drift:
     @property
     def frame(self) -> pd.DataFrame:
         """The readers, one a row, with `low` and `high` for the interval."""
-        rows = [asdict(row) for row in self.readers]
-        for row in rows:
-            row["low"], row["high"] = row.pop("interval")
-        return pd.DataFrame(rows).set_index("reader")
+        return interval_frame(self.readers)
 
     def __str__(self) -> str:
         """The table, and below it the test of all readers."""

@@ -1,6 +1,6 @@
 """Equivalence of p to 0.5 within a margin."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from study_stats.classifications.counts import Answers, SingleAnswers, counts_by
 from study_stats.errors import check_share
 from study_stats.inference.contrasts import Contrast
 from study_stats.inference.intervals import holm, share_interval
-from study_stats.printing import interval_text, p_value_text, share_text, table_text
+from study_stats.printing import interval_frame, interval_text, p_value_text, share_text, table_text
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ class Equivalence:
     @property
     def frame(self) -> pd.DataFrame:
         """The readers and the total, one a row, with `low` and `high` for the interval."""
-        rows = [asdict(row) for row in (*self.readers, self.total)]
-        for row in rows:
-            row["low"], row["high"] = row.pop("interval")
-        return pd.DataFrame(rows).set_index("reader")
+        return interval_frame((*self.readers, self.total))
 
     def __str__(self) -> str:
         """The table, and below it what it says."""

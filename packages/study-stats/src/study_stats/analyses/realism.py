@@ -1,7 +1,7 @@
 """Realism of synthetic images, by reader and in total."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from study_stats.classifications.counts import Answers, counts_by_reader
 from study_stats.classifications.pairs import Classifications
 from study_stats.errors import check_share
 from study_stats.inference.intervals import IntervalMethod, holm, share_interval, together
-from study_stats.printing import interval_text, p_value_text, pooled_note, table_text
+from study_stats.printing import interval_frame, interval_text, p_value_text, pooled_note, table_text
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ class Realism:
     @property
     def frame(self) -> pd.DataFrame:
         """The readers and the total, one a row, with `low` and `high` for the interval."""
-        rows = [asdict(row) for row in (*self.readers, self.total)]
-        for row in rows:
-            row["low"], row["high"] = row.pop("interval")
-        return pd.DataFrame(rows).set_index("reader")
+        return interval_frame((*self.readers, self.total))
 
     def __str__(self) -> str:
         """The table, and below it notes for reading it."""

@@ -1,6 +1,6 @@
 """Comparison of versions of a model by how often their images are taken for real."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +10,7 @@ from study_stats.classifications.single_images import AnyClassifications
 from study_stats.errors import StudyError, check_share
 from study_stats.inference.contrasts import Contrast, contrast
 from study_stats.inference.intervals import holm, together
-from study_stats.printing import exchanged_note, p_value_text, share_text, signed_text, table_text
+from study_stats.printing import exchanged_note, interval_frame, p_value_text, share_text, signed_text, table_text
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,7 @@ class VersionComparison:
     @property
     def frame(self) -> pd.DataFrame:
         """The differences, one a row, with `low` and `high` for the interval."""
-        rows = [asdict(row) for row in self.differences]
-        for row in rows:
-            row["low"], row["high"] = row.pop("interval")
-        return pd.DataFrame(rows).set_index(["first", "second"])
+        return interval_frame(self.differences, ["first", "second"])
 
     def __str__(self) -> str:
         """A table of the versions, one of their differences, and what they have to be read with."""

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import torch
@@ -53,9 +52,7 @@ class SerialPatchExecutor(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
     def submit(self, tasks: Sequence[Task]) -> "Future[Finished]":
@@ -100,10 +97,8 @@ class LocalPatchExecutor(SerialPatchExecutor):
         if model.cascades[0].device.type == "cuda":
             self._preparing = ThreadPoolExecutor(1, thread_name_prefix="urcdm-prepare")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
         if self._preparing is not None:
             self._preparing.shutdown(cancel_futures=True)
         self._pool.shutdown()

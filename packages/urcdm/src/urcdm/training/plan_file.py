@@ -1,11 +1,10 @@
 """Training plans: read from a file, or by name."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from cdm_core import ConfigError
-from cdm_core.config_file import dump_config, parse_config
+from cdm_core.config_file import dump_config, parse_config, read_toml
 from cdm_core.interop.diffusers import latent_stage
 from urcdm.config import TrainingPlan
 from urcdm.presets import PLANS
@@ -19,12 +18,7 @@ def read_plan(path: Path) -> TrainingPlan:
     """
     if str(path) in PLANS and not path.is_file():
         return PLANS[str(path)]
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such plan; 'urcdm-app plan' prints the built-in one to start from") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
+    values = read_toml(path, missing="no such plan; 'urcdm-app plan' prints the built-in one to start from")
     networks = values.get("networks")
     for network in networks if isinstance(networks, list) else []:
         if isinstance(network, dict) and "diffusers" in network:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from run_folder import first_line, is_partial, whole_file
+from run_folder import file_key, first_line, is_partial, whole_file
 from wsi_tiling.derived_images import is_derived_png
 from wsi_tiling.errors import SlideError
 from wsi_tiling.running.notes import frame_note, load_json, save_frame, save_json
@@ -77,10 +77,10 @@ class SlideResults:
             )
         if not self.overviews:
             return
-        inputs = {key for slide in slides if (key := _key(slide)) is not None}
+        inputs = {key for slide in slides if (key := file_key(slide)) is not None}
         for slide in slides:
             overview = self.overview_path(slide)
-            key = _key(overview)
+            key = file_key(overview)
             if key in inputs and key is not None:
                 raise SlideError(f"{overview} is a slide, and the overview of {slide} would replace it; {_ELSEWHERE}")
             if key is not None and not is_derived_png(overview) and not os.path.lexists(self.table_path(slide)):
@@ -162,12 +162,3 @@ def stamp(slide: Path) -> dict[str, Any]:
 def printable(path: Path) -> str:
     """A path as text that can be printed and saved, whatever bytes it is made of."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _key(path: Path) -> tuple[int, int] | None:
-    """The device and inode of a file, the same for all its names; None if it does not exist."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -120,9 +119,7 @@ class PyramidWriter:
         self._most_coding = max(count, min(8 * count, _CODING_BYTES // self._blank.nbytes))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         encoded, unfinished, threads = self._stores()
         try:
             if kind is None:

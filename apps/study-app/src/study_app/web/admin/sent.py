@@ -1,8 +1,13 @@
 """Values that a form sent."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from flask import request
 
 from run_folder import UsageError
+
+Number = TypeVar("Number", int, float)
 
 
 def text(field: str) -> str:
@@ -16,10 +21,7 @@ def number(field: str) -> float:
     Raises:
         UsageError: It is none.
     """
-    try:
-        return float(text(field))
-    except ValueError:
-        raise UsageError(f"{field.replace('_', ' ')}: '{text(field)}' is no number") from None
+    return _parsed(field, float, "number")
 
 
 def whole_number(field: str) -> int:
@@ -28,7 +30,11 @@ def whole_number(field: str) -> int:
     Raises:
         UsageError: It is none.
     """
+    return _parsed(field, int, "whole number")
+
+
+def _parsed(field: str, kind: Callable[[str], Number], name: str) -> Number:
     try:
-        return int(text(field))
+        return kind(text(field))
     except ValueError:
-        raise UsageError(f"{field.replace('_', ' ')}: '{text(field)}' is no whole number") from None
+        raise UsageError(f"{field.replace('_', ' ')}: '{text(field)}' is no {name}") from None

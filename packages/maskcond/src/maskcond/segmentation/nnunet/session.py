@@ -2,15 +2,16 @@
 
 import contextlib
 import io
-import os
 import random
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import torch
+
+from run_folder import environment
 
 LOG_FILE = "nnunet.log"
 
@@ -34,7 +35,7 @@ def nnunet_session(
     paths = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
     with contextlib.ExitStack() as stack:
         # number of augmenting processes: planning needs one, training has its own, see `SeededBatches`
-        stack.enter_context(_environment({**paths, "nnUNet_n_proc_DA": str(int(plans))}))
+        stack.enter_context(environment({**paths, "nnUNet_n_proc_DA": str(int(plans))}))
         stack.enter_context(random_generators(seed, device))
         log = stack.enter_context(_log(folder) if keep_log else io.StringIO())
         stack.enter_context(contextlib.redirect_stdout(log))
@@ -49,20 +50,6 @@ def nnunet_session(
 def _log(folder: Path) -> TextIO:
     folder.mkdir(parents=True, exist_ok=True)
     return (folder / LOG_FILE).open("a", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager
