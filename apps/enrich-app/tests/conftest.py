@@ -84,12 +84,14 @@ def tiny_config(kumar: Path) -> EnrichmentConfig:
         Augmentation(crop_px=32),
     )
     return EnrichmentConfig(
-        DataConfig(kumar=kumar),
+        DataConfig(kumar=kumar, annotated=3),
         CascadeSource(training=(training, training)),
         MaskCascadeSource(plan=plan),
         SamplingPlan(8, 2, batch_size=2, drawn_masks=4),
         FilterConfig(outside=0.0, copies=0.0, crops=40, looks=False),
-        SegmentationConfig(small_unet=SmallUnetPlan(first, more), strategies=("1", "2", "5"), seeds=2),
+        SegmentationConfig(
+            small_unet=SmallUnetPlan(first, more), strategies=("1", "1c", "2", "5"), seeds=2, synthetic_share=0.5
+        ),
         EvaluationConfig(resamples=200),
         MaskDiffusionSource(plan=masks),
     )

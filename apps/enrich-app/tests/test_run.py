@@ -52,7 +52,7 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     assert "(5)" in resumed.out
     rows = json.loads((run / "table" / "table.json").read_text())["rows"]
     assert {(row["strategy"], row["split"]) for row in rows} == {
-        (strategy, split) for strategy in ("1", "2", "5") for split in ("seen", "unseen", "all")
+        (strategy, split) for strategy in ("1", "1c", "2", "5") for split in ("seen", "unseen", "all")
     }
     assert all(row["seeds"] == 2 for row in rows)
 
@@ -65,6 +65,8 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     assert {path.name for path in run.iterdir() if path.is_file()} == {".enrich-app.json", "config.toml", "report.html"}
 
     page = (run / "report.html").read_text()
+    assert "3 real images with masks, 1 without" in page
+    assert re.search(r"<dd>train-\d, train-\d, train-\d, chosen by seed 0</dd>", page)
     told = json.loads((run / "synthetic-pairs" / "provenance.json").read_text())
     drawn = any(pair["mask_is"] == "drawn" for pair in told["pairs"])
     dropped = len(list((run / "filtered-pairs").glob("dropped*.png")))
