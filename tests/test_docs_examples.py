@@ -182,12 +182,12 @@ def test_the_segmentation_model_of_the_recipe_learns_and_is_opened_again(
     light = np.where(labels[..., None] > 0, 100, 160) + rng.normal(0, 10, (64, 64, 3))
     pair = LabelledImage("blocks", light.clip(0, 255).astype(np.uint8), labels)
     where = {"device": torch.device("cpu"), "workers": 0, "plans": None}
-    model = plan.model(tmp_path / "first", KUMAR, fine_tuning=False, **where)
+    model = plan.model(tmp_path / "first", KUMAR, kind="training", **where)
     (progress,) = model.fit([pair])
     assert (progress.done, progress.total) == (1, plan.training.units)
     (predicted,) = plan.open(model.folder, device=where["device"]).predict([pair.image])
     assert dice(truth=labels, predicted=predicted) > 0.9
-    tuned = plan.model(tmp_path / "second", KUMAR, fine_tuning=True, **where)
+    tuned = plan.model(tmp_path / "second", KUMAR, kind="fine-tuning", **where)
     assert len(list(tuned.fit([pair], start_from=model.folder))) == 1
     assert list(tuned.fit([pair], start_from=model.folder)) == []
 
