@@ -9,16 +9,22 @@ from cdm_core.training.prepared_examples import PreparedExamples
 from maskcond import (
     KIDNEY,
     KUMAR,
+    KUMAR_BORDER,
+    KUMAR_COLOURS,
     KUMAR_CONDITIONS,
     Augmentation,
     ClassBalance,
     ConditionError,
+    Instances,
     LabelledImage,
     Labels,
+    MaskChannels,
     MaskCodec,
     MaskError,
     MaskExamples,
-    mask_channels,
+    Shows,
+    border_labels,
+    colour_statistics,
 )
 
 
@@ -87,8 +93,8 @@ def test_a_draw_is_always_the_same(pairs: list[LabelledImage]) -> None:
 
 
 def test_no_mask_is_not_an_empty_mask(pairs: list[LabelledImage]) -> None:
-    codec = MaskCodec(KIDNEY)
-    nothing, empty = (mask_channels(codec, labels, 8) for labels in (None, np.zeros((20, 20), np.uint8)))
+    channels = MaskChannels(MaskCodec(KIDNEY))
+    nothing, empty = (channels.encode(labels, 8) for labels in (None, np.zeros((20, 20), np.uint8)))
     assert not nothing.any()
     assert not empty[:4].any()
     assert (empty[4] == 1).all()
@@ -108,6 +114,56 @@ def test_conditions_are_told_and_dropped_one_by_one(pairs: list[LabelledImage]) 
     assert seen == {(tissue, disease) for tissue in ("Colon", None) for disease in ("Colon adenocarcinoma", None)}
     with pytest.raises(ConditionError, match="unknown tissue 'Brest'; did you mean 'Breast'"):
         examples([labelled_image("a", np.zeros((40, 40), np.uint8), tissue="Brest")], conditions=KUMAR_CONDITIONS)[0]
+
+
+@pytest.mark.parametrize("shows", ["distances", "points"])
+def test_examples_show_distances_or_points_unless_they_are_blank(nuclei: Instances, shows: Shows) -> None:
+    labels = border_labels(nuclei)[:32, :32]
+    pairs, codec = [LabelledImage("nuclei", np.zeros((32, 32, 3), np.uint8), labels)], MaskCodec(KUMAR_BORDER)
+    whole = Augmentation(crop_px=32, dihedral=False)
+    shown, blank = (
+        MaskExamples(pairs, codec, image_px=16, augmentation=whole, shows=shows, blank=blank)[0]["cond_images"]
+        for blank in (False, True)
+    )
+    assert torch.equal(shown, MaskChannels(codec, shows).encode(labels, 16))
+    assert blank.shape == shown.shape
+    assert not blank.any()
+
+
+def stained(strength: float) -> LabelledImage:
+    """Noise of even colour: all of its crops have about the colours of the whole."""
+    values = np.random.default_rng(0).integers(60, 200, size=(120, 120, 3)) / 255
+    return LabelledImage(f"{strength}", np.rint(255 * values**strength).astype(np.uint8))
+
+
+def test_colours_are_measured_from_the_image_and_follow_its_augmentation() -> None:
+    images = [stained(1.0), stained(1.5)]
+    names = [part.name for part in KUMAR_COLOURS.parts[2:]]
+    plain = examples(images, conditions=KUMAR_COLOURS, augmentation=Augmentation(crop_px=32))
+    given = {tuple(KUMAR_COLOURS.decode(plain[i]["embedding"].numpy())[name] for name in names) for i in range(8)}
+    wanted = {tuple(colour_statistics(each.image).values()) for each in images}
+    np.testing.assert_allclose(sorted(given), sorted(wanted), rtol=1e-5)
+    changing = examples(
+        images[:1], conditions=KUMAR_COLOURS, augmentation=Augmentation(crop_px=32, colour=0.3), image_px=32
+    )
+    strengths = set()
+    for number in range(4):
+        pixels = np.rint(255 * changing[number]["image"].numpy().transpose(1, 2, 0)).astype(np.uint8)
+        given = KUMAR_COLOURS.decode(changing[number]["embedding"].numpy())
+        assert {name: given[name] for name in names} == pytest.approx(colour_statistics(pixels), rel=0.06)
+        strengths.add(given["red_mean"])
+    assert max(strengths) > 1.2 * min(strengths)
+
+
+def test_colours_are_dropped_together() -> None:
+    dropped = examples([stained(1.0)], conditions=KUMAR_COLOURS, drop_condition=0.5)
+    missing = []
+    for number in range(20):
+        given = KUMAR_COLOURS.decode(dropped[number]["embedding"].numpy())
+        missing.append({given[part.name] is None for part in KUMAR_COLOURS.parts[2:]})
+    assert {True} in missing
+    assert {False} in missing
+    assert {True, False} not in missing
 
 
 def rare() -> list[LabelledImage]:

@@ -54,6 +54,14 @@ def test_the_study_plans_have_the_sizes_and_steps_of_the_study(name: str, of_stu
         (('"Bladder"', '"Breast"'), "wanted different values"),
         (("values = [", "valves = ["), "wanted a condition with name and values"),
         (('name = "nuclei"', ""), r"input\.classes\.0\.name"),
+        (
+            ("[[input.cl", '[input]\nshows = "distances"\n[[input.cl'),
+            "to show distances, got the classes nuclei, in which",
+        ),
+        (
+            ("[[input.cl", '[input]\nshows = "rings"\n[[input.cl'),
+            r"input\.shows: Input should be 'distances' or 'points'",
+        ),
         (("[augmentation]", "[augmentation"), "cannot be read as TOML"),
     ],
 )
@@ -92,12 +100,13 @@ def test_a_network_that_cannot_be_finished_is_told_in_one_line(tmp_path: Path, l
     assert "\n" not in str(raised.value)
 
 
-def test_a_plan_without_finishing_has_the_text_that_it_had_before_there_was_any() -> None:
-    assert "finish" not in mask_plan_text(MASK_PLANS["kumar-small"])
+@pytest.mark.parametrize("setting", ["finish", "shows"])
+def test_a_plan_without_a_setting_has_the_text_that_it_had_before_there_was_any(setting: str) -> None:
+    assert setting not in mask_plan_text(MASK_PLANS["kumar-small"])
 
 
 def test_a_plan_that_is_not_there_is_told() -> None:
     with pytest.raises(
-        ConfigError, match="nowhere: no such plan; known names are kumar-small, kumar-small-borders, kumar, kidney"
+        ConfigError, match="nowhere: no such plan; known names are kumar-small, kumar-small-borders, kumar-small-dist"
     ):
         read_mask_plan(Path("nowhere"))

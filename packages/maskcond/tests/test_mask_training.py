@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cdm_core import Cascade, ConfigError, TrainingConfig
+from cdm_core import Cascade, CascadeConfig, ConfigError, TrainingConfig
 from cdm_core.distillation.finishing import FinishingConfig, FinishingPlan
 from maskcond import (
     KUMAR,
+    KUMAR_BORDER,
+    KUMAR_COLOURS,
     KUMAR_CONDITIONS,
     Augmentation,
     Category,
@@ -26,6 +28,9 @@ from maskcond import (
     MaskInput,
     MaskNetworkPlan,
     MaskPlan,
+    Shows,
+    border_labels,
+    colour_statistics,
     mask_plan_text,
     picture_folder,
     read_mask_plan,
@@ -162,6 +167,27 @@ def test_training_starts_from_the_unconditional_cascade(
     )
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     assert model.provenance["start_data"] == "noise"
+
+
+@pytest.mark.parametrize("shows", ["distances", "points"])
+def test_distances_points_and_colours_are_trained_from_an_unconditional_cascade(
+    tiny_cascade: Make, plan: MaskPlan, nuclei: Instances, tmp_path: Path, shows: Shows
+) -> None:
+    for folder, values in (("images", np.stack([nuclei * 4] * 3, axis=-1)), ("labels", border_labels(nuclei))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / folder / "nuclei.png")
+    pairs = picture_folder(tmp_path / "images", tmp_path / "labels", MaskCodec(KUMAR_BORDER))
+    chosen = replace(plan, input=MaskInput.of(KUMAR_BORDER, KUMAR_COLOURS, shows), networks=plan.networks[:1])
+    assert read_back(chosen, tmp_path / "plan.toml") == chosen
+    whole = tiny_cascade(text_embed_dim=KUMAR_COLOURS.width)
+    start = Cascade(CascadeConfig(whole.config.stages[:1]), whole.unets[:1])
+    events = list(train_mask_cascade(chosen, pairs, tmp_path / "run", start=start, device="cpu"))
+    assert [event.network for event in events] == ["8-blank", "8-pairs", "8-pairs"]
+    model = MaskCascade.load(tmp_path / "run" / "model")
+    assert model.input == chosen.input
+    masks, style = [border_labels(nuclei)[:160, :160]], [colour_statistics(pairs[0].image)]
+    (drawn,) = sample_images(model, masks, style, steps=2)
+    assert drawn.image.shape == (8, 8, 3)
 
 
 def test_blank_training_leaves_masks_without_effect(

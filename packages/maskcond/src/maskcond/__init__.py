@@ -25,13 +25,15 @@ from maskcond.annotations.labelled_images import (
 )
 from maskcond.annotations.outlines import Outline, Polygon, draw_instances, draw_labels, trace_outlines
 from maskcond.cascades.class_balance import ClassBalance
-from maskcond.conditions import KUMAR_CONDITIONS, Category, ConditionSet, Number
+from maskcond.conditions import KUMAR_COLOURS, KUMAR_CONDITIONS, Category, ConditionSet, Number
 from maskcond.errors import AnnotationError, ConditionError, ImageSetError, MaskcondError, MaskError
 from maskcond.masks.area import resize_by_area
 from maskcond.masks.arrays import Channels, Image, Instances, Labels
 from maskcond.masks.augmentation import Augmentation, augment
 from maskcond.masks.classes import KIDNEY, KUMAR, KUMAR_BORDER, ClassSet, MaskClass
 from maskcond.masks.codec import MaskCodec
+from maskcond.masks.colours import colour_statistics
+from maskcond.masks.distances import distance_map
 from maskcond.masks.instances import (
     border_labels,
     check_instances,
@@ -41,11 +43,13 @@ from maskcond.masks.instances import (
     remove_fragments,
     split_parts,
 )
+from maskcond.masks.points import point_map
 from maskcond.metrics import PanopticQuality, SegmentationScores, aji, aji_plus, dice, mean_scores, pq, score
 from run_folder import lazy_names
 
 if TYPE_CHECKING:
     from maskcond.cascades.mask_cascade import MaskCascade, MaskInput
+    from maskcond.cascades.mask_channels import MaskChannels, Shows
     from maskcond.cascades.mask_diffusion import (
         MaskDiffusion,
         MaskPictureExamples,
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
         MaskDiffusionPlan,
         train_mask_diffusion,
     )
-    from maskcond.cascades.mask_examples import MaskExamples, mask_channels
+    from maskcond.cascades.mask_examples import MaskExamples
     from maskcond.cascades.mask_plan import MASK_PLANS, MaskNetworkPlan, MaskPlan, mask_plan_text, read_mask_plan
     from maskcond.cascades.mask_training import train_mask_cascade
     from maskcond.cascades.sampling import SampledImage, sample_images
@@ -69,6 +73,7 @@ __all__ = [
     "KIDNEY",
     "KUMAR",
     "KUMAR_BORDER",
+    "KUMAR_COLOURS",
     "KUMAR_CONDITIONS",
     "MASK_DIFFUSION_PLANS",
     "MASK_PLANS",
@@ -90,6 +95,7 @@ __all__ = [
     "LabelledImages",
     "Labels",
     "MaskCascade",
+    "MaskChannels",
     "MaskClass",
     "MaskCodec",
     "MaskDiffusion",
@@ -109,24 +115,27 @@ __all__ = [
     "Polygon",
     "SampledImage",
     "SegmentationScores",
+    "Shows",
     "add_embedding",
     "aji",
     "aji_plus",
     "augment",
     "border_labels",
     "check_instances",
+    "colour_statistics",
     "connected_components",
     "dice",
+    "distance_map",
     "draw_instances",
     "draw_labels",
     "instances_from_borders",
     "instances_of_labels",
     "labelled",
     "labels_of_instances",
-    "mask_channels",
     "mask_plan_text",
     "mean_scores",
     "picture_folder",
+    "point_map",
     "pq",
     "read_image",
     "read_instances",
@@ -169,10 +178,11 @@ __getattr__ = lazy_names(
             "MaskCascade",
             "MaskInput",
         ),
-        "cascades.mask_examples": (
-            "MaskExamples",
-            "mask_channels",
+        "cascades.mask_channels": (
+            "MaskChannels",
+            "Shows",
         ),
+        "cascades.mask_examples": ("MaskExamples",),
         "cascades.mask_plan": (
             "MASK_PLANS",
             "MaskNetworkPlan",

@@ -221,3 +221,17 @@ KUMAR_CONDITIONS = ConditionSet(
     )
 )
 """The tissue types and diseases of the KUMAR images, as published."""
+
+KUMAR_COLOURS = ConditionSet(
+    (
+        *KUMAR_CONDITIONS.parts,
+        Number("red_mean", centre=0.38, scale=0.12),
+        Number("red_std", centre=0.29, scale=0.075),
+        Number("green_mean", centre=0.85, scale=0.23),
+        Number("green_std", centre=0.42, scale=0.085),
+        Number("blue_mean", centre=0.51, scale=0.155),
+        Number("blue_std", centre=0.23, scale=0.05),
+    )
+)
+"""The same, and the `colour_statistics` of the image, scaled by their mean and standard deviation over the 16 training
+images."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from cdm_core import Cascade, CascadeConfig, CheckpointError
 from cdm_core.config_file import STRICT, dump_config, parse_config
 from cdm_core.model_folder import MODEL_FILE, open_model_folder, read_model_file, write_model_file
-from maskcond.cascades.mask_examples import mask_channels
+from maskcond.cascades.mask_channels import MaskChannels, Shows
 from maskcond.conditions import ConditionSet, Given
 from maskcond.errors import ConditionError, MaskError
 from maskcond.masks.arrays import Labels
@@ -28,26 +28,33 @@ class MaskInput:
     Args:
         classes: Classes of the masks, in the order of their numbers.
         conditions: The tables of `ConditionSet.plain`; empty for a cascade that takes masks only.
+        shows: What the channels of the masks show, see `MaskChannels`; None: the classes.
 
     Raises:
-        ValueError: The classes or the conditions are invalid.
+        ValueError: The classes or the conditions are invalid, or the classes cannot be shown so.
     """
 
     classes: tuple[MaskClass, ...]
     conditions: tuple[dict[str, Any], ...] = ()
+    shows: Shows | None = None
 
     def __post_init__(self) -> None:
-        _ = self.codec, self.schema
+        _ = self.channels, self.schema
 
     @classmethod
-    def of(cls, classes: ClassSet, conditions: ConditionSet | None = None) -> "MaskInput":
-        """Makes the input of classes and conditions."""
-        return cls(classes.classes, () if conditions is None else tuple(conditions.plain()))
+    def of(cls, classes: ClassSet, conditions: ConditionSet | None = None, shows: Shows | None = None) -> "MaskInput":
+        """Makes the input of classes and conditions, and of what the channels show."""
+        return cls(classes.classes, () if conditions is None else tuple(conditions.plain()), shows)
 
     @property
     def codec(self) -> MaskCodec:
         """The codec of the masks."""
         return MaskCodec(ClassSet(self.classes))
+
+    @property
+    def channels(self) -> MaskChannels:
+        """The channels of the masks."""
+        return MaskChannels(self.codec, self.shows)
 
     @property
     def schema(self) -> ConditionSet | None:
@@ -60,13 +67,13 @@ class MaskInput:
         Raises:
             ValueError: A stage does not.
         """
-        wanted = self.codec.channels + 1
+        wanted = self.channels.count
         width = None if self.schema is None else self.schema.width
         for stage in cascade.stages:
             if stage.unet.cond_images_channels != wanted:
                 raise ValueError(
                     f"the stage of {stage.image_px} px takes {stage.unet.cond_images_channels} channels of images; "
-                    f"masks have {wanted}: one per class, and one for 'a mask is given'"
+                    f"masks have {wanted}, with one for 'a mask is given'"
                 )
             if stage.unet.text_embed_dim != width:
                 raise ValueError(
@@ -80,12 +87,13 @@ class MaskCascade:
 
     Args:
         classes: Classes of the masks.
-        cascade: Its networks; `cond_images` has one channel per class and one for 'a mask is given'.
+        cascade: Its networks; `cond_images` are the channels of `MaskChannels`.
         conditions: Conditions besides the mask; None: no conditions.
         provenance: Origin of the weights; by default, the cascade's.
+        shows: What the channels of the masks show, see `MaskChannels`; None: the classes.
 
     Raises:
-        ValueError: A stage of the cascade takes other inputs.
+        ValueError: A stage of the cascade takes other inputs, or the classes cannot be shown so.
     """
 
     def __init__(
@@ -94,8 +102,9 @@ class MaskCascade:
         cascade: Cascade,
         conditions: ConditionSet | None = None,
         provenance: Mapping[str, str | int | float] | None = None,
+        shows: Shows | None = None,
     ) -> None:
-        self.input = MaskInput.of(classes, conditions)
+        self.input = MaskInput.of(classes, conditions, shows)
         self.input.check_cascade(cascade.config)
         self.codec, self.conditions, self.cascade = MaskCodec(classes), conditions, cascade
         self.provenance = dict(cascade.provenance if provenance is None else provenance)
@@ -137,7 +146,7 @@ class MaskCascade:
         """
         if len(masks) != len(generators):
             raise MaskError(f"each image has a mask and a generator, got {len(masks)} and {len(generators)}")
-        channels = torch.stack([mask_channels(self.codec, mask, self.image_px) for mask in masks])
+        channels = torch.stack([self.input.channels.encode(mask, self.image_px) for mask in masks])
         embedding = None if given is None else self._embedding(given, len(masks))
         images = self.cascade.sample(
             generators, cond_images=channels, embedding=embedding, steps=steps, guidance=guidance
@@ -173,7 +182,7 @@ class MaskCascade:
         inputs = parse_config(MaskInput, values, str(folder / MODEL_FILE))
         cascade = Cascade.load(folder / "cascade")
         try:
-            return cls(inputs.codec.classes, cascade, inputs.schema, provenance)
+            return cls(inputs.codec.classes, cascade, inputs.schema, provenance, inputs.shows)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from None
 

@@ -104,7 +104,7 @@ class MaskPlan:
     @property
     def cascade(self) -> CascadeConfig:
         """The stages, with the channels of masks and the embedding of conditions."""
-        channels, schema = self.input.codec.channels + 1, self.input.schema
+        channels, schema = self.input.channels.count, self.input.schema
         width = None if schema is None else schema.width
         return CascadeConfig(
             tuple(
@@ -210,9 +210,13 @@ KUMAR_SMALL = MaskPlan(
 KUMAR_SMALL_BORDERS = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS))
 """The same with the borders of nuclei, so that masks and sampled images show which nuclei touch."""
 
+KUMAR_SMALL_DISTANCES = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS, "distances"))
+"""The same with distance maps too, which keep touching nuclei apart where their borders are thinner than a pixel."""
+
 MASK_PLANS: dict[str, MaskPlan] = {
     "kumar-small": KUMAR_SMALL,
     "kumar-small-borders": KUMAR_SMALL_BORDERS,
+    "kumar-small-distances": KUMAR_SMALL_DISTANCES,
     "kumar": _study_plan("kumar", KUMAR, KUMAR_CONDITIONS, Augmentation(crop_px=256)),
     "kidney": _study_plan("kidney-masks", KIDNEY, KIDNEY_CONDITIONS, Augmentation(crop_px=1024), ClassBalance(0.5)),
 }

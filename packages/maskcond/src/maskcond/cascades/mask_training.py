@@ -69,7 +69,7 @@ def train_mask_cascade(
     before = {} if start is None else {f"start_{name}": value for name, value in start.provenance.items()}
     origin = {**before, **(provenance or {}), **trained_by(), **trained.provenance}
     if is_main_process():
-        model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, origin)
+        model = MaskCascade(plan.input.codec.classes, trained, plan.input.schema, origin, plan.input.shows)
         model.save(out_dir / "model", overwrite=resume)
 
 
@@ -84,12 +84,13 @@ def _examples(plan: MaskPlan, images: LabelledImages, seed: int, *, blank: bool)
         drop_condition=plan.drop_condition,
         balance=ANYWHERE if blank else plan.balance,
         blank=blank,
+        shows=plan.input.shows,
     )
 
 
 def _widened(plan: MaskPlan, start: Cascade) -> MaskCascade:
     try:
-        widened = widen_for_masks(start, plan.input.codec.classes, plan.input.schema)
+        widened = widen_for_masks(start, plan.input.codec.classes, plan.input.schema, plan.input.shows)
     except ValueError as error:
         raise ConfigError(f"the cascade to start from: {error}") from None
     if list(map(_kind, widened.cascade.config.stages)) != list(map(_kind, plan.cascade.stages)):

@@ -7,12 +7,15 @@ from torch import nn
 
 from cdm_core import Cascade, CascadeConfig, StageConfig, build_unet, widen
 from cdm_core.networks.weights import seeded_weights
-from maskcond.cascades.mask_cascade import MaskCascade
+from maskcond.cascades.mask_cascade import MaskCascade, MaskInput
+from maskcond.cascades.mask_channels import Shows
 from maskcond.conditions import ConditionSet
 from maskcond.masks.classes import ClassSet
 
 
-def widen_for_masks(cascade: Cascade, classes: ClassSet, conditions: ConditionSet | None = None) -> MaskCascade:
+def widen_for_masks(
+    cascade: Cascade, classes: ClassSet, conditions: ConditionSet | None = None, shows: Shows | None = None
+) -> MaskCascade:
     """Adds the channels of masks to every stage, and layers for the embedding of conditions if there are none.
 
     The weights of the channels are zero, so before any training with masks the images do not depend on masks and equal
@@ -24,10 +27,13 @@ def widen_for_masks(cascade: Cascade, classes: ClassSet, conditions: ConditionSe
         cascade: The unconditional cascade, which does not change.
         classes: Classes of the masks.
         conditions: Conditions besides the mask; None for none.
+        shows: What the channels of the masks show, see `MaskChannels`; None: the classes.
 
     Raises:
-        ValueError: The cascade has an embedding of another width than the conditions', or already sees images.
+        ValueError: The cascade has an embedding of another width than the conditions', or already sees images, or
+            the classes cannot be shown so.
     """
+    channels = MaskInput.of(classes, conditions, shows).channels
     configs: list[StageConfig] = []
     unets: list[nn.Module] = []
     for config, unet in zip(cascade.config.stages, cascade.unets, strict=True):
@@ -35,10 +41,10 @@ def widen_for_masks(cascade: Cascade, classes: ClassSet, conditions: ConditionSe
             raise ValueError(f"the stage of {config.image_px} px is conditioned on images already; use another cascade")
         if conditions is not None and config.unet.text_embed_dim is None:
             config, unet = add_embedding(config, unet, conditions.width)
-        wider, widened = widen(config, unet, len(classes.classes) + 1)
+        wider, widened = widen(config, unet, channels.count)
         configs.append(wider)
         unets.append(widened)
-    return MaskCascade(classes, Cascade(CascadeConfig(tuple(configs)), unets), conditions, cascade.provenance)
+    return MaskCascade(classes, Cascade(CascadeConfig(tuple(configs)), unets), conditions, cascade.provenance, shows)
 
 
 @torch.no_grad()

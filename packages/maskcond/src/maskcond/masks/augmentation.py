@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from maskcond.errors import MaskError
 from maskcond.masks.arrays import Image, check_image, check_numbers
+from maskcond.masks.colours import shift_colour
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ def augment(
         image, mask = np.rot90(image, turns), np.rot90(mask, turns)
         if flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-    if settings.colour:
-        image = _shift_colour(image, 1 + generator.uniform(-settings.colour, settings.colour, 3))
+    image, _ = shift_colour(image, settings.colour, generator)
     return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
@@ -123,10 +123,3 @@ def _read_linear(image: Image, positions: NDArray[np.float64]) -> Image:
         for channel in range(3)
     )
     return np.asarray(np.rint(np.stack(list(channels), axis=-1)), np.uint8)
-
-
-def _shift_colour(image: Image, factors: NDArray[np.float64]) -> Image:
-    """Multiplies the absorbance of each colour, -log of the transmitted light, by a factor."""
-    light = (np.arange(256)[:, None] + 1) / 256
-    table = np.rint(256 * light**factors - 1).clip(0, 255).astype(np.uint8)
-    return np.stack([table[image[..., channel], channel] for channel in range(3)], axis=-1)
