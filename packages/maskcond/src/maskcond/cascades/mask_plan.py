@@ -211,7 +211,7 @@ KUMAR_SMALL_BORDERS = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMA
 """The same with the borders of nuclei, so that masks and sampled images show which nuclei touch."""
 
 KUMAR_SMALL_DISTANCES = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS, "distances"))
-"""The same with distance maps too, which keep touching nuclei apart where their borders are thinner than a pixel."""
+"""The same with the distance maps of the nuclei as one more channel."""
 
 MASK_PLANS: dict[str, MaskPlan] = {
     "kumar-small": KUMAR_SMALL,
