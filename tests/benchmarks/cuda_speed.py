@@ -43,8 +43,9 @@ SMOKE_SHRINKS = 8
 
 
 def in_small(config: StageConfig) -> StageConfig:
-    """The stage with a network that a CPU runs in a moment."""
+    """The stage with a network that a CPU runs, and traces, in a moment: narrow, and of two resolutions."""
     unet = replace(config.unet, dim=8, cond_dim=8, num_resnet_blocks=1, attn_heads=2, attn_dim_head=8)
+    unet = replace(unet, **{name: value[:2] for name, value in vars(unet).items() if isinstance(value, tuple)})
     return replace(
         config,
         image_px=config.image_px // SMOKE_SHRINKS,

@@ -15,11 +15,12 @@ Parts, in this order, each a process with a time limit of its own:
 
 OUT/session.json has the figures, OUT/session.md the tables, OUT/teacher/NETWORK.safetensors the running mean of the
 weights. Call it again with the same OUT to resume: parts that are done are not run again, and training continues. On
-Ctrl-C or SIGTERM it ends the processes that it has started; a training saves its state. With `--smoke` it runs whole,
-in small, on the CPU, and trains the first two networks only.
+Ctrl-C or SIGTERM it ends the processes that it has started, and on Linux they end if it is killed; a training saves its
+state. With `--smoke` it runs whole, in small, on the CPU, and trains the first two networks only.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import signal
@@ -45,6 +46,8 @@ RESERVED_S = 20
 GRACE_S = 30
 """From asking a process to end until it is killed; a training saves its state."""
 STUDY_PATCHES = 1 + 49 + 2116
+PR_SET_PDEATHSIG = 1
+"""Of Linux's `prctl`: the signal that a process gets when its parent ends."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ PARTS = (
     Part("paths", 150, "device_paths.py", smoke=("--device", "cpu", "--only", "sampling ddim,training fp32,finishing")),
     Part("sampling", 150, "cuda_speed.py", ("--only", "sampling"), ("--smoke", "--only", "sampling")),
     Part("training", 130, "cuda_speed.py", ("--only", "training"), ("--smoke", "--only", "training")),
-    Part("students", 100, "cuda_students.py", smoke=("--smoke", "--networks", "1")),
+    Part("students", 100, "cuda_students.py", smoke=("--smoke", "--networks", "1", "--steps", "1")),
     Part("host", 60, "whole_slide.py", ("--size", "8000"), ("--size", "2500")),
 )
 
@@ -102,7 +105,9 @@ class Session:
     def note(self, name: str, **values: Any) -> None:
         """Writes what a part has come to."""
         self.record[name] = values
-        self.file.write_text(json.dumps(self.record, indent=2), encoding="utf-8")
+        written = self.file.with_suffix(".new")
+        written.write_text(json.dumps(self.record, indent=2), encoding="utf-8")
+        written.replace(self.file)  # whole, whenever the session is killed
         (self.out / "session.md").write_text(tables(self.record), encoding="utf-8")
 
     def run(self, part: Part) -> None:
@@ -123,9 +128,23 @@ class Session:
 
 
 def start(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
-    """Starts a process with a group of its own, whose output goes to a file."""
+    """Starts a process with a group of its own, whose output goes to a file.
+
+    If this process is killed, Linux interrupts the other one, so that the next session does not meet it at work.
+    """
+
+    def end_with_parent() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job would pass on that it is ignored
+
     with log.open("ab") as stream:
-        return subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent if sys.platform == "linux" else None,
+        )
 
 
 def ended(process: "subprocess.Popen[bytes]", limit_s: float) -> str:
