@@ -43,8 +43,10 @@ PLACES_L0 = 4096
 
 
 def prepared(plan: TrainingPlan, level: int, stage: int, slide: Slide) -> PreparedExamples:
+    """Examples around the tiles that `urcdm-app tile` would cut."""
     network, field = plan.of_level(level)[stage], plan.urcdm.levels[level].field_l0
-    tiles = find_tiles([slide], field_l0=min(field, PLACES_L0), rule=TissueRule.everything())
+    rule = plan.urcdm.tissue if level else TissueRule.everything()
+    tiles = find_tiles([slide], field_l0=min(field, PLACES_L0), rule=rule)
     table = TileTable(tiles.frame.assign(field_l0=field))
     data = LevelExamples(plan, level, stage, table, {table.frame["slide"].iloc[0]: slide}, seed=0)
     return PreparedExamples(network.stage, network.training, data)
@@ -62,11 +64,14 @@ def measured(plan: TrainingPlan, level: int, stage: int, path: Path, count: int)
     sides = {"level_size": 2**30, "stage_size": READ_PX}
     opened = {name: open_slide(path, cache_mib=CACHE_MIB) for name in sides}
     spent = dict.fromkeys(sides, 0.0)
-    for begin in range(-ROUND, count, ROUND):
-        for name, least_px in sides.items():
-            with mock.patch("urcdm.training.examples.READ_PX", least_px):
-                took = seconds(prepared(plan, level, stage, opened[name]), range(begin + ROUND, begin + 2 * ROUND))
-            spent[name] += took if begin >= 0 else 0  # the first round fills the cache
+    examples = {}
+    for name, least_px in sides.items():
+        with mock.patch("urcdm.training.examples.READ_PX", least_px):
+            examples[name] = prepared(plan, level, stage, opened[name])
+    for begin in range(0, count + ROUND, ROUND):
+        for name, each in examples.items():
+            took = seconds(each, range(begin, begin + ROUND))
+            spent[name] += took if begin else 0  # the first round fills the cache
     for slide in opened.values():
         slide.close()
     ratio = spent["level_size"] / spent["stage_size"]
@@ -79,17 +84,18 @@ def measured_in_memory(plan: TrainingPlan, level: int, stage: int, slide: Slide,
     seconds(examples, range(ROUND))
     alone = count / seconds(examples, range(ROUND, ROUND + count))
     examples.training = replace(examples.training, workers=WORKERS)
+    spent = in_workers(examples, count + WORKERS * ROUND) - in_workers(examples, WORKERS * ROUND)
+    return {"one_core": round(alone, 1), "two_workers": round(WORKERS * count / spent, 1)}
+
+
+def in_workers(examples: PreparedExamples, count: int) -> float:
+    """Seconds of the processor that worker processes take to start and to prepare so many examples."""
     batches = [list(range(begin, begin + ROUND)) for begin in range(0, count, ROUND)]
-    before = of_children()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in prepared_batches(examples, batches, torch.device("cpu")):
         pass
-    return {"one_core": round(alone, 1), "two_workers": round(WORKERS * count / (of_children() - before), 1)}
-
-
-def of_children() -> float:
-    """Seconds of the processor that ended child processes have taken."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
