@@ -360,6 +360,11 @@ def test_images_that_disagree_with_their_masks_are_dropped(
         do(replace(judged, sampling=replace(judged.sampling, seed=5)), overwrite=True)
 
 
+def test_nnunet_has_no_stronger_augmentation() -> None:
+    with pytest.raises(ValueError, match="nnU-Net's augmentation is strong already"):
+        SegmentationConfig(model="nnunet", strategies=("1", "1b"))
+
+
 def test_pseudo_labels_need_unannotated_images(config: EnrichmentConfig, do: Do) -> None:
     wrong = replace(config, segmentation=replace(config.segmentation, strategies=("1c",)))
     with pytest.raises(EnrichmentError, match=r"strategy 1c .* give data\.unannotated or data\.annotated"):

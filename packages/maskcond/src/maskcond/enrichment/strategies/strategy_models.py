@@ -1,12 +1,13 @@
 """The work of the strategies' steps: training of the segmentation models, and their scores on the test images."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from maskcond.annotations.annotated_images import TRAIN, read_numbers
-from maskcond.annotations.labelled_images import LabelledImage, LabelledImages
+from maskcond.annotations.labelled_images import LabelledImage, LabelledImages, Source
 from maskcond.enrichment.pairs.pictures import image_name, write_png
 from maskcond.enrichment.pairs.synthetic_pairs import synthetic_pairs
 from maskcond.enrichment.real_images import PairSource, image_at_scale
@@ -16,6 +17,7 @@ from maskcond.enrichment.steps.step import Progress
 from maskcond.enrichment.strategies.strategy import STRATEGIES, StrategyName
 from maskcond.enrichment.strategies.strategy_table import ImageScores, write_scores
 from maskcond.metrics import score
+from maskcond.segmentation.tasks import SegmentationTask
 
 SCORES_FILE = "scores.json"
 
@@ -104,23 +106,28 @@ class StrategyModels:
         return sorted(generator.choice(names, count, replace=False).tolist())
 
     def _pseudo_pairs(self) -> LabelledImages:
-        """The unannotated images with predicted labels."""
-        return LabelledImages(_PseudoSource(self, number) for number in range(len(self.real.unannotated or ())))
+        """The unannotated images with the labels of their predicted masks."""
+        images = self.real.unannotated or LabelledImages([])
+        masks = self.paths.of(PSEUDO_LABELS) / "masks"
+        return LabelledImages(
+            _PseudoSource(source, masks / f"{image_name(number)}.png", self.config.data.scale, self.task)
+            for number, source in enumerate(images.sources)
+        )
 
 
+@dataclass(frozen=True)
 class _PseudoSource:
     """An unannotated image with the labels of its predicted mask."""
 
-    def __init__(self, strategies: StrategyModels, number: int) -> None:
-        self.strategies, self.number = strategies, number
+    image: Source
+    mask_path: Path
+    scale: float
+    task: SegmentationTask
 
     def read(self) -> LabelledImage:
-        unannotated = self.strategies.real.unannotated
-        assert unannotated is not None  # noqa: S101 - made from its numbers
-        image = unannotated[self.number]
-        mask = read_numbers(self.strategies.paths.of(PSEUDO_LABELS) / "masks" / f"{image_name(self.number)}.png")
-        scaled = image_at_scale(image.image, self.strategies.config.data.scale)
-        return LabelledImage(image.name, scaled, self.strategies.task.labels(mask))
+        image = self.image.read()
+        labels = self.task.labels(read_numbers(self.mask_path))
+        return LabelledImage(image.name, image_at_scale(image.image, self.scale), labels)
 
 
 def mixed(synthetic: LabelledImages, real: LabelledImages, share: float | None) -> LabelledImages:
