@@ -27,7 +27,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 @app.command()
 def plan(
     name: Annotated[
-        str, typer.Argument(help="'kumar-small': takes minutes; 'kumar': the study's sizes.")
+        str,
+        typer.Argument(
+            help="'kumar-small': a quick test; 'kumar-few': few annotated images; 'kumar': the study's sizes."
+        ),
     ] = "kumar-small",
 ) -> None:
     """Print a configuration to start from.

@@ -5,7 +5,7 @@ from importlib.resources import files
 from run_folder import UsageError
 from run_folder.cli.console import console
 
-NAMES = ("kumar-small", "kumar")
+NAMES = ("kumar-small", "kumar-few", "kumar")
 
 
 def configuration_text(name: str) -> str:

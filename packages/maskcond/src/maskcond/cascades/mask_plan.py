@@ -213,10 +213,30 @@ KUMAR_SMALL_BORDERS = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMA
 KUMAR_SMALL_DISTANCES = replace(KUMAR_SMALL, input=MaskInput.of(KUMAR_BORDER, KUMAR_CONDITIONS, "distances"))
 """The same with the distance maps of the nuclei as one more channel."""
 
+_FEW_BASE, _FEW_UPPER = KUMAR_SMALL_DISTANCES.networks
+KUMAR_FEW = replace(
+    KUMAR_SMALL_DISTANCES,
+    networks=(
+        replace(
+            _FEW_BASE,
+            training=replace(_FEW_BASE.training, steps=2000),
+            blank_training=replace(_SMALL_TRAINING, steps=400),
+        ),
+        replace(
+            _FEW_UPPER,
+            training=replace(_FEW_UPPER.training, steps=1200),
+            blank_training=replace(_SMALL_TRAINING, steps=300, learning_rate=1e-3),
+            finishing=FinishingPlan(replace(FinishingPlan().training, steps=800), steps=4),
+        ),
+    ),
+)
+"""The same for few annotated images: trained for longer, and finished on real images."""
+
 MASK_PLANS: dict[str, MaskPlan] = {
     "kumar-small": KUMAR_SMALL,
     "kumar-small-borders": KUMAR_SMALL_BORDERS,
     "kumar-small-distances": KUMAR_SMALL_DISTANCES,
+    "kumar-few": KUMAR_FEW,
     "kumar": _study_plan("kumar", KUMAR, KUMAR_CONDITIONS, Augmentation(crop_px=256)),
     "kidney": _study_plan("kidney-masks", KIDNEY, KIDNEY_CONDITIONS, Augmentation(crop_px=1024), ClassBalance(0.5)),
 }
