@@ -49,6 +49,8 @@ class BatchChoice:
         """
         for level, stage in (key for key in self.full if key not in self.loops):
             compile_in_place(model.cascades[level].unets[stage])
+        if not self.loops:
+            return {}  # before torch's compiler is imported, which takes seconds
         mode = "reduce-overhead" if graphs_run_in_threads() else None
         return {key: compiled_steps(mode=mode) for key in self.loops}
 
