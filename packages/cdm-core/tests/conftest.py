@@ -29,8 +29,7 @@ def tiny_stage() -> Callable[..., StageConfig]:
 
     def make(unet: dict[str, Any] | None = None, **stage: Any) -> StageConfig:
         values = {"image_px": 8, "sampling": SamplingConfig(4, "ddpm"), **stage}
-        network = tiny_unet(**{"dim_mults": (1, 2), "init_conv_kernel_size": 7, **(unet or {})})
-        return StageConfig(unet=network, **values)
+        return StageConfig(unet=tiny_unet(**{"init_conv_kernel_size": 7, **(unet or {})}), **values)
 
     return make
 

@@ -40,7 +40,12 @@ def refusal(values: dict[str, Any]) -> str:
 
 
 def test_what_is_written_reads_back_the_same(tiny_stage: Callable[..., StageConfig]) -> None:
-    unet = {"num_resnet_blocks": (1, 2), "layer_attns": (False, True), "cond_images_channels": 4}
+    unet = {
+        "dim_mults": (1, 2),
+        "num_resnet_blocks": (1, 2),
+        "layer_attns": (False, True),
+        "cond_images_channels": 4,
+    }
     upper = tiny_stage(unet, image_px=16, lowres_px=8, schedule="linear", sampling=SamplingConfig(9, "ddim", 0.1))
     config = CascadeConfig((tiny_stage(), upper))
     toml = tomli_w.dumps(dump_config(config))
@@ -277,9 +282,10 @@ def test_crops_are_halved_as_images_are(tiny_stage: Callable[..., StageConfig]) 
         check_training,  # takes seconds to import, which the other tests need not wait for
     )
 
-    check_training(tiny_stage(image_px=16), TrainingConfig(1, 1, crop_px=6))
+    stage = tiny_stage({"dim_mults": (1, 2)}, image_px=16)
+    check_training(stage, TrainingConfig(1, 1, crop_px=6))
     with pytest.raises(ConfigError, match="crop_px 7 is no multiple of the network's factor 2"):
-        check_training(tiny_stage(image_px=16), TrainingConfig(1, 1, crop_px=7))
+        check_training(stage, TrainingConfig(1, 1, crop_px=7))
 
 
 @pytest.mark.parametrize(

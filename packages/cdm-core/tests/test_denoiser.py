@@ -18,6 +18,7 @@ Noise = Callable[..., Tensor]
 
 EMBEDDED = {
     "text_embed_dim": 4,
+    "dim_mults": (1, 2),
     "layer_attns": (False, True),
     "layer_cross_attns": (False, True),
     "attend_at_middle": True,

@@ -198,7 +198,8 @@ LEARNING = TrainingConfig(100, 8, learning_rate=5e-3, warmup_steps=20, ema_decay
 @pytest.fixture(scope="module")
 def taught(tiny_stage: Stage, runs: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageConfig, nn.Module]:
     """A stage of 4 steps, and a network that knows the two colours."""
-    config, out = tiny_stage(sampling=SamplingConfig(4, "ddim")), tmp_path_factory.mktemp("teacher")
+    config = tiny_stage({"dim_mults": (1, 2)}, sampling=SamplingConfig(4, "ddim"))
+    out = tmp_path_factory.mktemp("teacher")
     runs.train(config, out, LEARNING, examples=TwoColours())
     return config, load_trained(out / "state.pt", config)[0]
 

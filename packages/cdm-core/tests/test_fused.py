@@ -20,9 +20,14 @@ Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 Noise = Callable[..., Tensor]
 
-ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}
+ATTENTION = {
+    "dim_mults": (1, 2),
+    "layer_attns": (False, True),
+    "layer_cross_attns": (False, True),
+    "attend_at_middle": True,
+}
 NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "plain": ({}, {}),
+    "plain": ({"dim_mults": (1, 2)}, {}),
     "attention": ({**ATTENTION, "init_cross_embed": True}, {}),
     "memory-efficient": (
         {**ATTENTION, "memory_efficient": True, "init_conv_to_final_conv_residual": True, "cond_images_channels": 4},

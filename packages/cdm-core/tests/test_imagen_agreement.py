@@ -25,7 +25,12 @@ Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]
 Noise = Callable[..., Tensor]
 
-ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}
+ATTENTION = {
+    "dim_mults": (1, 2),
+    "layer_attns": (False, True),
+    "layer_cross_attns": (False, True),
+    "attend_at_middle": True,
+}
 SEED = 5
 
 

@@ -28,7 +28,12 @@ Stage = Callable[..., StageConfig]
 Unet = Callable[..., nn.Module]
 Generators = Callable[..., list[torch.Generator]]
 
-ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}
+ATTENTION = {
+    "dim_mults": (1, 2),
+    "layer_attns": (False, True),
+    "layer_cross_attns": (False, True),
+    "attend_at_middle": True,
+}
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,16 +23,12 @@ from cdm_core import (
     sample_stage,
 )
 from cdm_core.distillation.teacher import student_of
+from cdm_core.interop.diffusers import latent_network, latent_stage
+from cdm_core.networks.latent import LatentUnet
 from cdm_core.stages.denoiser import Conditions, Denoiser
 from cdm_core.stages.widen import widen
 from cdm_core.training.state import load_trained
 from cdm_core.training.students import distill_stage
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what is deprecated inside diffusers is not ours to mend
-    diffusers: Any = pytest.importorskip("diffusers")
-from cdm_core.interop.diffusers import latent_network, latent_stage
-from cdm_core.networks.latent import LatentUnet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 
@@ -48,7 +43,13 @@ def from_diffusers(folder: Path, image_px: int, **options: Any) -> tuple[StageCo
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def diffusers() -> Any:
+    """The library, imported when a test is run: it takes seconds, which others need not wait for."""
+    return pytest.importorskip("diffusers", reason="latent stages need diffusers")
+
+
+@pytest.fixture(scope="module")
+def folder(diffusers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as Stable Diffusion's, of 2 px a latent, and with fresh weights."""
     folder: Path = tmp_path_factory.mktemp("diffusers")
     with torch.random.fork_rng(devices=[]):
@@ -80,7 +81,7 @@ class Colours:
         return {"image": shade.expand(3, -1, -1), "cond_images": shade}
 
 
-def test_the_stage_is_what_the_folder_says(folder: Path) -> None:
+def test_the_stage_is_what_the_folder_says(diffusers: Any, folder: Path) -> None:
     stage, network = from_diffusers(folder, 16, sampling=FEW)
     assert (stage.objective, stage.schedule, stage.sample_shape) == ("v", "scaled_linear", (4, 8, 8))
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -92,7 +93,7 @@ def test_the_stage_is_what_the_folder_says(folder: Path) -> None:
     torch.testing.assert_close(network.decode(latents), decoded)
 
 
-def test_times_are_told_as_the_networks_own_steps(folder: Path) -> None:
+def test_times_are_told_as_the_networks_own_steps(diffusers: Any, folder: Path) -> None:
     stage, network = from_diffusers(folder, 16)
     scheduler = diffusers.DDIMScheduler.from_pretrained(folder / "scheduler")
     kept = scheduler.alphas_cumprod.double()

@@ -122,7 +122,7 @@ def test_no_solver_waits_also_while_inpainting(
     gpu: GpuRecord, tiny_stage: Stage, generators: Generators, method: Any, eta: float
 ) -> None:
     sampling = SamplingConfig(2, method, eta=eta, threshold="dynamic")
-    config = tiny_stage({"dim_mults": (1,)}, sampling=sampling)
+    config = tiny_stage(sampling=sampling)
     unet, known = network(config), torch.rand(2, 3, 8, 8, device=CUDA)
     gpu.clear()
     made = sample_stage(unet, config, generators=generators(1, 2), known=known, known_mask=known[:, :1], resample=2)
@@ -224,13 +224,14 @@ def test_a_dynamic_threshold_takes_one_sort_for_a_batch(gpu: GpuRecord, monkeypa
     assert gpu.launches["sort"] == 1 + 3
 
 
-@pytest.mark.parametrize("crop_px", [None, 8])
+@pytest.mark.parametrize(("crop_px", "batch_size"), [(None, 4), (8, 2)])
 def test_a_training_step_with_all_conditions_waits_for_nothing(
-    gpu: GpuRecord, full: StageConfig, tmp_path: Path, crop_px: int | None
+    gpu: GpuRecord, full: StageConfig, tmp_path: Path, crop_px: int | None, batch_size: int
 ) -> None:
     before = crop_px is None
     config = replace(full, noise_before_resize=before)
-    steps_of(train_stage(config, settings(crop_px=crop_px, batch_size=4), Everything(), tmp_path), gpu)
+    training = settings(crop_px=crop_px, batch_size=batch_size)  # two chunks a step, or one
+    steps_of(train_stage(config, training, Everything(), tmp_path), gpu)
     check_steps(gpu)
     check_layouts(gpu)
     assert gpu.attentions
@@ -255,7 +256,7 @@ def test_a_step_of_distillation_waits_for_nothing(
     events = distill_stage(
         build_unet(config),
         config,
-        settings(batch_size=4),
+        settings(),
         Everything(),
         tmp_path,
         steps=(2,),
@@ -294,9 +295,7 @@ def test_a_step_of_finishing_waits_for_nothing(
     seed = next(seed for seed in range(99) if all(finisher.position(step, seed) == 1 for step in range(1, STEPS)))
     gpu.clear()
     student = build_unet(config)
-    events = train_stage(
-        config, settings(seed=seed, batch_size=4), Everything(), tmp_path, initial=student, finishing=losses
-    )
+    events = train_stage(config, settings(seed=seed), Everything(), tmp_path, initial=student, finishing=losses)
     steps_of(events, gpu)
     check_steps(gpu)
     check_layouts(gpu)
@@ -316,7 +315,7 @@ def test_a_network_trained_before_gives_its_memory_back(
     trained_before, gone = weakref.ref(held), []
     monkeypatch.setattr("torch.cuda.empty_cache", lambda: gone.append(trained_before() is None))
     del held
-    events = train_stage(tiny_stage({"dim_mults": (1,)}), settings(), Everything(), tmp_path)
+    events = train_stage(tiny_stage(), settings(), Everything(), tmp_path)
     next(events)
     assert gone[0]
     with mock.patch("cdm_core.training.guard.Guard.save_at_exit"):
@@ -325,7 +324,7 @@ def test_a_network_trained_before_gives_its_memory_back(
 
 def test_making_networks_leaves_the_generators_of_gpus_alone(gpu: GpuRecord, full: StageConfig, tmp_path: Path) -> None:
     losses = FinishingConfig(widths=(8, 8))
-    events = train_stage(student_of(full, 1), settings(batch_size=4), Everything(), tmp_path, finishing=losses)
+    events = train_stage(student_of(full, 1), settings(), Everything(), tmp_path, finishing=losses)
     next(iter(events))
     assert not gpu.seedings
     torch.manual_seed(0)

@@ -27,7 +27,12 @@ EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
 BOTH_SCHEDULES = pytest.mark.parametrize("name", ["cosine", "linear"])  # which end in noise alone
 DETERMINISTIC = pytest.mark.parametrize("method", [name for name in TABLE if not TABLE[name].eta])
 MEAN, SPREAD = 0.3, 0.4
-ATTENTION = {"layer_attns": (False, True), "layer_cross_attns": (False, True), "attend_at_middle": True}
+ATTENTION = {
+    "dim_mults": (1, 2),
+    "layer_attns": (False, True),
+    "layer_cross_attns": (False, True),
+    "attend_at_middle": True,
+}
 
 
 def gaussian(schedule: Schedule, mean: float = MEAN, spread: float = SPREAD) -> Denoise:

@@ -67,6 +67,10 @@ def _kind(func: Any) -> _Kind:
     )
 
 
+def _without_generator(value: Any) -> Any:
+    return None if isinstance(value, torch._C.Generator) else value  # nothing is sampled
+
+
 class _NoDriver(FakeTensorMode):
     """Tensors without values that never ask a driver, whatever torch is made to say about GPUs."""
 
@@ -127,7 +131,8 @@ class PretendedDevice:
         if func.__name__.startswith("_fused_"):  # not all of these optimisers run without values
             made = self._optimised(func, args, kwargs)
         else:
-            args, kwargs = tree_map(self._faked, (args, kwargs))
+            if _kind(func).draws:
+                args, kwargs = tree_map(_without_generator, (args, kwargs))
             with self.fake:
                 made = func(*args, **kwargs)
         if _kind(func).launches:
@@ -142,11 +147,6 @@ class PretendedDevice:
         for each in tree_leaves((args, kwargs)):
             if isinstance(each, Tensor) and not isinstance(each, FakeTensor):
                 raise RuntimeError(f"{func}: expected all tensors to be on the same device, got one on {each.device}")
-
-    def _faked(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and not isinstance(value, FakeTensor):
-            return self.fake.from_tensor(value)
-        return None if isinstance(value, torch._C.Generator) else value  # nothing is drawn
 
     def _on_host(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         pinned = kwargs.pop("pin_memory", False)
