@@ -46,6 +46,7 @@ class _Kind:
         moves: It may copy between devices.
         reads: The host has to know values, or may have to.
         launches: It runs on the device, and is neither a view nor an allocation.
+        is_pure: It changes none of its arguments, and returns new tensors.
     """
 
     is_composite: bool
@@ -53,6 +54,7 @@ class _Kind:
     moves: bool
     reads: bool
     launches: bool
+    is_pure: bool
 
 
 @cache
@@ -64,7 +66,60 @@ def _kind(func: Any) -> _Kind:
         moves=func in (aten._to_copy.default, aten.copy_.default),
         reads=func in INDEXED or any(tag in func.tags for tag in READS),
         launches=not func.is_view and not func.__name__.startswith(ALLOCATIONS),
+        is_pure=all(each.alias_info is None for each in (*func._schema.arguments, *func._schema.returns)),
     )
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What an operation returned: the shape, strides, type and device of each tensor.
+
+    Args:
+        kind: The type of what holds the tensors; None for a tensor alone.
+        tensors: Of each.
+    """
+
+    kind: type | None
+    tensors: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype, torch.device], ...]
+
+    @classmethod
+    def of(cls, made: Any) -> "_Result | None":
+        """Returns None where there is anything but tensors without values."""
+        if not (is_one := isinstance(made, FakeTensor)) and type(made) not in (list, tuple):
+            return None
+        tensors = [made] if is_one else made
+        if not all(isinstance(each, FakeTensor) for each in tensors):
+            return None
+        each = tuple((tensor.shape, tensor.stride(), tensor.dtype, tensor.fake_device) for tensor in tensors)
+        return cls(None if is_one else type(made), each)
+
+    def made_again(self, mode: FakeTensorMode) -> Any:
+        made = [
+            FakeTensor(mode, torch.empty_strided(shape, strides, dtype=dtype, device="meta"), device)
+            for shape, strides, dtype, device in self.tensors
+        ]
+        return made[0] if self.kind is None else self.kind(made)
+
+
+_RESULTS: dict[Any, _Result] = {}
+"""By operation and arguments: torch's own memory of them takes several times as long to ask."""
+
+
+def _signature(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Returns the operation with the shapes and values of its arguments; None if a tensor among them has values."""
+    described: list[Any] = [func, *kwargs]
+    return tuple(described) if all(_describe(each, described) for each in (*args, *kwargs.values())) else None
+
+
+def _describe(value: Any, described: list[Any]) -> bool:
+    if isinstance(value, FakeTensor):
+        described += (value.shape, value.stride(), value.dtype, value.fake_device)
+    elif isinstance(value, (list, tuple)):
+        described.append(len(value))
+        return all(_describe(each, described) for each in value)
+    else:
+        described += (type(value), value)  # 1, 1.0 and True are equal
+    return not isinstance(value, Tensor) or isinstance(value, FakeTensor)
 
 
 def _without_generator(value: Any) -> Any:
@@ -133,13 +188,24 @@ class PretendedDevice:
         else:
             if _kind(func).draws:
                 args, kwargs = tree_map(_without_generator, (args, kwargs))
-            with self.fake:
-                made = func(*args, **kwargs)
+            made = self._without_values(func, args, kwargs)
         if _kind(func).launches:
             self.record.launches[func.__name__.partition(".")[0]] += 1
             for each in (made,) if isinstance(made, Tensor) else tree_leaves(made):
                 if isinstance(each, Tensor):
                     self.record.written[each.dtype] += each.numel()
+        return made
+
+    def _without_values(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Runs an operation on tensors without values; of one that ran before, makes the like of its results."""
+        key = _signature(func, args, kwargs) if _kind(func).is_pure else None
+        if (known := _RESULTS.get(key)) is not None:
+            with unset_fake_temporarily():
+                return known.made_again(self.fake)
+        with self.fake:
+            made = func(*args, **kwargs)
+        if key is not None and (result := _Result.of(made)) is not None:
+            _RESULTS[key] = result
         return made
 
     def _optimised(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
