@@ -26,7 +26,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("network") / "colours.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.script(MeanColours()).save(path)
+        torch.jit.script(MeanColours()).save(path)  # type: ignore[no-untyped-call]
     return path
 
 

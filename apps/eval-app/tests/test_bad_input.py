@@ -36,6 +36,7 @@ def few(pictures: Path, tmp_path: Path) -> Path:
 
 
 def test_too_few_images(run_app: RunApp, pictures: Path, few: Path, network: Path, tmp_path: Path) -> None:
+    arguments: tuple[str | Path, ...]
     arguments = ("fid", pictures / "real", few, "--extractor", network, "--out", tmp_path / "fid.json")
     refused(run_app(*arguments), "5 images in", "few: a Frechet", "6 features takes 7 or more", "--allow-few")
     arguments = ("pfid", "--real", pictures / "real", "--fake", few, "--extractor", network, "--crops", "6")

@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 from pfid import CropPlan, folder_images
+from pfid.crops.plan import Side
 from pfid.crops.reading import read_crops
 
 RunApp = Callable[..., Any]
@@ -155,7 +156,7 @@ def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def stop_at_fake(images: Any, plan: CropPlan, side: str, **settings: Any) -> Any:
+def stop_at_fake(images: Any, plan: CropPlan, side: Side, **settings: Any) -> Any:
     if side == "fake":
         raise KeyboardInterrupt
     return read_crops(images, plan, side, **settings)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -133,7 +133,7 @@ def test_whole_floating_point_numbers_become_integers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])
-def test_numbers_of_a_large_file_can_be_mapped(tmp_path: Path, byte_order: str) -> None:
+def test_numbers_of_a_large_file_can_be_mapped(tmp_path: Path, byte_order: Literal["<", ">"]) -> None:
     path = tmp_path / "mask.tif"
     with tifffile.TiffWriter(path, byteorder=byte_order) as tiff:
         tiff.write(GREY.astype(np.uint16) * 200)
@@ -152,9 +152,9 @@ def bomb(kind: str, png: Callable[..., bytes]) -> bytes:
     if kind == "png":
         content = png(GREY, 8, "grey")
         return content[:16] + size + size + content[24:]
-    content = imagecodecs.jpeg8_encode(COLOUR)
+    content = bytes(imagecodecs.jpeg8_encode(COLOUR))
     frame = content.index(b"\xff\xc0")
-    return bytes(content[: frame + 5] + size[2:] * 2 + content[frame + 9 :])
+    return content[: frame + 5] + size[2:] * 2 + content[frame + 9 :]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -216,7 +216,7 @@ def test_missing_files_folders_and_text_are_refused(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {
+WRITERS: dict[str, Callable[[Path], object]] = {
     "a.png": lambda path: PIL.Image.fromarray(COLOUR).save(path),
     "deep.png": lambda path: path.write_bytes(imagecodecs.png_encode(COLOUR.astype(np.uint16) * 200)),
     "a.jpg": lambda path: PIL.Image.fromarray(COLOUR).save(path, progressive=True),

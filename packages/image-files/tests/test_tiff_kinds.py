@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -32,7 +32,7 @@ class TiffCase:
     alpha: str | None
     planar: str
     compression: str | None
-    byte_order: str
+    byte_order: Literal["<", ">"]
     tile: bool
     predictor: bool
 
@@ -102,6 +102,7 @@ def tiff_cases(*, thorough: bool) -> Iterator[TiffCase]:
         ("contig", "separate"), (*LOSSLESS, *IMAGE_CODECS), ("<", ">"), (False, True), (False, True)
     )
     plain = ("contig", None, "<", False, False)
+    layout: Any
     for layout in layouts:
         changes = sum(value != usual for value, usual in zip(layout, plain, strict=True))
         for kind in kinds:

@@ -1,5 +1,6 @@
 """The parts of command lines."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from run_folder.cli.pages import data_uri, render_page  # noqa: E402
 from run_folder.cli.running import run_cli  # noqa: E402
 
 
-def fails_with(error: BaseException) -> object:
+def fails_with(error: BaseException) -> Callable[[], None]:
     def app() -> None:
         raise error
 

@@ -1,14 +1,16 @@
 import errno
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from run_folder import FolderLock, LockedError
-from run_folder import locks as module
 
 HOLDS = """
 import sys, time
@@ -19,15 +21,16 @@ with FolderLock(sys.argv[1]):
 """
 
 
-def holder(folder):
+def holder(folder: Path) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
 
 
-def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_path):
+def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         with (
             pytest.raises(LockedError, match=f"process {process.pid} on .*, since 20") as refused,
@@ -44,7 +47,7 @@ def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_pa
     assert not (tmp_path / ".lock").exists()
 
 
-def test_excludes_within_a_process_and_can_be_taken_again(tmp_path):
+def test_excludes_within_a_process_and_can_be_taken_again(tmp_path: Path) -> None:
     with FolderLock(tmp_path):
         with pytest.raises(LockedError), FolderLock(tmp_path):
             pass
@@ -53,7 +56,7 @@ def test_excludes_within_a_process_and_can_be_taken_again(tmp_path):
         pass
 
 
-def test_a_file_of_its_name_that_is_no_lock_is_left_alone(tmp_path):
+def test_a_file_of_its_name_that_is_no_lock_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     lock = tmp_path / ".lock"
     for make in (lambda: lock.write_text("mine"), lambda: lock.symlink_to("mine"), lambda: os.mkfifo(lock)):
@@ -64,13 +67,13 @@ def test_a_file_of_its_name_that_is_no_lock_is_left_alone(tmp_path):
         lock.unlink()
 
 
-def test_beside_a_path_that_does_not_exist(tmp_path):
+def test_beside_a_path_that_does_not_exist(tmp_path: Path) -> None:
     with FolderLock(tmp_path / "made" / "slide.tiff", beside=True):
         assert [path.name for path in (tmp_path / "made").iterdir()] == [".slide.tiff.lock"]
     assert not (tmp_path / "made").exists()
 
 
-def test_racing_processes_never_hold_it_together(tmp_path):
+def test_racing_processes_never_hold_it_together(tmp_path: Path) -> None:
     race = textwrap.dedent("""
         import sys
         from pathlib import Path
@@ -89,17 +92,19 @@ def test_racing_processes_never_hold_it_together(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def no_locks(*_):
+def no_locks(*_: object) -> None:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-def test_file_systems_without_locks_go_by_the_holder_that_the_file_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.fcntl, "flock", no_locks)
+def test_file_systems_without_locks_go_by_the_holder_that_the_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     with FolderLock(tmp_path) as lock, pytest.raises(LockedError, match=f"process {os.getpid()}"), FolderLock(tmp_path):
         pass
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    here = {"process": dead.pid, "host": module.socket.gethostname(), "since": "then"}
+    here = {"process": dead.pid, "host": socket.gethostname(), "since": "then"}
     lock.file.write_text(json.dumps(here))
     with FolderLock(tmp_path):
         pass

@@ -1,15 +1,17 @@
 import os
+from pathlib import Path
+from typing import Any
 
 from run_folder import Walk
 
 
-def walked(folder, **options):
-    obstacles = []
+def walked(folder: Path, **options: Any) -> tuple[list[str], list[tuple[str, str]]]:
+    obstacles: list[tuple[str, str]] = []
     walk = Walk(folder, lambda kind, path: obstacles.append((kind, path.relative_to(folder).as_posix())), **options)
     return [path.relative_to(folder).as_posix() for path in walk.files()], obstacles
 
 
-def test_linked_folders_are_entered_once_and_after_the_real_ones(tmp_path):
+def test_linked_folders_are_entered_once_and_after_the_real_ones(tmp_path: Path) -> None:
     (tmp_path / "in" / "b").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     for name in ("in/1", "in/b/2", "in/.hidden", "elsewhere/3"):
@@ -33,7 +35,7 @@ def test_linked_folders_are_entered_once_and_after_the_real_ones(tmp_path):
     assert walked(tmp_path / "in", hidden=True)[0] == [".hidden", "1", "b/2", "far/3"]
 
 
-def test_folders_that_are_not_entered(tmp_path):
+def test_folders_that_are_not_entered(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "x").touch()
     (tmp_path / "y").touch()

@@ -16,6 +16,7 @@ from study_stats import (
     discrimination,
     equivalence,
 )
+from study_stats.inference.intervals import IntervalMethod
 
 Single: TypeAlias = Callable[..., SingleClassifications]
 
@@ -23,7 +24,7 @@ COUNTS = {"A": SingleCounts(40, 31, 50, 26), "B": SingleCounts(30, 30, 40, 1), "
 
 
 @pytest.mark.parametrize(("method", "name"), [("exact", "beta"), ("wilson", "wilson")])
-def test_readers_are_tested_as_scipy_and_statsmodels_do(method: str, name: str) -> None:
+def test_readers_are_tested_as_scipy_and_statsmodels_do(method: IntervalMethod, name: str) -> None:
     rows = discrimination(COUNTS, method=method).readers
     squares = [[[row[1], row[0] - row[1]], [row[3], row[2] - row[3]]] for row in COUNTS.values()]
     p_values = [fisher_exact(square).pvalue for square in squares]
@@ -73,7 +74,7 @@ def test_classifications_give_what_their_counts_give(single: Single) -> None:
     )
     found, expected = discrimination(single(real, synthetic)), discrimination(COUNTS)
     assert found.readers == expected.readers
-    assert found.frame.loc["total", "accuracy"] == expected.frame.loc["total", "accuracy"]
+    assert found.frame["accuracy"]["total"] == expected.frame["accuracy"]["total"]
     assert list(found.frame.index) == ["A", "B", "C", "total"]
     assert found.frame.loc["A", "real_low"] == found.readers[0].real_interval[0]
 

@@ -1,8 +1,11 @@
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from study_stats import (
     Classifications,
@@ -17,12 +20,15 @@ from study_stats import (
 )
 
 
+def data_of(line: Line2D) -> tuple[NDArray[Any], NDArray[Any]]:
+    return np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+
+
 def test_readers_stand_with_their_share_and_interval() -> None:
     found = realism({"A": (20, 30), "nobody": (0, 0), "B": (45, 5)})
     axes = plot_readers(found).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["A (n = 50)", "B (n = 50)", "total (n = 100)"]
-    lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_ydata()[0] == line.get_ydata()[1]]
-    drawn = [tuple(line.get_xdata()) for line in lines]
+    drawn = [tuple(x) for x, y in map(data_of, axes.lines) if len(x) == 2 and y[0] == y[1]]
     assert drawn == [row.interval for row in (found.readers[0], found.readers[2], found.total)]
     assert [text.get_text() for text in axes.texts] == ["0.600", "0.100", "0.350"]
 
@@ -30,17 +36,18 @@ def test_readers_stand_with_their_share_and_interval() -> None:
 def test_learning_is_the_share_of_the_last_ones(from_answers: Callable[..., Classifications]) -> None:
     study = from_answers({"A": [False] * 10 + [True] * 20, "few": [True, False]})
     axes = plot_learning(study, window=10).axes[0]
-    lines = {line.get_label(): line for line in axes.lines}
-    assert lines["A"].get_xdata()[[0, -1]].tolist() == [10, 30]
-    assert lines["A"].get_ydata() == pytest.approx([*np.linspace(1, 0, 11), *[0] * 10])
-    assert (lines["few"].get_xdata().tolist(), lines["few"].get_ydata().tolist()) == ([2], [0.5])
+    lines = {line.get_label(): data_of(line) for line in axes.lines}
+    x, y = lines["A"]
+    assert x[[0, -1]].tolist() == [10, 30]
+    assert y == pytest.approx([*np.linspace(1, 0, 11), *[0] * 10])
+    assert [values.tolist() for values in lines["few"]] == [[2], [0.5]]
 
 
 def test_times_have_their_medians(simulate: Callable[..., Classifications]) -> None:
     study = simulate(np.random.default_rng(0), readers=2)
     axes = plot_times(response_times(study)).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["reader 0", "reader 1"]
-    medians = [line.get_xdata()[0] for line in axes.lines if line.get_linewidth() == 2.5]
+    medians = [data_of(line)[0][0] for line in axes.lines if line.get_linewidth() == 2.5]
     assert medians == [10] * 4
 
 
@@ -67,8 +74,10 @@ def test_readers_of_single_images_stand_with_both_shares() -> None:
     axes = plot_readers(found).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["A (n = 80)", "half (n = 20)", "total (n = 100)"]
     assert [text.get_text() for text in axes.texts] == ["0.750", "0.250", "0.583", "0.250", "0.250"]
-    drawn = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    drawn = [tuple(x) for x, _ in map(data_of, axes.lines) if len(x) == 2]
     a, _, half = found.readers
     assert drawn[:3] == [a.real_interval, half.real_interval, found.total.real_interval]
     assert drawn[3:] == [a.synthetic_interval, found.total.synthetic_interval]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["real images", "synthetic images"]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["real images", "synthetic images"]

@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from study_stats import StudyError, realism
-from study_stats.inference.intervals import holm, share_interval
+from study_stats.inference.intervals import IntervalMethod, holm, share_interval
 
 COUNTS = st.dictionaries(
     st.text("ABCDEFG", min_size=1, max_size=3),
@@ -21,7 +21,8 @@ COUNTS = st.dictionaries(
 @given(COUNTS)
 def test_tests_and_intervals_are_those_of_scipy_and_statsmodels(counts: dict[str, tuple[int, int]]) -> None:
     asked = [reader for reader, pair in counts.items() if sum(pair)]
-    for method, name in (("exact", "beta"), ("wilson", "wilson")):
+    methods: list[tuple[IntervalMethod, str]] = [("exact", "beta"), ("wilson", "wilson")]
+    for method, name in methods:
         found = realism(counts, confidence=0.9, method=method)
         rows = [row for row in found.readers if row.reader in asked]
         p_values = [binomtest(row.incorrect, row.correct + row.incorrect, 0.5).pvalue for row in rows]

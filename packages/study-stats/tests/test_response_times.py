@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_medians_of_constructed_sessions() -> None:
         *session("B", "3", (1, True), (3, True), (8, True)),  # 2 and 5 seconds at the same time as A
     ]
     found = response_times(Classifications.from_rows(rows))
-    frame = found.frame
+    frame: Any = found.frame
     assert frame.loc["A", ["median", "median_correct", "median_incorrect"]].tolist() == [10, 20, 5]
     assert frame.loc["A", ["count", "pauses", "first"]].tolist() == [5, 1, 2]
     assert frame.loc["B", ["median", "median_correct"]].tolist() == [3.5, 3.5]

@@ -10,11 +10,14 @@ from study_stats import (
     equivalence,
     realism,
 )
+from study_stats.inference.intervals import IntervalMethod
 
 
 @pytest.mark.parametrize("method", ["exact", "wilson"])
 @pytest.mark.parametrize(("width", "p", "readers"), [(0.2, 0.5, 1), (0.15, 0.5, 4), (0.2, 0.1, 1), (0.3, 0.77, 3)])
-def test_intervals_are_as_narrow_as_wanted_from_there_on(method: str, width: float, p: float, readers: int) -> None:
+def test_intervals_are_as_narrow_as_wanted_from_there_on(
+    method: IntervalMethod, width: float, p: float, readers: int
+) -> None:
     each = classifications_for_width(width, p=p, readers=readers, method=method).each
 
     def found(count: int) -> float:
