@@ -256,7 +256,7 @@ def test_a_step_of_distillation_waits_for_nothing(
     events = distill_stage(
         build_unet(config),
         config,
-        settings(),
+        settings(batch_size=4),
         Everything(),
         tmp_path,
         steps=(2,),
@@ -295,7 +295,8 @@ def test_a_step_of_finishing_waits_for_nothing(
     seed = next(seed for seed in range(99) if all(finisher.position(step, seed) == 1 for step in range(1, STEPS)))
     gpu.clear()
     student = build_unet(config)
-    events = train_stage(config, settings(seed=seed), Everything(), tmp_path, initial=student, finishing=losses)
+    training = settings(seed=seed, batch_size=4)  # two chunks a step
+    events = train_stage(config, training, Everything(), tmp_path, initial=student, finishing=losses)
     steps_of(events, gpu)
     check_steps(gpu)
     check_layouts(gpu)
