@@ -21,7 +21,9 @@ def cascade_steps(run: RunInputs) -> Iterator[Step]:
     networks = () if config.mask_cascade.plan is None else config.mask_cascade.plan.networks
     finishing = config.cascade.finishing or {}
     plan = {} if config.mask_cascade.plan is None else dump_config(config.mask_cascade.plan)
-    shape = {key: plan.get(key) for key in ("input", "augmentation")}
+    # what the channels of masks show does not matter without masks
+    masks = {key: value for key, value in plan.get("input", {}).items() if key != "shows"} or None
+    shape = {"input": masks, "augmentation": plan.get("augmentation")}
     if config.cascade.training:
         yield Step(
             CASCADE,

@@ -9,7 +9,7 @@ from skimage.morphology import h_maxima
 from maskcond.masks.arrays import Instances, Numbers
 from maskcond.masks.instances import relabel
 
-SMOOTHING_PX = 1.0
+SMOOTHING_PX = 0.5
 """Standard deviation of the Gaussian that smooths a predicted map, px."""
 LEAST_DIP = 0.1
 """Two nuclei are separate if the map between them falls at least by this below the lower of their two maxima."""
