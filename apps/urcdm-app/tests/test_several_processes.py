@@ -276,7 +276,7 @@ def steps(folder: Path) -> int:
 @pytest.mark.timeout(900)
 def test_spawned_processes_stop_fail_and_resume(run_app: RunApp, plan: Path, tiles: Path, tmp_path: Path) -> None:
     """The processes of the tests above are forked; here they are spawned, as GPUs need it."""
-    names, count = ("low-16", "medium-16", "high-16"), 200
+    names, count = ("low-16", "medium-16", "high-16"), 60
     words = ["train", "--tiles", tiles, "--plan", plan, "--device", "cpu", "--steps", str(count), "--out"]
     run = tmp_path / "run"
 
