@@ -77,6 +77,21 @@ def test_only_what_depends_on_a_change_is_done_again(kitchen: Kitchen) -> None:
     assert kitchen.do() == []
 
 
+def test_settings_that_earlier_versions_lacked_are_no_change_unless_they_are_used(tmp_path: Path) -> None:
+    def do(**settings: Any) -> bool:
+        def work(folder: Path) -> Iterator[Progress]:
+            (folder / "out.txt").write_text("done")
+            yield Progress(1, 1)
+
+        step = Step("train", "train", work, ("out.txt",), {"network": {"features": 8, **settings}})
+        return [event.kept for event in StepRun(tmp_path, [step]).carry_out()] == [True]
+
+    assert not do()
+    assert do(block_px=1, distances=False)
+    with pytest.raises(EnrichmentError, match=r"block_px has changed"):
+        do(block_px=2)
+
+
 def test_a_step_that_makes_the_same_again_changes_nothing_after_it(kitchen: Kitchen) -> None:
     kitchen.do()
     kitchen.words["b"] = "twice"

@@ -1,7 +1,7 @@
 """The record of a model's folder: `model.toml`, written before training begins."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,14 +46,19 @@ class ModelRecord:
     batch_seeds: Literal["number"] | None = None
 
 
-def claim_folder(folder: Path, record: ModelRecord) -> None:
+def claim_folder(folder: Path, record: ModelRecord, settings: type[Any]) -> None:
     """Writes a record into a new folder, or checks that an existing record is the same, so that training can continue.
+
+    Args:
+        folder: Folder of the model.
+        record: The record.
+        settings: Dataclass of its settings.
 
     Raises:
         SegmentationError: The folder has another record, or files but no record.
     """
     if (folder / MODEL_FILE).exists():
-        saved, wanted = dump_config(read_record(folder, record.kind)), dump_config(record)
+        saved, wanted = dump_config(read_record(folder, record.kind, settings)), dump_config(record)
         for key, value in wanted.items():
             if saved[key] != value:
                 changed = _difference(saved[key], value, key)
@@ -67,8 +72,13 @@ def claim_folder(folder: Path, record: ModelRecord) -> None:
         partial.write_text(tomli_w.dumps(dump_config(record)), encoding="utf-8")
 
 
-def read_record(folder: Path, kind: str) -> ModelRecord:
-    """Reads the record of a model of a kind.
+def read_record(folder: Path, kind: str, settings: type[Any]) -> ModelRecord:
+    """Reads the record of a model of a kind; settings that an earlier version lacked get their defaults.
+
+    Args:
+        folder: Folder of the model.
+        kind: Kind of the model.
+        settings: Dataclass of its settings.
 
     Raises:
         SegmentationError: The record is missing, cannot be read, or is of another kind.
@@ -82,23 +92,23 @@ def read_record(folder: Path, kind: str) -> ModelRecord:
         raise SegmentationError(f"{path}: cannot be read ({error})") from None
     if record.kind != kind:
         raise SegmentationError(f"{folder} has a model of kind '{record.kind}', wanted '{kind}'")
-    return record
+    return replace(record, settings=dump_config(parse_config(settings, record.settings, str(path))))
 
 
-def check_start(folder: Path, kind: str, classes: ClassSet, settings: dict[str, Any], same: tuple[str, ...]) -> Path:
+def check_start(folder: Path, kind: str, classes: ClassSet, settings: Any, same: tuple[str, ...]) -> Path:
     """Checks another model to start from, and returns the path of its weights.
 
     Args:
         folder: Folder of the model to start from.
         kind: Kind of the new model.
         classes: Classes of the new model.
-        settings: Settings of the new model.
+        settings: Settings of the new model, a dataclass.
         same: Names of the settings in which the two models have to agree.
 
     Raises:
         SegmentationError: The folder has no trained model, or one of another kind, other classes or another network.
     """
-    record = read_record(folder, kind)
+    record, wanted = read_record(folder, kind, type(settings)), dump_config(settings)
     if not (folder / WEIGHTS_FILE).exists():
         raise SegmentationError(f"{folder}: the model to start from is not trained to its end")
     if record.classes != classes:
@@ -107,9 +117,9 @@ def check_start(folder: Path, kind: str, classes: ClassSet, settings: dict[str, 
             f"wanted {', '.join(classes.names)}"
         )
     for key in same:
-        if record.settings.get(key) != settings[key]:
+        if record.settings.get(key) != wanted.get(key):
             raise SegmentationError(
-                f"{folder}: the model to start from has {key} {record.settings.get(key)}, wanted {settings[key]}"
+                f"{folder}: the model to start from has {key} {record.settings.get(key)}, wanted {wanted.get(key)}"
             )
     return folder / WEIGHTS_FILE
 

@@ -10,6 +10,8 @@ from maskcond.enrichment.steps.digests import Sizes
 from run_folder import whole_file
 
 RECORD_FILE = "step.json"
+ADDED_SETTINGS = {"scale": 0.0, "distances": False, "block_px": 1, "flips": False}
+"""Settings that the records of earlier versions lack, with the values for which the outputs are those of before."""
 
 
 @dataclass
@@ -89,6 +91,8 @@ def _first_difference(old: Any, new: Any) -> str | None:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             if key not in old or key not in new:
+                if key in ADDED_SETTINGS and (old | new)[key] == ADDED_SETTINGS[key]:
+                    continue
                 return str(key)
             if (inner := _first_difference(old[key], new[key])) is not None:
                 return f"{key}.{inner}".rstrip(".")

@@ -90,7 +90,7 @@ class NnUnet:
         Raises:
             SegmentationError: The folder has no model, or one of another kind.
         """
-        record = read_record(Path(folder), KIND)
+        record = read_record(Path(folder), KIND, NnUnetSettings)
         return cls(folder, record.classes, parse_config(NnUnetSettings, record.settings, str(folder)), device=device)
 
     @property
@@ -106,16 +106,15 @@ class NnUnet:
         """
         _check_installed()
         check_class_names(self.classes)
-        settings = dump_config(self.settings)
         network = ("base_features", "patch_px")
-        start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, network)
+        start = None if start_from is None else check_start(start_from, KIND, self.classes, self.settings, network)
         plans = self.plans if start is None else self._plans_of(start)
         if plans is not None:
             _check_plans(plans, self.settings)
         record = ModelRecord(
             kind=KIND,
             classes=self.classes,
-            settings=settings,
+            settings=dump_config(self.settings),
             seed=seed,
             pairs=len(pairs),
             pairs_sha256=check_pairs(pairs, self.classes),
@@ -124,9 +123,10 @@ class NnUnet:
             batch_seeds="number",
         )
         with FolderLock(self.folder):
-            if (self.folder / MODEL_FILE).exists() and read_record(self.folder, KIND).batch_seeds is None:
-                record = replace(record, batch_seeds=None)  # begun by an earlier version
-            claim_folder(self.folder, record)
+            if (self.folder / MODEL_FILE).exists():
+                begun = read_record(self.folder, KIND, NnUnetSettings)
+                record = replace(record, batch_seeds=begun.batch_seeds)  # None: begun by an earlier version
+            claim_folder(self.folder, record, NnUnetSettings)
             if not self.is_trained:
                 self._prepare(pairs, plans)
                 yield from self._train(seed, start, seeded=record.batch_seeds is not None)

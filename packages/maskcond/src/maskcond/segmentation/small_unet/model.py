@@ -75,7 +75,7 @@ class SmallUnet:
         Raises:
             SegmentationError: The folder has no model, or one of another kind.
         """
-        record = read_record(Path(folder), KIND)
+        record = read_record(Path(folder), KIND, SmallUnetSettings)
         settings = parse_config(SmallUnetSettings, record.settings, str(folder))
         return cls(folder, record.classes, settings, device=device)
 
@@ -90,19 +90,18 @@ class SmallUnet:
         The crops of a step depend on the seed and the step alone, so an interruption does not change the result.
         """
         network = self._network(seed)
-        settings = dump_config(self.settings)
-        start = None if start_from is None else check_start(start_from, KIND, self.classes, settings, NETWORK)
+        start = None if start_from is None else check_start(start_from, KIND, self.classes, self.settings, NETWORK)
         record = ModelRecord(
             kind=KIND,
             classes=self.classes,
-            settings=settings,
+            settings=dump_config(self.settings),
             seed=seed,
             pairs=len(pairs),
             pairs_sha256=check_pairs(pairs, self.classes, min_side_px=self.settings.crop_px),
             start_sha256="" if start is None else file_sha256(start),
         )
         with FolderLock(self.folder):
-            claim_folder(self.folder, record)
+            claim_folder(self.folder, record, SmallUnetSettings)
             if self.is_trained:
                 return
             if start is not None:
