@@ -1,5 +1,6 @@
 import math
 import os
+import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from maskcond import (
 )
 from maskcond.annotations.labelled_images import LabelledImage
 from maskcond.segmentation import NucleiTask, SegmentationError, SegmentationModel, SmallUnet, SmallUnetSettings
-from maskcond.segmentation.small_unet.training import Losses
+from maskcond.segmentation.small_unet.training import Crops, Losses
 from run_folder import FolderLock, LockedError
 
 pytest.importorskip("dynamic_network_architectures", reason="the extra 'unet' is not installed")
@@ -114,6 +115,32 @@ def test_images_of_any_size(trained: SmallUnet, size: tuple[int, int]) -> None:
     (labels,) = trained.predict([np.full((*size, 3), 160, np.uint8)])
     assert labels.shape == size
     assert labels.dtype == np.uint8
+
+
+def test_models_of_earlier_versions_go_on_and_are_started_from(tmp_path: Path) -> None:
+    settings, pairs = replace(SETTINGS, steps=2), blobs(2, seed=0)
+    first = SmallUnet(tmp_path / "first", KUMAR, settings)
+    run(first, pairs)
+    record = first.folder / "model.toml"
+    added = ("distances", "block_px", "flips", "scale")
+    lines = [line for line in record.read_text().splitlines() if line.split(" = ")[0] not in added]
+    assert len(lines) + len(added) == len(record.read_text().splitlines())
+    record.write_text("\n".join(lines))
+    assert run(first, pairs) == []  # its settings are the same
+    assert SmallUnet.open(first.folder).settings == settings
+    assert len(run(SmallUnet(tmp_path / "tuned", KUMAR, settings), pairs, start_from=first.folder)) == 2
+    blocks = SmallUnet(tmp_path / "blocks", KUMAR, replace(settings, block_px=2))
+    with pytest.raises(SegmentationError, match="has block_px 1, wanted 2"):
+        run(blocks, pairs, start_from=first.folder)
+
+
+def test_crops_with_distances_are_the_same_in_a_process_that_gets_them_pickled() -> None:
+    pairs = [replace(pair, labels=border_labels(connected_components(pair.labels))) for pair in blobs(2, seed=0)]
+    crops = Crops(pairs, SETTINGS.augmentation, seed=0, distances=True)
+    before = crops[3]
+    for sent in (crops, pickle.loads(pickle.dumps(crops))):  # noqa: S301 - its own
+        for one, other in zip(before, sent[3], strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_a_network_on_blocks_of_pixels_labels_images_of_any_size(tmp_path: Path) -> None:

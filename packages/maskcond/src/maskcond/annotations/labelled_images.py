@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, overload
 
@@ -15,7 +16,7 @@ from maskcond.errors import ImageSetError, MaskError
 from maskcond.masks.arrays import Image, Instances, Labels
 from maskcond.masks.classes import KUMAR_BORDER, ClassSet
 from maskcond.masks.codec import MaskCodec
-from maskcond.masks.instances import border_labels
+from maskcond.masks.instances import border_labels, instances_from_borders
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 KEPT = 32
@@ -31,6 +32,15 @@ class LabelledImage:
     labels: Labels | None = None
     given: Given = field(default_factory=dict)
 
+    @cached_property
+    def nuclei(self) -> Instances:
+        """Instance map of labels of `KUMAR_BORDER`, see `instances_from_borders`; empty without labels.
+
+        Raises:
+            MaskError: The labels have other numbers.
+        """
+        return instances_from_borders(np.zeros(self.image.shape[:2], np.uint8) if self.labels is None else self.labels)
+
 
 class Source(Protocol):
     """A source that a labelled image is read from."""
@@ -41,7 +51,7 @@ class Source(Protocol):
 
 
 class LabelledImages(Sequence[LabelledImage]):
-    """Labelled images in a fixed order, read on access; the last ones are cached.
+    """Labelled images in a fixed order, read on access; the last ones are cached, those of a repeated source once.
 
     Sets are joined with `+`, such as annotated images and others of the same tissue.
 
@@ -53,6 +63,8 @@ class LabelledImages(Sequence[LabelledImage]):
     def __init__(self, sources: Iterable[Source], notes: Iterable[str] = ()) -> None:
         self.sources = tuple(sources)
         self.notes = tuple(notes)
+        first: dict[int, int] = {}
+        self._first = [first.setdefault(id(source), index) for index, source in enumerate(self.sources)]
         self._kept: OrderedDict[int, LabelledImage] = OrderedDict()
 
     def __len__(self) -> int:
@@ -70,7 +82,7 @@ class LabelledImages(Sequence[LabelledImage]):
     def __getitem__(self, index: int | slice) -> "LabelledImage | LabelledImages":
         if isinstance(index, slice):
             return LabelledImages(self.sources[index], self.notes)
-        index = range(len(self))[index]
+        index = self._first[index]
         if index not in self._kept:
             self._kept[index] = self.sources[index].read()
         self._kept.move_to_end(index)

@@ -1,6 +1,5 @@
 """The training of the small U-Net."""
 
-import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from cdm_core.stages.inference import fastest_precision
-from maskcond.annotations.labelled_images import KEPT
-from maskcond.masks.arrays import Instances, Numbers
+from maskcond.masks.arrays import Numbers
 from maskcond.masks.augmentation import Augmentation, augment
 from maskcond.masks.distances import distance_map
-from maskcond.masks.instances import border_labels, instances_from_borders, split_parts
+from maskcond.masks.instances import border_labels, split_parts
 from maskcond.segmentation.errors import SegmentationError
 from maskcond.segmentation.learning_rate import learning_rate
 from maskcond.segmentation.loading import Workers, load_batches
@@ -47,14 +45,12 @@ class Crops(Dataset[tuple[Tensor, ...]]):
         self.augmentation = augmentation
         self.seed = seed
         self.distances = distances
-        self.nuclei = functools.lru_cache(KEPT)(self._nuclei)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         """The crop (3, h, w) float32 in [-1, 1], its labels (h, w) int64, and its distance map (h, w) if wanted."""
         generator = np.random.default_rng((self.seed, index))
-        number = int(generator.integers(len(self.pairs)))
-        pair = self.pairs[number]
-        mask: Numbers = self.nuclei(number) if self.distances else labels_of(pair)
+        pair = self.pairs[int(generator.integers(len(self.pairs)))]
+        mask: Numbers = pair.nuclei if self.distances else labels_of(pair)
         image, mask = augment(pair.image, mask, self.augmentation, generator)
         pixels = torch.from_numpy(image).movedim(-1, 0) / 127.5 - 1
         if not self.distances:
@@ -62,9 +58,6 @@ class Crops(Dataset[tuple[Tensor, ...]]):
         nuclei = split_parts(mask)
         labels = torch.from_numpy(border_labels(nuclei).astype(np.int64))
         return pixels, labels, torch.from_numpy(distance_map(nuclei))
-
-    def _nuclei(self, number: int) -> Instances:
-        return instances_from_borders(labels_of(self.pairs[number]))
 
 
 class Losses:
