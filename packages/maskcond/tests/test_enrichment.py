@@ -315,6 +315,7 @@ def test_few_annotated_images_and_what_the_others_are_used_for(
     few = replace(
         config,
         data=replace(config.data, annotated=2),
+        filter=replace(config.filter, crops=400),  # of two images few crops have a narrow range
         segmentation=replace(config.segmentation, strategies=("1", "1b", "1c", "2"), synthetic_share=0.5, seeds=1),
     )
     do(few)
@@ -331,6 +332,13 @@ def test_few_annotated_images_and_what_the_others_are_used_for(
     assert (run / "cascade" / "model" / "model.txt").read_text() == "cascade of 4"
     assert (run / "mask-cascade" / "model" / "model.txt").read_text().startswith("mask cascade of 2 ")
     assert do(few) == []
+    other_image = run.parent / "other" / "other.png"
+    other_image.parent.mkdir()
+    PIL.Image.fromarray(np.full((128, 128, 3), 200, np.uint8)).save(other_image)
+    more = replace(few, data=replace(few.data, unannotated=(other_image.parent,)))
+    do(more, overwrite=True)
+    PIL.Image.fromarray(np.full((128, 128, 3), 201, np.uint8)).save(other_image)  # of the same mask
+    assert "fit 1c/seed-0" in do(more, overwrite=True)
     assert do(replace(few, data=replace(few.data, annotated=3)), overwrite=True)
 
 
@@ -389,6 +397,26 @@ def test_pairs_are_repeated_to_have_their_share(
 
     names = [pair.name.split("-")[0] for pair in mixed(pairs("synthetic", synthetic), pairs("real", real), share)]
     assert (names.count("synthetic"), names.count("real")) == wanted
+
+
+def test_repeated_pairs_are_read_once() -> None:
+    read: list[str] = []
+
+    class Counted(LoadedPair):
+        def read(self) -> LabelledImage:
+            read.append(self.name)
+            return super().read()
+
+    def pairs(name: str, count: int) -> LabelledImages:
+        return LabelledImages(Counted(f"{name}-{number}") for number in range(count))
+
+    repeated = mixed(pairs("synthetic", 30), pairs("real", 1), 0.1)
+    few = mixed(pairs("synthetic", 4), pairs("real", 100), 0.9)
+    assert len(repeated) == 30 + 270
+    assert {pair.name for pair in repeated[30:]} == {"real-0"}
+    assert read == ["real-0"]
+    assert len({pair.name for pair in few[: len(few) - 100]}) == 4
+    assert read == ["real-0", *(f"synthetic-{number}" for number in range(4))]
 
 
 def test_nothing_is_done_twice_and_only_what_depends_on_a_change_again(config: EnrichmentConfig, do: Do) -> None:

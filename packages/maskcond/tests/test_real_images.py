@@ -80,6 +80,7 @@ def test_the_masks_of_few_training_images_are_used(root: Path) -> None:
         assert len(real.of("test")) == len(opened(root).of("test"))
         chosen.add(frozenset(annotated))
     assert len(chosen) > 1
+    assert opened(root, annotated=5).unannotated is None
     with pytest.raises(EnrichmentError, match=r"data\.annotated: wanted 6 training images with masks, got 5"):
         opened(root, annotated=6)
 

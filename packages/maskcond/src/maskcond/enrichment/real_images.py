@@ -212,7 +212,7 @@ def open_real_images(config: DataConfig, classes: ClassSet, *, seed: int) -> Rea
     if config.annotated is not None:
         real, spared = _spare_masks(real, config.annotated, seed)
         unannotated = spared if unannotated is None else spared + unannotated
-    return RealImages(real, unannotated, notes)
+    return RealImages(real, unannotated or None, notes)
 
 
 def _spare_masks(real: list[RealImage], annotated: int, seed: int) -> tuple[list[RealImage], LabelledImages]:

@@ -72,7 +72,7 @@ class TrainedModels:
     Raises:
         CheckpointError, ConfigError: A given cascade cannot be read.
         EnrichmentError: The cascades do not fit each other or the masks.
-        SegmentationError: A library of the segmentation model is not installed.
+        SegmentationError: A library of the segmentation model is not installed, or its settings do not fit the classes.
     """
 
     def __init__(self, config: EnrichmentConfig, device: str | torch.device = "cpu") -> None:
@@ -103,6 +103,9 @@ class TrainedModels:
                 network_trainings(self._unconditional(self.plan), self._phases())
                 network_trainings(self._unconditional(self.plan), self._finishing(self.plan))
         config.segmentation.plan.check_installed()
+        kinds: tuple[TrainingKind, ...] = ("training", "fine-tuning")
+        for kind in kinds:  # refuses settings that do not fit the classes before anything is trained
+            TrainedModels.segmentation_model(self, Path(), kind=kind, plans=None)
 
     @property
     def classes(self) -> ClassSet:

@@ -104,6 +104,8 @@ class StrategySteps:
             used |= run.real_settings
         if strategy.real == "part":
             used["part"] = self.strategies.part(seed)
+        if strategy.pseudo_labels:
+            used["unannotated"] = run.real.digest_unannotated()
         if strategy.mixes and chosen.synthetic_share is not None:
             used["synthetic_share"] = chosen.synthetic_share
         return Step(
