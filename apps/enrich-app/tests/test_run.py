@@ -84,6 +84,15 @@ def test_a_run_killed_and_resumed_ends_with_a_table_and_a_report(
     assert run_app("report", run, "--overwrite").code == 0
     assert "all steps are done" in run_app("run", config_file, "--out", run, "--dry-run").out
 
+    # of a run whose images are compared with their masks, the report counts them
+    (run / "agreement").mkdir()
+    agreement = {"limit": 0.6, "dice": {"000000-0": 0.7, "000001-0": 0.5, "000002-0": 0.6}}
+    (run / "agreement" / "agreement.json").write_text(json.dumps(agreement))
+    settings = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(settings.replace("[filter]\n", "[filter]\nagreement = 0.6\n"))
+    assert run_app("report", run, "--overwrite").code == 0
+    assert "Of 3 images of the mask-conditioned cascade" in (run / "report.html").read_text()
+
 
 def test_float32_on_a_gpu_is_that_of_a_cpu(
     run_app: RunApp, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

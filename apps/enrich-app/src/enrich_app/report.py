@@ -18,6 +18,7 @@ from maskcond.enrichment import STRATEGIES, EnrichmentConfig, config_text, read_
 from maskcond.enrichment.enrichment_run import CONFIG_FILE
 from maskcond.enrichment.pairs.filtering import Filtered, Reason
 from maskcond.enrichment.pairs.synthetic_pairs import (
+    AGREEMENT_FILE,
     DRAWN_DROPPED_FILE,
     DRAWN_FILE,
     DROPPED_FILE,
@@ -25,7 +26,7 @@ from maskcond.enrichment.pairs.synthetic_pairs import (
     PROVENANCE_FILE,
 )
 from maskcond.enrichment.real_images import open_real_images
-from maskcond.enrichment.run_paths import FILTERED_PAIRS, SAMPLED_IMAGES, SYNTHETIC_PAIRS, TABLE
+from maskcond.enrichment.run_paths import AGREEMENT, FILTERED_PAIRS, SAMPLED_IMAGES, SYNTHETIC_PAIRS, TABLE
 from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategies.strategy_steps import TABLE_FILE
 from maskcond.enrichment.strategies.strategy_table import read_table
@@ -95,6 +96,7 @@ def write_report(folder: Path, out: Path) -> None:
         "filtered": filtered,
         "drawn": drawn,
         "reasons": _reasons,
+        "compared": None if config.filter.agreement is None else _compared_images(folder),
         "masks": len({pair["mask"] for pair in provenance["pairs"]}),
         "pairs": len(provenance["pairs"]),
         "models": provenance["models"],
@@ -137,6 +139,11 @@ def _reasons(filtered: Filtered) -> list[tuple[str, str]]:
         Reason.DUPLICATE: copy,
     }
     return [(reason.value, text) for reason, text in texts.items() if reason is not Reason.LOOKS or limits.looks]
+
+
+def _compared_images(folder: Path) -> int:
+    """Number of images of the mask-conditioned cascade whose masks were compared with predicted ones."""
+    return len(json.loads((folder / AGREEMENT / AGREEMENT_FILE).read_text(encoding="utf-8"))["dice"])
 
 
 def _steps(folder: Path) -> list[StepTime]:
