@@ -21,6 +21,7 @@ from maskcond import (
     KUMAR_CONDITIONS,
     MASK_DIFFUSION_PLANS,
     MASK_PLANS,
+    Augmentation,
     Image,
     Instances,
     LabelledImage,
@@ -56,9 +57,18 @@ from maskcond.enrichment.real_images import open_real_images
 from maskcond.enrichment.steps.record import StepRecord
 from maskcond.enrichment.strategies.strategy_models import mixed
 from maskcond.enrichment.strategies.strategy_table import read_scores, read_table
-from maskcond.segmentation import FitProgress, NnUnetSettings, NucleiTask, Pairs, SegmentationModel
+from maskcond.segmentation import (
+    FitProgress,
+    NnUnetSettings,
+    NucleiTask,
+    Pairs,
+    SegmentationError,
+    SegmentationModel,
+    SmallUnetSettings,
+)
 from maskcond.segmentation.nnunet.plan import NnUnetPlan
 from maskcond.segmentation.plan import TrainingKind
+from maskcond.segmentation.small_unet.plan import SmallUnetPlan
 
 pytestmark = pytest.mark.once
 
@@ -371,6 +381,19 @@ def test_images_that_disagree_with_their_masks_are_dropped(
 def test_nnunet_has_no_stronger_augmentation() -> None:
     with pytest.raises(ValueError, match="nnU-Net's augmentation is strong already"):
         SegmentationConfig(model="nnunet", strategies=("1", "1b"))
+
+
+def test_stronger_augmentation_has_crops_of_the_size_of_training() -> None:
+    assert SmallUnetPlan(strong_augmentation=Augmentation(crop_px=256)).settings("strong augmentation").crop_px == 256
+    with pytest.raises(ValueError, match="strong_augmentation: crop_px differs from that of training; leave it out"):
+        SmallUnetPlan(strong_augmentation=Augmentation(crop_px=128))
+
+
+def test_settings_that_do_not_fit_the_classes_are_refused_before_anything_is_trained(config: EnrichmentConfig) -> None:
+    weighted = SmallUnetSettings(class_weights=(1.0, 2.0))
+    wrong = replace(config, segmentation=replace(config.segmentation, small_unet=SmallUnetPlan(weighted, weighted)))
+    with pytest.raises(SegmentationError, match="wanted 3 class weights"):
+        TrainedModels(wrong)
 
 
 def test_pseudo_labels_need_unannotated_images(config: EnrichmentConfig, do: Do) -> None:

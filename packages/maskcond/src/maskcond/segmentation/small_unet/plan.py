@@ -29,7 +29,7 @@ class SmallUnetPlan:
         strong_augmentation: Augmentation of a training with stronger augmentation; crops have the size of `training`.
 
     Raises:
-        ValueError: The two differ in the network.
+        ValueError: The two differ in the network, or the stronger augmentation has crops of another size.
     """
 
     training: SmallUnetSettings = SmallUnetSettings()
@@ -42,6 +42,8 @@ class SmallUnetPlan:
         for name in NETWORK:
             if getattr(self.training, name) != getattr(self.fine_tuning, name):
                 raise ValueError(f"fine_tuning: {name} differs from that of training; use the same")
+        if self.strong_augmentation.crop_px not in (None, self.training.crop_px):
+            raise ValueError("strong_augmentation: crop_px differs from that of training; leave it out")
 
     def settings(self, kind: TrainingKind) -> SmallUnetSettings:
         """See `SegmentationPlan.settings`."""
