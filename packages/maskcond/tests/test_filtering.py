@@ -34,6 +34,10 @@ def texture(seed: int, side_px: int) -> Image:
     return (coarse + rng.normal(0, 4, coarse.shape)).clip(0, 255).astype(np.uint8)
 
 
+def darkened(image: Image) -> Image:
+    return (image.astype(int) - 55).clip(0, 255).astype(np.uint8)
+
+
 def disks(seed: int, side_px: int, radius: float = 5, count: int = 8) -> Instances:
     rng = np.random.default_rng(seed)
     rows, cols = np.indices((side_px, side_px))
@@ -66,6 +70,20 @@ def test_new_images_with_masks_like_real_ones_are_kept(training: object, limits:
     masks = [random_crop(REAL[seed % 3][2], SIDE, np.random.default_rng(seed)) for seed in range(20)]
     kept = reasons(images, masks, training, limits).count(None)
     assert kept >= 18  # by the limits' shares, at most a few of the real crops lie outside
+
+
+def test_samples_may_have_the_colours_of_images_without_masks(training: list[ImageParts]) -> None:
+    darker = [("dark", darkened(texture(7, 144)))]
+    both = part_thumbs([*((name, image) for name, image, _ in REAL), *darker], SIDE)
+    settings = FilterConfig(crops=200)
+    without, limits = (
+        real_limits(REAL, training, SIDE, settings, nuclei=True, seed=0),
+        real_limits(REAL, both, SIDE, settings, nuclei=True, seed=0, more=darker),
+    )
+    sample = darkened(texture(105, SIDE))
+    assert reasons([sample], [USUAL], training, without) == [Reason.LOOKS]
+    assert reasons([sample], [USUAL], both, limits) == [None]
+    assert limits.size_px is not None  # of the masks of the others
 
 
 def test_masks_that_no_real_image_has_are_left_out(training: object, limits: Limits) -> None:

@@ -133,8 +133,11 @@ def real_limits(
     *,
     nuclei: bool,
     seed: int,
+    more: Sequence[tuple[str, Image]] = (),
 ) -> Limits:
     """Measures the limits of the filter on random crops of the real training images.
+
+    Looks need no masks, so they are measured on all training images: samples of a cascade have the colours of all.
 
     Args:
         real: Names, images and masks, at the scale of the samples.
@@ -143,21 +146,23 @@ def real_limits(
         settings: Settings of the filter.
         nuclei: Whether masks number nuclei; otherwise their sizes are not used.
         seed: Seed of the crops.
+        more: Names and images of the training images without masks, at the scale of the samples.
 
     Raises:
         EnrichmentError: A training image is smaller than the samples.
     """
     generator = np.random.default_rng(seed)
+    images = [(name, image) for name, image, _ in real]
+    seen = [image for _, image in (*images, *more)]
     shares, sizes, looked = [], [], []
     for number in range(settings.crops):
-        _, image, mask = real[number % len(real)]
+        _, _, mask = real[number % len(real)]
         crop = random_crop(mask, side_px, generator)
         shares.append(float((crop > 0).mean()))
         if nuclei and (size := median_area(crop)) is not None:
             sizes.append(size)
         if settings.looks:
-            looked.append(looks_of(random_crop(image, side_px, generator)))
-    images = [(name, image) for name, image, _ in real]
+            looked.append(looks_of(random_crop(seen[number % len(seen)], side_px, generator)))
     repeats = find_repeats([image for _, image in images], training)
     return Limits(
         _ends(shares, settings.outside),

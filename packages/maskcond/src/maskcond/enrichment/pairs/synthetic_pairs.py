@@ -267,6 +267,7 @@ class SyntheticPairs:
             settings,
             nuclei=self.config.data.masks == "nuclei",
             seed=self.config.sampling.seed,
+            more=more,
         )
         return Filtered(limits, tuple(judge(images, masks, training, limits)))
 
