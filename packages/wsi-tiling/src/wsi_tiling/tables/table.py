@@ -131,7 +131,7 @@ def identity(slide: Slide, patient_of: PatientOf | None) -> dict[str, str]:
     name = patient = slide.path.stem
     if isinstance(patient_of, Mapping):
         if name not in patient_of:
-            raise SlideError(f"slide '{name}' has no patient, unlike {len(patient_of)} other slides; add it")
+            raise SlideError(f"the patient of slide '{name}' is not known: add the slide to patient_of")
         patient = patient_of[name]
     elif patient_of is not None:
         patient = patient_of(name)
