@@ -134,6 +134,7 @@ def test_any_function_is_an_extractor_if_its_features_have_the_shape() -> None:
 
 
 def test_extractors_compute_in_ieee_float32_and_leave_torchs_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
     backends, seen = torch.backends, []
 
     def settings() -> tuple[bool, bool]:
