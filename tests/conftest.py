@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,13 @@ import pytest
 from numpy.typing import NDArray
 
 from wsi_tiling import open_slide
+
+
+def pytest_collection_finish() -> None:
+    """Has the garbage collector pass over the imported modules, and look for cycles more seldom, in all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @dataclass(frozen=True)

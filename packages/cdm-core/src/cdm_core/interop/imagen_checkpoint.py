@@ -98,6 +98,7 @@ def import_imagen_checkpoint(
     folder: Path,
     *,
     weights: Weights = "ema",
+    numbers: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
     overwrite: bool = False,
 ) -> Iterator[dict[str, str | int]]:
@@ -106,10 +107,11 @@ def import_imagen_checkpoint(
     It is the folder that `Cascade.save` writes of what `load_imagen_checkpoint` makes.
 
     Args:
-        paths: As there, as are `config` and `weights`.
+        paths: As there, as are `config`, `weights` and `numbers`.
         config: The stages.
         folder: The folder to write; made if missing. It is a model when the iterator has ended.
         weights: 'ema' or 'raw'.
+        numbers: Which U-Net of its file each stage is.
         dtype: Precision of the stored weights.
         overwrite: Replace an existing model.
 
@@ -122,7 +124,7 @@ def import_imagen_checkpoint(
             be overwritten.
         ValueError: As there.
     """
-    found = _found(paths, config, weights, None)
+    found = _found(paths, config, weights, numbers)
     tensors = (each.tensors(_shapes(each.stage), dtype) for each in found)
     written = write_cascade(folder, config, tensors, _provenance(found), dtype=dtype, overwrite=overwrite)
     for _, each in zip(written, found, strict=True):

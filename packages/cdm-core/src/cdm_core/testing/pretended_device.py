@@ -72,7 +72,7 @@ def _kind(func: Any) -> _Kind:
 
 @dataclass(frozen=True)
 class _Result:
-    """What an operation returned: the shape, strides, type and device of each tensor.
+    """The result of an operation: the shape, strides, type and device of each tensor.
 
     Args:
         kind: The type of what holds the tensors; None for a tensor alone.

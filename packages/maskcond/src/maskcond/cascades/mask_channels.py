@@ -17,7 +17,7 @@ from maskcond.masks.instances import instances_from_borders
 from maskcond.masks.points import point_map
 
 Shows: TypeAlias = Literal["distances", "points"]
-"""What the channels show besides the classes, or instead of them; see `MaskChannels`."""
+"""Content of the channels besides the classes, or instead of them; see `MaskChannels`."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,14 @@
 """Training plans of mask-conditioned cascades: in Python, in TOML, and by name."""
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
-from cdm_core import CascadeConfig, ConfigError, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
-from cdm_core.config_file import STRICT, dump_config, parse_config
+from cdm_core import CascadeConfig, SamplingConfig, StageConfig, TrainingConfig, UnetConfig
+from cdm_core.config_file import STRICT, dump_config, parse_config, read_toml
 from cdm_core.distillation.finishing import FinishingPlan
 from cdm_core.presets import preset
 from maskcond.cascades.class_balance import ClassBalance
@@ -125,12 +123,7 @@ def read_mask_plan(path: Path) -> MaskPlan:
     """
     if str(path) in MASK_PLANS and not path.is_file():
         return MASK_PLANS[str(path)]
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such plan; known names are {', '.join(MASK_PLANS)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error})") from None
+    values = read_toml(path, missing=f"no such plan; known names are {', '.join(MASK_PLANS)}")
     return parse_config(MaskPlan, values, str(path))
 
 

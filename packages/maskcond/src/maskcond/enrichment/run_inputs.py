@@ -1,4 +1,4 @@
-"""What all steps of a run are made from: its configuration, models, real images, task and paths."""
+"""The inputs of all steps of a run: its configuration, models, real images, task and paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -12,7 +12,7 @@ import pytest
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """The end of a command: its exit code, and the text that it wrote."""
 
     code: int
@@ -28,16 +28,16 @@ def app_fixture(app: str) -> Any:
     """
 
     @pytest.fixture
-    def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def run_app(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
         main = import_module(f"{app.replace('-', '_')}.cli").main
 
-        def run(*arguments: str | Path | int, piped: str = "") -> Outcome:
+        def run(*arguments: str | Path | int, piped: str = "") -> CommandResult:
             monkeypatch.setattr(sys, "argv", [app, *map(str, arguments)])
             monkeypatch.setattr(sys, "stdin", StringIO(piped))
             with pytest.raises(SystemExit) as ended:
                 main()
             out, err = capfd.readouterr()
-            return Outcome(int(ended.value.code or 0), out, err)
+            return CommandResult(int(ended.value.code or 0), out, err)
 
         return run
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from maskcond.annotations.annotated_images import TRAIN, read_numbers
 from maskcond.annotations.labelled_images import LabelledImage, LabelledImages, Source
-from maskcond.enrichment.pairs.pictures import image_name, write_png
+from maskcond.enrichment.pairs.pictures import image_name, missing, write_png
 from maskcond.enrichment.pairs.synthetic_pairs import synthetic_pairs
 from maskcond.enrichment.real_images import PairSource, image_at_scale
 from maskcond.enrichment.run_inputs import RunInputs
@@ -47,13 +47,13 @@ class StrategyModels:
 
     def predict_unannotated(self, folder: Path) -> Iterator[Progress]:
         """Predicts the masks of the unannotated images: `masks/NUMBER.png`."""
-        images = self.real.unannotated or LabelledImages([])
-        (folder / "masks").mkdir(exist_ok=True)
-        model = self.models.open_segmentation_model(self.paths.segmenter)
-        scaled = (image_at_scale(image.image, self.config.data.scale) for image in images)
-        for number, labels in enumerate(model.predict(scaled)):
+        images, scale = self.real.unannotated or LabelledImages([]), self.config.data.scale
+        todo = missing(folder / "masks", [image_name(number) for number in range(len(images))])
+        scaled = (image_at_scale(images[number].image, scale) for number in todo)
+        predicted = self.models.open_segmentation_model(self.paths.segmenter).predict(scaled)
+        for done, (number, labels) in enumerate(zip(todo, predicted, strict=True), len(images) - len(todo) + 1):
             write_png(folder / "masks" / f"{image_name(number)}.png", self.task.mask(labels))
-            yield Progress(number + 1, len(images))
+            yield Progress(done, len(images))
 
     def train(self, folder: Path, *, name: StrategyName, seed: int) -> Iterator[Progress]:
         """Trains the model of a strategy and a seed, in the folder `model`."""
